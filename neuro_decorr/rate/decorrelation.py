@@ -1,0 +1,237 @@
+"""The structure: a layer that centres and decorrelates what passes through it. It never learns by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.errors import InvalidValue, StateMismatch
+from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform
+
+
+class Record(NamedTuple):
+    """What a Decorrelation remembers of its last forward pass in train mode (detached copies).
+
+    Attributes:
+        inputs: Sampled rows of z - mean, shape (rows, features).
+        outputs: The same rows of x, shape (rows, features).
+        batch_mean: Mean of z over all rows of the batch, shape (features,).
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+    batch_mean: Tensor
+
+
+class Decorrelation(nn.Module):
+    r"""Centre and decorrelate: :math:`x = D (z - \mu)`, in row form ``F.linear(z - mean, D)``.
+
+    D and the running mean are buffers that only a `Plasticity` moves, in place; a forward pass never does. In train
+    mode the module remembers some rows of its last input and output for that. Train and eval mode compute the same.
+
+    Buffers are float32 or wider, whatever the model is cast to, and the product ignores autocast.
+
+    Shapes: z (..., features) to x (..., features). Cost: 2 features^2 flop a row with a dense D, 4 k features with k
+    interneurons, none for centring alone.
+
+    Source: Ahmad (2024), Correlations are ruining your gradient descent, arXiv:2407.10780.
+
+    Attributes:
+        features: Number of units.
+        center: Whether the running mean is subtracted.
+        structure: `dense`, `low_rank` or `centering`; the rule of the Plasticity decides.
+        sample: Fraction of the rows of a batch that is remembered: floor(sample * rows) + 1, evenly spaced.
+        mean: Buffer, the running mean, shape (features,).
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        center: bool = True,
+        *,
+        sample: float = 0.1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Start as the identity, with a dense D and mean zero.
+
+        Args:
+            features: Number of units, the last dimension of the input.
+            center: Subtract the running mean.
+            sample: Fraction of rows remembered for the plasticity, in (0, 1].
+            device: Where the buffers live.
+            dtype: float32 or float64.
+
+        Raises:
+            InvalidValue: Features that are not a positive whole number, a sample outside (0, 1], another dtype.
+        """
+        super().__init__()
+        if isinstance(features, bool) or not isinstance(features, int) or features < 1:
+            raise InvalidValue(f"Decorrelation: features must be a whole number >= 1, got {features!r}.")
+        if dtype not in (torch.float32, torch.float64):
+            raise InvalidValue(f"Decorrelation: dtype must be float32 or float64, got {dtype}.")
+        self.features = features
+        self.center = center
+        self.structure: Structure = "dense"
+        self.sample = check_sample(sample)
+        self._record: Record | None = None
+        self.register_buffer("mean", torch.zeros(features, dtype=dtype, device=device))
+        self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
+
+    @property
+    def matrix(self) -> Tensor:
+        """D, shape (features, features): the buffer itself where it is dense, else its dense equivalent (a copy)."""
+        return dense_matrix(self.transform_state(), self.features, self.mean)
+
+    def transform_state(self) -> State:
+        """The buffers that make up D, by name: the tensors themselves, not copies."""
+        found = {name: self._buffers[name] for name in TRANSFORM[self.structure]}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+    def take_structure(self, rule: Rule) -> State:
+        """Give D the structure that a rule needs, and return the rule's statistics at its start.
+
+        Args:
+            rule: The rule that is going to move D.
+
+        Returns:
+            The part of the rule's initial state that is not the transform.
+
+        Raises:
+            StateMismatch: D has learnt already in another structure, so that changing it would lose something.
+        """
+        initial = rule.initial_state(self.features, dtype=self.mean.dtype, device=self.mean.device)
+        names = TRANSFORM[rule.structure]
+        if rule.structure != self.structure or any(initial[n].shape != t.shape for n, t in self.transform_state().items()):
+            if not self.is_identity():
+                raise StateMismatch(
+                    f"this Decorrelation holds a {self.structure} transform that has learnt, and the rule "
+                    f"'{rule.name}' needs a {rule.structure} one: start from a fresh nd.decorrelate(model), "
+                    "or nd.fold the model first."
+                )
+            self._set_structure(rule.structure, {name: initial[name] for name in names})
+        elif rule.structure == "low_rank" and self.is_identity():
+            for name, tensor in self.transform_state().items():
+                tensor.copy_(initial[name])
+        return {name: tensor for name, tensor in initial.items() if name not in names}
+
+    def is_identity(self) -> bool:
+        """Whether D is the identity exactly."""
+        if self.structure == "dense":
+            matrix = self.matrix
+            # Without a second matrix of the size of D.
+            return bool((matrix.diagonal() == 1).all()) and int(torch.count_nonzero(matrix)) == self.features
+        return not any(bool(tensor.any()) for name, tensor in self.transform_state().items() if name == "suppression")
+
+    def transform_centred(self, centred: Tensor) -> Tensor:
+        """D times centred rows, shape (..., features): no mean is subtracted, nothing is remembered."""
+        return transform(self.transform_state(), centred)
+
+    def take_record(self) -> Record | None:
+        """Hand out what the last forward pass in train mode left, and forget it."""
+        record, self._record = self._record, None
+        return record
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Transform a batch.
+
+        Args:
+            inputs: z, shape (..., features).
+
+        Returns:
+            x = D (z - mean), the same shape and dtype.
+
+        Raises:
+            InvalidValue: Another number of features, or an empty batch in train mode.
+        """
+        if inputs.shape[-1:] != (self.features,):
+            raise InvalidValue(
+                f"Decorrelation of {self.features} features got an input of shape {tuple(inputs.shape)}; "
+                f"its last dimension must be {self.features}."
+            )
+        narrow = inputs.dtype in (torch.float16, torch.bfloat16)
+        values = inputs.to(self.mean.dtype) if narrow else inputs
+        device = inputs.device.type
+        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
+            centred = values - self.mean if self.center else values
+            outputs = transform(self.transform_state(), centred)
+        if self.training:
+            self._remember(values, centred, outputs)
+        return outputs.to(inputs.dtype) if narrow else outputs
+
+    @torch.no_grad()
+    def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
+        if values.numel() == 0:
+            raise InvalidValue(
+                f"Decorrelation got an empty batch of shape {tuple(values.shape)} in train mode, from which nothing "
+                "can be learnt; leave empty batches out, or call model.eval()."
+            )
+        centred, outputs, values = (t.detach().reshape(-1, self.features) for t in (centred, outputs, values))
+        rows = len(values)
+        kept = min(rows, int(self.sample * rows) + 1)
+        spread = slice(None, (rows // kept) * kept, rows // kept)
+        # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
+        self._record = Record(centred[spread].clone(), outputs[spread].clone(), values.mean(dim=0))
+
+    def extra_repr(self) -> str:
+        """What print(model) shows."""
+        rank = f", interneurons={self.transform_state()['suppression'].numel()}" if self.structure == "low_rank" else ""
+        return f"{self.features}, center={self.center}, structure={self.structure}{rank}"
+
+    def _set_structure(self, structure: Structure, tensors: State) -> None:
+        for name in TRANSFORM[self.structure]:
+            del self._buffers[name]
+        self.structure = structure
+        self._buffers.update(tensors)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Decorrelation:
+        """Moves and casts as any module, but never to less than float32: updates of 1e-5 would round to nothing."""
+
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        self._record = None
+        super()._apply(at_least_float32, recurse)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """A fresh module takes the structure of the state that it is given."""
+        if prefix + "mean" in state_dict:
+            found: Structure = (
+                "dense"
+                if prefix + "matrix" in state_dict
+                else "low_rank"
+                if prefix + "directions" in state_dict
+                else "centering"
+            )
+            saved = {name: state_dict.get(prefix + name) for name in TRANSFORM[found]}
+            if found != self.structure or (found == "low_rank" and self.is_identity()):
+                # Only shapes are made here; the copying, and complaints about what is missing, are torch's.
+                self._set_structure(
+                    found, {name: torch.empty_like(t, device=self.mean.device, dtype=self.mean.dtype) for name, t in saved.items() if t is not None}
+                )
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def check_sample(sample: float) -> float:
+    """The fraction of rows that is remembered, checked.
+
+    Raises:
+        InvalidValue: It lies outside (0, 1].
+    """
+    if isinstance(sample, bool) or not isinstance(sample, int | float) or not 0 < sample <= 1:
+        raise InvalidValue(f"sample is the fraction of a batch's rows that drive the plasticity, in (0, 1]: {sample!r}.")
+    return float(sample)
+
+
+def owner_of(module: nn.Module) -> Decorrelation | None:
+    """The Decorrelation that `decorrelate` put before a layer, if it did."""
+    found = module._modules.get("decorrelation")
+    return found if isinstance(found, Decorrelation) else None

@@ -1,0 +1,194 @@
+"""The optimiser of the lateral weights: a rule, applied to every Decorrelation of a model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
+from neuro_decorr.rate.decorrelate import decorrelated_layers
+from neuro_decorr.rate.decorrelation import Decorrelation, Record, check_sample
+from neuro_decorr.rules import Rule, Sample, State
+
+
+class Plasticity(torch.optim.Optimizer):
+    r"""Moves the lateral weights of a model by a plasticity rule; reads like any optimiser of torch.
+
+    One `step()` consumes what each Decorrelation remembered of the last forward pass in train mode: the running mean
+    moves towards the batch's, and the rule updates D. Learning-rate schedulers act on it as on any optimiser: `lr` is
+    the rule's plasticity rate.
+
+    With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
+
+    .. math:: W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})
+
+    exactly, at the cost of a product with the few sampled rows (dense rules) or with the interneurons (low rank).
+    Local form of the first: COPI's Hebbian term.
+
+    Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
+    Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
+
+    Attributes:
+        rule: The rule.
+        compensate: Whether the weight layers keep their function.
+        mean_rate: Rate of the running means; the first updates average all batches seen so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: Rule,
+        lr: float | None = None,
+        *,
+        compensate: bool = False,
+        mean_rate: float = 0.1,
+        sample: float | None = None,
+    ) -> None:
+        """Attach a rule to the Decorrelation modules of a model, which take the structure that it needs.
+
+        Args:
+            model: What `decorrelate` returned, or any model with a Decorrelation in it. Build the Plasticity after
+                moving the model to its device, as any optimiser.
+            rule: From `neuro_decorr.rules.get`.
+            lr: Plasticity rate; the rule's own where None.
+            compensate: Keep the function of the weight layers.
+            mean_rate: Rate of the running means, in (0, 1].
+            sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
+
+        Raises:
+            InvalidValue: No Decorrelation in the model; a rate or a fraction outside its range.
+            StateMismatch: A Decorrelation has learnt already in a structure that the rule cannot continue.
+            Unsupported: Compensation of a layer without bias, of tied weights, or with no weight layer known.
+        """
+        layers = list(decorrelated_layers(model))
+        if not layers:
+            raise InvalidValue(
+                f"{type(model).__name__} holds no Decorrelation for a rule to act on: pass nd.decorrelate(model)."
+            )
+        if not isinstance(rule, Rule):
+            raise InvalidValue(f"rule must come from nd.rules.get(name), got {rule!r}.")
+        rate = rule.rate if lr is None else lr
+        if not rate >= 0:
+            raise InvalidValue(f"lr is the plasticity rate, a number >= 0; got {lr!r}.")
+        if not 0 < mean_rate <= 1:
+            raise InvalidValue(f"mean_rate must lie in (0, 1], got {mean_rate!r}.")
+        if compensate:
+            _check_compensable(layers)
+        self.rule = rule
+        self.compensate = compensate
+        self.mean_rate = mean_rate
+        self._layers = layers
+        self._warned = False
+        if sample is not None:
+            for _, module, _ in layers:
+                module.sample = check_sample(sample)
+        statistics = [module.take_structure(rule) for _, module, _ in layers]
+        super().__init__([module.mean for _, module, _ in layers], {"lr": rate})
+        for (_, module, _), initial in zip(layers, statistics, strict=True):
+            self.state[module.mean] = {"batches": torch.zeros((), device=module.mean.device), **initial}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every Decorrelation once from its last forward pass in train mode.
+
+        Modules without a forward pass since the last step are left alone; that is said once.
+
+        Args:
+            closure: Called first, with gradients enabled, as torch's optimisers do.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            Diverged: A layer's activity or transform left the finite numbers; the message names the layer.
+        """
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        self._follow_moved_buffers()
+        idle = []
+        rate = float(self.param_groups[0]["lr"])
+        for name, module, layer in self._layers:
+            record = module.take_record()
+            if record is None:
+                idle.append(name)
+            else:
+                self._update(name, module, layer if self.compensate else None, record, rate)
+        if idle and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"Plasticity.step() found no forward pass in train mode since the last step for: {', '.join(idle)}; "
+                "nothing was learnt there. Call model.train() and run a batch before each step.",
+                stacklevel=2,
+            )
+        return result
+
+    def _update(self, name: str, module: Decorrelation, layer: nn.Linear | None, record: Record, rate: float) -> None:
+        state = self.state[module.mean]
+        first = not state["batches"]
+        state["batches"].add_(1)
+        if module.center:
+            self._move_mean(module, layer, record.batch_mean, max(self.mean_rate, 1 / float(state["batches"])))
+            if first:
+                return  # the mean was not known before this batch: its rows were not centred
+        if not torch.isfinite(record.outputs.sum()):
+            raise Diverged(
+                f"the decorrelated activity before layer '{name}' is not finite (rule '{self.rule.name}', "
+                f"rate {rate:g}); lower the rate of the plasticity or of the weights."
+            )
+        tensors: State = {**module.transform_state(), **{k: v for k, v in state.items() if k != "batches"}}
+        change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
+        if layer is not None and change is not None:
+            change.compensate_(layer.weight)
+
+    def _move_mean(self, module: Decorrelation, layer: nn.Linear | None, batch_mean: Tensor, rate: float) -> None:
+        shift = (batch_mean - module.mean).mul_(rate)
+        module.mean.add_(shift)
+        if layer is not None:
+            moved = module.transform_centred(shift)
+            layer.bias.addmv_(layer.weight, moved.to(layer.weight.dtype))
+
+    def _follow_moved_buffers(self) -> None:
+        """Module.to() makes new buffers: let the states follow them."""
+        parameters = self.param_groups[0]["params"]
+        for index, (_, module, _) in enumerate(self._layers):
+            known = parameters[index]
+            if known is not module.mean:
+                state = self.state.pop(known)
+                self.state[module.mean] = {name: tensor.to(module.mean) for name, tensor in state.items()}
+                parameters[index] = module.mean
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the statistics of the rule; D and the means are in the model's own state.
+
+        Args:
+            state_dict: From `state_dict()` of a Plasticity with the same rule on the same layers.
+        """
+        self._follow_moved_buffers()
+        super().load_state_dict(state_dict)
+
+
+def _check_compensable(layers: list[tuple[str, Decorrelation, nn.Linear | None]]) -> None:
+    weights: dict[int, str] = {}
+    for name, module, layer in layers:
+        if layer is None:
+            raise Unsupported(
+                f"compensate: Decorrelation '{name}' stands by itself, so the weights to compensate are not known; "
+                "let nd.decorrelate(model) place it, or use compensate=False."
+            )
+        if module.center and layer.bias is None:
+            raise Unsupported(
+                f"compensate: layer '{name}' has no bias to take up the moving mean; give it one, "
+                "call nd.decorrelate(model, center=False), or use compensate=False."
+            )
+        twin = weights.setdefault(id(layer.weight), name)
+        if twin != name:
+            raise Unsupported(
+                f"compensate: layers '{twin}' and '{name}' share one weight, which cannot follow two transforms; "
+                "untie them, skip one, or use compensate=False."
+            )

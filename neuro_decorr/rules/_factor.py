@@ -1,0 +1,107 @@
+r"""The algebra that dense rules share: :math:`D \leftarrow A D` with A a diagonal minus a product of few rows.
+
+.. math:: A = \operatorname{diag}(p) - w\, L^T R
+
+with L and R the k sampled rows (R the outputs X, and L = X for every equivariant rule). Never forming C = X^T X / k
+makes the update 4 k d^2 flop instead of 2 d^3, in one pass over D. The inverse of A, which compensation needs, is as
+cheap by the identity of Woodbury.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.rules._rule import Change
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankFactor(Change):
+    """A = diag(scale) - weight * left^T right.
+
+    Attributes:
+        scale: p, a number or a tensor of shape (features,).
+        weight: w, a number.
+        left: L, shape (rows, features).
+        right: R, shape (rows, features).
+    """
+
+    scale: float | Tensor
+    weight: float
+    left: Tensor
+    right: Tensor
+
+    def apply_(self, matrix: Tensor) -> LowRankFactor:
+        """D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two where the scale is a vector)."""
+        projected = self.right @ matrix
+        if isinstance(self.scale, Tensor):
+            matrix.mul_(self.scale.unsqueeze(1)).addmm_(self.left.T, projected, alpha=-self.weight)
+        else:
+            torch.addmm(matrix, self.left.T, projected, beta=self.scale, alpha=-self.weight, out=matrix)
+        return self
+
+    def compensate_(self, weight: Tensor) -> None:
+        r"""W <- W A^{-1}, exactly, in place.
+
+        .. math:: A^{-1} = P^{-1} + P^{-1} L^T (w^{-1} I - R P^{-1} L^T)^{-1} R P^{-1}
+
+        Cost: 4 rows outputs features + rows^3 flop.
+        """
+        weight.div_(self.scale)
+        if self.weight == 0:
+            return
+        right = self.right / self.scale
+        # The small system in double precision: its error would be made anew at every update and add up.
+        core = torch.eye(len(right), dtype=torch.float64, device=right.device) / self.weight
+        core -= right.double() @ self.left.double().T
+        weight.addmm_(torch.linalg.solve(core, (weight @ self.left.T).double(), left=False).to(weight.dtype), right)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFactor(Change):
+    """A given in full, for the rare terms that no few rows express."""
+
+    factor: Tensor
+
+    def apply_(self, matrix: Tensor) -> DenseFactor:
+        """D <- A D. Cost: 2 features^3 flop and one temporary of the size of D."""
+        matrix.copy_(self.factor @ matrix)
+        return self
+
+    def compensate_(self, weight: Tensor) -> None:
+        """W <- W A^{-1}, in place. Cost: 8/3 features^3 flop."""
+        weight.copy_(torch.linalg.solve(self.factor.double(), weight.double(), left=False))
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence(Change):
+    """Several changes, one after the other."""
+
+    changes: tuple[Change, ...]
+
+    def compensate_(self, weight: Tensor) -> None:
+        """Compensate each in turn: D = A_n ... A_1 D_old asks for W A_1^{-1} ... A_n^{-1}."""
+        for change in self.changes:
+            change.compensate_(weight)
+
+
+def spectral_bound(rows: Tensor) -> float:
+    r"""An upper bound of the largest eigenvalue of X^T X / k, at most rank^{1/8} times too large.
+
+    .. math:: \lambda_{max} \le (\sum_i \lambda_i^8)^{1/8} = \lVert G^4 \rVert_F^{1/4}, \quad G = X X^T / k
+
+    Args:
+        rows: X, shape (rows, features).
+
+    Returns:
+        The bound. Cost: three products of matrices with min(rows, features) rows; exact for rank one.
+    """
+    gram = (rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows) / rows.shape[0]
+    trace = gram.trace()
+    # Powers of a matrix of unit trace neither overflow nor vanish before the bound loses its meaning.
+    gram = gram / trace.clamp_min(torch.finfo(gram.dtype).tiny)
+    square = gram @ gram
+    fourth = square @ square
+    return float(trace * torch.linalg.matrix_norm(fourth) ** 0.25)

@@ -1,0 +1,154 @@
+"""Damping of the leading directions by a few inhibitory interneurons (low rank)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.rules._registry import register
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+
+
+@dataclass(frozen=True, eq=False)
+class InterneuronChange(Change):
+    """Directions and suppressions before and after an update."""
+
+    before: tuple[Tensor, Tensor]
+    after: tuple[Tensor, Tensor]
+
+    def compensate_(self, weight: Tensor) -> None:
+        r"""W <- W D_old D_new^{-1}, exactly: D^{-1} = I + U diag(s / (1 - s)) U^T. Cost: 8 k outputs features flop."""
+        directions, suppression = self.before
+        weight.addmm_((weight @ directions) * suppression, directions.T, alpha=-1)
+        directions, suppression = self.after
+        weight.addmm_((weight @ directions) * (suppression / (1 - suppression)), directions.T)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Interneuron(Rule):
+    r"""k inhibitory interneurons damp the k leading directions of the input; all others pass untouched.
+
+    .. math::
+        x = z - U \operatorname{diag}(s)\, U^T z, \qquad
+        s_i = 1 - \frac{1}{\sqrt{1 + \lambda_i / (\text{damping}\; c)}}
+
+    U (features x k) holds the tracked leading eigenvectors of the input covariance, lambda their variances and c
+    the mean power of the inputs. A damped direction keeps the variance lambda / (1 + lambda / (damping c)), the
+    fixed point of `whitening` with the same damping on these directions. Each tracking step is one step of subspace
+    iteration on the running covariance, followed by a Rayleigh-Ritz rotation:
+
+    .. math:: M = (1 - \rho)\, U \Lambda U^T + \rho\, Z^T Z / n, \quad Q R = M U, \quad
+              E \Lambda E^T = Q^T M Q, \quad U \leftarrow Q E
+
+    The tracked variances start at zero, so inhibition grows in over about 1 / rho tracking steps.
+
+    Source: circuits of Lipshutz, Pehlevan, Chklovskii (2023), Interneurons accelerate learning dynamics in recurrent
+    neural networks for statistical adaptation, arXiv:2209.10634, and Duong et al. (2023), Adaptive whitening in neural
+    populations with gain-modulating interneurons, arXiv:2301.11955; subspace tracking: Arora, Cotter, Livescu,
+    Srebro (2012), Stochastic optimization for PCA and PLS, doi:10.1109/Allerton.2012.6483308.
+
+    Attributes:
+        rate: rho, the weight of the present rows in the running covariance, in (0, 1].
+        interneurons: k, at most the number of features of every layer it is used on.
+        damping: Strength relative to the mean power; the smaller the stronger.
+        every: The subspace moves at every so many updates.
+        seed: Of the random initial directions.
+    """
+
+    name = "interneuron"
+    title = "k interneurons damp the k leading directions; low rank, the cheap one"
+    equation = "x = z - U diag(s) U^T z, s = 1 - (1 + lambda / (damping c))^-1/2"
+    fixed_point_text = "lambda / (1 + lambda / (damping c)) on the k leading directions"
+    locality = "k interneurons a layer (here by subspace iteration)"
+    cost = "4 k n d / every"
+    reference = "Lipshutz et al. 2023, arXiv:2209.10634; Duong et al. 2023, arXiv:2301.11955"
+    structure = "low_rank"
+
+    rate: float = 0.1
+    interneurons: int = 16
+    damping: float = 30.0
+    every: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A rate outside (0, 1], or a number of interneurons, damping or interval that is not positive.
+        """
+        super().__post_init__()
+        check_positive(self, "damping", "interneurons", "every")
+        if self.rate > 1:
+            raise InvalidValue(f"{self.name}: rate is a forgetting factor in (0, 1], got {self.rate!r}.")
+        for count in ("interneurons", "every"):
+            if not isinstance(getattr(self, count), int):
+                raise InvalidValue(f"{self.name}: {count} must be a whole number, got {getattr(self, count)!r}.")
+
+    def initial_state(
+        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> State:
+        """Random orthonormal directions, no suppression.
+
+        Raises:
+            InvalidValue: More interneurons than features.
+        """
+        if self.interneurons > features:
+            raise InvalidValue(
+                f"{self.name}: {self.interneurons} interneurons cannot have distinct directions among {features} "
+                f"features; use interneurons <= {features} or skip this layer."
+            )
+        generator = torch.Generator().manual_seed(self.seed)
+        random = torch.randn(features, self.interneurons, generator=generator, dtype=torch.float64)
+        directions = torch.linalg.qr(random).Q.contiguous()
+        return {
+            "directions": directions.to(dtype=dtype, device=device),
+            "suppression": torch.zeros(self.interneurons, dtype=dtype, device=device),
+            "variance": torch.zeros(self.interneurons, dtype=dtype, device=device),
+            "power": torch.zeros((), dtype=dtype, device=device),
+            "updates": torch.zeros((), dtype=dtype, device=device),
+        }
+
+    def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
+        """One tracking step at every `every`-th call; the suppressions follow from the tracked variances."""
+        updates = int(state["updates"])
+        state["updates"].add_(1)
+        if updates % self.every:
+            return None
+        directions, suppression, variance = state["directions"], state["suppression"], state["variance"]
+        before = (directions.clone(), suppression.clone())
+        inputs = sample.inputs
+        rows = len(inputs)
+        state["power"].lerp_(inputs.square().mean(), 1.0 if updates == 0 else rate)
+
+        moved = directions * ((1 - rate) * variance)
+        moved.addmm_(inputs.T, inputs @ directions, alpha=rate / rows)
+        basis = torch.linalg.qr(moved).Q
+        overlap = basis.T @ directions
+        projected = inputs @ basis
+        rayleigh = (overlap * ((1 - rate) * variance)) @ overlap.T
+        rayleigh.addmm_(projected.T, projected, alpha=rate / rows)
+        values, rotation = torch.linalg.eigh(rayleigh)
+        torch.mm(basis, rotation.flip(1), out=directions)
+        variance.copy_(values.flip(0).clamp_min(0))  # a variance is not negative; rounding can make it so
+
+        cap = self.damping * float(state["power"])
+        if cap > 0:
+            suppression.copy_(1 - (1 + variance / cap).rsqrt())
+        return InterneuronChange(before, (directions, suppression))
+
+    def fixed_point(self, covariance: Tensor) -> Tensor:
+        """The soft cap on the k leading eigenvalues, the others unchanged."""
+        values, vectors = torch.linalg.eigh(covariance)
+        cap = self.damping * values.mean()
+        damped = values.clone()
+        damped[-self.interneurons :] /= 1 + values[-self.interneurons :] / cap
+        return (vectors * damped) @ vectors.T
+
+    def stability_limit(self, covariance: Tensor) -> float:
+        """Every allowed rate is stable: the running covariance is an average."""
+        return math.inf

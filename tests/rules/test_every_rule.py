@@ -1,0 +1,60 @@
+"""Every registered rule passes the whole suite; a rule written by a user does too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuro_decorr import rules
+from neuro_decorr.rules import Rule
+from tests.rules import suite
+
+
+@pytest.mark.parametrize("name", rules.names())
+@pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
+def test_registered_rule(name: str, check: Callable[[Rule], None]) -> None:
+    rule = rules.get(name)
+    if check is suite.check_equivariance and rule.equivariance == "none":
+        pytest.skip("the rule declares that the axes of its units matter")
+    check(rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserRule(Rule):
+    """The relative gradient with a constant step: fifteen lines of a user."""
+
+    name = "user_relative_gradient"
+    title = "whitens"
+    equation = "D <- D + rate (I - C) D"
+    fixed_point_text = "C = I"
+    locality = "row of D"
+    cost = "2 k d^2"
+    reference = "Cardoso, Laheld 1996"
+    structure = "dense"
+    silent_units_bounded = False
+    rate: float = 1e-2
+
+    @property
+    def equivariance(self):
+        return "general"
+
+    def update_(self, state, sample, rate):
+        weight = rate / len(sample.outputs)
+        return rules.LowRankFactor(1 + rate, weight, sample.outputs, sample.outputs).apply_(state["matrix"])
+
+    def fixed_point(self, covariance: Tensor) -> Tensor:
+        return torch.eye(len(covariance), dtype=covariance.dtype)
+
+    def stability_limit(self, covariance: Tensor) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
+def test_user_rule(check: Callable[[Rule], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules._registry, "_RULES", dict(rules._registry._RULES))
+    rules.register(UserRule)
+    check(rules.get("user_relative_gradient"))
