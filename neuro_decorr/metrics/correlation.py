@@ -1,0 +1,148 @@
+"""Covariance and correlation between units, and the floor that sampling alone puts under them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics.moments import Kind, Moments, Samples, Silent, like, moments
+
+
+class SamplingFloor(NamedTuple):
+    """Correlation measured, on average, between independent Gaussian units."""
+
+    mean_squared: float
+    mean_absolute: float
+
+
+class PairStatistics(NamedTuple):
+    """Distribution of the correlations over all pairs of distinct units; NaN without a pair or with silent units."""
+
+    mean: float
+    deviation: float
+    mean_absolute: float
+    mean_squared: float
+
+
+def covariance(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
+    r"""Covariance of the units, :math:`C = \frac{1}{P-1}\sum_p (x_p - \bar x)(x_p - \bar x)^T`, unbiased.
+
+    Cost: P N^2.
+
+    Args:
+        samples: Activity, shape `(samples, units)`, tensor or numpy array.
+        silent: Policy for units that never vary: `"nan"` keeps them (their covariance is zero), `"drop"`, `"error"`.
+        center: Remove the mean; without, the second moment about zero divided by P.
+
+    Returns:
+        Covariance, shape `(units, units)`, float64, in squared units of the samples.
+
+    Raises:
+        InvalidValue: See `moments`.
+    """
+    return like(moments(samples, silent=silent, center=center).covariance, samples)
+
+
+def correlation(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
+    r"""Pearson correlation of the units, :math:`r_{ij} = C_{ij} / \sqrt{C_{ii} C_{jj}}`.
+
+    Cost: P N^2.
+
+    Args:
+        samples: Activity, shape `(samples, units)`, tensor or numpy array.
+        silent: Policy for units that never vary: `"nan"` (their rows and columns are NaN), `"drop"`, `"error"`.
+        center: Remove the mean; without, the cosine between units.
+
+    Returns:
+        Correlation, shape `(units, units)`, float64, dimensionless, diagonal 1.
+
+    Raises:
+        InvalidValue: See `moments`.
+    """
+    return like(moments(samples, silent=silent, center=center).correlation, samples)
+
+
+def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
+    r"""Mean of :math:`r_{ij}^2` over all pairs of distinct units: free of scale, zero iff decorrelated.
+
+    Unlike a loss on the covariance it compares rules that whiten with rules that leave the variances alone. Compare
+    it with `sampling_floor`.
+
+    Args:
+        samples: Activity, shape `(samples, units)`.
+        silent: Policy for units that never vary.
+        center: Remove the mean over samples.
+
+    Returns:
+        Mean squared correlation in [0, 1]; NaN with fewer than two units, or with silent ones under `"nan"`.
+
+    Raises:
+        InvalidValue: See `moments`.
+    """
+    return pairs(moments(samples, silent=silent, center=center)).mean_squared
+
+
+def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
+    r"""Mean of :math:`|r_{ij}|` over all pairs of distinct units.
+
+    Args:
+        samples: Activity, shape `(samples, units)`.
+        silent: Policy for units that never vary.
+        center: Remove the mean over samples.
+
+    Returns:
+        Mean absolute correlation in [0, 1]; NaN with fewer than two units, or with silent ones under `"nan"`.
+
+    Raises:
+        InvalidValue: See `moments`.
+    """
+    return pairs(moments(samples, silent=silent, center=center)).mean_absolute
+
+
+def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
+    r"""Correlation that independent Gaussian units show on average, from the finite number of samples alone.
+
+    With n degrees of freedom (samples - 1 when centered), :math:`r^2 \sim \mathrm{Beta}(\frac12, \frac{n-1}{2})`:
+
+    .. math:: E[r^2] = \frac1n, \qquad
+              E|r| = \frac{\Gamma(n/2)}{\sqrt{\pi}\,\Gamma((n+1)/2)} \approx \sqrt{\frac{2}{\pi n}}
+
+    The first holds for any independent units whose samples are exchangeable; the second is exact for Gaussian ones.
+
+    Source: Fisher (1915), Frequency distribution of the values of the correlation coefficient in samples from an
+    indefinitely large population, Biometrika 10, doi:10.2307/2331838.
+
+    Args:
+        samples: Number of samples, at least 2.
+        center: Whether the correlation is taken after removing the mean.
+
+    Returns:
+        The floor of the mean squared and of the mean absolute correlation.
+
+    Raises:
+        InvalidValue: Fewer than two samples.
+    """
+    if samples < 2:
+        raise InvalidValue(f"samples: got {samples}; a correlation needs at least 2 samples.")
+    n = samples - 1 if center else samples
+    absolute = math.exp(math.lgamma(n / 2) - math.lgamma((n + 1) / 2)) / math.sqrt(math.pi)
+    return SamplingFloor(mean_squared=1 / n, mean_absolute=absolute)
+
+
+def pairs(population: Moments) -> PairStatistics:
+    """Mean, standard deviation, mean magnitude and mean square of the correlations over all pairs."""
+    count = population.kept * (population.kept - 1)
+    if count == 0 or bool(population.constant.any()):
+        return PairStatistics(math.nan, math.nan, math.nan, math.nan)
+    # A mean of the correlations alone misleads: they cancel. Hence the set (Umakantha et al. 2021, Neuron,
+    # doi:10.1016/j.neuron.2021.06.028). The diagonal is exactly one and is taken out of each sum.
+    matrix = population.correlation
+    mean = (float(matrix.sum()) - population.kept) / count
+    square = max(0.0, (float(matrix.square().sum()) - population.kept) / count)
+    return PairStatistics(
+        mean=mean,
+        deviation=math.sqrt(max(0.0, square - mean * mean)),
+        mean_absolute=max(0.0, (float(matrix.abs().sum()) - population.kept) / count),
+        mean_squared=square,
+    )
