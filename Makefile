@@ -54,7 +54,7 @@ format: $(READY)  ## mend style and format where that needs no thought
 	$(BIN)/ruff format .
 
 docs: $(READY)  ## build the site into site/
-	$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 constraints: $(READY)  ## resolve all versions anew; another torch: make constraints TORCH=2.13.0
 	$(BIN)/python tools/constraints.py $(if $(TORCH),--torch $(TORCH))
