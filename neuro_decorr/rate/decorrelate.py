@@ -159,11 +159,11 @@ def _state_dtype(weight: Tensor) -> torch.dtype:
 @torch.no_grad()
 def _fold_into(layer: nn.Linear, decorrelation: Decorrelation) -> None:
     weight = layer.weight.double() @ decorrelation.matrix.double()
-    shift = weight @ decorrelation.mean.double()
+    shift = weight @ decorrelation.subtracted().double()
     trainable = layer.weight.requires_grad
     if layer.bias is not None:
         layer.bias = nn.Parameter((layer.bias.double() - shift).to(layer.bias.dtype), layer.bias.requires_grad)
-    elif bool(decorrelation.mean.any()):
+    elif bool(shift.any()):
         layer.bias = nn.Parameter(-shift.to(layer.weight.dtype), trainable)
     # A new parameter, never a change in place: another layer may share the old one.
     layer.weight = nn.Parameter(weight.to(layer.weight.dtype), trainable)
@@ -174,5 +174,5 @@ def _as_linear(decorrelation: Decorrelation) -> nn.Linear:
     features = decorrelation.features
     linear = nn.Linear(features, features, device=decorrelation.mean.device, dtype=decorrelation.mean.dtype)
     linear.weight.copy_(decorrelation.matrix)
-    linear.bias.copy_(-(decorrelation.matrix.double() @ decorrelation.mean.double()))
+    linear.bias.copy_(-(decorrelation.matrix.double() @ decorrelation.subtracted().double()))
     return linear.train(decorrelation.training).requires_grad_(False)

@@ -133,6 +133,10 @@ class Decorrelation(nn.Module):
         """D times centred rows, shape (..., features): no mean is subtracted, nothing is remembered."""
         return transform(self.transform_state(), centred)
 
+    def subtracted(self) -> Tensor:
+        """What a forward pass subtracts, shape (features,): the running mean, or zeros without centring."""
+        return self.mean if self.center else torch.zeros_like(self.mean)
+
     def take_record(self) -> Record | None:
         """Hand out what the last forward pass in train mode left, and forget it."""
         record, self._record = self._record, None

@@ -1,0 +1,187 @@
+"""The layer: what it computes, what it remembers, what its state survives."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import neuro_decorr as nd
+from neuro_decorr.errors import InvalidValue, StateMismatch
+
+
+def learnt(features: int = 6, **options: object) -> nd.Decorrelation:
+    """A layer with a non-symmetric D and a mean."""
+    module = nd.Decorrelation(features, **options)
+    generator = torch.Generator().manual_seed(0)
+    module.matrix.copy_(torch.randn(features, features, generator=generator))
+    module.mean.copy_(torch.randn(features, generator=generator))
+    return module
+
+
+def test_starts_as_the_identity() -> None:
+    inputs = torch.randn(4, 5)
+    assert torch.equal(nd.Decorrelation(5)(inputs), inputs)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 5, 6)])
+@pytest.mark.parametrize("center", [True, False])
+def test_computes_row_by_row(shape: tuple[int, ...], center: bool) -> None:
+    module = learnt(center=center)
+    inputs = torch.randn(shape)
+    outputs = module(inputs).reshape(-1, 6)
+    for row, output in zip(inputs.reshape(-1, 6), outputs, strict=True):
+        expected = module.matrix.double() @ (row.double() - (module.mean.double() if center else 0))
+        torch.testing.assert_close(output.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_train_and_eval_compute_the_same_and_a_forward_moves_nothing() -> None:
+    module = learnt()
+    before = copy.deepcopy(module.state_dict())
+    inputs = torch.randn(9, 6)
+    assert torch.equal(module.train()(inputs), module.eval()(inputs))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
+    module = learnt(sample=0.5)
+    module.eval()(torch.randn(8, 6))
+    assert module.take_record() is None
+    inputs = torch.randn(8, 6, requires_grad=True)
+    module.train()(inputs)
+    record = module.take_record()
+    assert record is not None and module.take_record() is None
+    assert not any(tensor.requires_grad for tensor in record)
+    torch.testing.assert_close(record.batch_mean, inputs.detach().mean(dim=0))
+    torch.testing.assert_close(record.outputs, record.inputs @ module.matrix.T)
+    centred = inputs.detach() - module.mean
+    assert all((centred == row).all(dim=1).any() for row in record.inputs), "a remembered row is not of the batch"
+
+
+@pytest.mark.parametrize(("rows", "sample", "kept"), [(256, 0.1, 26), (1, 0.1, 1), (10, 1.0, 10), (7, 0.5, 4)])
+def test_how_many_rows_are_remembered(rows: int, sample: float, kept: int) -> None:
+    module = nd.Decorrelation(3, sample=sample)
+    module(torch.randn(rows, 3))
+    record = module.take_record()
+    assert record is not None and record.inputs.shape == (kept, 3)
+
+
+def test_remembered_rows_are_spread_over_the_batch() -> None:
+    module = nd.Decorrelation(1, sample=0.1)
+    module(torch.arange(100.0).unsqueeze(1))
+    record = module.take_record()
+    assert record is not None and record.inputs.max() - record.inputs.min() > 80
+
+
+def test_in_place_work_behind_it_does_not_reach_the_record() -> None:
+    module = nd.Decorrelation(3, center=False, sample=1.0)
+    inputs = torch.randn(4, 3)
+    expected = inputs.clone()
+    module(inputs)
+    inputs.zero_()
+    record = module.take_record()
+    assert record is not None and torch.equal(record.inputs, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_state_stays_float32_in_a_narrow_model(dtype: torch.dtype) -> None:
+    module = learnt()
+    expected = module.matrix.clone()
+    module.to(dtype)
+    assert module.matrix.dtype == module.mean.dtype == torch.float32
+    assert torch.equal(module.matrix, expected), "the detour through fewer bits lost some"
+    assert module(torch.randn(2, 6, dtype=dtype)).dtype == dtype
+    assert module.double().matrix.dtype == torch.float64
+
+
+def test_autocast_does_not_reach_the_product() -> None:
+    module = learnt()
+    inputs = torch.randn(5, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = module(inputs)
+    torch.testing.assert_close(outputs, module(inputs), rtol=0, atol=0)
+
+
+def test_gradient_flows_through_d() -> None:
+    module = learnt()
+    inputs = torch.randn(3, 6, requires_grad=True)
+    weights = torch.randn(3, 6)
+    (module(inputs) * weights).sum().backward()
+    torch.testing.assert_close(inputs.grad, weights @ module.matrix)
+    assert list(module.parameters()) == []
+
+
+def test_deepcopy_and_buffers() -> None:
+    module = learnt()
+    twin = copy.deepcopy(module)
+    twin.matrix.zero_()
+    assert module.matrix.any()
+    assert set(dict(module.named_buffers())) == {"matrix", "mean"}
+
+
+@pytest.mark.parametrize("rule", ["interneuron", "center", "whitening"])
+def test_a_fresh_module_takes_the_structure_of_the_state(rule: str) -> None:
+    parameters = {"interneurons": 3} if rule == "interneuron" else {}
+    module = nd.Decorrelation(6)
+    plasticity = nd.Plasticity(module, nd.rules.get(rule, **parameters), sample=1.0)
+    for _ in range(9):
+        module(torch.randn(8, 6) * torch.arange(1, 7))
+        plasticity.step()
+    fresh = nd.Decorrelation(6)
+    fresh.load_state_dict(module.state_dict())
+    assert torch.equal(fresh.matrix, module.matrix) and fresh.structure == module.structure
+    back = nd.Decorrelation(6)
+    module.load_state_dict(back.state_dict())
+    assert torch.equal(module.matrix, torch.eye(6)) and module.structure == "dense"
+
+
+def test_missing_state_is_torchs_error() -> None:
+    with pytest.raises(RuntimeError, match="Missing key"):
+        nd.Decorrelation(4).load_state_dict({"matrix": torch.eye(4)})
+
+
+def test_structure_is_not_changed_under_a_learnt_transform() -> None:
+    with pytest.raises(StateMismatch, match="needs a low_rank one"):
+        nd.Plasticity(learnt(), nd.rules.get("interneuron", interneurons=2))
+
+
+def test_functional_call_swaps_d() -> None:
+    module = nd.Decorrelation(3).eval()
+    inputs = torch.randn(2, 3)
+    doubled = {"matrix": 2 * torch.eye(3), "mean": torch.zeros(3)}
+    torch.testing.assert_close(torch.func.functional_call(module, doubled, (inputs,)), 2 * inputs)
+    assert torch.equal(module.matrix, torch.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((0,), "whole number >= 1"), ((2.5,), "whole number"), ((True,), "whole number")],
+)
+def test_bad_features(arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        nd.Decorrelation(*arguments)
+
+
+@pytest.mark.parametrize("sample", [0.0, 1.5, -1, float("nan"), "all"])
+def test_bad_sample(sample: object) -> None:
+    with pytest.raises(InvalidValue, match=r"in \(0, 1\]"):
+        nd.Decorrelation(3, sample=sample)
+
+
+def test_bad_inputs() -> None:
+    module = nd.Decorrelation(3)
+    with pytest.raises(InvalidValue, match="last dimension must be 3"):
+        module(torch.randn(2, 4))
+    with pytest.raises(InvalidValue, match="empty batch"):
+        module(torch.randn(0, 3))
+    assert module.eval()(torch.randn(0, 3)).shape == (0, 3)
+    with pytest.raises(InvalidValue, match="float32 or float64"):
+        nd.Decorrelation(3, dtype=torch.float16)
+
+
+def test_shows_its_structure() -> None:
+    module = nd.Decorrelation(6)
+    nd.Plasticity(module, nd.rules.get("interneuron", interneurons=2))
+    assert str(nn.Sequential(module)).count("structure=low_rank, interneurons=2") == 1
