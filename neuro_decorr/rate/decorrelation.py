@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -91,8 +90,7 @@ class Decorrelation(nn.Module):
 
     def transform_state(self) -> State:
         """The buffers that make up D, by name: the tensors themselves, not copies."""
-        found = {name: self._buffers[name] for name in TRANSFORM[self.structure]}
-        return {name: tensor for name, tensor in found.items() if tensor is not None}
+        return {name: self._buffers[name] for name in TRANSFORM[self.structure]}  # type: ignore[misc]  # never None
 
     def take_structure(self, rule: Rule) -> State:
         """Give D the structure that a rule needs, and return the rule's statistics at its start.
@@ -162,12 +160,18 @@ class Decorrelation(nn.Module):
         narrow = inputs.dtype in (torch.float16, torch.bfloat16)
         values = inputs.to(self.mean.dtype) if narrow else inputs
         device = inputs.device.type
-        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
-            centred = values - self.mean if self.center else values
-            outputs = transform(self.transform_state(), centred)
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                centred, outputs = self._transform(values)
+        else:
+            centred, outputs = self._transform(values)
         if self.training:
             self._remember(values, centred, outputs)
         return outputs.to(inputs.dtype) if narrow else outputs
+
+    def _transform(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        centred = values - self.mean if self.center else values
+        return centred, self.transform_centred(centred)
 
     @torch.no_grad()
     def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
@@ -176,12 +180,15 @@ class Decorrelation(nn.Module):
                 f"Decorrelation got an empty batch of shape {tuple(values.shape)} in train mode, from which nothing "
                 "can be learnt; leave empty batches out, or call model.eval()."
             )
-        centred, outputs, values = (t.detach().reshape(-1, self.features) for t in (centred, outputs, values))
+        if values.dim() != 2:
+            centred, outputs, values = (tensor.reshape(-1, self.features) for tensor in (centred, outputs, values))
         rows = len(values)
         kept = min(rows, int(self.sample * rows) + 1)
-        spread = slice(None, (rows // kept) * kept, rows // kept)
+        if kept < rows:
+            spread = slice(None, (rows // kept) * kept, rows // kept)
+            centred, outputs = centred[spread], outputs[spread]
         # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
-        self._record = Record(centred[spread].clone(), outputs[spread].clone(), values.mean(dim=0))
+        self._record = Record(centred.clone(), outputs.clone(), values.mean(dim=0))
 
     def extra_repr(self) -> str:
         """What print(model) shows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -89,7 +90,7 @@ class Plasticity(torch.optim.Optimizer):
         statistics = [module.take_structure(rule) for _, module, _ in layers]
         super().__init__([module.mean for _, module, _ in layers], {"lr": rate})
         for (_, module, _), initial in zip(layers, statistics, strict=True):
-            self.state[module.mean] = {"batches": torch.zeros((), device=module.mean.device), **initial}
+            self.state[module.mean] = {"batches": 0, **initial}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -129,27 +130,28 @@ class Plasticity(torch.optim.Optimizer):
         return result
 
     def _update(self, name: str, module: Decorrelation, layer: nn.Linear | None, record: Record, rate: float) -> None:
-        state = self.state[module.mean]
-        first = not state["batches"]
-        state["batches"].add_(1)
-        if module.center:
-            self._move_mean(module, layer, record.batch_mean, max(self.mean_rate, 1 / float(state["batches"])))
-            if first:
-                return  # the mean was not known before this batch: its rows were not centred
-        if not torch.isfinite(record.outputs.sum()):
+        if not math.isfinite(record.outputs.sum().item()):
             raise Diverged(
                 f"the decorrelated activity before layer '{name}' is not finite (rule '{self.rule.name}', "
                 f"rate {rate:g}); lower the rate of the plasticity or of the weights."
             )
+        state = self.state[module.mean]
+        state["batches"] += 1
+        if module.center:
+            self._move_mean(module, layer, record.batch_mean, max(self.mean_rate, 1 / state["batches"]))
+            if state["batches"] == 1:
+                return  # the mean was not known before this batch: its rows were not centred
         tensors: State = {**module.transform_state(), **{k: v for k, v in state.items() if k != "batches"}}
         change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
         if layer is not None and change is not None:
             change.compensate_(layer.weight)
 
     def _move_mean(self, module: Decorrelation, layer: nn.Linear | None, batch_mean: Tensor, rate: float) -> None:
-        shift = (batch_mean - module.mean).mul_(rate)
-        module.mean.add_(shift)
-        if layer is not None:
+        if layer is None:
+            module.mean.lerp_(batch_mean, rate)
+        else:
+            shift = (batch_mean - module.mean).mul_(rate)
+            module.mean.add_(shift)
             moved = module.transform_centred(shift)
             layer.bias.addmv_(layer.weight, moved.to(layer.weight.dtype))
 
@@ -160,7 +162,9 @@ class Plasticity(torch.optim.Optimizer):
             known = parameters[index]
             if known is not module.mean:
                 state = self.state.pop(known)
-                self.state[module.mean] = {name: tensor.to(module.mean) for name, tensor in state.items()}
+                self.state[module.mean] = {
+                    name: value.to(module.mean) if isinstance(value, Tensor) else value for name, value in state.items()
+                }
                 parameters[index] = module.mean
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
