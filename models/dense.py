@@ -1,0 +1,79 @@
+"""Dense network: linear layers with an activation after every hidden one."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import nn
+
+from neuro_decorr.data import stream
+from neuro_decorr.errors import InvalidValue
+
+Normalisation: TypeAlias = Literal["none", "batch"]
+"""Between a hidden linear layer and its activation: nothing, or batch normalisation."""
+
+
+def dense(
+    sizes: Sequence[int],
+    activation: Callable[[], nn.Module] = nn.LeakyReLU,
+    normalisation: Normalisation = "none",
+    bias: bool = True,
+    seed: int | None = None,
+) -> nn.Sequential:
+    r"""A dense network with linear outputs.
+
+    .. math:: x_{l+1} = f(W_l x_l + b_l), \quad l = 1 \dots L - 1; \qquad y = W_L x_L + b_L
+
+    Weights are drawn as :math:`W_l \sim N(0, g^2 / n_l)` with :math:`n_l` inputs and the gain
+    :math:`g^2 = 2 / (1 + a^2)`, a the activation's slope for negative inputs (0 where it has none); the output layer,
+    which no activation follows, has g = 1. Biases start at zero. Source: He, Zhang, Ren and Sun (2015), Delving deep
+    into rectifiers, arXiv:1502.01852.
+
+    The layers are named `hidden_1`, (`normalisation_1`), `activation_1`, ..., `output`.
+
+    Args:
+        sizes: Units of every layer from input to output, such as `[64, 128, 128, 10]`; at least input and output.
+        activation: Makes the module that follows every hidden layer.
+        normalisation: `"batch"` puts a BatchNorm1d between each hidden linear layer and its activation.
+        bias: Whether the linear layers have biases.
+        seed: Seed of the weights, drawn apart from the global random state, which is not touched. None takes the
+            seed from the global state, as layers of torch do.
+
+    Returns:
+        The network, float32, on the CPU.
+
+    Raises:
+        InvalidValue: Sizes that are not at least two positive integers, an unknown normalisation, or a negative seed.
+    """
+    units = list(sizes)
+    if len(units) < 2 or any(type(size) is not int or size < 1 for size in units):
+        raise InvalidValue(f"sizes: got {units}; allowed are two or more positive integers, input to output.")
+    if normalisation not in get_args(Normalisation):
+        raise InvalidValue(f"normalisation: got {normalisation!r}; allowed are 'none' and 'batch'.")
+    # A stream of its own: the same seed elsewhere, for noise or for the order of samples, gives other numbers.
+    generator = stream(int(torch.randint(2**62, ())) if seed is None else seed, "dense network")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for index, (fan_in, fan_out) in enumerate(pairwise(units[:-1]), start=1):
+        nonlinearity = activation()
+        slope = float(getattr(nonlinearity, "negative_slope", 0.0))
+        layers[f"hidden_{index}"] = _linear(fan_in, fan_out, bias, 2 / (1 + slope**2), generator)
+        if normalisation == "batch":
+            layers[f"normalisation_{index}"] = nn.BatchNorm1d(fan_out)
+        layers[f"activation_{index}"] = nonlinearity
+    layers["output"] = _linear(units[-2], units[-1], bias, 1.0, generator)
+    return nn.Sequential(layers)
+
+
+def _linear(fan_in: int, fan_out: int, bias: bool, gain_squared: float, generator: torch.Generator) -> nn.Linear:
+    """A linear layer with weights from the generator and zero biases."""
+    # Made without memory, then given it: torch's own initialisation would draw from the global state.
+    layer = nn.Linear(fan_in, fan_out, bias=bias, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        layer.weight.normal_(0.0, (gain_squared / fan_in) ** 0.5, generator=generator)
+        if bias:
+            layer.bias.zero_()
+    return layer

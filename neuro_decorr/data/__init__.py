@@ -1,0 +1,34 @@
+"""Data sets in three splits, correlated sources, and the validation of a user's own data."""
+
+from neuro_decorr.data.arrays import from_arrays, from_file
+from neuro_decorr.data.batches import Batches, batches
+from neuro_decorr.data.checks import Facts, check
+from neuro_decorr.data.cifar import cifar10
+from neuro_decorr.data.common_modes import common_modes, modes, with_common_modes
+from neuro_decorr.data.dataset import Dataset, Split
+from neuro_decorr.data.digits import digits
+from neuro_decorr.data.seeds import stream
+from neuro_decorr.data.sources import covariance_with_condition, gaussian
+
+__all__ = [
+    # data sets
+    "Dataset",
+    "Split",
+    "cifar10",
+    "digits",
+    # a user's own data
+    "Facts",
+    "check",
+    "from_arrays",
+    "from_file",
+    # correlations added or made
+    "common_modes",
+    "covariance_with_condition",
+    "gaussian",
+    "modes",
+    "with_common_modes",
+    # passes and seeds
+    "Batches",
+    "batches",
+    "stream",
+]

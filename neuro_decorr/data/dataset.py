@@ -1,0 +1,98 @@
+"""What a data set is: three disjoint splits, and the facts that a study needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro_decorr.data.seeds import stream
+from neuro_decorr.errors import InvalidValue
+
+
+class Split(NamedTuple):
+    """Samples and their labels; unpacks as `inputs, targets = data.train`."""
+
+    inputs: Tensor  # (samples, features), float32
+    targets: Tensor  # (samples,), int64, 0 .. classes - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled samples in three disjoint splits: learn on one, choose on the next, report on the last, once."""
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: int  # number of classes
+    source: str  # where the samples come from, in words
+    image_shape: tuple[int, ...] | None = None  # (height, width) or (channels, height, width); None: not images
+
+    @property
+    def features(self) -> int:
+        """Number of input features."""
+        return int(self.train.inputs.shape[1])
+
+    @property
+    def constant_features(self) -> tuple[int, ...]:
+        """Features that never vary in the training split: null directions, which a rule must not amplify."""
+        inputs = self.train.inputs
+        return tuple((inputs.amax(dim=0) == inputs.amin(dim=0)).nonzero().flatten().tolist())
+
+
+def stratified(targets: Tensor, held_out: Sequence[float], seed: int) -> tuple[Tensor, ...]:
+    """Indices of disjoint splits in which every class keeps its share, to within one sample.
+
+    Args:
+        targets: Labels, shape `(samples,)`, integers.
+        held_out: Fraction of the samples for each split that is held out, each positive, of sum below 1.
+        seed: Seed of the draw.
+
+    Returns:
+        Ascending indices of the rest, which is trained on, then of each split held out; together every sample once.
+        Every class has a sample in each.
+
+    Raises:
+        InvalidValue: Fractions that leave nothing to train on, or a class with too few samples.
+    """
+    if min(held_out) <= 0 or not sum(held_out) < 1:
+        raise InvalidValue(
+            f"fractions held out: got {', '.join(map(str, held_out))}; allowed are positive ones of sum below 1."
+        )
+    labels, counts = np.unique(targets.numpy(), return_counts=True)
+    held = np.stack([np.maximum(allocate(counts, round(fraction * len(targets))), 1) for fraction in held_out])
+    rest = counts - held.sum(axis=0)
+    if (rest < 1).any():
+        short = ", ".join(f"{label} ({count})" for label, count in zip(labels[rest < 1], counts[rest < 1], strict=True))
+        raise InvalidValue(
+            f"targets: too few samples of class {short} for one in each of {1 + len(held_out)} splits; "
+            "add samples, merge or leave out these classes, or hold out less."
+        )
+    generator = stream(seed, "split")
+    drawn = []
+    for label, sizes in zip(labels.tolist(), np.vstack([rest, held]).T.tolist(), strict=True):
+        of_class = (targets == label).nonzero().flatten()
+        drawn.append(torch.split(of_class[torch.randperm(len(of_class), generator=generator)], sizes))
+    return tuple(torch.cat(part).sort().values for part in zip(*drawn, strict=True))
+
+
+def allocate(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """Share a total among classes in proportion to their counts, by largest remainder.
+
+    Args:
+        counts: Samples of each class, shape `(classes,)`.
+        total: Number of samples to share.
+
+    Returns:
+        Whole numbers of sum `total`, each within one of its exact share; ties go to the earlier class.
+    """
+    exact: NDArray[np.float64] = counts * total / counts.sum()
+    shares: NDArray[np.int64] = np.floor(exact).astype(np.int64)
+    order = np.argsort(-(exact - shares), kind="stable")
+    shares[order[: total - int(shares.sum())]] += 1
+    return shares

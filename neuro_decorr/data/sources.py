@@ -1,0 +1,82 @@
+"""Gaussian sources of known covariance, in float64: the oracles of tests and the inputs of protocols."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.data.seeds import stream
+from neuro_decorr.errors import InvalidValue
+
+
+def gaussian(covariance: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    r"""Independent samples of :math:`N(0, C)`, by the symmetric square root of C. Cost: N^3 + P N^2.
+
+    Args:
+        covariance: C, shape `(features, features)`, symmetric, positive semidefinite; may be singular.
+        samples: Number of samples P, at least 1.
+        generator: Source of the samples, on the CPU.
+
+    Returns:
+        Samples, shape `(samples, features)`, float64, on the device of the covariance.
+
+    Raises:
+        InvalidValue: Not square, not symmetric, not positive semidefinite, not finite, or no samples.
+    """
+    if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or covariance.shape[0] == 0:
+        raise InvalidValue(f"covariance: got shape {tuple(covariance.shape)}; allowed is (features, features).")
+    if samples < 1:
+        raise InvalidValue(f"samples: got {samples}; allowed are 1 and more.")
+    c = covariance.detach().double()
+    size = float(c.abs().max())
+    if not math.isfinite(size):
+        raise InvalidValue("covariance: holds NaN or infinity.")
+    rounding = 1e-6 * size  # a covariance that went through float32 is still symmetric
+    if float((c - c.T).abs().max()) > rounding:
+        raise InvalidValue("covariance: not symmetric; take (C + C.T) / 2 if that is meant.")
+    values, vectors = torch.linalg.eigh((c + c.T) / 2)
+    if float(values[0]) < -rounding * len(c):
+        raise InvalidValue(f"covariance: has the eigenvalue {float(values[0]):g}; allowed are none below zero.")
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    noise = torch.randn(samples, len(c), generator=generator, dtype=torch.float64)
+    drawn: Tensor = noise.to(c.device) @ root
+    return drawn
+
+
+def covariance_with_condition(features: int, condition: float, scale: float = 1.0, seed: int = 0) -> Tensor:
+    r"""Covariance of a given condition number in a random orthogonal basis.
+
+    .. math:: C = Q \operatorname{diag}(\lambda) Q^T, \qquad
+              \lambda_i \propto \kappa^{-(i-1)/(N-1)}, \quad \frac1N \sum_i \lambda_i = \text{scale}
+
+    The spectrum is log-uniform, evenly spaced in its logarithm; Q is uniform over the orthogonal matrices
+    (QR of a Gaussian matrix with the signs of R's diagonal: Mezzadri 2007, How to generate random matrices from the
+    classical compact groups, Notices AMS 54, arXiv:math-ph/0609050). Cost: N^3.
+
+    Args:
+        features: N, at least 1.
+        condition: Condition number, largest over smallest eigenvalue, at least 1.
+        scale: Mean variance, squared units of the samples.
+        seed: Seed of the basis.
+
+    Returns:
+        Covariance, shape `(features, features)`, float64, exactly symmetric.
+
+    Raises:
+        InvalidValue: A parameter out of range, or one feature with a condition other than 1.
+    """
+    if features < 1:
+        raise InvalidValue(f"features: got {features}; allowed are 1 and more.")
+    if not (math.isfinite(condition) and condition >= 1) or (features == 1 and condition != 1):
+        raise InvalidValue(f"condition: got {condition} for {features} features; allowed is 1 and more, 1 for one.")
+    if not (math.isfinite(scale) and scale > 0):
+        raise InvalidValue(f"scale: got {scale}; allowed are positive numbers.")
+    spectrum = torch.logspace(0, -math.log10(condition), features, dtype=torch.float64)
+    spectrum *= scale / spectrum.mean()
+    noise = torch.randn(features, features, generator=stream(seed, "orthogonal basis"), dtype=torch.float64)
+    q, r = torch.linalg.qr(noise)
+    q = q * r.diagonal().sign()
+    c: Tensor = (q * spectrum) @ q.T
+    return (c + c.T) / 2
