@@ -49,7 +49,7 @@ def summary(samples: Samples, *, silent: Silent = "nan", center: bool = True) ->
     Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
     doi:10.1016/j.neuron.2021.06.028. Each measure is defined at the function of its name.
 
-    Cost: P N^2 + 4/3 N^3; about 1.5 ms for 300 samples of 128 units on one core.
+    Cost: P N^2 + 4/3 N^3; 1.5 to 2 ms for 300 samples of 128 units on one core.
 
     Args:
         samples: Activity, shape `(samples, units)`, tensor or numpy array; computed in float64 on its device.
