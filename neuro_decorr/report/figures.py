@@ -1,0 +1,41 @@
+"""Figures in files: PNG for people's slides, SVG for print and for the page."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuro_decorr.errors import require
+from neuro_decorr.study import files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER = "figures"
+
+
+def save_figure(figure: Figure, directory: Path, name: str, caption: str = "", *, dots_per_inch: int = 150) -> None:
+    """Write `DIR/figures/NAME.svg` and `.png`, each whole or not at all; the same figure gives the same bytes.
+
+    Args:
+        figure: The figure of matplotlib; the caller closes it.
+        directory: Directory of the study.
+        name: Name of the files, without ending.
+        caption: What the figure shows, in words; it is written into both files, and the page prints it.
+        dots_per_inch: Resolution of the PNG.
+
+    Raises:
+        Unwritable: The directory cannot be written.
+    """
+    matplotlib = require("matplotlib", "study")
+    # No date, no version, and a fixed salt for the identifiers: the bytes tell whether a figure has changed.
+    formats: dict[str, dict[str, str | None]] = {
+        "svg": {"Date": None, "Creator": None, "Title": name, "Description": caption},
+        "png": {"Software": None, "Title": name, "Description": caption},
+    }
+    for ending, metadata in formats.items():
+        content = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            figure.savefig(content, format=ending, dpi=dots_per_inch, bbox_inches="tight", metadata=metadata)
+        files.write(directory / FOLDER / f"{name}.{ending}", content.getvalue())

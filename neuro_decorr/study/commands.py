@@ -1,0 +1,199 @@
+"""The commands of `neuro-decorr`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from neuro_decorr.errors import InvalidValue, NeuroDecorrError, StateMismatch, unknown_name
+from neuro_decorr.study import configuration as fields
+from neuro_decorr.study import discovery, execution, options
+from neuro_decorr.study.identity import Identity
+from neuro_decorr.study.protocol import Protocol
+from neuro_decorr.study.store import Store
+
+
+@final
+class _Commands(click.Group):
+    """The commands themselves; an unknown one gets the nearest known one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise unknown_name("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+@final
+class _Protocols(click.Group):
+    """The protocols of the study directory as commands, each with the options of its configuration."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            known = ", ".join(discovery.names(discovery.find_root())) or "none yet"
+            raise InvalidValue(f"which protocol? neuro-decorr run PROTOCOL; known: {known}.")
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        try:
+            return discovery.names(discovery.find_root())
+        except NeuroDecorrError:
+            return []
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        root = discovery.find_root()
+        return _protocol_command(discovery.load(root, cmd_name), root)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Names alone: their questions would need every protocol to be imported.
+        with formatter.section("Protocols (each has --help)"):
+            formatter.write_text(", ".join(self.list_commands(ctx)) or "none: no folder 'protocols' here or above")
+
+
+@click.group(
+    cls=_Commands,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="neuro-decorr", message="neuro-decorr %(version)s")
+@click.pass_context
+def application(context: click.Context) -> None:
+    """Studies of decorrelation plasticity: declare, run, resume, report."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@application.command("list")
+def list_everything() -> None:
+    """List the protocols of this study directory, the rules and the credit assignments."""
+    from neuro_decorr import credit, rules
+
+    console = Console()
+    try:
+        root = discovery.find_root()
+        rows = [{"protocol": name, "question": _question(root, name)} for name in discovery.names(root)]
+        _print(console, f"Protocols in {root / discovery.FOLDER} (neuro-decorr run PROTOCOL)", rows)
+    except NeuroDecorrError as error:
+        console.print(str(error), markup=False, soft_wrap=True)
+    _print(console, "Rules (all about them: neuro_decorr.rules.table())", rules.table())
+    _print(console, "Credit assignments (all about them: neuro_decorr.credit.table())", credit.table())
+
+
+@application.group("run", cls=_Protocols, subcommand_metavar="PROTOCOL [OPTIONS]")
+def run() -> None:
+    """Run a protocol, or go on with it: only what is missing is computed."""
+
+
+@application.command("report")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+def report(directory: Path) -> None:
+    """Make the tables, the figures and the page of a study again from its stored runs."""
+    from neuro_decorr.report import page
+    from neuro_decorr.study.lock import Lock
+
+    stored = Identity.read(directory)
+    root = discovery.find_root(Path.cwd(), directory)
+    protocol = discovery.load(root, stored.protocol)
+    try:
+        configuration = protocol.configure(stored.configuration)
+    except InvalidValue as error:
+        raise StateMismatch(
+            f"{directory} was made by another version of protocol '{protocol.name}', whose configuration no longer "
+            f"fits: {error}"
+        ) from error
+    with Lock(directory):
+        outcome = execution.collect(protocol, configuration, directory, stored.seeds)
+        execution.write_report(protocol, configuration, directory, outcome)
+        click.echo(f"wrote {page.write(directory, protocol.question)}", err=True)
+
+
+def _protocol_command(protocol: Protocol, root: Path) -> click.Command:
+    machinery = [
+        click.Option(
+            ["--out"], type=str, metavar="DIR", help=f"Directory of the study  [default: results/{protocol.name}]"
+        ),
+        click.Option(["--seeds"], type=str, metavar="N", help=f"How many paired seeds  [default: {protocol.seeds}]"),
+        click.Option(["--workers"], type=str, metavar="N", help=f"How many processes  [default: {_cores()}]"),
+        click.Option(["--full"], is_flag=True, help="The full size: the defaults marked so."),
+    ]
+    taken = {parameter.name for parameter in machinery} & set(protocol.configuration.model_fields)
+    if taken:
+        raise InvalidValue(f"protocol '{protocol.name}' has a field '{min(taken)}', which is an option of every study.")
+
+    def callback(out: str | None, seeds: str | None, workers: str | None, full: bool, **given: Any) -> None:
+        context = click.get_current_context()
+        known = [name for parameter in context.command.params for name in (*parameter.opts, *parameter.secondary_opts)]
+        problems = options.unknown(context.args, [*known, "--help"])
+        count = options.whole_number("--seeds", seeds if seeds is not None else str(protocol.seeds), problems)
+        processes = options.whole_number("--workers", workers if workers is not None else str(_cores()), problems)
+        values = protocol.values(options.values(protocol.configuration, given), full)
+        problems += fields.problems(protocol.configuration, values)
+        if problems:
+            raise InvalidValue("\n".join(problems))
+        directory = Path(out if out is not None else f"results/{protocol.name}")
+        _run(protocol, root, protocol.configure(values), directory, count, processes)
+
+    return click.Command(
+        protocol.name,
+        params=[*options.parameters(protocol), *machinery],
+        callback=callback,
+        help=protocol.question,
+        # Unknown options are told with all other problems instead of one by one.
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "max_content_width": 110},
+    )
+
+
+def _run(
+    protocol: Protocol, root: Path, configuration: fields.Configuration, directory: Path, count: int, processes: int
+) -> None:
+    from neuro_decorr.report import page
+
+    command = ["neuro-decorr", *sys.argv[1:]]
+    try:
+        outcome = execution.execute(
+            protocol, configuration, directory, root=root, count=count, workers=processes, command=command
+        )
+    except KeyboardInterrupt:
+        runs = Store(directory, "").count()
+        click.echo(f"Interrupted: {runs} runs are stored in {directory}; go on with: {shlex.join(command)}", err=True)
+        raise click.exceptions.Exit(130) from None
+    if outcome.failures:
+        click.echo(
+            f"neuro-decorr: {len(outcome.failures)} runs failed and are not stored; {len(outcome.runs)} are. "
+            "The same command tries again what is missing.",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)
+    click.echo(f"wrote {page.write(directory, protocol.question)}", err=True)
+
+
+def _question(root: Path, name: str) -> str:
+    try:
+        return discovery.load(root, name).question
+    except NeuroDecorrError as error:
+        return f"({error})"
+
+
+def _print(console: Console, title: str, rows: list[dict[str, str]]) -> None:
+    # A name and what it is; the other columns need more width than a terminal has.
+    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for row in rows:
+        table.add_row(*(Text(value) for value in list(row.values())[:2]))
+    console.print(table)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
