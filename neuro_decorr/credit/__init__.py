@@ -1,0 +1,37 @@
+"""Credit assignment: how the error reaches the weights of an unmodified network.
+
+A `Credit` fills the `.grad` of a model's parameters, as `loss.backward()` does, so that every optimiser, gradient
+clipping and schedule of torch works with it. The model stays as it is: any `torch.nn.Module`, its forward pre-hooks
+(which may hold a decorrelating transform) included.
+
+Example:
+    >>> import torch
+    >>> from neuro_decorr import credit
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    >>> inputs, targets = torch.randn(16, 4), torch.randint(3, (16,))
+    >>> perturbation = credit.get("node_perturbation", model, sigma=1e-3)
+    >>> loss = perturbation.backward(torch.nn.functional.cross_entropy, inputs, targets)
+    >>> model[0].weight.grad.shape
+    torch.Size([8, 4])
+"""
+
+from neuro_decorr.credit.backprop import Backprop
+from neuro_decorr.credit.base import Credit, Description, LossFunction
+from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
+from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
+from neuro_decorr.credit.registry import get, names, register, table
+
+__all__ = [
+    "ActivityPerturbation",
+    "Backprop",
+    "Credit",
+    "Description",
+    "DirectFeedbackAlignment",
+    "FeedbackAlignment",
+    "LossFunction",
+    "NodePerturbation",
+    "get",
+    "names",
+    "register",
+    "table",
+]

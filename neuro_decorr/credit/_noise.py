@@ -1,0 +1,69 @@
+"""Seeded noise whose state can be saved."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.errors import StateMismatch
+
+Distribution = Literal["gaussian", "rademacher"]
+
+
+@final
+class Noise:
+    """A reproducible stream of independent noise of zero mean and unit variance.
+
+    The generator is made at the first draw, on the device of what is perturbed.
+
+    Args:
+        distribution: "gaussian" (standard normal) or "rademacher" (+1 or -1 with equal probability).
+        seed: Seed of the stream.
+    """
+
+    def __init__(self, distribution: Distribution, seed: int) -> None:
+        self.distribution = distribution
+        self._generator: torch.Generator | None = None
+        # Where a generator that is still to be made begins: a seed (one int64) or a saved state (bytes).
+        self._start = torch.tensor(seed, dtype=torch.int64)
+
+    def draw(self, like: Tensor) -> Tensor:
+        """Fresh noise of the shape, precision and device of a tensor."""
+        generator = self._generator
+        if generator is None or generator.device != like.device:
+            generator = self._begin(like.device)
+        noise = torch.empty_like(like)
+        if self.distribution == "gaussian":
+            return noise.normal_(generator=generator)
+        return noise.random_(0, 2, generator=generator).mul_(2).sub_(1)
+
+    def state(self) -> Tensor:
+        """All that is needed to go on with the same noise, as a tensor on the CPU."""
+        return (self._start if self._generator is None else self._generator.get_state()).clone()
+
+    def set_state(self, state: Tensor) -> None:
+        """Go on where `state()` was taken."""
+        self._start = state.detach().cpu().clone()
+        self._generator = None
+
+    def _begin(self, device: torch.device) -> torch.Generator:
+        if self._generator is not None:
+            raise StateMismatch(
+                f"the noise of this credit began on {self._generator.device}, and the model is now on {device}; "
+                "make the credit after moving the model."
+            )
+        generator = torch.Generator(device)
+        try:
+            if self._start.dtype == torch.int64:
+                generator.manual_seed(int(self._start))
+            else:
+                generator.set_state(self._start)
+        except RuntimeError as error:
+            raise StateMismatch(
+                f"the saved state of the noise does not fit a generator on {device}: {error}; it can be resumed only "
+                "on the kind of device where it was saved."
+            ) from error
+        self._generator = generator
+        return generator

@@ -1,0 +1,207 @@
+"""Perturbed and clean passes through a model, with what happens at its nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.credit._layers import Forward, name_of, own_parameters, replaced_forwards, walk
+from neuro_decorr.credit._losses import SampleLosses
+from neuro_decorr.credit._noise import Noise
+from neuro_decorr.credit._side_effects import Buffers, random_state
+from neuro_decorr.errors import StateMismatch, Unsupported
+
+Kept = Literal["noise", "activity"]
+
+
+class Perturbed(NamedTuple):
+    """A perturbed pass.
+
+    Attributes:
+        losses: Unreduced losses (samples, ...), float64.
+        nodes: For every node tensor its noise (unit variance) or its perturbed activity, whichever was asked for.
+    """
+
+    losses: Tensor
+    nodes: list[Tensor]
+
+
+class Clean(NamedTuple):
+    """The clean pass.
+
+    Attributes:
+        loss: The loss of the batch, a detached scalar.
+        losses: Unreduced losses (samples, ...), float64.
+        share: What each of them contributes to `loss`.
+        nodes: The node tensors, each with the graph of its own layer and nothing more.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    share: float
+    nodes: list[Tensor]
+
+
+@final
+class Passes:
+    """Runs a model with noise at its nodes, then without.
+
+    A node is one element of the output of a layer that directly owns trainable parameters (linear, convolution,
+    normalisation with an affine map, any module of the user's); a layer that is called twice has its nodes twice.
+
+    Every pass is a forward call of its own, so that statistics of the batch are never shared between the perturbed
+    and the clean samples. All passes see the same random numbers (dropout). What a perturbed pass writes into buffers
+    is undone, and the clean pass comes last, so that a module that remembers its input remembers the clean one.
+
+    Args:
+        model: The network.
+        sigma: Standard deviation of the noise, in units of the nodes.
+        noise: Where the noise comes from.
+    """
+
+    def __init__(self, model: nn.Module, sigma: float, noise: Noise) -> None:
+        self.sigma = sigma
+        self.noise = noise
+        self._model = (model,)
+        self._modules = walk(model)
+        self._layers = _owners(model)
+        self._buffers = Buffers()
+
+    def run(self, inputs: Any, losses: SampleLosses, directions: int, keep: Kept) -> tuple[list[Perturbed], Clean]:
+        """Run `directions` perturbed passes and one clean pass.
+
+        Args:
+            inputs: What the model is called with.
+            losses: The losses to evaluate.
+            directions: Number of perturbed passes, each with noise of its own.
+            keep: What to keep of the nodes of a perturbed pass.
+
+        Returns:
+            The perturbed passes and the clean one.
+
+        Raises:
+            Unsupported: The model has nothing to perturb, or something happens in it that perturbation cannot treat.
+            StateMismatch: The passes did not visit the same nodes.
+        """
+        model = self._model[0]
+        layers = [layer for layer in self._layers if any(p.requires_grad for p in own_parameters(layer))]
+        if not layers:
+            raise Unsupported("perturbation needs a model with trainable parameters; this one has none.")
+        if isinstance(inputs, Tensor) and inputs.requires_grad:
+            inputs = inputs.detach()
+        restore_random_state = random_state(own_parameters(layer)[0].device for layer in layers)
+        visits = _Visits(model, self.sigma, self.noise, keep)
+        perturbed = []
+        with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
+            for _ in range(directions):
+                with torch.no_grad(), self._buffers.restored(model, self._modules):
+                    losses_of_pass = losses.of(model(inputs))
+                perturbed.append(Perturbed(losses_of_pass, visits.take()))
+                restore_random_state()
+            visits.perturbing = False
+            with torch.enable_grad():
+                outputs = model(inputs)
+            losses_of_pass = losses.of(outputs)
+            if outputs.requires_grad:
+                raise Unsupported(
+                    "the model uses trainable parameters outside the forward of the layer that owns them, so that "
+                    "perturbing the outputs of its layers misses them; call the layers, or freeze these parameters."
+                )
+            loss, share = losses.total(outputs, losses_of_pass)
+        clean = Clean(loss, losses_of_pass, share, visits.take())
+        samples = len(losses_of_pass)
+        for layer, node in zip(visits.layers, clean.nodes, strict=False):
+            if node.shape[:1] != (samples,):
+                raise Unsupported(
+                    f"the output of layer {name_of(model, layer)} has shape {tuple(node.shape)}, but there are "
+                    f"{samples} losses: its first dimension must be the sample."
+                )
+        for one in perturbed:
+            if [node.shape for node in one.nodes] != [node.shape for node in clean.nodes]:
+                raise StateMismatch(
+                    "the perturbed and the clean pass did not visit the same nodes: the model's path depends on its "
+                    "values, or on a state that is no buffer."
+                )
+        return perturbed, clean
+
+
+@final
+class _Visits:
+    """What happens at the nodes: noise in a perturbed pass, a cut of the graph in the clean one."""
+
+    def __init__(self, model: nn.Module, sigma: float, noise: Noise, keep: Kept) -> None:
+        self.perturbing = True
+        self.layers: list[nn.Module] = []
+        self._model = model
+        self._sigma = sigma
+        self._noise = noise
+        self._keep = keep
+        self._nodes: list[Tensor] = []
+
+    def take(self) -> list[Tensor]:
+        """What was kept since the last call, in the order of the visits."""
+        nodes, self._nodes = self._nodes, []
+        return nodes
+
+    def stand_in(self, layer: nn.Module) -> Forward:
+        """The layer's forward, followed by the visit of its output."""
+        forward = layer.forward
+
+        def visited(*arguments: Any, **keywords: Any) -> Tensor:
+            output = forward(*arguments, **keywords)
+            if self.perturbing:
+                return self._perturb(layer, output)
+            return self._cut(layer, (*arguments, *keywords.values()), output)
+
+        return visited
+
+    def _perturb(self, layer: nn.Module, output: Any) -> Tensor:
+        if not isinstance(output, Tensor) or output.dtype not in (torch.float32, torch.float64):
+            got = f"a tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+            raise Unsupported(
+                f"layer {name_of(self._model, layer)} returns {got}; perturbation needs one float32 or float64 tensor "
+                "(half precision rounds a small perturbation away)."
+            )
+        noise = self._noise.draw(output)
+        noisy = torch.add(output, noise, alpha=self._sigma)
+        if self._keep == "noise":
+            self._nodes.append(noise)
+            return noisy
+        self._nodes.append(noisy)
+        return noisy.clone()  # what follows may work in place
+
+    def _cut(self, layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
+        if any(isinstance(argument, Tensor) and argument.requires_grad for argument in arguments):
+            raise Unsupported(
+                f"the input of layer {name_of(self._model, layer)} depends on trainable parameters that no layer owns "
+                "or that are used outside the forward of their owner; perturbation cannot assign credit to them."
+            )
+        self.layers.append(layer)
+        self._nodes.append(output)
+        detached = output.detach()
+        return detached if self._keep == "noise" else detached.clone()
+
+
+def _owners(model: nn.Module) -> list[nn.Module]:
+    """The layers that directly own parameters.
+
+    Raises:
+        Unsupported: One of them also contains layers that own parameters: its output says nothing about those inside.
+    """
+    owners = []
+    inside_parametrization: set[nn.Module] = set()
+    for module in model.modules():
+        if module in inside_parametrization or not own_parameters(module):
+            continue
+        if "parametrizations" in module._modules:
+            inside_parametrization.update(module._modules["parametrizations"].modules())  # type: ignore[union-attr]
+        inner = [child for child in walk(module)[1:] if child not in inside_parametrization and own_parameters(child)]
+        if inner:
+            raise Unsupported(
+                f"layer {name_of(model, module)} owns parameters and contains {name_of(model, inner[0])}, which owns "
+                "some as well: perturbation needs every parameter in a layer of its own."
+            )
+        owners.append(module)
+    return owners

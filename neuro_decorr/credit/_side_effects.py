@@ -1,0 +1,94 @@
+"""Undoing what a forward pass does besides returning its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.credit._layers import name_of
+from neuro_decorr.errors import StateMismatch
+
+
+@final
+class Buffers:
+    """Undoes what passes write into the buffers of a model (running statistics).
+
+    The first pass in every combination of train and eval modes is surveyed with a copy of all buffers; from then on
+    only those that are known to be written are copied.
+    """
+
+    def __init__(self) -> None:
+        self._written: set[tuple[int, str]] = set()
+        self._surveyed: list[bool] | None = None
+
+    @contextmanager
+    def restored(self, model: nn.Module, modules: list[nn.Module]) -> Iterator[None]:
+        """Run a pass, then put all buffers back.
+
+        Args:
+            model: The model, for messages.
+            modules: All its modules, always in the same order.
+
+        Yields:
+            Nothing; the pass is to be run inside.
+
+        Raises:
+            StateMismatch: A buffer was written that was never written before in these modes.
+        """
+        modes = [module.training for module in modules]
+        survey = modes != self._surveyed
+        before: list[tuple[tuple[int, str], nn.Module, Tensor, int, Tensor | None]] = []
+        for index, module in enumerate(modules):
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    key = (index, name)
+                    copied = buffer.clone() if survey or key in self._written else None
+                    before.append((key, module, buffer, buffer._version, copied))
+        lost = []
+        try:
+            yield
+        finally:
+            for key, module, buffer, version, copied in before:
+                name = key[1]
+                if module._buffers.get(name) is buffer and buffer._version == version:
+                    continue
+                self._written.add(key)
+                if copied is None:
+                    lost.append(f"buffer '{name}' of {name_of(model, module)}")
+                    continue
+                module._buffers[name] = buffer
+                with torch.no_grad():
+                    buffer.copy_(copied)
+        self._surveyed = modes
+        if lost:
+            raise StateMismatch(
+                f"a perturbed pass wrote {', '.join(lost)}, which earlier passes had left alone, so that it could not "
+                "be put back; run the step again from saved weights: it is protected from now on."
+            )
+
+
+def random_state(devices: Iterable[torch.device]) -> Callable[[], None]:
+    """Remember torch's random state, so that several passes see the same dropout.
+
+    Args:
+        devices: Where the passes run.
+
+    Returns:
+        A function that puts the state back.
+    """
+    on_cpu = torch.get_rng_state()
+    elsewhere = []
+    for device in {device for device in devices if device.type != "cpu"}:
+        backend = torch.get_device_module(device)
+        elsewhere.append((backend, device, backend.get_rng_state(device)))
+
+    def restore() -> None:
+        torch.set_rng_state(on_cpu)
+        for backend, device, state in elsewhere:
+            backend.set_rng_state(state, device)
+
+    return restore

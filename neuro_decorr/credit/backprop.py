@@ -1,0 +1,48 @@
+"""Backpropagation: the exact gradient, as the reference of all other credits."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
+from neuro_decorr.credit.registry import register
+
+
+@final
+@register
+class Backprop(Credit):
+    r"""The exact gradient by reverse-mode differentiation.
+
+    $$\delta_l = f'(a_l) \odot W_{l+1}^T \delta_{l+1}, \qquad \partial L / \partial W_l = \sum_n \delta_l x_l^T$$
+
+    with a_l = W_l x_l (features,) per sample and n over the samples. The same as `loss.backward()`. Cost: one forward
+    and one backward pass.
+
+    Source: Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors,
+    doi:10.1038/323533a0.
+
+    Args:
+        model: The network whose gradients are to be filled; any differentiable module.
+    """
+
+    description = Description(
+        name="backprop",
+        signal="the error, fed back through the transposed forward weights",
+        bias="none",
+        variance="none beyond that of the mini-batch",
+        locality="not local: a neuron needs the outgoing weights of the layers above (weight transport)",
+        cost="1 forward, 1 backward; keeps the activations",
+        source="Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors, "
+        "doi:10.1038/323533a0",
+    )
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Add the exact gradient of the loss to `.grad`; see `Credit.backward`."""
+        loss = scalar_loss(loss_function, self._checked_model()(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()

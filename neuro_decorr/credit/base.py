@@ -1,0 +1,116 @@
+"""What every credit assignment is: an abstract module that fills the gradients of a model it does not own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from neuro_decorr.credit._layers import walk
+from neuro_decorr.errors import InvalidValue, StateMismatch
+
+LossFunction = Callable[[Any, Any], Tensor]
+"""A function of (outputs, targets) that returns one scalar, such as `torch.nn.functional.cross_entropy`."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """One row of the table of credits.
+
+    Attributes:
+        name: The name that `get` knows.
+        signal: What is perturbed or fed back.
+        bias: How the expected estimate differs from the gradient.
+        variance: How much one estimate scatters around its expectation; N is the number of nodes.
+        locality: What a synapse has to know.
+        cost: Passes and memory.
+        source: Author, year, title, identifier.
+    """
+
+    name: str
+    signal: str
+    bias: str
+    variance: str
+    locality: str
+    cost: str
+    source: str
+
+
+class Credit(nn.Module, ABC):
+    """A way to assign credit for a loss to the parameters of a model.
+
+    The model is held without being registered: `state_dict()` holds only what the credit itself owns (feedback
+    weights, the state of its noise), `parameters()` is empty, and `.train()` or `.to()` leave the model alone.
+    `copy.deepcopy` copies the model as well; copy the pair in one call, `copy.deepcopy((model, credit))`, to keep
+    them paired.
+
+    Args:
+        model: The network whose gradients are to be filled. Its modules are read once, here; their number and
+            identity must not change afterwards (their parameters, modes, devices and hooks may).
+
+    Raises:
+        InvalidValue: `model` is not a `torch.nn.Module`.
+    """
+
+    description: ClassVar[Description]
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(model, nn.Module):
+            raise InvalidValue(f"a credit needs a torch.nn.Module as its model, got {type(model).__name__}.")
+        self._held = (model,)  # a tuple, since nn.Module registers a module that is assigned directly
+        self._modules_of_model = walk(model)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model whose gradients this credit fills."""
+        return self._held[0]
+
+    @abstractmethod
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Evaluate the loss and add its (estimated) gradient to the `.grad` of the model's parameters.
+
+        Adds to what is there, as `Tensor.backward` does; parameters with `requires_grad=False` get none.
+
+        Args:
+            loss_function: Maps (outputs, targets) to a scalar loss.
+            inputs: What the model is called with; the first dimension is the sample.
+            targets: Passed on to `loss_function`.
+
+        Returns:
+            The loss, a detached scalar.
+        """
+
+    def _checked_model(self) -> nn.Module:
+        """The model, once it is certain that it still has the modules this credit was made for."""
+        model = self._held[0]
+        if walk(model) != self._modules_of_model:
+            raise StateMismatch(
+                f"the modules of the model have changed since this {self.description.name} was made "
+                "(a layer was replaced, added or removed); make the credit again, after the change."
+            )
+        return model
+
+
+def scalar_loss(loss_function: LossFunction, outputs: Any, targets: Any) -> Tensor:
+    """The loss of a pass, checked to be one number.
+
+    Args:
+        loss_function: Maps (outputs, targets) to a scalar loss.
+        outputs: Outputs of the model.
+        targets: What the outputs are compared with.
+
+    Returns:
+        The loss, a scalar with its graph.
+
+    Raises:
+        InvalidValue: The loss is not a scalar tensor.
+    """
+    loss: Any = loss_function(outputs, targets)
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InvalidValue(f"the loss function must return a scalar tensor, got {got}; reduce it (mean or sum).")
+    return loss

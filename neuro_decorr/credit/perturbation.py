@@ -1,0 +1,198 @@
+"""Perturbation of the nodes: node perturbation and activity perturbation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, final, get_args
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.credit import _checks
+from neuro_decorr.credit._losses import SampleLosses, per_sample
+from neuro_decorr.credit._noise import Distribution, Noise
+from neuro_decorr.credit._passes import Passes
+from neuro_decorr.credit.base import Credit, Description, LossFunction
+from neuro_decorr.credit.registry import register
+
+Normalisation = Literal["N", "sqrtN", "none"]
+
+
+@final
+@register
+class NodePerturbation(Credit):
+    r"""Noise at all nodes at once, weighed by how much it changes the loss.
+
+    $$\hat\delta_l = \frac{L(a + \sigma \xi) - L(a)}{\sigma} \, \xi_l, \qquad \Delta W_l = \sum_n \hat\delta_l x_l^T$$
+
+    with xi_l of the shape of the layer's output a_l, drawn anew for every sample, and x_l the clean input. A node is
+    one element of the output of a layer that directly owns trainable parameters. Parameters get the product of
+    delta with the layer's own Jacobian, so every kind of layer works; no error travels through the network.
+
+    Unbiased up to O(sigma) (sigma^2 for odd-symmetric noise, as both distributions here are). Its variance over
+    |g|^2 is N + 1 for Gaussian noise and N - 1 for Rademacher noise, for a single sample with N nodes and gradient g
+    at the nodes. Losses are compared in float64. Cost: 1 + `directions` forward passes and one product per layer;
+    no backward pass; keeps the noise of all nodes.
+
+    Batch normalisation in train mode couples the samples of a batch: the effect of one sample's noise on the losses
+    of the others enters as noise, so the gradient through the batch statistics is left out.
+
+    Source: Flower & Jabri 1992, Summed weight neuron perturbation: an O(n) improvement over weight perturbation,
+    NeurIPS 5; Werfel, Xie & Seung 2005, Learning curves for stochastic gradient descent in linear feedforward
+    networks, doi:10.1162/089976605774320539.
+
+    Args:
+        model: The network; every trainable parameter in a layer whose output is one tensor (samples, ...).
+        sigma: Standard deviation of the noise, in units of the nodes.
+        noise: "gaussian" or "rademacher" (+1 or -1).
+        directions: Number of independent perturbed passes to average over; divides the variance.
+        seed: Seed of the noise.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
+        Unsupported: The model holds layers that perturbation cannot treat.
+    """
+
+    description = Description(
+        name="node_perturbation",
+        signal="noise at every node; the change of the loss is broadcast",
+        bias="none up to O(sigma^2)",
+        variance="(N + 1) |g|^2 per sample and direction (Gaussian noise; N - 1 for Rademacher noise)",
+        locality="local given the broadcast change of the loss; a neuron must know its own noise",
+        cost="1 + directions forwards, no backward; keeps the noise of all nodes",
+        source="Flower & Jabri 1992, Summed weight neuron perturbation, NeurIPS 5; Werfel, Xie & Seung 2005, Learning "
+        "curves for stochastic gradient descent in linear feedforward networks, doi:10.1162/089976605774320539",
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        sigma: float = 1e-3,
+        noise: Distribution = "gaussian",
+        directions: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(model)
+        problem = _checks.integer("directions", directions, 1)
+        _checks.refuse(self.description.name, *_common_problems(sigma, noise, seed), problem)
+        self.directions = directions
+        self._passes = Passes(model, sigma, Noise(noise, seed))
+
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""
+        self._checked_model()
+        perturbed, clean = self._passes.run(inputs, SampleLosses(loss_function, targets), self.directions, "noise")
+        deltas: list[Tensor] = []
+        for one in perturbed:
+            weight = per_sample(one.losses - clean.losses) * (clean.share / (self._passes.sigma * self.directions))
+            weighed = [noise.mul_(_broadcast(weight, noise)) for noise in one.nodes]
+            deltas = [a.add_(b) for a, b in zip(deltas, weighed, strict=True)] if deltas else weighed
+        _backward_at_nodes(clean.nodes, deltas)
+        return clean.loss
+
+    def get_extra_state(self) -> Tensor:
+        """State of the noise, so that a resumed run goes on with the same noise."""
+        return self._passes.noise.state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with the noise of a saved state."""
+        self._passes.noise.set_state(state)
+
+
+@final
+@register
+class ActivityPerturbation(Credit):
+    r"""Like node perturbation, with the change of activity in the place of the noise: the noise need not be known.
+
+    $$\hat\delta_l = c \, \frac{L(\tilde a) - L(a)}{\lVert \tilde a - a \rVert^2} (\tilde a_l - a_l),
+    \qquad \Delta W_l = \sum_n \hat\delta_l x_l^T$$
+
+    with a the clean and a~ the perturbed outputs of all layers of a sample, the norm over all N nodes of all layers,
+    and c = N, sqrt(N) or 1 by `normalisation`. The squared norm is not local: every neuron needs it.
+
+    Biased: with a~ - a = sigma A xi, where A = da/dxi is block lower-triangular (noise at a layer moves the layers
+    above it), the expectation is nearly parallel to A g rather than to the gradient g, so the update of a layer mixes
+    in gradients of the layers below; for a single layer A = I and c = N is unbiased. Losses are compared in
+    float64. Cost: two forward passes and one product per layer; no backward pass; keeps two activations of every
+    node. Batch normalisation in train mode: as for `NodePerturbation`.
+
+    Source: Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks,
+    arXiv:2310.00965. Published code scales by sqrt(N) where the text has N, hence the option.
+
+    Args:
+        model: The network; every trainable parameter in a layer whose output is one tensor (samples, ...).
+        sigma: Standard deviation of the noise, in units of the nodes.
+        noise: "gaussian" or "rademacher" (+1 or -1).
+        normalisation: "N" (the scale of the gradient), "sqrtN" or "none": the factor c.
+        seed: Seed of the noise.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
+        Unsupported: The model holds layers that perturbation cannot treat.
+    """
+
+    description = Description(
+        name="activity_perturbation",
+        signal="noise at every node; its effect on all activities and the change of the loss are measured",
+        bias="biased: the mean is nearly parallel to A g, A = da/dxi block lower-triangular, not to the gradient g",
+        variance="about that of node_perturbation, N |g|^2 per sample",
+        locality="needs two broadcast numbers: the change of the loss and the squared change of all activities",
+        cost="2 forwards, no backward; keeps the clean and the perturbed activities",
+        source="Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks, "
+        "arXiv:2310.00965",
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        sigma: float = 1e-3,
+        noise: Distribution = "gaussian",
+        normalisation: Normalisation = "N",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(model)
+        problem = _checks.one_of("normalisation", normalisation, get_args(Normalisation))
+        _checks.refuse(self.description.name, *_common_problems(sigma, noise, seed), problem)
+        self.normalisation = normalisation
+        self._passes = Passes(model, sigma, Noise(noise, seed))
+
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Add the activity perturbation estimate to `.grad`; see `Credit.backward`."""
+        self._checked_model()
+        (perturbed,), clean = self._passes.run(inputs, SampleLosses(loss_function, targets), 1, "activity")
+        changes = [noisy.sub_(node.detach()) for noisy, node in zip(perturbed.nodes, clean.nodes, strict=True)]
+        squares = sum(change.flatten(1).square().sum(1, dtype=torch.float64) for change in changes)
+        nodes = sum(change.numel() for change in changes) // len(clean.losses)
+        factor = {"N": float(nodes), "sqrtN": math.sqrt(nodes), "none": 1.0}[self.normalisation] * clean.share
+        weight = per_sample(perturbed.losses - clean.losses).mul_(factor).div_(squares)
+        _backward_at_nodes(clean.nodes, [change.mul_(_broadcast(weight, change)) for change in changes])
+        return clean.loss
+
+    def get_extra_state(self) -> Tensor:
+        """State of the noise, so that a resumed run goes on with the same noise."""
+        return self._passes.noise.state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with the noise of a saved state."""
+        self._passes.noise.set_state(state)
+
+
+def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | None, ...]:
+    return (
+        _checks.positive("sigma", sigma),
+        _checks.one_of("noise", noise, get_args(Distribution)),
+        _checks.integer("seed", seed, 0),
+    )
+
+
+def _broadcast(weight: Tensor, node: Tensor) -> Tensor:
+    """One weight per sample, shaped to multiply a node tensor (samples, ...)."""
+    return weight.to(node.dtype).view(-1, *(1,) * (node.dim() - 1))
+
+
+def _backward_at_nodes(nodes: list[Tensor], deltas: list[Tensor]) -> None:
+    """Add the products of the deltas with the layers' own Jacobians to `.grad`."""
+    learning = [(node, delta) for node, delta in zip(nodes, deltas, strict=True) if node.requires_grad]
+    torch.autograd.backward([node for node, _ in learning], [delta for _, delta in learning])
