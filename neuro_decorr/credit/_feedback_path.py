@@ -182,9 +182,9 @@ class FeedbackPath:
                     f"feedback to the site 'pre_decorrelation' needs pre-hooks that keep the shape: they turned "
                     f"{tuple(receiver.shape)} into {tuple(input.shape)}; use feedback_site='post_decorrelation'."
                 )
-        if not receiver.requires_grad or self.feedback is None:
-            return F.linear(input, layer.weight, layer.bias)
         transforms = torch._C._are_functorch_transforms_active()
+        if not (receiver.requires_grad or transforms):  # nobody to send to; a tensor inside of vmap does not tell
+            return F.linear(input, layer.weight, layer.bias)
         function = _FeedbackLinearUnderTransforms if transforms else _FeedbackLinear
         output: Tensor = function.apply(receiver, input, layer.weight, layer.bias, self.feedback, self.broadcast)  # type: ignore[no-untyped-call]
         return output

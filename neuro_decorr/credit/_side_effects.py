@@ -54,7 +54,10 @@ class Buffers:
         finally:
             for key, module, buffer, version, copied in before:
                 name = key[1]
-                if module._buffers.get(name) is buffer and buffer._version == version:
+                untouched = module._buffers.get(name) is buffer and buffer._version == version
+                if survey and untouched and copied is not None:
+                    untouched = torch.equal(buffer, copied)  # batch normalisation writes without a new version
+                if untouched and key not in self._written:
                     continue
                 self._written.add(key)
                 if copied is None:
