@@ -1,0 +1,1 @@
+"""Credit assignment against loops written with explicit matrix algebra."""

@@ -1,0 +1,183 @@
+"""What every credit promises, whichever it is."""
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import neuro_decorr as nd
+from neuro_decorr import credit
+from neuro_decorr.errors import StateMismatch
+from tests.credit.loops import gradients, make_case
+
+pytestmark = pytest.mark.parametrize("name", credit.names())
+
+
+def test_the_loss_is_the_one_of_the_clean_network(name) -> None:
+    case = make_case()
+    loss = credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    expected = F.mse_loss(case.model(case.inputs), case.targets)
+    assert loss.dim() == 0
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-13, atol=0)
+
+
+def test_gradients_accumulate(name) -> None:
+    case = make_case()
+    credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    once = gradients(case.model)
+    credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    for twice, one in zip(gradients(case.model), once, strict=True):
+        torch.testing.assert_close(twice, 2 * one, rtol=1e-13, atol=0)
+
+
+def test_frozen_parameters_get_nothing(name) -> None:
+    case = make_case()
+    case.layers[0].bias.requires_grad_(False)
+    case.layers[1].requires_grad_(False)
+    credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    learned = [parameter.grad is not None for parameter in case.model.parameters()]
+    assert learned == [True, False, False, False, True, True]
+
+
+def test_the_same_seed_gives_the_same_gradients(name) -> None:
+    results = []
+    for _ in range(2):
+        case = make_case()
+        assignment = credit.get(name, case.model)
+        for _ in range(2):
+            case.model.zero_grad()
+            assignment.backward(F.mse_loss, case.inputs, case.targets)
+        results.append(gradients(case.model))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_a_state_gives_the_next_gradients_again(name) -> None:
+    case = make_case()
+    parameters = {} if name == "backprop" else {"seed": 1}
+    assignment = credit.get(name, case.model, **parameters)
+    assignment.backward(F.mse_loss, case.inputs, case.targets)
+    state = copy.deepcopy(assignment.state_dict())
+    case.model.zero_grad()
+    assignment.backward(F.mse_loss, case.inputs, case.targets)
+    expected = gradients(case.model)
+    other = credit.get(name, case.model)
+    other.load_state_dict(state)
+    case.model.zero_grad()
+    other.backward(F.mse_loss, case.inputs, case.targets)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(case.model), expected, strict=True))
+
+
+def test_the_model_is_not_part_of_the_credit(name) -> None:
+    case = make_case()
+    before = set(case.model.state_dict())
+    assignment = credit.get(name, case.model)
+    assert list(assignment.parameters()) == []
+    assert not before & set(assignment.state_dict())
+    assignment.eval().float()
+    assert case.model.training
+    assert case.layers[0].weight.dtype == torch.float64
+    assert set(case.model.state_dict()) == before
+    assert assignment.model is case.model
+
+
+def test_a_copy_of_the_pair_is_a_pair(name) -> None:
+    case = make_case()
+    model, assignment = copy.deepcopy((case.model, credit.get(name, case.model)))
+    assert assignment.model is model
+    assignment.backward(F.mse_loss, case.inputs, case.targets)
+    assert gradients(case.model) == []
+    ours = gradients(model)
+    credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    assert all(torch.equal(a, b) for a, b in zip(ours, gradients(case.model), strict=True))
+
+
+def attributes(model) -> list[tuple]:
+    return [
+        (module, set(module.__dict__), module.forward, list(module._forward_pre_hooks), list(module._forward_hooks))
+        for module in model.modules()
+    ]
+
+
+@pytest.mark.parametrize("failing", [None, "model", "loss", "backward"])
+def test_the_model_is_left_as_it_was(name, failing) -> None:
+    case = make_case(transform=True)
+    if failing == "model":
+        case.layers[1].register_forward_pre_hook(lambda *_: 1 / 0)
+
+    def loss_function(outputs: Tensor, targets: Tensor) -> Tensor:
+        if failing == "loss":
+            raise ZeroDivisionError
+        if failing == "backward" and outputs.requires_grad:
+            outputs.register_hook(lambda _: 1 / 0)
+        return F.mse_loss(outputs, targets)
+
+    case.layers[0].forward = own = lambda inputs: F.linear(inputs, case.layers[0].weight, case.layers[0].bias)
+    if name.endswith("alignment"):
+        del case.layers[0].forward
+    assignment = credit.get(name, case.model)
+    before = attributes(case.model)
+    try:
+        assignment.backward(loss_function, case.inputs, case.targets)
+    except ZeroDivisionError:
+        assert failing is not None
+    else:
+        assert failing is None or (failing == "backward" and name.endswith("perturbation"))
+    assert attributes(case.model) == before
+    assert name.endswith("alignment") or case.layers[0].forward is own
+
+
+def test_nothing_is_kept_after_the_step(name) -> None:
+    case = make_case(transform=True)
+    alive: list[weakref.ref] = []
+
+    def watch(_module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
+        alive.extend((weakref.ref(arguments[0]), weakref.ref(output)))
+
+    for module in case.model:
+        module.register_forward_hook(watch)
+    assignment = credit.get(name, case.model)
+    inputs = case.inputs.clone()
+    assignment.backward(F.mse_loss, inputs, case.targets)
+    del inputs
+    gc.collect()
+    assert len(alive) >= 10
+    assert [reference for reference in alive if reference() is not None] == []
+
+
+def test_a_changed_model_is_noticed(name) -> None:
+    case = make_case()
+    assignment = credit.get(name, case.model)
+    case.model[1] = nn.Sigmoid()
+    with pytest.raises(StateMismatch, match="modules of the model have changed"):
+        assignment.backward(F.mse_loss, case.inputs, case.targets)
+
+
+def test_an_optimiser_lowers_the_loss(name) -> None:
+    case = make_case()
+    assignment = credit.get(name, case.model)
+    optimiser = torch.optim.SGD(case.model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(200):
+        optimiser.zero_grad()
+        losses.append(assignment.backward(F.mse_loss, case.inputs, case.targets).item())
+        optimiser.step()
+    assert losses[-1] < losses[0]
+
+
+def test_a_decorrelated_model_learns(name) -> None:
+    torch.manual_seed(0)
+    model = nd.decorrelate(nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)))
+    assignment = credit.get(name, model)
+    assignment.backward(F.cross_entropy, torch.randn(16, 5), torch.randint(3, (16,)))
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_one_layer_without_bias_and_one_sample(name) -> None:
+    case = make_case((3, 1), bias=False, batch=1)
+    credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    assert len(gradients(case.model)) == 1

@@ -1,0 +1,101 @@
+"""The credits by name."""
+
+import pytest
+import torch
+from torch import nn
+
+from neuro_decorr import credit
+from neuro_decorr.errors import InvalidValue, UnknownName
+
+FIVE = [
+    "activity_perturbation",
+    "backprop",
+    "direct_feedback_alignment",
+    "feedback_alignment",
+    "node_perturbation",
+]
+
+
+def test_names_are_sorted_and_get_finds_them() -> None:
+    assert credit.names() == sorted(credit.names())
+    assert set(FIVE) <= set(credit.names())
+    for name in FIVE:
+        assert credit.get(name, nn.Linear(2, 3)).description.name == name
+
+
+def test_the_table_says_everything_about_every_credit() -> None:
+    rows = credit.table()
+    assert [row["name"] for row in rows] == credit.names()
+    for row in rows:
+        assert set(row) == {"name", "signal", "bias", "variance", "locality", "cost", "source"}
+        assert all(isinstance(value, str) and value for value in row.values())
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"'backpropp'; did you mean 'backprop'\?"):
+        credit.get("backpropp", nn.Linear(2, 3))
+
+
+def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> None:
+    message = "'sigm', 'step'; allowed: sigma, noise, directions, seed"
+    with pytest.raises(InvalidValue, match=message):
+        credit.get("node_perturbation", nn.Linear(2, 3), sigm=1.0, step=2)
+    with pytest.raises(InvalidValue, match="allowed: none"):
+        credit.get("backprop", nn.Linear(2, 3), sigma=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("node_perturbation", {"sigma": 0.0}, "sigma must be a finite number > 0, got 0.0"),
+        ("node_perturbation", {"sigma": float("nan")}, "sigma must be"),
+        ("node_perturbation", {"sigma": True}, "sigma must be"),
+        ("node_perturbation", {"noise": "cauchy"}, "noise must be one of 'gaussian', 'rademacher', got 'cauchy'"),
+        ("node_perturbation", {"directions": 0}, "directions must be an integer >= 1, got 0"),
+        ("node_perturbation", {"seed": 1.5}, "seed must be an integer >= 0, got 1.5"),
+        ("activity_perturbation", {"normalisation": "n"}, "one of 'N', 'sqrtN', 'none', got 'n'"),
+        ("feedback_alignment", {"scale": -1}, "scale must be"),
+        ("feedback_alignment", {"feedback_site": "x"}, "one of 'pre_decorrelation', 'post_decorrelation', got 'x'"),
+        ("direct_feedback_alignment", {"outputs": 0}, "outputs must be an integer >= 1, got 0"),
+        ("node_perturbation", {"sigma": -1, "directions": 0, "seed": -1}, "sigma .*; seed .*; directions "),
+    ],
+)
+def test_values_are_checked_at_once(name, parameters, message) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        credit.get(name, nn.Linear(2, 3), **parameters)
+
+
+def test_a_model_must_be_a_module() -> None:
+    with pytest.raises(InvalidValue, match=r"torch\.nn\.Module as its model, got function"):
+        credit.get("backprop", lambda x: x)
+
+
+def test_a_user_registers_a_credit(monkeypatch) -> None:
+    monkeypatch.setattr("neuro_decorr.credit.registry._CREDITS", dict(credit.registry._CREDITS))
+
+    row = credit.Description("nothing", "s", "b", "v", "l", "c", "s")
+
+    @credit.register
+    class Nothing(credit.Credit):
+        description = row
+
+        def __init__(self, model, *, scale=1.0) -> None:
+            super().__init__(model)
+
+        def backward(self, loss_function, inputs, targets) -> torch.Tensor:
+            return torch.zeros(())
+
+    assert isinstance(credit.get("nothing", nn.Linear(1, 1), scale=2.0), Nothing)
+    with pytest.raises(InvalidValue, match="registered already"):
+        credit.register(Nothing)
+
+    class Unnamed(credit.Credit):
+        def backward(self, loss_function, inputs, targets) -> torch.Tensor:
+            return torch.zeros(())
+
+    with pytest.raises(InvalidValue, match="Unnamed needs a class attribute"):
+        credit.register(Unnamed)
+    with pytest.raises(InvalidValue, match="concrete subclass of Credit"):
+        credit.register(credit.Credit)
+    with pytest.raises(InvalidValue, match="concrete subclass of Credit"):
+        credit.register(nn.Linear)
