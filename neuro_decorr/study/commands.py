@@ -168,9 +168,10 @@ def _run(
         click.echo(f"Interrupted: {runs} runs are stored in {directory}; go on with: {shlex.join(command)}", err=True)
         raise click.exceptions.Exit(130) from None
     if outcome.failures:
+        failed = len(outcome.failures)
+        what = "1 run failed and is" if failed == 1 else f"{failed} runs failed and are"
         click.echo(
-            f"neuro-decorr: {len(outcome.failures)} runs failed and are not stored; {len(outcome.runs)} are. "
-            "The same command tries again what is missing.",
+            f"neuro-decorr: {what} not stored; {len(outcome.runs)} are. The same command tries again what is missing.",
             err=True,
         )
         raise click.exceptions.Exit(1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from neuro_decorr.errors import InvalidValue, NeuroDecorrError, UnknownName, unknown_name
@@ -61,14 +63,15 @@ def load(root: Path, name: str) -> Protocol:
         UnknownName: There is no such file; the nearest one is named.
         InvalidValue: The file cannot be imported, or declares no protocol of this name.
     """
+    root = root.resolve()
     if name not in names(root):
         raise unknown_name("protocol", name, names(root))
     if sys.path[0] != str(root):
         sys.path.insert(0, str(root))
-    _forget_other_roots(root)
     importlib.invalidate_caches()
     where = f"{FOLDER}/{name}.py"
     try:
+        _anchor(root)
         module = importlib.import_module(f"{FOLDER}.{name}")
     except NeuroDecorrError as error:
         raise type(error)(f"{where}: {error}") from error
@@ -81,9 +84,23 @@ def load(root: Path, name: str) -> Protocol:
     return protocol
 
 
-def _forget_other_roots(root: Path) -> None:
-    # A process that meets a second study directory must not get the first one's `protocols` from the cache.
+def _anchor(root: Path) -> None:
+    # `protocols` is made to be this folder and no other: a package of that name elsewhere on the path of imports
+    # would win over a folder without __init__.py, and a second study directory would get the protocols of the first.
+    folder = root / FOLDER
     package = sys.modules.get(FOLDER)
-    if package is not None and str(root / FOLDER) not in [str(Path(place).resolve()) for place in package.__path__]:
-        for module in [known for known in sys.modules if known.split(".")[0] == FOLDER]:
-            del sys.modules[module]
+    if package is not None and [Path(place).resolve() for place in package.__path__] == [folder]:
+        return
+    for name in [name for name in sys.modules if name.split(".")[0] == FOLDER]:
+        del sys.modules[name]
+    start = folder / "__init__.py"
+    if start.is_file():
+        spec = importlib.util.spec_from_file_location(FOLDER, start, submodule_search_locations=[str(folder)])
+    else:
+        spec = ModuleSpec(FOLDER, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+    assert spec is not None  # It is None for a file without a known ending only.
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[FOLDER] = module
+    if spec.loader is not None:
+        spec.loader.exec_module(module)

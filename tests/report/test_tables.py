@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pandas as pd
+
+from neuro_decorr.report import save_table
+from neuro_decorr.report.tables import markdown
+
+
+def test_csv_has_all_digits_and_markdown_is_for_people(tmp_path: Path) -> None:
+    table = pd.DataFrame({"arm": ["a|b", "c"], "mean": [0.1 + 0.2, float("nan")], "n": [5, 6]})
+    save_table(table, tmp_path, "means", "The means.")
+    assert (tmp_path / "tables" / "means.csv").read_text() == "arm,mean,n\na|b,0.30000000000000004,5\nc,,6\n"
+    assert (tmp_path / "tables" / "means.md").read_text() == (
+        "The means.\n\n| arm | mean | n |\n| --- | ---: | ---: |\n| a\\|b | 0.3 | 5 |\n| c |  | 6 |\n"
+    )
+
+
+def test_a_named_index_becomes_columns(tmp_path: Path) -> None:
+    table = pd.DataFrame({"arm": ["a", "b", "a"], "x": [1.0, 2.0, 3.0]}).groupby("arm").mean()
+    save_table(table, tmp_path, "means")
+    assert (tmp_path / "tables" / "means.csv").read_text() == "arm,x\na,2.0\nb,2.0\n"
+
+
+def test_missing_whole_numbers_and_line_feeds() -> None:
+    table = pd.DataFrame({"step": pd.array([1, None], dtype="Int64"), "text": ["a\nb", None]})
+    assert markdown(table) == "| step | text |\n| ---: | --- |\n| 1 | a b |\n|  |  |\n"

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from neuro_decorr.errors import InvalidValue, MissingExtra, UnknownName
+from neuro_decorr.study import discovery
+
+
+def test_the_study_directory_is_the_current_one_or_a_parent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "deep" / "below").mkdir(parents=True)
+    monkeypatch.chdir(root / "deep" / "below")
+    assert discovery.find_root() == root.resolve()
+    with pytest.raises(UnknownName, match="protocols"):
+        discovery.find_root(Path("/"))
+
+
+def test_names_are_those_of_the_files_without_helpers(root: Path) -> None:
+    for name in ("_helper.py", "another.py", "notes.txt", "__init__.py"):
+        (root / "protocols" / name).write_text("")
+    assert discovery.names(root) == ["another", "tiny"]
+
+
+def test_an_unknown_protocol_gets_the_nearest_one(root: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'tiny'"):
+        discovery.load(root, "tinny")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "told"),
+    [
+        ("PROTOCOL = 3", InvalidValue, "PROTOCOL is 3; it must be"),
+        ("", InvalidValue, "PROTOCOL is None"),
+        ("from protocols.tiny import PROTOCOL", InvalidValue, "name='odd'"),
+        ("def (", InvalidValue, "cannot be imported: SyntaxError"),
+        ("import no_such_module", InvalidValue, "no_such_module"),
+        ("from neuro_decorr.errors import require; require('no_such_module', 'norse')", MissingExtra, r"\[norse\]"),
+    ],
+)
+def test_a_broken_protocol_is_told_in_one_line(root: Path, text: str, kind: type[Exception], told: str) -> None:
+    (root / "protocols" / "odd.py").write_text(text)
+    with pytest.raises(kind, match=told) as caught:
+        discovery.load(root, "odd")
+    assert str(caught.value).startswith("protocols/odd.py")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_second_study_directory_gets_its_own_protocols(root: Path) -> None:
+    assert discovery.load(root, "tiny").question == "Is it <small>?"
+    other = root / "other"
+    (other / "protocols").mkdir(parents=True)
+    text = (root / "protocols" / "tiny.py").read_text()
+    (other / "protocols" / "tiny.py").write_text(text.replace("Is it <small>?", "Is it another?"))
+    assert discovery.load(other, "tiny").question == "Is it another?"
+    assert discovery.load(root, "tiny").question == "Is it <small>?"

@@ -1,0 +1,167 @@
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(directory: Path) -> dict[str, str]:
+    """Digest of every file, by its place."""
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def computed(directory: Path) -> int:
+    sessions = json.loads((directory / "provenance.json").read_text())["sessions"]
+    return int(sessions[-1]["runs_computed"])
+
+
+@pytest.fixture
+def one(root: Path, complete: Path) -> Path:
+    """A complete study in the study directory."""
+    return shutil.copytree(complete, root / "one")
+
+
+def test_a_complete_study_has_its_tables_and_its_page(one: Path) -> None:
+    assert computed(one) == 10
+    assert len(rows(one / "runs.csv")) == 10
+    assert len(rows(one / "timings.csv")) == 8
+    assert {row["rate"] for row in rows(one / "results.csv") if row["stage"] == "measure"} == {"0.5"}
+    # Select: 2 runs of 1000 / 7 + rate step; measure: seeds 0 and 1 with rate 0.5, two runs of seed 1 cut short.
+    total = 6 * 1000 / 7 + 3 * (0.1 + 0.5) + 6 * 1.5 + 6 / 7 + 2 * (0.5 + 2 / 7)
+    assert (one / "finding.txt").read_text() == f"The mean is {total / 28:.3f}\n"
+    assert "Is it &lt;small&gt;?" in (one / "index.html").read_text()
+    assert list(one.rglob("*.tmp")) == []
+
+
+def test_a_diverged_run_is_a_result(one: Path) -> None:
+    diverged = [run for run in rows(one / "runs.csv") if run["diverged"] == "True"]
+    assert [(run["seed"], run["arm"], run["diverged_step"], run["reason"]) for run in diverged] == [
+        ("1", "center", "1", "loss is nan")
+    ] * 2
+    kept = rows(one / "results.csv")
+    assert [row["step"] for row in kept if row["diverged"] == "True"] == ["0", "1"] * 2
+    assert len(kept) == 2 * 3 + 6 * 3 + 2 * 2
+
+
+def test_the_number_of_workers_does_not_matter(one: Path, root: Path, command: Command) -> None:
+    assert command("run", "tiny", "--out", "two", "--workers", "2")[0] == 0
+    for name in ("results.csv", "runs.csv", "finding.txt", "tables/means.csv", "tables/means.md"):
+        assert (one / name).read_bytes() == (root / "two" / name).read_bytes()
+
+
+def test_a_complete_study_computes_nothing(one: Path, command: Command) -> None:
+    before = contents(one)
+    code, out, err = command("run", "tiny", "--out", "one")
+    assert (code, out.startswith("The mean is")) == (0, True)
+    assert "8 runs, 8 stored before, 2 diverged" in err
+    assert computed(one) == 0
+    changed = {name for name, digest in contents(one).items() if before.get(name) != digest}
+    assert changed <= {"provenance.json", "index.html", ".lock"}
+
+
+def test_another_configuration_is_refused_and_nothing_touched(one: Path, command: Command) -> None:
+    before = contents(one)
+    code, _, err = command("run", "tiny", "--out", "one", "--items", "3", "--compensate", "--seeds", "1")
+    assert code == 2
+    assert "  items: stored 2, asked for 3\n  compensate: stored False, asked for True\n  seeds: stored 2" in err
+    assert contents(one) == before
+
+
+def test_what_is_damaged_is_told_and_computed_again(one: Path, complete: Path, command: Command) -> None:
+    files = sorted((one / "runs" / "measure").iterdir())
+    files[0].write_bytes(files[0].read_bytes()[:-30])
+    files[1].write_bytes(files[1].read_bytes().replace(b"value", b"valve"))
+    files[2].unlink()
+    (one / "runs" / "measure" / ".x.json.1.tmp").write_text("half")
+    for name in ("results.csv", "runs.csv", "finding.txt"):
+        (one / name).unlink()
+    code, _, err = command("run", "tiny", "--out", "one", "--workers", "1")
+    assert code == 0
+    told = sorted(line for line in err.splitlines() if "computing this run again" in line)
+    assert [name.name in line for name, line in zip(files[:2], told, strict=True)] == [True, True]
+    assert computed(one) == 3
+    assert list(one.rglob("*.tmp")) == []
+    for name in ("results.csv", "runs.csv", "finding.txt"):
+        assert (one / name).read_bytes() == (complete / name).read_bytes()
+
+
+def test_more_seeds_extend_a_study_and_leave_its_selection(one: Path, complete: Path, command: Command) -> None:
+    assert command("run", "tiny", "--out", "one", "--seeds", "3", "--workers", "1")[0] == 0
+    assert computed(one) == 4
+    assert len(rows(one / "runs.csv")) == 14
+    before = set((complete / "results.csv").read_text().splitlines())
+    assert before < set((one / "results.csv").read_text().splitlines())
+
+
+def test_the_report_is_made_again_from_the_runs_alone(one: Path, command: Command) -> None:
+    before = contents(one)
+    for name in ("results.csv", "runs.csv", "index.html", "finding.txt", "tables/means.csv", "tables/means.md"):
+        (one / name).unlink()
+    code, out, err = command("report", "one")
+    assert (code, out.startswith("The mean is"), err) == (0, True, "wrote one/index.html\n")
+    after = contents(one)
+    assert {name for name in before if before[name] != after.get(name)} <= {".lock"}
+
+
+def test_a_report_of_an_incomplete_study_is_refused(one: Path, command: Command) -> None:
+    next((one / "runs" / "measure").iterdir()).unlink()
+    code, _, err = command("report", "one")
+    assert code == 2
+    assert "1 of 8 runs of stage 2 are missing" in err
+
+
+@pytest.mark.parametrize(("trouble", "told"), [("kill once", None), ("kill", "by signal 9, 2 times"), ("bug", "a bug")])
+def test_a_killed_worker_or_a_bug_costs_its_run_alone(
+    root: Path, command: Command, trouble: str, told: str | None
+) -> None:
+    (root / "protocols" / "measure.trouble").write_text(trouble)
+    code, out, err = command("run", "tiny", "--out", "one", "--workers", "1", "--items", "1")
+    assert "Traceback" not in err
+    assert ("trying this run once more" in err) == trouble.startswith("kill")
+    if told is None:
+        assert code == 0
+        assert len(rows(root / "one" / "runs.csv")) == 6
+        return
+    # One run fails; the selection and the other runs are stored; the report waits.
+    assert (code, out) == (1, "")
+    assert told in err
+    assert "1 run failed and is not stored; 5 are." in err
+    assert not (root / "one" / "results.csv").exists()
+    assert len(list((root / "one" / "runs").glob("*/*.json"))) == 5
+    kept = list((root / "one" / "failures").glob("*.txt"))
+    assert len(kept) == (1 if trouble == "bug" else 0)
+    assert all("RuntimeError: a bug in the protocol" in path.read_text() for path in kept)
+
+
+def test_a_condition_declared_twice_is_refused(root: Path, command: Command) -> None:
+    path = root / "protocols" / "tiny.py"
+    path.write_text(
+        path.read_text().replace('return [study.Condition("select"', 'return 2 * [study.Condition("select"')
+    )
+    code, _, err = command("run", "tiny")
+    assert code == 2
+    assert "declares the run 'select rate=0.1 seed=1000' twice" in err
+
+
+def test_a_directory_in_use_is_refused(root: Path, command: Command) -> None:
+    from neuro_decorr.study.lock import Lock
+
+    with Lock(root / "one"):
+        code, _, err = command("run", "tiny", "--out", "one")
+    assert code == 2
+    assert "in use by process" in err
+    assert [path.name for path in (root / "one").iterdir()] == [".lock"]

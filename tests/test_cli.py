@@ -1,0 +1,59 @@
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import neuro_decorr
+from neuro_decorr import cli
+
+BLOCKED = """
+import sys
+EXTRA = ("click", "pydantic", "rich", "pandas", "scipy", "matplotlib", "safetensors", "sklearn")
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in EXTRA:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+import neuro_decorr.cli
+sys.exit(neuro_decorr.cli.main(sys.argv[1:]))
+"""
+
+
+def test_without_the_extra_one_line_names_it() -> None:
+    source = str(Path(neuro_decorr.__file__).parents[1])
+    found = subprocess.run(
+        [sys.executable, "-c", BLOCKED, "list"], capture_output=True, text=True, check=False, cwd=source
+    )
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.endswith("pip install 'neuro-decorr[study]'\n")
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_one_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert cli.main(["list"]) == 2
+    assert "needs rich, not installed here: pip install 'neuro-decorr[study]'" in capsys.readouterr().err
+
+
+def test_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--help"], ["-h"]):
+        assert cli.main(arguments) == 0
+        out = capsys.readouterr().out
+        for command in ("list", "run", "report"):
+            assert f"\n  {command} " in out
+
+
+def test_an_interrupt_before_anything_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr().err == "neuro-decorr: interrupted.\n"
+
+
+def test_the_module_is_the_command() -> None:
+    assert isinstance(importlib.import_module("neuro_decorr.__main__"), ModuleType)
