@@ -11,13 +11,17 @@ from neuro_decorr.metrics.correlation import (
     covariance,
     mean_absolute_correlation,
     mean_squared_correlation,
+    pairs,
     sampling_floor,
 )
+from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.moments import Moments, moments
 from neuro_decorr.metrics.spectrum import (
     condition_number,
+    distance,
     eigenvalues,
     participation_ratio,
+    ratio,
     spectral_flatness,
     whiteness,
 )
@@ -43,10 +47,15 @@ __all__ = [
     "participation_ratio",
     "spectral_flatness",
     "whiteness",
+    # networks
+    "layer_inputs",
     # gradients
     "Alignment",
     "alignment",
-    # shared second moments
+    # several measures of one population, from shared second moments
     "Moments",
+    "distance",
     "moments",
+    "pairs",
+    "ratio",
 ]

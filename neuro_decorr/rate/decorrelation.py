@@ -137,7 +137,8 @@ class Decorrelation(nn.Module):
 
     def take_record(self) -> Record | None:
         """Hand out what the last forward pass in train mode left, and forget it."""
-        record, self._record = self._record, None
+        record = self._record
+        object.__setattr__(self, "_record", None)
         return record
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -188,7 +189,8 @@ class Decorrelation(nn.Module):
             spread = slice(None, (rows // kept) * kept, rows // kept)
             centred, outputs = centred[spread], outputs[spread]
         # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
-        self._record = Record(centred.clone(), outputs.clone(), values.mean(dim=0))
+        # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.
+        object.__setattr__(self, "_record", Record(centred.clone(), outputs.clone(), values.sum(dim=0).div_(rows)))
 
     def extra_repr(self) -> str:
         """What print(model) shows."""

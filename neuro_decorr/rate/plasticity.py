@@ -131,10 +131,7 @@ class Plasticity(torch.optim.Optimizer):
 
     def _update(self, name: str, module: Decorrelation, layer: nn.Linear | None, record: Record, rate: float) -> None:
         if not math.isfinite(record.outputs.sum().item()):
-            raise Diverged(
-                f"the decorrelated activity before layer '{name}' is not finite (rule '{self.rule.name}', "
-                f"rate {rate:g}); lower the rate of the plasticity or of the weights."
-            )
+            raise self._diverged(name, rate)
         state = self.state[module.mean]
         state["batches"] += 1
         if module.center:
@@ -142,9 +139,18 @@ class Plasticity(torch.optim.Optimizer):
             if state["batches"] == 1:
                 return  # the mean was not known before this batch: its rows were not centred
         tensors: State = {**module.transform_state(), **{k: v for k, v in state.items() if k != "batches"}}
-        change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
-        if layer is not None and change is not None:
-            change.compensate_(layer.weight)
+        try:
+            change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
+            if layer is not None and change is not None:
+                change.compensate_(layer.weight)
+        except torch.linalg.LinAlgError as error:  # finite rows whose products are not
+            raise self._diverged(name, rate) from error
+
+    def _diverged(self, name: str, rate: float) -> Diverged:
+        return Diverged(
+            f"the decorrelated activity before layer '{name}' is not finite, or too large to work with "
+            f"(rule '{self.rule.name}', rate {rate:g}); lower the rate of the plasticity or of the weights."
+        )
 
     def _move_mean(self, module: Decorrelation, layer: nn.Linear | None, batch_mean: Tensor, rate: float) -> None:
         if layer is None:

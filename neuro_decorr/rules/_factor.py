@@ -49,14 +49,18 @@ class LowRankFactor(Change):
 
         Cost: 4 rows outputs features + rows^3 flop.
         """
-        weight.div_(self.scale)
         if self.weight == 0:
+            weight.div_(self.scale)
             return
-        right = self.right / self.scale
+        scaled = self.left / self.scale
         # The small system in double precision: its error would be made anew at every update and add up.
-        core = torch.eye(len(right), dtype=torch.float64, device=right.device) / self.weight
-        core -= right.double() @ self.left.double().T
-        weight.addmm_(torch.linalg.solve(core, (weight @ self.left.T).double(), left=False).to(weight.dtype), right)
+        core = (self.right.double() @ scaled.double().T).neg_()
+        core.diagonal().add_(1 / self.weight)
+        solved = torch.linalg.solve(core, (weight @ scaled.T).double(), left=False).to(weight.dtype)
+        if isinstance(self.scale, Tensor):
+            weight.addmm_(solved, self.right).div_(self.scale)
+        else:
+            torch.addmm(weight, solved, self.right, beta=1 / self.scale, alpha=1 / self.scale, out=weight)
 
 
 @dataclass(frozen=True, eq=False)

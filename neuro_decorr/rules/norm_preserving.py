@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,11 +67,11 @@ class NormPreserving(Rule):
     def update_(self, state: State, sample: Sample, rate: float) -> Change:
         """D <- g D - (g rate / k) X^T (X D)."""
         reference = sample.inputs if self.norm_reference == "centered" else sample.inputs + sample.mean
-        norms = torch.linalg.vector_norm(sample.outputs, dim=1)
-        ratios = torch.linalg.vector_norm(reference, dim=1) / norms
-        # A row of zeros carries no norm to preserve.
-        ratios = ratios[norms > 0]
-        gain = float(ratios.mean()) if len(ratios) else 1.0
+        ratios = torch.linalg.vector_norm(reference, dim=1).div_(torch.linalg.vector_norm(sample.outputs, dim=1))
+        gain = ratios.mean().item()
+        if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
+            ratios = ratios[ratios.isfinite()]
+            gain = ratios.mean().item() if len(ratios) else 1.0
         weight = gain * rate / len(sample.outputs)
         return LowRankFactor(gain, weight, sample.outputs, sample.outputs).apply_(state["matrix"])
 

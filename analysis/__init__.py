@@ -1,0 +1,1 @@
+"""Figures and tables made from a study's results: one file each, runnable on a study's directory."""

@@ -1,0 +1,68 @@
+"""What every weight layer received: correlation and effective rank over training, spectrum at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import style
+from neuro_decorr.report import save_figure
+
+
+def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> None:
+    """Draw the figure for one credit at the largest strength that has all arms.
+
+    Args:
+        measured: Tidy results of the measured runs.
+        directory: Directory of the study.
+        credit: Whose networks are looked at; the first one of the study where it has no such runs.
+    """
+    full = measured.groupby("strength")["arm"].nunique()
+    strength = float(full[full == full.max()].index.max())
+    credit = credit if credit in set(measured["credit"]) else style.credits(measured)[0]
+    runs = measured[(measured["credit"] == credit) & (measured["strength"] == strength)]
+    layers, spectra = runs[runs["kind"] == "layer"], runs[runs["kind"] == "spectrum"]
+    names = list(dict.fromkeys(layers["layer"]))
+    figure, axes = plt.subplots(
+        3, len(names), figsize=(3.3 * len(names), 8.4), sharey="row", squeeze=False, layout="constrained"
+    )
+    for column, name in enumerate(names):
+        at = layers[layers["layer"] == name]
+        for arm in style.arms(layers):
+            of_arm = at[at["arm"] == arm]
+            _course(axes[0][column], of_arm, "mean_squared_correlation", arm)
+            _course(axes[1][column], of_arm, "effective_rank", arm)
+            shares = spectra[(spectra["layer"] == name) & (spectra["arm"] == arm)].groupby("component")["share"].mean()
+            axes[2][column].plot(shares, style.line(arm), color=style.colour(arm), linewidth=1.3)
+        for row in (0, 1):
+            axes[row][column].set_xlabel("epoch")
+            axes[row][column].set_yscale("log")
+        axes[0][column].set_title(f"input of {name.replace('_', ' ')}", fontsize=11)
+        axes[2][column].set(xlabel="component", xscale="log", yscale="log")
+    for row, words in enumerate(("mean squared correlation", "effective rank", "share of the power")):
+        axes[row][0].set_ylabel(words)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    save_figure(
+        figure,
+        directory,
+        "achieved_decorrelation",
+        f"What the weight layers receive ({style.CREDITS.get(credit, credit)}, common modes of strength {strength:g}): "
+        "second moments about zero on validation images, mean over paired seeds. Top: mean squared correlation. "
+        "Middle: effective rank. Bottom: spectrum after the last epoch. Dashed: the weights are compensated.",
+    )
+    plt.close(figure)
+
+
+def _course(axis: Axes, runs: pd.DataFrame, quantity: str, arm: str) -> None:
+    mean = runs.groupby("epoch")[quantity].mean()
+    axis.plot(mean, style.line(arm), color=style.colour(arm), linewidth=1.3, label=style.label(arm))
+
+
+if __name__ == "__main__":
+    style.command(lambda measured, timings, directory: draw(measured, directory))

@@ -1,0 +1,120 @@
+"""The table: test accuracy of every arm, and its paired difference to centring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import style
+from neuro_decorr import study
+from neuro_decorr.report import save_table
+
+REFERENCE = "center"
+CHOSEN = ("learning_rate", "setting")
+CAPTION = (
+    "Test accuracy after the last epoch: mean and standard deviation over paired seeds; difference to `center` with "
+    "the same seeds and its 95 % interval (Student). A diverged run counts at chance level, 0.1. `first epoch`: "
+    "validation accuracy after one pass. Learning rate and setting of the rule were chosen on the validation split, "
+    "with the same number of runs for every arm."
+)
+
+
+def selected(results: pd.DataFrame, factors: dict[str, str | float]) -> dict[str, float | int]:
+    """The trial of an arm with the best validation accuracy at the end, averaged over the selection seeds.
+
+    A diverged trial counts as zero: it is never chosen while another one is there. Ties go to the smaller rate.
+    """
+    trials = results[(results["stage"] == "select") & (results["kind"] == "curve")]
+    for factor, level in factors.items():
+        trials = trials[trials[factor] == level]
+    ends = trials.sort_values("epoch").groupby([*CHOSEN, "seed"]).last()
+    score = ends["validation_accuracy"].where(~ends["diverged"].astype(bool), 0.0)
+    best = score.groupby(list(CHOSEN)).mean().sort_index().idxmax()
+    return {"learning_rate": float(best[0]), "setting": int(best[1])}
+
+
+def table(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row a credit, strength and arm."""
+    tests = measured[measured["kind"] == "test"].sort_values("seed")
+    curves = measured[measured["kind"] == "curve"].sort_values("epoch")
+    keys = ["credit", "strength", "arm"]
+    runs = {key: runs for key, runs in tests.groupby(keys)}
+    course = {key: rows for key, rows in curves.groupby(keys)}
+    rows = []
+    for credit in style.credits(tests):
+        for strength in sorted(tests["strength"].unique()):
+            reference = runs[credit, strength, REFERENCE]
+            for arm in style.arms(tests):
+                if (credit, strength, arm) in runs:
+                    row = {"credit": credit, "strength": strength, "arm": arm}
+                    rows.append({**row, **_row(runs[credit, strength, arm], reference, course[credit, strength, arm])})
+    return pd.DataFrame(rows)
+
+
+def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame) -> dict[str, object]:
+    described = study.summary(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", style.CHANCE)
+    difference = study.paired_difference(
+        list(runs["test_accuracy"]),
+        list(reference["test_accuracy"]),
+        diverged_a=list(runs["diverged"]),
+        diverged_b=list(reference["diverged"]),
+        policy="chance",
+        chance=style.CHANCE,
+    )
+    ends = course.groupby("seed")["validation_accuracy"].last()
+    # Of a run that diverged in its first epoch only the accuracy before it is known, and that is chance.
+    early = course[course["epoch"] <= 1].groupby("seed")["validation_accuracy"].last()
+    return {
+        "accuracy": described.mean,
+        "deviation": described.standard_deviation,
+        "minus center": difference.mean,
+        "low": difference.low,
+        "high": difference.high,
+        "seeds": described.n,
+        "diverged": described.diverged,
+        "first epoch": float(early.mean()),
+        "validation": float(ends.mean()),
+        "learning rate": float(runs["learning_rate"].iloc[0]),
+        "setting": int(runs["setting"].iloc[0]),
+    }
+
+
+def write(table: pd.DataFrame, directory: Path) -> None:
+    """Save the table as CSV and Markdown."""
+    save_table(table, directory, "comparison", CAPTION, digits=3)
+
+
+def finding(table: pd.DataFrame) -> str:
+    """What came out, in words: one line a credit and strength with all arms, whichever way it fell.
+
+    The rule shown is the one with the best validation accuracy, so that the test split chooses nothing.
+    """
+    lines = []
+    full = table.groupby("strength")["arm"].nunique()
+    for strength in full[full == full.max()].index:
+        lines.append(f"Common modes of strength {strength:g}: test accuracy (difference to centring, 95 % interval)")
+        for credit, rows in table[table["strength"] == strength].groupby("credit", sort=False):
+            arms = rows.set_index("arm")
+            rules = arms.drop(index=["none", "center", "center_compensated", "batch_normalisation"], errors="ignore")
+            if rules.empty:
+                continue
+            best = rules["validation"].idxmax()
+            row = rules.loc[best]
+            controls = ", ".join(f"{arm} {arms.at[arm, 'accuracy']:.2f}" for arm in ("none", "center") if arm in arms.index)
+            lines.append(
+                f"  {style.CREDITS.get(credit, credit):22s} {controls}, {style.label(best)} {row['accuracy']:.2f} "
+                f"({row['minus center']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f})"
+            )
+    return "\n".join(lines)
+
+
+def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+    """Make the table of a study's directory and print the finding."""
+    made = table(measured)
+    write(made, directory)
+    print(finding(made))
+
+
+if __name__ == "__main__":
+    style.command(draw)

@@ -1,0 +1,83 @@
+"""Learning curves: validation accuracy by updates and by wall clock, a panel for every credit and strength."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import style
+from neuro_decorr.report import save_figure
+
+KEYS = ["credit", "strength", "arm", "seed"]
+
+
+def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+    """Draw both figures of a study.
+
+    Args:
+        measured: Tidy results of the measured runs.
+        timings: Tidy timings.
+        directory: Directory of the study.
+    """
+    curves = measured[measured["kind"] == "curve"]
+    full = curves.groupby("strength")["arm"].nunique()
+    curves = curves[curves["strength"].isin(full[full == full.max()].index)]
+    clock = timings[[*KEYS, "learning_rate", "setting", "stage", "epoch", "wall_seconds"]]
+    timed = curves.merge(clock, on=[*KEYS, "learning_rate", "setting", "stage", "epoch"], validate="one_to_one")
+    for name, quantity, words in (
+        ("learning_curves_updates", "updates", "updates"),
+        ("learning_curves_wall_clock", "wall_seconds", "seconds of training"),
+    ):
+        figure = _figure(timed, quantity, words)
+        save_figure(
+            figure,
+            directory,
+            name,
+            f"Validation accuracy by {words}: mean over paired seeds, shaded one standard deviation; dashed: the "
+            "weights are compensated. A diverged run counts at chance level from then on.",
+        )
+        plt.close(figure)
+
+
+def _figure(curves: pd.DataFrame, quantity: str, words: str) -> plt.Figure:
+    credits, strengths, arms = style.credits(curves), sorted(curves["strength"].unique()), style.arms(curves)
+    figure, axes = plt.subplots(
+        len(strengths), len(credits), figsize=(2.9 * len(credits), 2.7 * len(strengths) + 1.2),
+        sharex=quantity == "updates", sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axis, credit in zip(axes[0], credits, strict=True):
+        axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
+    for row, strength in zip(axes, strengths, strict=True):
+        for axis, credit in zip(row, credits, strict=True):
+            panel = curves[(curves["credit"] == credit) & (curves["strength"] == strength)]
+            for arm in arms:
+                _curve(axis, panel[panel["arm"] == arm], arm, quantity)
+            axis.axhline(style.CHANCE, color="#bbbbbb", linewidth=0.8, linestyle=":")
+            axis.set_ylim(0, 1)
+            axis.set_xlim(left=0)
+            axis.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel(f"common modes {strength:g}\nvalidation accuracy")
+    for axis in axes[-1]:
+        axis.set_xlabel(words)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def _curve(axis: Axes, runs: pd.DataFrame, arm: str, quantity: str) -> None:
+    if runs.empty:
+        return
+    accuracy = runs.pivot_table(index="epoch", columns="seed", values="validation_accuracy", dropna=False)
+    accuracy = accuracy.fillna(style.CHANCE)  # after a divergence nothing was measured
+    where = runs.groupby("epoch")[quantity].mean()
+    mean, deviation = accuracy.mean(axis=1), accuracy.std(axis=1).fillna(0)
+    emphasis = 2.0 if arm == "center" else 1.3
+    axis.plot(where, mean, style.line(arm), color=style.colour(arm), linewidth=emphasis, label=style.label(arm))
+    axis.fill_between(where, mean - deviation, mean + deviation, color=style.colour(arm), alpha=0.10, linewidth=0)
+
+
+if __name__ == "__main__":
+    style.command(draw)

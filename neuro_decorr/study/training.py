@@ -1,0 +1,159 @@
+"""The training run that protocols share: learn, and record accuracy, achieved decorrelation and time."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuro_decorr import metrics
+from neuro_decorr.credit import Credit
+from neuro_decorr.data import Dataset, Split, batches, stream
+from neuro_decorr.errors import Diverged
+from neuro_decorr.rate import Decorrelation, Plasticity
+from neuro_decorr.study.recorder import Recorder
+
+_MEASURED_SAMPLES = 256
+"""Samples of the validation split on which the achieved decorrelation is measured."""
+_CHECKED_SAMPLES = 64
+"""Samples on which a collapse is looked for: rank is lost by factors, which few samples show."""
+_COMPONENTS = 20
+"""Leading components of the spectrum that are recorded."""
+_COLLAPSE = 0.5
+"""A transform that leaves less than this part of its input's effective rank has collapsed."""
+
+
+def train(
+    model: nn.Module,
+    credit: Credit,
+    optimiser: torch.optim.Optimizer,
+    data: Dataset,
+    recorder: Recorder,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    plasticity: Plasticity | None = None,
+    layers: bool = False,
+) -> bool:
+    """Train a classifier by cross-entropy and record its course.
+
+    Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy), from before the
+    first update on; with `layers`, `layer` (epoch, layer, and what the weight layer
+    receives: correlation, effective rank, whiteness of its second moment about zero) and, at the end, `spectrum` (layer, component, share of the power). Timing
+    rows: seconds of training since the start, wall and processor, without the measurements.
+
+    Args:
+        model: The network.
+        credit: How its weights get their gradients.
+        optimiser: Of its weights.
+        data: Trained on the training split; measured on the validation split. The test split is not touched.
+        recorder: Takes the rows; a divergence is recorded there.
+        epochs: Passes over the training split.
+        batch_size: Samples a step; an incomplete last batch is left out of the pass.
+        seed: Of the order of the samples.
+        plasticity: Of the lateral weights, if any.
+        layers: Measure the layers too.
+
+    Returns:
+        Whether the run came to its end; False when it diverged: the loss or an activity is not finite, or a transform
+        lost rank.
+    """
+    order = batches(*data.train, batch_size, stream(seed, "order"), last="drop")
+    total = epochs * len(order)
+    updates, wall, processor, loss = 0, 0.0, 0.0, torch.tensor(math.nan)
+    for epoch in range(epochs + 1):
+        if epoch > 0:
+            wall -= time.perf_counter()
+            processor -= time.process_time()
+            model.train()
+            for inputs, targets in order:
+                try:
+                    loss = _step(model, credit, optimiser, plasticity, inputs, targets)
+                except Diverged as error:
+                    recorder.diverged(updates, str(error))
+                    return False
+                updates += 1
+            wall += time.perf_counter()
+            processor += time.process_time()
+            recorder.progress(updates, total)
+            if not math.isfinite(float(loss)):
+                recorder.diverged(updates, "the loss is not finite")
+                return False
+        reason = _collapse(model, data.validation.inputs[:_CHECKED_SAMPLES])
+        if reason is not None:
+            recorder.diverged(updates, reason)
+            return False
+        shown = None if epoch == 0 else float(loss)
+        right = accuracy(model, data.validation)
+        recorder.row(kind="curve", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right)
+        recorder.time(epoch=epoch, updates=updates, wall_seconds=wall, processor_seconds=processor)
+        if layers:
+            _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, epoch == epochs, recorder)
+    return True
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, split: Split) -> float:
+    """Fraction of a split that the model classifies correctly, in eval mode."""
+    training = model.training
+    outputs: Tensor = model.eval()(split.inputs)
+    model.train(training)
+    return float((outputs.argmax(dim=1) == split.targets).double().mean())
+
+
+def _step(
+    model: nn.Module,
+    credit: Credit,
+    optimiser: torch.optim.Optimizer,
+    plasticity: Plasticity | None,
+    inputs: Tensor,
+    targets: Tensor,
+) -> Tensor:
+    optimiser.zero_grad()
+    loss = credit.backward(F.cross_entropy, inputs, targets)
+    optimiser.step()
+    if plasticity is not None:
+        plasticity.step()
+    return loss
+
+
+def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
+    """Why the run counts as diverged although its numbers are finite, or None."""
+    if not any(isinstance(module, Decorrelation) for module in model.modules()):
+        return None
+    for name, before in metrics.layer_inputs(model, inputs, Decorrelation).items():
+        module = model.get_submodule(name)
+        assert isinstance(module, Decorrelation)
+        with torch.no_grad():
+            after = module.transform_centred(before - module.subtracted())
+        if not bool(torch.isfinite(after).all()):
+            return f"the activity of '{name}' is not finite"
+        rank, kept = (metrics.participation_ratio(activity, silent="drop") for activity in (before, after))
+        if kept < _COLLAPSE * rank:
+            return f"the transform of '{name}' lowered the effective rank from {rank:.1f} to {kept:.1f}"
+    return None
+
+
+def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, last: bool, recorder: Recorder) -> None:
+    for name, activity in metrics.layer_inputs(model, inputs).items():
+        population = metrics.moments(activity, silent="drop", center=False)
+        pairs = metrics.pairs(population)
+        recorder.row(
+            kind="layer",
+            epoch=epoch,
+            layer=name,
+            mean_squared_correlation=pairs.mean_squared,
+            mean_absolute_correlation=pairs.mean_absolute,
+            effective_rank=metrics.ratio(population),
+            whiteness=metrics.distance(population, None),
+            mean_power=float(population.covariance.diagonal().mean()),
+            silent_units=population.silent,
+        )
+        if last:
+            values = population.eigenvalues
+            for component, share in enumerate((values / values.sum()).tolist()[:_COMPONENTS], start=1):
+                recorder.row(kind="spectrum", epoch=epoch, layer=name, component=component, share=share)

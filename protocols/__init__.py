@@ -1,0 +1,1 @@
+"""Experiments: one file a protocol, read top to bottom like a methods section."""

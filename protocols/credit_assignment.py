@@ -1,0 +1,159 @@
+"""Does decorrelating every layer help, and beyond centring?
+
+Question. How much does decorrelating the input of every layer help backpropagation, feedback alignment and
+perturbation learning, and how much of that is mere centring?
+
+Data. Handwritten digits, as they are and with common modes added to every image.
+
+Conditions. Credit assignment x arm x strength of the common modes. Arms: nothing; centring; batch normalisation; four
+plasticity rules, plain and compensated; centring compensated, which shows what compensation does by itself.
+
+Budget. Every arm gets the same number of selection runs: the controls spend them on learning rates, the rules on fewer
+learning rates x settings of the rule. The choice is made on the validation split, with seeds that are not measured.
+Then all arms run with the same paired seeds, and the test split is touched once, at the end of each.
+
+Measured. Accuracy by updates and by wall clock, test accuracy against `center` paired by seed, correlation, effective
+rank and spectrum of what every weight layer receives, and the gain over `center` against the strength of the modes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from pydantic import Field
+
+import neuro_decorr as nd
+from analysis import achieved_decorrelation, comparison, dose_response, learning_curves
+from models.dense import dense
+from neuro_decorr import data, study
+from neuro_decorr.study.training import accuracy, train
+
+CreditName = Literal[
+    "backprop", "feedback_alignment", "direct_feedback_alignment", "node_perturbation", "activity_perturbation"
+]
+
+# The rule of each arm and the settings between which the selection chooses; every rule has as many.
+RULES: dict[str, tuple[str, list[dict[str, float]]]] = {
+    "norm_preserving": ("norm_preserving", [{"rate": 3e-3}, {"rate": 1e-2}]),
+    "whitening": ("whitening", [{"damping": 0.3}, {"damping": 3.0}]),
+    "interneuron": ("interneuron", [{"damping": 0.3}, {"damping": 3.0}]),
+    "decorrelating": ("decorrelating", [{"rate": 3e-3}, {"rate": 1e-2}]),
+}
+CONTROLS = ("none", "center", "batch_normalisation")
+ARMS = (*CONTROLS, "center_compensated", *RULES, *(f"{rule}_compensated" for rule in RULES))
+# Of the compensated arms the small size has one dense and one low-rank rule; the full size has all.
+SMALL = tuple(arm for arm in ARMS if arm not in ("whitening_compensated", "decorrelating_compensated"))
+SETTINGS = 2
+# Ends of the grid of learning rates: perturbation estimates are noisier, so their steps are smaller.
+LEARNING_RATES = {"gradient": (0.06, 2.0), "perturbation": (0.01, 0.3)}
+SELECTION_SEED = 1_000
+
+
+class Configuration(study.Configuration):
+    """What may be chosen."""
+
+    credits: tuple[CreditName, ...] = Field(CreditName.__args__, description="credit assignments")
+    arms: tuple[Literal[ARMS], ...] = Field(SMALL, description="arms; 'center' is the reference of all differences")
+    strengths: tuple[float, ...] = Field((0.0, 1.0), description="strengths of the common modes, all arms")
+    dose: tuple[float, ...] = Field((0.5, 2.0), description="further strengths, for the dose response only")
+    dose_arms: tuple[Literal[ARMS], ...] = Field(("center", "interneuron"), description="arms of the dose response")
+    hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
+    epochs: int = Field(3, ge=1, description="passes over the training images")
+    batch_size: int = Field(64, ge=2, description="images a step")
+    trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
+    selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
+
+
+def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """Every arm's selection runs: learning rates x settings of its rule."""
+    return [
+        study.Condition("select", seed, {**factors, **trial})
+        for factors in conditions(configuration)
+        for trial in trials(configuration, factors["credit"], factors["arm"])
+        for seed in study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
+    ]
+
+
+def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """The chosen learning rate and setting of every arm, with every paired seed."""
+    chosen = [{**factors, **comparison.selected(results, factors)} for factors in conditions(configuration)]
+    return [study.Condition("measure", seed, factors) for factors in chosen for seed in seeds]
+
+
+def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
+    """Credit x arm x strength; the strengths of the dose response have fewer arms."""
+    arms = dict.fromkeys(configuration.strengths, configuration.arms)
+    for strength in configuration.dose:
+        arms.setdefault(strength, configuration.dose_arms)
+    return [
+        {"credit": credit, "arm": arm, "strength": strength}
+        for strength in sorted(arms)
+        for credit in configuration.credits
+        for arm in arms[strength]
+    ]
+
+
+def trials(configuration: Configuration, credit: str, arm: str) -> list[dict[str, float | int]]:
+    """Equal budgets: as many pairs of learning rate and setting for every arm."""
+    settings = SETTINGS if arm.removesuffix("_compensated") in RULES else 1
+    low, high = LEARNING_RATES["perturbation" if credit.endswith("perturbation") else "gradient"]
+    count = configuration.trials // settings
+    rates = torch.logspace(0, 1, count, base=high / low, dtype=torch.float64) * low
+    return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
+
+
+@lru_cache(maxsize=16)
+def dataset(strength: float, seed: int) -> data.Dataset:
+    """The digits of a seed; runs that differ in nothing but their arm share them."""
+    return data.with_common_modes(data.digits(seed), strength, seed)
+
+
+def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
+    """One network from its seed to its end."""
+    level, seed = condition.factors, condition.seed
+    images = dataset(level["strength"], seed)
+    normalisation = "batch" if level["arm"] == "batch_normalisation" else "none"
+    network = dense([images.features, *configuration.hidden, images.classes], normalisation=normalisation, seed=seed)
+    plasticity = None
+    if level["arm"] not in ("none", "batch_normalisation"):
+        network = nd.decorrelate(network)
+        name, settings = RULES.get(level["arm"].removesuffix("_compensated"), ("center", [{}]))
+        rule = nd.rules.get(name, **settings[level["setting"]])
+        plasticity = nd.Plasticity(network, rule, compensate=level["arm"].endswith("_compensated"), sample=0.5)
+    seeded = {} if level["credit"] == "backprop" else {"seed": seed}
+    credit = nd.credit.get(level["credit"], network, **seeded)
+    optimiser = torch.optim.SGD(network.parameters(), lr=level["learning_rate"])
+    measured = condition.stage == "measure"
+    finished = train(
+        network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
+        epochs=configuration.epochs, batch_size=configuration.batch_size,
+    )  # fmt: skip
+    if measured:
+        recorder.weights(network.state_dict())
+        recorder.row(kind="test", test_accuracy=accuracy(network, images.test) if finished else None)
+
+
+def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+    """Tables and figures, and the finding in words."""
+    measured = results[results["stage"] == "measure"]
+    learning_curves.draw(measured, timings, directory)
+    achieved_decorrelation.draw(measured, directory)
+    dose_response.draw(measured, directory)
+    table = comparison.table(measured)
+    comparison.write(table, directory)
+    print(comparison.finding(table))
+
+
+PROTOCOL = study.Protocol(
+    name="credit_assignment",
+    question="Does decorrelating every layer help, and how much of that is mere centring?",
+    configuration=Configuration,
+    full={"arms": ARMS, "epochs": 30, "hidden": (128, 128, 128), "trials": 16, "selection_seeds": 3, "dose_arms": ARMS},
+    stages=(select, measure),
+    run=run,
+    report=report,
+)
