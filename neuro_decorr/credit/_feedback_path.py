@@ -75,18 +75,25 @@ def _gradients(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
     The forward weights were not even saved, so nothing here can transport them.
     """
     inputs, feedback = ctx.saved_tensors
-    to_receiver, _, to_weight, to_bias, _, _ = ctx.needs_input_grad
-    signal = None
-    if to_receiver:
-        feedback = feedback.to(delta.dtype)
-        broadcast = ctx.broadcast
-        signal = delta @ feedback if broadcast is None else broadcast.signal(feedback, inputs.shape[:-1])
-    if delta.dim() != 2:
+    to_receiver, _, to_weight, to_bias, _ = ctx.needs_input_grad
+    if inputs.dtype != delta.dtype or feedback.dtype != delta.dtype:  # under autocast
+        inputs, feedback = inputs.to(delta.dtype), feedback.to(delta.dtype)
+    leading = delta.shape[:-1]
+    if len(leading) != 1:
         delta = delta.reshape(-1, delta.shape[-1])
         inputs = inputs.reshape(-1, inputs.shape[-1])
-    weight_gradient = delta.t().mm(inputs.to(delta.dtype)) if to_weight else None
+    signal = None
+    if to_receiver:
+        broadcast = ctx.path.broadcast
+        if broadcast is not None:
+            signal = broadcast.signal(feedback, leading)
+        else:
+            signal = delta.mm(feedback)
+            if len(leading) != 1:
+                signal = signal.reshape(*leading, -1)
+    weight_gradient = delta.t().mm(inputs) if to_weight else None
     bias_gradient = delta.sum(0) if to_bias else None
-    return signal, None, weight_gradient, bias_gradient, None, None
+    return signal, None, weight_gradient, bias_gradient, None
 
 
 @final
@@ -104,11 +111,10 @@ class _FeedbackLinear(Function):
         inputs: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        feedback: Tensor,
-        broadcast: ErrorBroadcast | None,
+        path: FeedbackPath,
     ) -> Tensor:
-        ctx.save_for_backward(inputs, feedback)
-        ctx.broadcast = broadcast
+        ctx.save_for_backward(inputs, path.feedback)
+        ctx.path = path
         return F.linear(inputs, weight, bias)
 
     backward = staticmethod(_gradients)
@@ -126,15 +132,14 @@ class _FeedbackLinearUnderTransforms(Function):
         inputs: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        _feedback: Tensor,
-        _broadcast: ErrorBroadcast | None,
+        _path: FeedbackPath,
     ) -> Tensor:
         return F.linear(inputs, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1], inputs[4])
-        ctx.broadcast = inputs[5]
+        ctx.save_for_backward(inputs[1], inputs[4].feedback)
+        ctx.path = inputs[4]
 
     backward = staticmethod(_gradients)
 
@@ -186,5 +191,5 @@ class FeedbackPath:
         if not (receiver.requires_grad or transforms):  # nobody to send to; a tensor inside of vmap does not tell
             return F.linear(input, layer.weight, layer.bias)
         function = _FeedbackLinearUnderTransforms if transforms else _FeedbackLinear
-        output: Tensor = function.apply(receiver, input, layer.weight, layer.bias, self.feedback, self.broadcast)  # type: ignore[no-untyped-call]
+        output: Tensor = function.apply(receiver, input, layer.weight, layer.bias, self)  # type: ignore[no-untyped-call]
         return output

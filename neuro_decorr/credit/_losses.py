@@ -75,9 +75,10 @@ class SampleLosses:
                 "which perturbation of the nodes cannot see; use weight_decay of the optimiser, or add its gradient "
                 "yourself."
             )
-        mean = losses.mean()
-        total, average, size = torch.stack((loss.double(), mean, losses.abs().mean())).tolist()
-        count = losses.numel()
+        total, average, count = loss.item(), losses.mean().item(), losses.numel()
+        size = abs(average)
+        if abs(total - average) > _TOLERANCE * size:
+            size = losses.abs().mean().item()  # losses of both signs may nearly cancel
         if abs(total - average) <= _TOLERANCE * size or not math.isfinite(total):
             share = 1 / count
         elif abs(total - average * count) <= _TOLERANCE * size * count:

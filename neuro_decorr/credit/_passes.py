@@ -86,12 +86,12 @@ class Passes:
             StateMismatch: The passes did not visit the same nodes.
         """
         model = self._model[0]
-        layers = [layer for layer in self._layers if any(p.requires_grad for p in own_parameters(layer))]
+        layers, devices = self._learning()
         if not layers:
             raise Unsupported("perturbation needs a model with trainable parameters; this one has none.")
         if isinstance(inputs, Tensor) and inputs.requires_grad:
             inputs = inputs.detach()
-        restore_random_state = random_state(own_parameters(layer)[0].device for layer in layers)
+        restore_random_state = random_state(devices)
         visits = _Visits(model, self.sigma, self.noise, keep)
         perturbed = []
         with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
@@ -125,6 +125,17 @@ class Passes:
                     "values, or on a state that is no buffer."
                 )
         return perturbed, clean
+
+    def _learning(self) -> tuple[list[nn.Module], set[torch.device]]:
+        """The layers with trainable parameters as of now, and where they are."""
+        layers, devices = [], set()
+        for layer in self._layers:
+            for parameter in own_parameters(layer):
+                if parameter.requires_grad:
+                    layers.append(layer)
+                    devices.add(parameter.device)
+                    break
+        return layers, devices
 
 
 @final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import final
 
@@ -43,6 +43,8 @@ class Buffers:
         survey = modes != self._surveyed
         before: list[tuple[tuple[int, str], nn.Module, Tensor, int, Tensor | None]] = []
         for index, module in enumerate(modules):
+            if not module._buffers:
+                continue
             for name, buffer in module._buffers.items():
                 if buffer is not None:
                     key = (index, name)
@@ -74,7 +76,7 @@ class Buffers:
             )
 
 
-def random_state(devices: Iterable[torch.device]) -> Callable[[], None]:
+def random_state(devices: Set[torch.device]) -> Callable[[], None]:
     """Remember torch's random state, so that several passes see the same dropout.
 
     Args:
@@ -85,7 +87,9 @@ def random_state(devices: Iterable[torch.device]) -> Callable[[], None]:
     """
     on_cpu = torch.get_rng_state()
     elsewhere = []
-    for device in {device for device in devices if device.type != "cpu"}:
+    for device in devices:
+        if device.type == "cpu":
+            continue
         backend = torch.get_device_module(device)
         elsewhere.append((backend, device, backend.get_rng_state(device)))
 

@@ -231,7 +231,8 @@ def _weights_by_layer(credit: Credit, paths: list[FeedbackPath]) -> dict[str, Te
 
 def _on_device_of(credit: Credit, path: FeedbackPath) -> Tensor:
     """The feedback weights of a layer, after the credit has followed a model that moved to another device."""
-    feedback = credit.get_buffer(path.buffer)
+    feedback = credit._buffers[path.buffer]
+    assert feedback is not None
     weight = path.layer._parameters.get("weight")
     if weight is not None and weight.device != feedback.device:
         feedback = credit._buffers[path.buffer] = feedback.to(weight.device)
@@ -244,14 +245,15 @@ def _feedback(
 ) -> Iterator[None]:
     """Let the linear layers send their feedback signals, for the duration of one forward and backward pass."""
     hooks = []
+    skips = site == "pre_decorrelation"
     try:
         for path in paths:
             path.feedback = _on_device_of(credit, path)
             path.broadcast = broadcast
-            path.skips_pre_hooks = site == "pre_decorrelation" and bool(path.layer._forward_pre_hooks)
+            path.skips_pre_hooks = skips and bool(path.layer._forward_pre_hooks)
             if path.skips_pre_hooks:
                 hooks.append(path.layer.register_forward_pre_hook(path.remember, prepend=True, with_kwargs=True))
-        with replaced_forwards((path.layer, path.forward) for path in paths):
+        with replaced_forwards([(path.layer, path.forward) for path in paths]):
             yield
     finally:
         for hook in hooks:

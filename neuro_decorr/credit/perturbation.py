@@ -86,7 +86,7 @@ class NodePerturbation(Credit):
         deltas: list[Tensor] = []
         for one in perturbed:
             weight = per_sample(one.losses - clean.losses) * (clean.share / (self._passes.sigma * self.directions))
-            weighed = [noise.mul_(_broadcast(weight, noise)) for noise in one.nodes]
+            weighed = _weigh(one.nodes, weight)
             deltas = [a.add_(b) for a, b in zip(deltas, weighed, strict=True)] if deltas else weighed
         _backward_at_nodes(clean.nodes, deltas)
         return clean.loss
@@ -167,7 +167,7 @@ class ActivityPerturbation(Credit):
         nodes = sum(change.numel() for change in changes) // len(clean.losses)
         factor = {"N": float(nodes), "sqrtN": math.sqrt(nodes), "none": 1.0}[self.normalisation] * clean.share
         weight = per_sample(perturbed.losses - clean.losses).mul_(factor).div_(squares)
-        _backward_at_nodes(clean.nodes, [change.mul_(_broadcast(weight, change)) for change in changes])
+        _backward_at_nodes(clean.nodes, _weigh(changes, weight))
         return clean.loss
 
     def get_extra_state(self) -> Tensor:
@@ -187,9 +187,15 @@ def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | 
     )
 
 
-def _broadcast(weight: Tensor, node: Tensor) -> Tensor:
-    """One weight per sample, shaped to multiply a node tensor (samples, ...)."""
-    return weight.to(node.dtype).view(-1, *(1,) * (node.dim() - 1))
+def _weigh(nodes: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """Node tensors (samples, ...) times one weight per sample, in place."""
+    shaped: dict[tuple[torch.dtype, int], Tensor] = {}
+    for node in nodes:
+        kind = (node.dtype, node.dim())
+        if kind not in shaped:
+            shaped[kind] = weight.to(node.dtype).view(-1, *(1,) * (node.dim() - 1))
+        node.mul_(shaped[kind])
+    return nodes
 
 
 def _backward_at_nodes(nodes: list[Tensor], deltas: list[Tensor]) -> None:
