@@ -49,7 +49,7 @@ ARMS = (*CONTROLS, "center_compensated", *RULES, *(f"{rule}_compensated" for rul
 SMALL = tuple(arm for arm in ARMS if arm not in ("whitening_compensated", "decorrelating_compensated"))
 SETTINGS = 2
 # Ends of the grid of learning rates: perturbation estimates are noisier, so their steps are smaller.
-LEARNING_RATES = {"gradient": (0.06, 2.0), "perturbation": (0.01, 0.3)}
+LEARNING_RATES = {"gradient": (0.08, 1.3), "perturbation": (0.01, 0.16)}
 SELECTION_SEED = 1_000
 
 

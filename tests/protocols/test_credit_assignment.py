@@ -1,0 +1,113 @@
+"""The main protocol, small: conditions, budgets, and the way from the runs to the finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import comparison
+from neuro_decorr import rules, study
+from protocols import credit_assignment as protocol
+
+SMALL = {
+    "credits": ("backprop", "node_perturbation"),
+    "arms": ("none", "center", "interneuron_compensated"),
+    "strengths": (0.0, 1.0),
+    "dose": (0.5,),
+    "dose_arms": ("center", "interneuron_compensated"),
+    "epochs": 1,
+    "trials": 2,
+    "hidden": (20,),
+}
+
+
+def execute(configuration: study.Configuration, conditions: list[study.Condition]) -> list[dict[str, object]]:
+    rows = []
+    for condition in conditions:
+        recorder = study.Recorder(condition.factors)
+        protocol.run(configuration, condition, recorder)
+        shared = {"stage": condition.stage, "seed": condition.seed, **condition.factors}
+        shared |= {"diverged": recorder.reason is not None}
+        rows += [{**shared, **row} for row in recorder.rows]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[study.Configuration, pd.DataFrame]:
+    configuration = protocol.PROTOCOL.configure(SMALL)
+    selection = pd.DataFrame(execute(configuration, protocol.select(configuration, [0, 1], pd.DataFrame())))
+    measured = execute(configuration, protocol.measure(configuration, [0, 1], selection))
+    return configuration, pd.concat([selection, pd.DataFrame(measured)])
+
+
+def test_every_arm_has_the_same_budget() -> None:
+    configuration = protocol.Configuration()
+    selection = protocol.select(configuration, [0], pd.DataFrame())
+    counts = pd.Series([(c.factors["credit"], c.factors["arm"], c.factors["strength"]) for c in selection]).value_counts()
+    assert set(counts) == {configuration.trials}
+    assert len(set(selection)) == len(selection)
+
+
+def test_all_credits_meet_all_arms_and_the_full_size_has_every_arm() -> None:
+    full = protocol.PROTOCOL.configure(full=True)
+    for configuration, arms in ((protocol.Configuration(), protocol.SMALL), (full, protocol.ARMS)):
+        found = {(c["credit"], c["arm"]) for c in protocol.conditions(configuration) if c["strength"] == 1.0}
+        assert found == {(credit, arm) for credit in configuration.credits for arm in arms}
+    assert {"none", "center", "batch_normalisation", *rules.names()} - set(protocol.SMALL) == set()
+
+
+def test_settings_are_the_rules_own_parameters() -> None:
+    for name, settings in protocol.RULES.values():
+        assert len(settings) == protocol.SETTINGS
+        assert all(rules.get(name, **setting) for setting in settings)
+
+
+def test_selection_never_sees_the_test_split_or_a_measured_seed(
+    small: tuple[study.Configuration, pd.DataFrame],
+) -> None:
+    results = small[1]
+    assert set(results.loc[results["stage"] == "select", "seed"]).isdisjoint({0, 1})
+    assert set(results.loc[results["kind"] == "test", "stage"]) == {"measure"}
+
+
+def test_the_best_trial_is_measured(small: tuple[study.Configuration, pd.DataFrame]) -> None:
+    configuration, results = small
+    for factors in protocol.conditions(configuration):
+        chosen = comparison.selected(results, factors)
+        ends = results[(results["stage"] == "select") & (results["kind"] == "curve") & (results["epoch"] == 1)]
+        for name, level in factors.items():
+            ends = ends[ends[name] == level]
+        best = ends["validation_accuracy"].max()
+        mine = ends[(ends["learning_rate"] == chosen["learning_rate"]) & (ends["setting"] == chosen["setting"])]
+        assert mine["validation_accuracy"].item() == best
+
+
+def test_paired_arms_share_data_and_weights() -> None:
+    """Before the first update, arms of one seed and credit classify alike."""
+    configuration = protocol.PROTOCOL.configure({**SMALL, "arms": protocol.ARMS})
+    start = {}
+    for arm in ("none", "center", "whitening", "decorrelating_compensated"):
+        recorder = study.Recorder()
+        factors = {"credit": "backprop", "arm": arm, "strength": 1.0, "learning_rate": 0.1, "setting": 0}
+        protocol.run(configuration, study.Condition("measure", 3, factors), recorder)
+        start[arm] = recorder.rows[0]["validation_accuracy"]
+        assert recorder.tensors is not None and any("weight" in name for name in recorder.tensors)
+    assert len(set(start.values())) == 1
+
+
+def test_report_writes_tables_and_figures(
+    small: tuple[study.Configuration, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration, results = small
+    keys = ["stage", "seed", "credit", "arm", "strength", "learning_rate", "setting", "epoch"]
+    timings = results[results["kind"] == "curve"][keys].assign(wall_seconds=lambda rows: rows["epoch"] * 1.0)
+    protocol.report(configuration, results, timings, tmp_path)
+    figures = ("learning_curves_updates", "learning_curves_wall_clock", "achieved_decorrelation", "dose_response")
+    for name in figures:
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert (tmp_path / "figures" / f"{name}.svg").stat().st_size > 10_000
+    table = pd.read_csv(tmp_path / "tables" / "comparison.csv")
+    assert len(table) == 2 * (3 + 3 + 2)
+    assert "Common modes of strength 1" in capsys.readouterr().out
