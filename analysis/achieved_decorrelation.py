@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from neuro_decorr.report import save_figure
@@ -39,6 +40,7 @@ def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> N
             axes[2][column].plot(shares, style.line(arm), color=style.colour(arm), linewidth=1.3)
         for row in (0, 1):
             axes[row][column].set_xlabel("epoch")
+            axes[row][column].xaxis.set_major_locator(MaxNLocator(integer=True))
             axes[row][column].set_yscale("log")
         axes[0][column].set_title(f"input of {name.replace('_', ' ')}", fontsize=11)
         axes[2][column].set(xlabel="component", xscale="log", yscale="log")

@@ -39,8 +39,8 @@ def table(measured: pd.DataFrame) -> pd.DataFrame:
     tests = measured[measured["kind"] == "test"].sort_values("seed")
     curves = measured[measured["kind"] == "curve"].sort_values("epoch")
     keys = ["credit", "strength", "arm"]
-    runs = {key: runs for key, runs in tests.groupby(keys)}
-    course = {key: rows for key, rows in curves.groupby(keys)}
+    runs = dict(list(tests.groupby(keys)))
+    course = dict(list(curves.groupby(keys)))
     rows = []
     for credit in style.credits(tests):
         for strength in sorted(tests["strength"].unique()):
@@ -101,7 +101,8 @@ def finding(table: pd.DataFrame) -> str:
                 continue
             best = rules["validation"].idxmax()
             row = rules.loc[best]
-            controls = ", ".join(f"{arm} {arms.at[arm, 'accuracy']:.2f}" for arm in ("none", "center") if arm in arms.index)
+            present = [arm for arm in ("none", "center") if arm in arms.index]
+            controls = ", ".join(f"{arm} {arms.at[arm, 'accuracy']:.2f}" for arm in present)
             lines.append(
                 f"  {style.CREDITS.get(credit, credit):22s} {controls}, {style.label(best)} {row['accuracy']:.2f} "
                 f"({row['minus center']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f})"

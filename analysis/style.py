@@ -79,7 +79,8 @@ def command(draw: Callable[[pd.DataFrame, pd.DataFrame, Path], None]) -> None:
         files = [directory / name for name in ("results.csv", "timings.csv")]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
-            raise InvalidValue(f"{directory} holds no {' and no '.join(missing)}: is it the directory of a finished study?")
+            absent = " and no ".join(missing)
+            raise InvalidValue(f"{directory} holds no {absent}: is it the directory of a finished study?")
         results, timings = (pd.read_csv(file, low_memory=False) for file in files)
         draw(results[results["stage"] == "measure"], timings, directory)
     except NeuroDecorrError as error:

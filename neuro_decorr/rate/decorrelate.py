@@ -18,9 +18,7 @@ ModelType = TypeVar("ModelType", bound=nn.Module)
 _CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
-def decorrelate(
-    model: ModelType, skip: Iterable[str] = (), *, center: bool = True, sample: float = 0.1
-) -> ModelType:
+def decorrelate(model: ModelType, skip: Iterable[str] = (), *, center: bool = True, sample: float = 0.1) -> ModelType:
     r"""A copy of a model in which every Linear layer receives centred, decorrelated inputs.
 
     .. math:: y = W D (z - \mu) + b
@@ -140,7 +138,7 @@ def _check_layer(name: str, layer: nn.Module, inside_attention: bool) -> None:
     if isinstance(layer, _CONVOLUTIONS):
         raise Unsupported(f"{place}: convolutions are not decorrelated yet; {mend}.")
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
-        raise Unsupported(f"{place} does not know its input size yet: run one batch through the model first, or {mend}.")
+        raise Unsupported(f"{place} does not know its input size yet: run one batch through the model, or {mend}.")
     if inside_attention:
         raise Unsupported(
             f"{place}: its attention module reads the weight without calling the layer, so its input cannot be "

@@ -71,7 +71,7 @@ class Decorrelation(nn.Module):
             InvalidValue: Features that are not a positive whole number, a sample outside (0, 1], another dtype.
         """
         super().__init__()
-        if isinstance(features, bool) or not isinstance(features, int) or features < 1:
+        if type(features) is not int or features < 1:
             raise InvalidValue(f"Decorrelation: features must be a whole number >= 1, got {features!r}.")
         if dtype not in (torch.float32, torch.float64):
             raise InvalidValue(f"Decorrelation: dtype must be float32 or float64, got {dtype}.")
@@ -106,7 +106,8 @@ class Decorrelation(nn.Module):
         """
         initial = rule.initial_state(self.features, dtype=self.mean.dtype, device=self.mean.device)
         names = TRANSFORM[rule.structure]
-        if rule.structure != self.structure or any(initial[n].shape != t.shape for n, t in self.transform_state().items()):
+        present = self.transform_state()
+        if rule.structure != self.structure or any(initial[name].shape != t.shape for name, t in present.items()):
             if not self.is_identity():
                 raise StateMismatch(
                     f"this Decorrelation holds a {self.structure} transform that has learnt, and the rule "
@@ -211,7 +212,7 @@ class Decorrelation(nn.Module):
             return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
 
         self._record = None
-        super()._apply(at_least_float32, recurse)
+        super()._apply(at_least_float32, recurse)  # type: ignore[no-untyped-call]  # torch types it not
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
@@ -224,12 +225,11 @@ class Decorrelation(nn.Module):
                 if prefix + "directions" in state_dict
                 else "centering"
             )
-            saved = {name: state_dict.get(prefix + name) for name in TRANSFORM[found]}
+            names = [name for name in TRANSFORM[found] if prefix + name in state_dict]
             if found != self.structure or (found == "low_rank" and self.is_identity()):
                 # Only shapes are made here; the copying, and complaints about what is missing, are torch's.
-                self._set_structure(
-                    found, {name: torch.empty_like(t, device=self.mean.device, dtype=self.mean.dtype) for name, t in saved.items() if t is not None}
-                )
+                like = {"device": self.mean.device, "dtype": self.mean.dtype}
+                self._set_structure(found, {n: torch.empty_like(state_dict[prefix + n], **like) for n in names})
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
@@ -239,8 +239,10 @@ def check_sample(sample: float) -> float:
     Raises:
         InvalidValue: It lies outside (0, 1].
     """
-    if isinstance(sample, bool) or not isinstance(sample, int | float) or not 0 < sample <= 1:
-        raise InvalidValue(f"sample is the fraction of a batch's rows that drive the plasticity, in (0, 1]: {sample!r}.")
+    if type(sample) not in (int, float) or not 0 < sample <= 1:
+        raise InvalidValue(
+            f"sample, the fraction of a batch's rows that drive the plasticity, is in (0, 1]: {sample!r}."
+        )
     return float(sample)
 
 

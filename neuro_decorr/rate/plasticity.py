@@ -93,7 +93,7 @@ class Plasticity(torch.optim.Optimizer):
             self.state[module.mean] = {"batches": 0, **initial}
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its last forward pass in train mode.
 
         Modules without a forward pass since the last step are left alone; that is said once.
@@ -143,7 +143,7 @@ class Plasticity(torch.optim.Optimizer):
             change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
             if layer is not None and change is not None:
                 change.compensate_(layer.weight)
-        except torch.linalg.LinAlgError as error:  # finite rows whose products are not
+        except torch._C._LinAlgError as error:  # finite rows whose products are not
             raise self._diverged(name, rate) from error
 
     def _diverged(self, name: str, rate: float) -> Diverged:

@@ -42,9 +42,9 @@ def train(
     """Train a classifier by cross-entropy and record its course.
 
     Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy), from before the
-    first update on; with `layers`, `layer` (epoch, layer, and what the weight layer
-    receives: correlation, effective rank, whiteness of its second moment about zero) and, at the end, `spectrum` (layer, component, share of the power). Timing
-    rows: seconds of training since the start, wall and processor, without the measurements.
+    first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer receives: correlation,
+    effective rank, whiteness of its second moment about zero) and, at the end, `spectrum` (layer, component, share of
+    the power). Timing rows: seconds of training since the start, wall and processor, without the measurements.
 
     Args:
         model: The network.
@@ -72,7 +72,7 @@ def train(
             model.train()
             for inputs, targets in order:
                 try:
-                    loss = _step(model, credit, optimiser, plasticity, inputs, targets)
+                    loss = _step(credit, optimiser, plasticity, inputs, targets)
                 except Diverged as error:
                     recorder.diverged(updates, str(error))
                     return False
@@ -106,7 +106,6 @@ def accuracy(model: nn.Module, split: Split) -> float:
 
 
 def _step(
-    model: nn.Module,
     credit: Credit,
     optimiser: torch.optim.Optimizer,
     plasticity: Plasticity | None,

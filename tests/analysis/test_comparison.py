@@ -62,14 +62,14 @@ def test_selection() -> None:
 
 
 def test_finding_chooses_on_validation_and_prints_losses_too() -> None:
-    text = comparison.finding(comparison.table(pd.DataFrame(runs("center", [0.9, 0.9]) + runs("whitening", [0.5, 0.6]))))
+    results = pd.DataFrame(runs("center", [0.9, 0.9]) + runs("whitening", [0.5, 0.6]))
+    text = comparison.finding(comparison.table(results))
     assert "whitening 0.55 (-0.35" in text
 
 
 @pytest.mark.parametrize("script", ["comparison", "learning_curves", "achieved_decorrelation", "dose_response"])
 def test_a_wrong_directory_is_one_line(script: str, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", f"analysis.{script}", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", f"analysis.{script}", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1 and "results.csv" in run.stderr

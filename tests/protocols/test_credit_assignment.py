@@ -45,7 +45,8 @@ def small() -> tuple[study.Configuration, pd.DataFrame]:
 def test_every_arm_has_the_same_budget() -> None:
     configuration = protocol.Configuration()
     selection = protocol.select(configuration, [0], pd.DataFrame())
-    counts = pd.Series([(c.factors["credit"], c.factors["arm"], c.factors["strength"]) for c in selection]).value_counts()
+    keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
+    counts = pd.Series(keys).value_counts()
     assert set(counts) == {configuration.trials}
     assert len(set(selection)) == len(selection)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_weights_of_the_plain_model_load() -> None:
 )
 def test_fold_computes_the_same(widths: list[int], bias: bool, center: bool, seed: int) -> None:
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after, bias=bias), nn.LeakyReLU()]
     model = nd.decorrelate(nn.Sequential(*layers), center=center)
     randomise(model, seed)

@@ -210,10 +210,14 @@ def test_state_follows_a_model_that_is_cast_after_construction() -> None:
 def test_divergence_is_an_error_that_names_the_layer() -> None:
     model = nd.decorrelate(network())
     plasticity = nd.Plasticity(model, nd.rules.get("norm_preserving", rate=1e6))
-    with pytest.raises(Diverged, match="before layer '[024]' is not finite"):
+
+    def train() -> None:
         for inputs in batches(200):
             model(inputs)
             plasticity.step()
+
+    with pytest.raises(Diverged, match=r"before layer '[024]' is not finite"):
+        train()
 
 
 def test_closure_and_zero_grad_as_in_torch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ def residual(rule: Rule, state: State, inputs: Tensor) -> float:
     if rule.fixed_point_up_to == "unit_scales":
         found, expected = correlation(found), correlation(expected)
     distance = float((found - expected).norm() / expected.norm())
-    return distance if distance == distance else float("inf")
+    return float("inf") if math.isnan(distance) else distance
 
 
 def correlation(covariance: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ def check_silent_units(rule: Rule) -> None:
     rule = dataclasses.replace(rule, rate=0.05)
     state = rule.initial_state(FEATURES, dtype=torch.float64)
     norms = []
-    for updates in (500, 1_000, 1_500):
+    for _part in range(3):
         for _ in range(500):
             inputs = torch.randn(64, FEATURES, generator=generator, dtype=torch.float64)
             inputs[:, :3] = 0

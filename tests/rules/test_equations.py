@@ -27,7 +27,8 @@ def updated(name: str, matrix: np.ndarray, inputs: np.ndarray, mean: float = 0.0
     state = rule.initial_state(len(matrix), dtype=torch.float64)
     state["matrix"].copy_(torch.from_numpy(matrix))
     rows = torch.from_numpy(inputs)
-    moved = rule.update(state, Sample(rows, rules.transform(state, rows), torch.full((len(matrix),), mean, dtype=torch.float64)))
+    means = torch.full((len(matrix),), mean, dtype=torch.float64)
+    moved = rule.update(state, Sample(rows, rules.transform(state, rows), means))
     return moved["matrix"].numpy()
 
 
@@ -75,7 +76,10 @@ def test_whitening(features: int, seed: int, damping: float) -> None:
     assert np.isfinite(found).all()
 
 
-@given(rows=st.integers(1, 20), features=st.integers(1, 20), seed=st.integers(0, 1_000), scale=st.sampled_from([1e-12, 1.0, 1e12]))
+@given(
+    rows=st.integers(1, 20), features=st.integers(1, 20), seed=st.integers(0, 1_000),
+    scale=st.sampled_from([1e-12, 1.0, 1e12]),
+)  # fmt: skip
 def test_spectral_bound(rows: int, features: int, seed: int, scale: float) -> None:
     """Never below the largest eigenvalue, at most rank^(1/8) above it, at any scale."""
     inputs = scale * np.random.default_rng(seed).normal(size=(rows, features))
@@ -105,10 +109,10 @@ def test_updates_grow_with_the_logarithm_of_the_condition(condition: float) -> N
     rule = rules.get("norm_preserving", rate=1e-2)
     predicted = math.log(condition) / (2 * rule.rate)
     state = rule.initial_state(suite.FEATURES, dtype=torch.float64)
-    for updates in range(0, 10_000, 10):
-        if suite.residual(rule, state, inputs) < 0.3:
-            break
+    updates = 0
+    while suite.residual(rule, state, inputs) > 0.3 and updates < 10_000:
         suite.run(rule, inputs, 10, state)
+        updates += 10
     assert 0.4 * predicted < updates < 1.2 * predicted, (updates, predicted)
 
 

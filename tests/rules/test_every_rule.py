@@ -39,10 +39,10 @@ class UserRule(Rule):
     rate: float = 1e-2
 
     @property
-    def equivariance(self):
+    def equivariance(self) -> str:
         return "general"
 
-    def update_(self, state, sample, rate):
+    def update_(self, state: rules.State, sample: rules.Sample, rate: float) -> rules.Change:
         weight = rate / len(sample.outputs)
         return rules.LowRankFactor(1 + rate, weight, sample.outputs, sample.outputs).apply_(state["matrix"])
 

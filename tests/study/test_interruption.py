@@ -52,7 +52,8 @@ def test_a_study_that_is_stopped_goes_on_where_it_was(root: Path, command: Comma
     ) as program:
         stored = root / "one" / "runs" / "measure"
         # The runs of seed 0 end, and those of seed 1 wait: the blow meets both workers inside a run.
-        wait_for(lambda: stored.is_dir() and len(list(stored.glob("*.json"))) == 8, "the runs of seed 0")
+        wait_for(lambda: len(list(stored.glob("*.json"))) == 8, "the runs of seed 0")
+        wait_for(lambda: len(list((root / "protocols").glob("*.pid"))) == 2, "the second worker")
         if blow is signal.SIGINT:
             os.killpg(program.pid, blow)  # As a terminal does: to every process of the group.
         else:

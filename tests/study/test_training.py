@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -23,7 +24,9 @@ def data() -> Dataset:
     return from_arrays(inputs, (inputs[:, 0] + inputs[:, 1] > 0).long(), source="a line")
 
 
-def run(data: Dataset, rule: nd.rules.Rule | None = None, lr: float = 0.5, **options: object) -> tuple[bool, study.Recorder]:
+def run(
+    data: Dataset, rule: nd.rules.Rule | None = None, lr: float = 0.5, **options: object
+) -> tuple[bool, study.Recorder]:
     model: nn.Module = dense([6, 8, 2], seed=0)
     plasticity = None
     if rule is not None:
@@ -55,7 +58,7 @@ def test_the_clock_runs_and_starts_at_zero(data: Dataset) -> None:
     timings = run(data)[1].timings
     seconds = [row["wall_seconds"] for row in timings]
     assert seconds[0] == 0
-    assert all(later > earlier for earlier, later in zip(seconds, seconds[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(seconds))
 
 
 def test_the_same_seed_gives_the_same_rows(data: Dataset) -> None:
