@@ -14,7 +14,7 @@ REFERENCE = "center"
 CHOSEN = ("learning_rate", "setting")
 CAPTION = (
     "Test accuracy after the last epoch: mean and standard deviation over paired seeds; difference to `center` with "
-    "the same seeds and its 95 % interval (Student). A diverged run counts at chance level, 0.1. `first epoch`: "
+    "the same seeds and its 95 % interval (Student). A diverged run counts at chance level. `first epoch`: "
     "validation accuracy after one pass. Learning rate and setting of the rule were chosen on the validation split, "
     "with the same number of runs for every arm."
 )
@@ -53,14 +53,15 @@ def table(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame) -> dict[str, object]:
-    described = study.summary(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", style.CHANCE)
+    chance = style.chance(runs)
+    described = study.summary(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", chance)
     difference = study.paired_difference(
         list(runs["test_accuracy"]),
         list(reference["test_accuracy"]),
         diverged_a=list(runs["diverged"]),
         diverged_b=list(reference["diverged"]),
         policy="chance",
-        chance=style.CHANCE,
+        chance=chance,
     )
     ends = course.groupby("seed")["validation_accuracy"].last()
     # Of a run that diverged in its first epoch only the accuracy before it is known, and that is chance.

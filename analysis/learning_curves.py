@@ -31,7 +31,7 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None
         ("learning_curves_updates", "updates", "updates"),
         ("learning_curves_wall_clock", "wall_seconds", "seconds of training"),
     ):
-        figure = _figure(timed, quantity, words)
+        figure = _figure(timed, quantity, words, style.chance(measured))
         save_figure(
             figure,
             directory,
@@ -42,7 +42,7 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None
         plt.close(figure)
 
 
-def _figure(curves: pd.DataFrame, quantity: str, words: str) -> plt.Figure:
+def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> plt.Figure:
     credits, strengths, arms = style.credits(curves), sorted(curves["strength"].unique()), style.arms(curves)
     figure, axes = plt.subplots(
         len(strengths), len(credits), figsize=(2.9 * len(credits), 2.7 * len(strengths) + 1.2),
@@ -54,8 +54,8 @@ def _figure(curves: pd.DataFrame, quantity: str, words: str) -> plt.Figure:
         for axis, credit in zip(row, credits, strict=True):
             panel = curves[(curves["credit"] == credit) & (curves["strength"] == strength)]
             for arm in arms:
-                _curve(axis, panel[panel["arm"] == arm], arm, quantity)
-            axis.axhline(style.CHANCE, color="#bbbbbb", linewidth=0.8, linestyle=":")
+                _curve(axis, panel[panel["arm"] == arm], arm, quantity, chance)
+            axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
             axis.set_ylim(0, 1)
             axis.set_xlim(left=0)
             axis.spines[["top", "right"]].set_visible(False)
@@ -67,11 +67,11 @@ def _figure(curves: pd.DataFrame, quantity: str, words: str) -> plt.Figure:
     return figure
 
 
-def _curve(axis: Axes, runs: pd.DataFrame, arm: str, quantity: str) -> None:
+def _curve(axis: Axes, runs: pd.DataFrame, arm: str, quantity: str, chance: float) -> None:
     if runs.empty:
         return
     accuracy = runs.pivot_table(index="epoch", columns="seed", values="validation_accuracy", dropna=False)
-    accuracy = accuracy.fillna(style.CHANCE)  # after a divergence nothing was measured
+    accuracy = accuracy.fillna(chance)  # after a divergence nothing was measured
     where = runs.groupby("epoch")[quantity].mean()
     mean, deviation = accuracy.mean(axis=1), accuracy.std(axis=1).fillna(0)
     emphasis = 2.0 if arm == "center" else 1.3

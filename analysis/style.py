@@ -27,7 +27,11 @@ CREDITS = {
     "node_perturbation": "node perturbation",
     "activity_perturbation": "activity perturbation",
 }
-CHANCE = 0.1
+
+
+def chance(measured: pd.DataFrame) -> float:
+    """The accuracy of guessing on the data of a study, at which a diverged run counts."""
+    return float(measured["chance"].dropna().iloc[0])
 
 
 def base(arm: str) -> str:

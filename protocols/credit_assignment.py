@@ -18,54 +18,17 @@ rank and spectrum of what every weight layer receives, and the gain over `center
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 import torch
-from pydantic import Field
 
 import neuro_decorr as nd
 from analysis import achieved_decorrelation, comparison, dose_response, learning_curves
 from models.dense import dense
-from neuro_decorr import data, study
+from neuro_decorr import study
 from neuro_decorr.study.training import accuracy, train
-
-CreditName = Literal[
-    "backprop", "feedback_alignment", "direct_feedback_alignment", "node_perturbation", "activity_perturbation"
-]
-
-# The rule of each arm and the settings between which the selection chooses; every rule has as many.
-RULES: dict[str, tuple[str, list[dict[str, float]]]] = {
-    "norm_preserving": ("norm_preserving", [{"rate": 3e-3}, {"rate": 1e-2}]),
-    "whitening": ("whitening", [{"damping": 0.3}, {"damping": 3.0}]),
-    "interneuron": ("interneuron", [{"damping": 0.3}, {"damping": 3.0}]),
-    "decorrelating": ("decorrelating", [{"rate": 3e-3}, {"rate": 1e-2}]),
-}
-CONTROLS = ("none", "center", "batch_normalisation")
-ARMS = (*CONTROLS, "center_compensated", *RULES, *(f"{rule}_compensated" for rule in RULES))
-# Of the compensated arms the small size has one dense and one low-rank rule; the full size has all.
-SMALL = tuple(arm for arm in ARMS if arm not in ("whitening_compensated", "decorrelating_compensated"))
-SETTINGS = 2
-# Ends of the grid of learning rates: perturbation estimates are noisier, so their steps are smaller.
-LEARNING_RATES = {"gradient": (0.08, 1.3), "perturbation": (0.01, 0.16)}
-SELECTION_SEED = 1_000
-
-
-class Configuration(study.Configuration):
-    """What may be chosen."""
-
-    credits: tuple[CreditName, ...] = Field(CreditName.__args__, description="credit assignments")
-    arms: tuple[Literal[ARMS], ...] = Field(SMALL, description="arms; 'center' is the reference of all differences")
-    strengths: tuple[float, ...] = Field((0.0, 1.0), description="strengths of the common modes, all arms")
-    dose: tuple[float, ...] = Field((0.5, 2.0), description="further strengths, for the dose response only")
-    dose_arms: tuple[Literal[ARMS], ...] = Field(("center", "interneuron"), description="arms of the dose response")
-    hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
-    epochs: int = Field(3, ge=1, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images a step")
-    trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
-    selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
+from protocols._credit_assignment import ARMS, LEARNING_RATES, RULES, SELECTION_SEED, SETTINGS, Configuration, dataset
 
 
 def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
@@ -106,16 +69,10 @@ def trials(configuration: Configuration, credit: str, arm: str) -> list[dict[str
     return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
 
 
-@lru_cache(maxsize=16)
-def dataset(strength: float, seed: int) -> data.Dataset:
-    """The digits of a seed; runs that differ in nothing but their arm share them."""
-    return data.with_common_modes(data.digits(seed), strength, seed)
-
-
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
     """One network from its seed to its end."""
     level, seed = condition.factors, condition.seed
-    images = dataset(level["strength"], seed)
+    images = dataset(configuration.file, configuration.constant_features, level["strength"], seed)
     normalisation = "batch" if level["arm"] == "batch_normalisation" else "none"
     network = dense([images.features, *configuration.hidden, images.classes], normalisation=normalisation, seed=seed)
     plasticity = None
@@ -134,7 +91,8 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     )  # fmt: skip
     if measured:
         recorder.weights(network.state_dict())
-        recorder.row(kind="test", test_accuracy=accuracy(network, images.test) if finished else None)
+        right = accuracy(network, images.test) if finished else None
+        recorder.row(kind="test", test_accuracy=right, chance=1 / images.classes)
 
 
 def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:

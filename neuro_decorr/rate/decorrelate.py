@@ -159,8 +159,9 @@ def _fold_into(layer: nn.Linear, decorrelation: Decorrelation) -> None:
     weight = layer.weight.double() @ decorrelation.matrix.double()
     shift = weight @ decorrelation.subtracted().double()
     trainable = layer.weight.requires_grad
-    if layer.bias is not None:
-        layer.bias = nn.Parameter((layer.bias.double() - shift).to(layer.bias.dtype), layer.bias.requires_grad)
+    bias: Tensor | None = layer.bias
+    if bias is not None:
+        layer.bias = nn.Parameter((bias.double() - shift).to(bias.dtype), bias.requires_grad)
     elif bool(shift.any()):
         layer.bias = nn.Parameter(-shift.to(layer.weight.dtype), trainable)
     # A new parameter, never a change in place: another layer may share the old one.

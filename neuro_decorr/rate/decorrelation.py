@@ -228,8 +228,8 @@ class Decorrelation(nn.Module):
             names = [name for name in TRANSFORM[found] if prefix + name in state_dict]
             if found != self.structure or (found == "low_rank" and self.is_identity()):
                 # Only shapes are made here; the copying, and complaints about what is missing, are torch's.
-                like = {"device": self.mean.device, "dtype": self.mean.dtype}
-                self._set_structure(found, {n: torch.empty_like(state_dict[prefix + n], **like) for n in names})
+                shapes = {name: state_dict[prefix + name].shape for name in names}
+                self._set_structure(found, {name: self.mean.new_empty(shape) for name, shape in shapes.items()})
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

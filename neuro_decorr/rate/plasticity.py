@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
 from neuro_decorr.rate.decorrelate import decorrelated_layers
@@ -143,7 +144,7 @@ class Plasticity(torch.optim.Optimizer):
             change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
             if layer is not None and change is not None:
                 change.compensate_(layer.weight)
-        except torch._C._LinAlgError as error:  # finite rows whose products are not
+        except LinAlgError as error:  # finite rows whose products are not
             raise self._diverged(name, rate) from error
 
     def _diverged(self, name: str, rate: float) -> Diverged:

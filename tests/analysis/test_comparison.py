@@ -23,7 +23,7 @@ def runs(arm: str, accuracies: list[float | None]) -> list[dict[str, object]]:
         run = {**shared, "seed": seed, "diverged": accuracy is None}
         rows.append({**run, "kind": "curve", "epoch": 0, "validation_accuracy": 0.1})
         rows.append({**run, "kind": "curve", "epoch": 1, "validation_accuracy": accuracy or 0.1})
-        rows.append({**run, "kind": "test", "test_accuracy": accuracy})
+        rows.append({**run, "kind": "test", "test_accuracy": accuracy, "chance": 0.1})
     return rows
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import comparison
 from neuro_decorr import rules, study
+from neuro_decorr.errors import InvalidValue
+from protocols import _credit_assignment as configuration_of
 from protocols import credit_assignment as protocol
 
 SMALL = {
@@ -53,10 +57,10 @@ def test_every_arm_has_the_same_budget() -> None:
 
 def test_all_credits_meet_all_arms_and_the_full_size_has_every_arm() -> None:
     full = protocol.PROTOCOL.configure(full=True)
-    for configuration, arms in ((protocol.Configuration(), protocol.SMALL), (full, protocol.ARMS)):
+    for configuration, arms in ((protocol.Configuration(), configuration_of.SMALL), (full, protocol.ARMS)):
         found = {(c["credit"], c["arm"]) for c in protocol.conditions(configuration) if c["strength"] == 1.0}
         assert found == {(credit, arm) for credit in configuration.credits for arm in arms}
-    assert {"none", "center", "batch_normalisation", *rules.names()} - set(protocol.SMALL) == set()
+    assert {"none", "center", "batch_normalisation", *rules.names()} - set(configuration_of.SMALL) == set()
 
 
 def test_settings_are_the_rules_own_parameters() -> None:
@@ -112,3 +116,43 @@ def test_report_writes_tables_and_figures(
     table = pd.read_csv(tmp_path / "tables" / "comparison.csv")
     assert len(table) == 2 * (3 + 3 + 2)
     assert "Common modes of strength 1" in capsys.readouterr().out
+
+
+class TestBadInput:
+    def test_all_problems_at_once(self) -> None:
+        values = {"strengths": (-1.0,), "hidden": (4,), "arms": ("none", "interneuron"), "batch_size": 5_000}
+        with pytest.raises(InvalidValue) as caught:
+            protocol.PROTOCOL.configure(values)
+        lines = str(caught.value).splitlines()
+        assert [line.split(":")[0] for line in lines] == [
+            "--strengths and --dose", "--arms and --dose-arms", "--hidden", "--batch-size",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda x, y: (np.where(np.eye(*x.shape) > 0, np.nan, x), y), "NaN"),
+            (lambda x, y: (x[:-1], y), "one label a sample"),
+            (lambda x, y: (x, 0 * y), "single class"),
+            (lambda x, y: (x, y - 1), "allowed are the integers from 0 on"),
+            (lambda x, y: (x * (np.arange(x.shape[1]) > 0), y), "never var"),
+            (lambda x, y: (x[:, :5], y), "at least 16"),
+            (lambda x, y: (x[:, 0], y), "shape"),
+        ],
+        ids=["nan", "lengths", "one class", "labels", "constant", "features", "shape"],
+    )
+    def test_own_data(self, change: Callable[..., tuple[np.ndarray, ...]], message: str, tmp_path: Path) -> None:
+        generator = np.random.default_rng(0)
+        inputs, targets = change(generator.normal(size=(200, 20)).astype(np.float32), np.arange(200) % 2)
+        file = tmp_path / "own.npz"
+        np.savez(file, inputs=inputs, targets=targets)
+        with pytest.raises(InvalidValue, match=message):
+            protocol.PROTOCOL.configure({"file": str(file), "strengths": (0.0,), "dose": ()})
+
+    def test_own_data_without_images_has_no_modes(self, tmp_path: Path) -> None:
+        file = tmp_path / "own.npz"
+        generator = np.random.default_rng(0)
+        np.savez(file, inputs=generator.normal(size=(200, 20)), targets=np.arange(200) % 2)
+        with pytest.raises(InvalidValue, match="holds no images"):
+            protocol.PROTOCOL.configure({"file": str(file)})
+        assert protocol.PROTOCOL.configure({"file": str(file), "strengths": (0.0,), "dose": ()})
