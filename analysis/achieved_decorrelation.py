@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from analysis import style
+from analysis import comparison, style
 from neuro_decorr.report import save_figure
 
 
@@ -36,8 +36,7 @@ def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> N
             of_arm = at[at["arm"] == arm]
             _course(axes[0][column], of_arm, "mean_squared_correlation", arm)
             _course(axes[1][column], of_arm, "effective_rank", arm)
-            shares = spectra[(spectra["layer"] == name) & (spectra["arm"] == arm)].groupby("component")["share"].mean()
-            axes[2][column].plot(shares, style.line(arm), color=style.colour(arm), linewidth=1.3)
+            _spectrum(axes[2][column], spectra[(spectra["layer"] == name) & (spectra["arm"] == arm)], arm)
         for row in (0, 1):
             axes[row][column].set_xlabel("epoch")
             axes[row][column].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -56,9 +55,18 @@ def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> N
         "achieved_decorrelation",
         f"What the weight layers receive ({style.CREDITS.get(credit, credit)}, common modes of strength {strength:g}): "
         "second moments about zero on validation images, mean over paired seeds. Top: mean squared correlation. "
-        "Middle: effective rank. Bottom: spectrum after the last epoch. Dashed: the weights are compensated.",
+        "Middle: effective rank. Bottom: spectrum after the last epoch; dotted: before the first. Dashed: the weights are compensated.",
     )
     plt.close(figure)
+
+
+def _spectrum(axis: Axes, runs: pd.DataFrame, arm: str) -> None:
+    """After the last epoch; before the first one, where all arms are alike, of the reference only."""
+    if arm == comparison.REFERENCE:
+        start = runs[runs["epoch"] == 0].groupby("component")["share"].mean()
+        axis.plot(start, ":", color=style.colour(arm), linewidth=1.0)
+    end = runs[runs["epoch"] == runs["epoch"].max()].groupby("component")["share"].mean()
+    axis.plot(end, style.line(arm), color=style.colour(arm), linewidth=1.3)
 
 
 def _course(axis: Axes, runs: pd.DataFrame, quantity: str, arm: str) -> None:

@@ -20,8 +20,8 @@ _MEASURED_SAMPLES = 256
 """Samples of the validation split on which the achieved decorrelation is measured."""
 _CHECKED_SAMPLES = 64
 """Samples on which a collapse is looked for: rank is lost by factors, which few samples show."""
-_COMPONENTS = 20
-"""Leading components of the spectrum that are recorded."""
+_COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Components of the spectrum that are recorded: about evenly spaced on the logarithmic axis that it is drawn on."""
 _COLLAPSE = 0.5
 """A transform that leaves less than this part of its input's effective rank has collapsed."""
 
@@ -43,8 +43,8 @@ def train(
 
     Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy), from before the
     first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer receives: correlation,
-    effective rank, whiteness of its second moment about zero) and, at the end, `spectrum` (layer, component, share of
-    the power). Timing rows: seconds of training since the start, wall and processor, without the measurements.
+    effective rank, whiteness of its second moment about zero) and `spectrum` (epoch, layer, component, its share of the
+    power). Timing rows: seconds of training since the start, wall and processor, without the measurements.
 
     Args:
         model: The network.
@@ -92,7 +92,7 @@ def train(
         recorder.row(kind="curve", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right)
         recorder.time(epoch=epoch, updates=updates, wall_seconds=wall, processor_seconds=processor)
         if layers:
-            _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, epoch == epochs, recorder)
+            _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, recorder)
     return True
 
 
@@ -137,7 +137,7 @@ def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
     return None
 
 
-def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, last: bool, recorder: Recorder) -> None:
+def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, recorder: Recorder) -> None:
     for name, activity in metrics.layer_inputs(model, inputs).items():
         population = metrics.moments(activity, silent="drop", center=False)
         pairs = metrics.pairs(population)
@@ -152,7 +152,6 @@ def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, last: bool, re
             mean_power=float(population.covariance.diagonal().mean()),
             silent_units=population.silent,
         )
-        if last:
-            values = population.eigenvalues
-            for component, share in enumerate((values / values.sum()).tolist()[:_COMPONENTS], start=1):
-                recorder.row(kind="spectrum", epoch=epoch, layer=name, component=component, share=share)
+        shares = (population.eigenvalues / population.eigenvalues.sum()).tolist()
+        for component in (component for component in _COMPONENTS if component <= len(shares)):
+            recorder.row(kind="spectrum", epoch=epoch, layer=name, component=component, share=shares[component - 1])
