@@ -55,7 +55,8 @@ def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> N
         "achieved_decorrelation",
         f"What the weight layers receive ({style.CREDITS.get(credit, credit)}, common modes of strength {strength:g}): "
         "second moments about zero on validation images, mean over paired seeds. Top: mean squared correlation. "
-        "Middle: effective rank. Bottom: spectrum after the last epoch; dotted: before the first. Dashed: the weights are compensated.",
+        "Middle: effective rank. Bottom: spectrum after the last epoch; dotted: before the first. Dashed: "
+        "the weights are compensated.",
     )
     plt.close(figure)
 

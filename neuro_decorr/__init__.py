@@ -1,7 +1,16 @@
-"""Decorrelation as plasticity: rules, layers, credit assignment, studies and analysis."""
+"""Decorrelation as plasticity: rules, layers, credit assignment, studies and analysis.
 
-from neuro_decorr import credit, metrics, rules
-from neuro_decorr.rate import Decorrelation, Plasticity, decorrelate, fold
+Names are loaded when first used, so that the command line answers at once and no part loads what it does not need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neuro_decorr import credit, data, metrics, rate, rules
+    from neuro_decorr.rate import Decorrelation, Plasticity, decorrelate, fold
 
 __version__ = "0.1.0"
 
@@ -13,8 +22,24 @@ __all__ = [
     "Plasticity",
     "decorrelate",
     "fold",
+    "rate",
     # credit for all other weights
     "credit",
-    # measures
+    # data and measures
+    "data",
     "metrics",
 ]
+
+_HOMES = dict.fromkeys(("Decorrelation", "Plasticity", "decorrelate", "fold"), "neuro_decorr.rate")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"neuro_decorr.{name}")
+    raise AttributeError(f"module 'neuro_decorr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

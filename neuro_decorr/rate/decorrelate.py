@@ -11,23 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.errors import StateMismatch, Unsupported, unknown_name
+from neuro_decorr.rate import convolution
 from neuro_decorr.rate.decorrelation import Decorrelation, owner_of
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
-_CONVOLUTIONS = nn.modules.conv._ConvNd
+_CONVOLUTIONS = nn.modules.conv._ConvNd  # transposed and lazy ones too: they are refused by name
+WeightLayer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+"""The layers that can be decorrelated."""
 
 
 def decorrelate(model: ModelType, skip: Iterable[str] = (), *, center: bool = True, sample: float = 0.1) -> ModelType:
-    r"""A copy of a model in which every Linear layer receives centred, decorrelated inputs.
+    r"""A copy of a model in which every Linear and convolution receives centred, decorrelated inputs.
 
     .. math:: y = W D (z - \mu) + b
 
-    Each Linear keeps its class, its name and its parameters; it gains a submodule `decorrelation`, which a forward
-    pre-hook applies to its input. Nothing learns until a `Plasticity` steps.
+    Each layer keeps its class, its name and its parameters, and gains a submodule `decorrelation`. A Linear has it
+    applied to its input by a forward pre-hook. For a convolution z is a patch, padding included, and D is folded into
+    the kernel at every forward pass (see `neuro_decorr.rate.convolution`). Nothing learns until a `Plasticity` steps.
 
     Args:
-        model: Any module, or a single Linear.
+        model: Any module, or a single layer.
         skip: Qualified names of layers to leave alone, wildcards allowed (`encoder.*`).
         center: Subtract the running mean of every layer's input.
         sample: Fraction of a batch's rows that drive the plasticity.
@@ -37,8 +41,8 @@ def decorrelate(model: ModelType, skip: Iterable[str] = (), *, center: bool = Tr
 
     Raises:
         UnknownName: A name in `skip` matches no layer.
-        Unsupported: A layer cannot be decorrelated (a convolution, a lazy layer, the inside of an attention module),
-            or no Linear is left.
+        Unsupported: A layer cannot be decorrelated (a transposed or grouped convolution, a lazy layer, the inside of
+            an attention module), or none is left.
         StateMismatch: The model is decorrelated already.
     """
     decorrelated = copy.deepcopy(model)
@@ -49,16 +53,24 @@ def decorrelate(model: ModelType, skip: Iterable[str] = (), *, center: bool = Tr
             raise unknown_name("layer to skip", pattern, layers)
     kept = {n: layer for n, layer in layers.items() if not any(fnmatch.fnmatchcase(n, p) for p in patterns)}
     if not kept:
-        raise Unsupported(f"{type(model).__name__} has no Linear layer left to decorrelate.")
+        raise Unsupported(f"{type(model).__name__} has no Linear or convolution left to decorrelate.")
     inside_attention = _inside_attention(decorrelated)
     for name, layer in kept.items():
         _check_layer(name, layer, name in inside_attention)
-        assert isinstance(layer, nn.Linear)
-        layer.decorrelation = Decorrelation(
-            layer.in_features, center, sample=sample, device=layer.weight.device, dtype=_state_dtype(layer.weight)
+        assert isinstance(layer, WeightLayer)
+        decorrelation = Decorrelation(
+            layer.weight[0].numel(),  # of a Linear its inputs, of a convolution the features of a patch
+            center,
+            sample=sample,
+            device=layer.weight.device,
+            dtype=torch.float64 if layer.weight.dtype == torch.float64 else torch.float32,
         )
-        layer.decorrelation.train(layer.training)
-        layer.register_forward_pre_hook(_decorrelate_input, with_kwargs=True)
+        decorrelation.train(layer.training)
+        if isinstance(layer, nn.Linear):
+            layer.decorrelation = decorrelation
+            layer.register_forward_pre_hook(_decorrelate_input, with_kwargs=True)
+        else:
+            convolution.attach(layer, decorrelation)
     return decorrelated
 
 
@@ -78,10 +90,13 @@ def fold(model: ModelType) -> ModelType:
     for layer in list(folded.modules()):
         decorrelation = owner_of(layer)
         if decorrelation is not None:
-            assert isinstance(layer, nn.Linear)
+            assert isinstance(layer, WeightLayer)
             _fold_into(layer, decorrelation)
-            del layer.decorrelation
-            remove_hook(layer)
+            if isinstance(layer, nn.Linear):
+                del layer.decorrelation
+                _remove_hook(layer)
+            else:
+                convolution.detach(layer)
     if isinstance(folded, Decorrelation):
         return _as_linear(folded)  # type: ignore[return-value]  # a Decorrelation alone becomes a Linear
     for parent in list(folded.modules()):
@@ -91,16 +106,16 @@ def fold(model: ModelType) -> ModelType:
     return folded
 
 
-def decorrelated_layers(model: nn.Module) -> Iterator[tuple[str, Decorrelation, nn.Linear | None]]:
+def decorrelated_layers(model: nn.Module) -> Iterator[tuple[str, Decorrelation, WeightLayer | None]]:
     """Every Decorrelation of a model with its name and, where `decorrelate` put it there, the layer behind it."""
     owners = {owner_of(module): module for module in model.modules() if owner_of(module) is not None}
     for name, module in model.named_modules():
         if isinstance(module, Decorrelation):
             layer = owners.get(module)
-            yield name.removesuffix(".decorrelation"), module, layer if isinstance(layer, nn.Linear) else None
+            yield name.removesuffix(".decorrelation"), module, layer if isinstance(layer, WeightLayer) else None
 
 
-def remove_hook(layer: nn.Module) -> None:
+def _remove_hook(layer: nn.Module) -> None:
     """Take our forward pre-hook off a layer."""
     for key, hook in list(layer._forward_pre_hooks.items()):
         if hook is _decorrelate_input:
@@ -135,10 +150,15 @@ def _inside_attention(model: nn.Module) -> set[str]:
 def _check_layer(name: str, layer: nn.Module, inside_attention: bool) -> None:
     place = f"layer '{name}' ({type(layer).__name__})"
     mend = f"leave it out with skip=('{name}',)"
-    if isinstance(layer, _CONVOLUTIONS):
-        raise Unsupported(f"{place}: convolutions are not decorrelated yet; {mend}.")
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
         raise Unsupported(f"{place} does not know its input size yet: run one batch through the model, or {mend}.")
+    if not isinstance(layer, WeightLayer):
+        raise Unsupported(
+            f"{place}: each of its outputs is a sum over several inputs' patches, so it has no patches of its own to "
+            f"decorrelate; {mend}."
+        )
+    if isinstance(layer, _CONVOLUTIONS) and layer.groups > 1:
+        raise Unsupported(f"{place}: its {layer.groups} groups would need a transform each; {mend}.")
     if inside_attention:
         raise Unsupported(
             f"{place}: its attention module reads the weight without calling the layer, so its input cannot be "
@@ -150,13 +170,9 @@ def _check_layer(name: str, layer: nn.Module, inside_attention: bool) -> None:
         raise Unsupported(f"{place} has an attribute 'decorrelation' of its own; rename that, or {mend}.")
 
 
-def _state_dtype(weight: Tensor) -> torch.dtype:
-    return torch.float64 if weight.dtype == torch.float64 else torch.float32
-
-
 @torch.no_grad()
-def _fold_into(layer: nn.Linear, decorrelation: Decorrelation) -> None:
-    weight = layer.weight.double() @ decorrelation.matrix.double()
+def _fold_into(layer: WeightLayer, decorrelation: Decorrelation) -> None:
+    weight = layer.weight.flatten(1).double() @ decorrelation.matrix.double()
     shift = weight @ decorrelation.subtracted().double()
     trainable = layer.weight.requires_grad
     bias: Tensor | None = layer.bias
@@ -165,7 +181,7 @@ def _fold_into(layer: nn.Linear, decorrelation: Decorrelation) -> None:
     elif bool(shift.any()):
         layer.bias = nn.Parameter(-shift.to(layer.weight.dtype), trainable)
     # A new parameter, never a change in place: another layer may share the old one.
-    layer.weight = nn.Parameter(weight.to(layer.weight.dtype), trainable)
+    layer.weight = nn.Parameter(weight.to(layer.weight.dtype).view_as(layer.weight), trainable)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -161,27 +162,40 @@ class Decorrelation(nn.Module):
             )
         narrow = inputs.dtype in (torch.float16, torch.bfloat16)
         values = inputs.to(self.mean.dtype) if narrow else inputs
-        device = inputs.device.type
-        if torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                centred, outputs = self._transform(values)
-        else:
-            centred, outputs = self._transform(values)
+        with exactly(inputs):
+            centred = values - self.mean if self.center else values
+            outputs = self.transform_centred(centred)
         if self.training:
+            self.check_not_empty(values)
             self._remember(values, centred, outputs)
         return outputs.to(inputs.dtype) if narrow else outputs
 
-    def _transform(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        centred = values - self.mean if self.center else values
-        return centred, self.transform_centred(centred)
+    def fold_into(self, weight: Tensor) -> Tensor:
+        """W D, shape (outputs, features), for a layer that folds D into its weight; differentiable in W."""
+        wide = weight.to(self.mean.dtype)
+        with exactly(weight):
+            # A low-rank D is symmetric; a dense one need not be.
+            product = wide @ self.matrix if self.structure == "dense" else self.transform_centred(wide)
+        return product.to(weight.dtype)
 
-    @torch.no_grad()
-    def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
+    def check_not_empty(self, values: Tensor) -> None:
+        """Raise InvalidValue for a batch without rows in train mode."""
         if values.numel() == 0:
             raise InvalidValue(
                 f"Decorrelation got an empty batch of shape {tuple(values.shape)} in train mode, from which nothing "
                 "can be learnt; leave empty batches out, or call model.eval()."
             )
+
+    @torch.no_grad()
+    def remember(self, rows: Tensor) -> None:
+        """Remember rows of z that were sampled elsewhere, shape (rows, features): they drive the next plasticity."""
+        centred = rows - self.mean if self.center else rows
+        with exactly(rows):
+            outputs = self.transform_centred(centred)
+        object.__setattr__(self, "_record", Record(centred, outputs, rows.mean(dim=0)))
+
+    @torch.no_grad()
+    def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
         if values.dim() != 2:
             centred, outputs, values = (tensor.reshape(-1, self.features) for tensor in (centred, outputs, values))
         rows = len(values)
@@ -231,6 +245,12 @@ class Decorrelation(nn.Module):
                 shapes = {name: state_dict[prefix + name].shape for name in names}
                 self._set_structure(found, {name: self.mean.new_empty(shape) for name, shape in shapes.items()})
         super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def exactly(tensor: Tensor) -> AbstractContextManager[object]:
+    """A context in which autocast does not reach the products of lateral weights."""
+    device = tensor.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def check_sample(sample: float) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
-from neuro_decorr.rate.decorrelate import decorrelated_layers
+from neuro_decorr.rate.decorrelate import WeightLayer, decorrelated_layers
 from neuro_decorr.rate.decorrelation import Decorrelation, Record, check_sample
 from neuro_decorr.rules import Rule, Sample, State
 
@@ -130,7 +130,7 @@ class Plasticity(torch.optim.Optimizer):
             )
         return result
 
-    def _update(self, name: str, module: Decorrelation, layer: nn.Linear | None, record: Record, rate: float) -> None:
+    def _update(self, name: str, module: Decorrelation, layer: WeightLayer | None, record: Record, rate: float) -> None:
         if not math.isfinite(record.outputs.sum().item()):
             raise self._diverged(name, rate)
         state = self.state[module.mean]
@@ -143,7 +143,10 @@ class Plasticity(torch.optim.Optimizer):
         try:
             change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
             if layer is not None and change is not None:
-                change.compensate_(layer.weight)
+                weight = layer.weight.flatten(1)
+                change.compensate_(weight)
+                if weight.data_ptr() != layer.weight.data_ptr():  # flattening a channels-last kernel copies it
+                    layer.weight.copy_(weight.view_as(layer.weight))
         except LinAlgError as error:  # finite rows whose products are not
             raise self._diverged(name, rate) from error
 
@@ -153,14 +156,15 @@ class Plasticity(torch.optim.Optimizer):
             f"(rule '{self.rule.name}', rate {rate:g}); lower the rate of the plasticity or of the weights."
         )
 
-    def _move_mean(self, module: Decorrelation, layer: nn.Linear | None, batch_mean: Tensor, rate: float) -> None:
+    def _move_mean(self, module: Decorrelation, layer: WeightLayer | None, batch_mean: Tensor, rate: float) -> None:
         if layer is None:
             module.mean.lerp_(batch_mean, rate)
         else:
             shift = (batch_mean - module.mean).mul_(rate)
             module.mean.add_(shift)
             moved = module.transform_centred(shift)
-            layer.bias.addmv_(layer.weight, moved.to(layer.weight.dtype))
+            assert layer.bias is not None  # checked at construction
+            layer.bias.addmv_(layer.weight.flatten(1), moved.to(layer.weight.dtype))
 
     def _follow_moved_buffers(self) -> None:
         """Module.to() makes new buffers: let the states follow them."""
@@ -184,7 +188,7 @@ class Plasticity(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
 
 
-def _check_compensable(layers: list[tuple[str, Decorrelation, nn.Linear | None]]) -> None:
+def _check_compensable(layers: list[tuple[str, Decorrelation, WeightLayer | None]]) -> None:
     weights: dict[int, str] = {}
     for name, module, layer in layers:
         if layer is None:

@@ -78,10 +78,9 @@ def test_skip() -> None:
     model = nd.decorrelate(Residual(), skip=("head", "block.*"))
     names = [name for name, module in model.named_modules() if isinstance(module, nd.Decorrelation)]
     assert names == ["encoder.decorrelation"]
-    assert len(nd.rate.decorrelated_layers.__doc__ or "") > 0
     with pytest.raises(UnknownName, match="did you mean 'head'"):
         nd.decorrelate(Residual(), skip=("heat",))
-    with pytest.raises(Unsupported, match="no Linear layer left"):
+    with pytest.raises(Unsupported, match="no Linear or convolution left"):
         nd.decorrelate(Residual(), skip="*")
 
 
@@ -135,8 +134,6 @@ def test_fold_of_a_decorrelation_that_stands_alone() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(Unsupported, match=r"layer '0' \(Conv2d\).*skip=\('0',\)"):
-        nd.decorrelate(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 2)))
     with pytest.raises(Unsupported, match="reads the weight without calling"):
         nd.decorrelate(nn.TransformerEncoderLayer(4, 1, 4))
     with pytest.raises(Unsupported, match="run one batch"):

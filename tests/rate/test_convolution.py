@@ -1,0 +1,177 @@
+"""Decorrelated convolutions against patches cut out one by one."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import neuro_decorr as nd
+from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.rate.convolution import patches
+
+KINDS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
+    """Any kernel, stride, dilation, padding and padding mode, non-square, with a batch that fits."""
+    dimensions = draw(st.integers(1, 3))
+    sizes = st.tuples(*[st.integers(1, 3)] * dimensions)
+    kernel, stride, dilation = draw(sizes), draw(sizes), draw(sizes)
+    mode = draw(st.sampled_from(["zeros", "reflect", "replicate", "circular"]))
+    padding: Any = draw(st.tuples(*[st.integers(0, 2)] * dimensions))
+    if set(stride) == {1} and mode == "zeros" and draw(st.booleans()):
+        padding = "same"
+    positions = [(k - 1) * d + 1 + draw(st.integers(2, 4)) for k, d in zip(kernel, dilation, strict=True)]
+    options = {"stride": stride, "dilation": dilation, "padding": padding, "padding_mode": mode}
+    layer = KINDS[dimensions](draw(st.integers(1, 3)), 4, kernel, bias=draw(st.booleans()), **options)
+    inputs = torch.randn(3, layer.in_channels, *positions, generator=torch.Generator().manual_seed(0))
+    return layer.double(), inputs.double()
+
+
+def learnt(layer: nn.Module, **options: object) -> nn.Module:
+    model = nd.decorrelate(layer, **options)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nd.Decorrelation):
+            module.matrix.copy_(torch.randn(module.features, module.features, generator=generator))
+            module.mean.copy_(torch.randn(module.features, generator=generator))
+    return model
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.booleans())
+def test_any_convolution(case: tuple[nn.Module, Tensor], center: bool) -> None:
+    """Patches are what the layer sees; outputs are W D (patch - mean) + b; the folded layer computes the same."""
+    layer, inputs = case
+    plain = layer(inputs)
+    seen = patches(layer, inputs)
+    bias = 0 if layer.bias is None else layer.bias
+    flat = plain.flatten(2).transpose(1, 2).reshape(-1, 4)
+    torch.testing.assert_close(seen @ layer.weight.flatten(1).T + bias, flat)
+
+    model = learnt(layer, center=center)
+    decorrelation = model.decorrelation
+    shifted = seen - (decorrelation.mean if center else 0)
+    expected = torch.stack([model.weight.flatten(1) @ (decorrelation.matrix @ patch) for patch in shifted]) + bias
+    outputs = model(inputs)
+    torch.testing.assert_close(outputs.flatten(2).transpose(1, 2).reshape(-1, 4), expected)
+    folded = nd.fold(model)
+    torch.testing.assert_close(folded(inputs), outputs)
+    assert type(folded) is type(layer) and "forward" not in vars(folded) and not folded._modules
+
+
+@given(convolutions(), st.integers(1, 40))
+def test_sampled_patches_are_patches(case: tuple[nn.Module, Tensor], rows: int) -> None:
+    layer, inputs = case
+    everything, some = patches(layer, inputs), patches(layer, inputs, rows)
+    assert 1 <= len(some) <= len(everything)
+    assert all((everything == patch).all(dim=1).any() for patch in some)
+
+
+def test_gradients_reach_the_kernel_through_d() -> None:
+    layer = learnt(nn.Conv2d(2, 3, 3, padding=1).double())
+    inputs = torch.randn(2, 2, 5, 6, dtype=torch.float64)
+    layer(inputs).square().sum().backward()
+    decorrelation = layer.decorrelation
+    weight = layer.weight.detach().clone().requires_grad_()
+    outputs = (patches(layer, inputs) - decorrelation.mean) @ decorrelation.matrix.T @ weight.flatten(1).T
+    (outputs + layer.bias.detach()).square().sum().backward()
+    torch.testing.assert_close(layer.weight.grad, weight.grad)
+
+
+RULES = [
+    nd.rules.get("norm_preserving", rate=1e-3),
+    nd.rules.get("whitening", rate=5e-2),
+    nd.rules.get("interneuron", interneurons=4, every=1),
+]
+
+
+def images(count: int) -> Tensor:
+    """Batches of smooth images: neighbouring pixels are correlated."""
+    noise = torch.randn(count, 8, 2, 12, 10, generator=torch.Generator().manual_seed(0))
+    return nn.functional.avg_pool2d(noise.flatten(0, 1), 3, 1).view(count, 8, 2, 10, 8) * 3 + 1
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_compensated_convolutions_keep_their_function(rule: nd.rules.Rule, memory: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(192, 3)
+    )
+    model = nd.decorrelate(network.to(memory_format=memory))
+    data = images(1_000)
+    probe = data[0]
+    expected = model.eval()(probe).detach()
+    plasticity = nd.Plasticity(model, rule, compensate=True)
+    for batch in data:
+        model.train()(batch)
+        plasticity.step()
+    assert (model[0].decorrelation.matrix - torch.eye(18)).norm() > 0.1
+    drift = (model.eval()(probe).detach() - expected).abs().max() / expected.abs().max()
+    assert drift < 1e-5
+
+
+def test_patches_are_decorrelated() -> None:
+    model = nd.decorrelate(nn.Conv2d(2, 3, 3, padding=1))
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening", rate=5e-2, damping=0.3), sample=1.0)
+    data = images(200)
+    for batch in data:
+        model(batch)
+        plasticity.step()
+    seen = patches(model, data[:20].flatten(0, 1))
+    after = model.decorrelation.transform_centred(seen - model.decorrelation.mean)
+    assert nd.metrics.mean_squared_correlation(after) < 0.3 * nd.metrics.mean_squared_correlation(seen)
+
+
+def test_copies_casts_and_states() -> None:
+    model = learnt(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 1)))
+    inputs = torch.randn(2, 2, 6, 6)
+    twin = copy.deepcopy(model)
+    torch.testing.assert_close(twin(inputs), model(inputs))
+    twin[0].weight.data.zero_()
+    assert not torch.allclose(twin(inputs), model(inputs)), "the copy computes with the original's kernel"
+    fresh = nd.decorrelate(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 1)))
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(fresh(inputs), model(inputs))
+    assert model.to(torch.bfloat16)(inputs.bfloat16()).dtype == torch.bfloat16
+    assert model[0].decorrelation.matrix.dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fresh(inputs).dtype == torch.bfloat16
+
+
+def test_an_image_without_batch_dimension() -> None:
+    layer = learnt(nn.Conv2d(2, 3, 3))
+    image = torch.randn(2, 5, 5)
+    torch.testing.assert_close(layer(image), layer(image.unsqueeze(0))[0])
+
+
+def test_perturbation_learns_through_a_convolution() -> None:
+    """Node perturbation's gradient is linear in D^T as backprop's: their mean directions agree."""
+    model = learnt(nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(8, 1)).double(), center=False)
+    inputs, targets = torch.randn(4, 1, 3, 3).double(), torch.randn(4, 1).double()
+    gradients = {}
+    for name, draws in (("backprop", 1), ("node_perturbation", 400)):
+        parameters = {} if name == "backprop" else {"seed": 0, "sigma": 1e-5}
+        credit = nd.credit.get(name, model, **parameters)
+        model.zero_grad()
+        for _ in range(draws):
+            credit.backward(nn.functional.mse_loss, inputs, targets)
+        gradients[name] = [parameter.grad.clone() / draws for parameter in model.parameters()]
+    assert nd.metrics.alignment(gradients["backprop"], gradients["node_perturbation"]).cosine > 0.9
+
+
+def test_refusals() -> None:
+    with pytest.raises(Unsupported, match=r"layer '0' \(ConvTranspose2d\).*skip=\('0',\)"):
+        nd.decorrelate(nn.Sequential(nn.ConvTranspose2d(1, 2, 3)))
+    with pytest.raises(Unsupported, match="2 groups would need a transform each"):
+        nd.decorrelate(nn.Conv2d(2, 4, 3, groups=2))
+    with pytest.raises(InvalidValue, match="empty batch"):
+        nd.decorrelate(nn.Conv2d(2, 4, 3))(torch.randn(0, 2, 5, 5))
