@@ -1,6 +1,13 @@
 """Plasticity rules for lateral weights: each a frozen description with its update, found by name."""
 
-from neuro_decorr.rules._factor import DenseFactor, LowRankFactor, Sequence, spectral_bound
+from neuro_decorr.rules._factor import (
+    DenseFactor,
+    InverseFactor,
+    LowRankFactor,
+    Replacement,
+    Sequence,
+    spectral_bound,
+)
 from neuro_decorr.rules._registry import get, names, register, table
 from neuro_decorr.rules._rule import (
     TRANSFORM,
@@ -13,11 +20,17 @@ from neuro_decorr.rules._rule import (
     dense_matrix,
     transform,
 )
+from neuro_decorr.rules.anti_hebbian import AntiHebbian
 from neuro_decorr.rules.center import Center
 from neuro_decorr.rules.decorrelating import Decorrelating
+from neuro_decorr.rules.gain_modulation import GainModulation
 from neuro_decorr.rules.interneuron import Interneuron
+from neuro_decorr.rules.iterative_norm import IterativeNorm
+from neuro_decorr.rules.lateral import Lateral
 from neuro_decorr.rules.norm_preserving import NormPreserving
+from neuro_decorr.rules.variance_weighted import VarianceWeighted
 from neuro_decorr.rules.whitening import Whitening
+from neuro_decorr.rules.zca import ZCA
 
 __all__ = [
     # by name
@@ -26,15 +39,23 @@ __all__ = [
     "register",
     "table",
     # the rules
+    "AntiHebbian",
     "Center",
     "Decorrelating",
+    "GainModulation",
     "Interneuron",
+    "IterativeNorm",
+    "Lateral",
     "NormPreserving",
+    "VarianceWeighted",
     "Whitening",
+    "ZCA",
     # to write one
     "Change",
     "DenseFactor",
+    "InverseFactor",
     "LowRankFactor",
+    "Replacement",
     "Rule",
     "Sample",
     "Sequence",

@@ -90,11 +90,12 @@ class Rule(ABC):
         check_positive(self, "rate")
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "none"]:
+    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
         """Under which changes of basis A of the inputs the outputs take the same course, started from D A^{-1}.
 
         `general`: any invertible A; `orthogonal`: rotations (for a low-rank D, which cannot start from A^{-1}, the
-        outputs rotate with the inputs); `none`: the axes of the units matter.
+        outputs rotate with the inputs); `covariant`: from D = I the outputs rotate with the inputs, though no other
+        start absorbs the rotation; `none`: the axes of the units matter.
         """
         return "orthogonal"
 

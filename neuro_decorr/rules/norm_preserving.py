@@ -15,6 +15,16 @@ from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 
+def norm_gain(reference: Tensor, outputs: Tensor) -> float:
+    """The mean of |z| / |x| over rows that have both norms; 1 where none has."""
+    ratios = torch.linalg.vector_norm(reference, dim=1).div_(torch.linalg.vector_norm(outputs, dim=1))
+    gain = float(ratios.mean())
+    if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
+        ratios = ratios[ratios.isfinite()]
+        gain = float(ratios.mean()) if len(ratios) else 1.0
+    return gain
+
+
 @register
 @dataclass(frozen=True, kw_only=True)
 class NormPreserving(Rule):
@@ -68,11 +78,7 @@ class NormPreserving(Rule):
     def update_(self, state: State, sample: Sample, rate: float) -> Change:
         """D <- g D - (g rate / k) X^T (X D)."""
         reference = sample.inputs if self.norm_reference == "centered" else sample.inputs + sample.mean
-        ratios = torch.linalg.vector_norm(reference, dim=1).div_(torch.linalg.vector_norm(sample.outputs, dim=1))
-        gain = ratios.mean().item()
-        if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
-            ratios = ratios[ratios.isfinite()]
-            gain = ratios.mean().item() if len(ratios) else 1.0
+        gain = norm_gain(reference, sample.outputs)
         weight = gain * rate / len(sample.outputs)
         return LowRankFactor(gain, weight, sample.outputs, sample.outputs).apply_(state["matrix"])
 

@@ -1,0 +1,168 @@
+"""Whitening by gains of interneurons whose synapses are fixed (Duong 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.rules._factor import Replacement
+from neuro_decorr.rules._registry import register
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+
+_MOST_UNITS = 128
+"""With the default frame, of d (d + 1) / 2 interneurons, an update costs d^4: 0.5 Gflop at 128 units."""
+_LIFTS = 20
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class GainModulation(Rule):
+    r"""Interneurons with fixed synapses and adapting gains; each brings the variance it sees to one.
+
+    .. math:: x = (I + W \operatorname{diag}(g) W^T)^{-1} z, \quad n = W^T x, \quad
+              \Delta g_i = \eta\, (\langle n_i^2 \rangle - 1)
+
+    W is a frame of K unit columns. From K = d (d + 1) / 2 on, its outer products span all symmetric matrices, and the
+    only fixed point is C = I. Fewer interneurons fix the variance along their own directions. The frame is a random
+    orthonormal basis followed by the normalised sums of its pairs, which conditions the problem far better than random
+    columns do.
+
+    Gains may be negative (a whitened weak direction is amplified). As published nothing keeps I + W diag(g) W^T
+    positive; here interneurons that see a direction below the floor raise their gains in proportion to how well they
+    see it, so D is at most about 2 / floor. A direction that wakes after long silence drives those gains up at once,
+    and they come back at the rate per update only: until then outputs are small and correlated. The frame has
+    axes of its own: no equivariance, and only small layers.
+
+    Source: Duong, Lipshutz, Heeger, Chklovskii, Simoncelli (2023), Adaptive whitening in neural populations with
+    gain-modulating interneurons, arXiv:2301.11955.
+
+    Attributes:
+        rate: eta, per update; the target of every variance is 1.
+        interneurons: K, at most d (d + 1) / 2, which is what None stands for (up to 128 units).
+        floor: Smallest eigenvalue of I + W diag(g) W^T that is left alone.
+        seed: Of the frame's basis.
+    """
+
+    name = "gain_modulation"
+    title = "whitens by the gains of interneurons with fixed synapses (small layers)"
+    equation = "g_i <- g_i + rate (<n_i^2> - 1), n = W^T x, D = (I + W diag(g) W^T)^-1"
+    fixed_point_text = "C = I for d (d + 1) / 2 interneurons; fewer: w^T C w = 1 for each"
+    locality = "an interneuron's own activity"
+    cost = "K d (2 k + 2 d) + 12 d^3"
+    reference = "Duong et al. 2023, arXiv:2301.11955"
+    structure = "dense"
+
+    rate: float = 1e-2
+    interneurons: int | None = None
+    floor: float = 1e-2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A rate or floor that is not positive, interneurons or seed that are no whole numbers.
+        """
+        super().__post_init__()
+        check_positive(self, "floor")
+        if self.interneurons is not None and (type(self.interneurons) is not int or self.interneurons < 1):
+            raise InvalidValue(
+                f"{self.name}: interneurons must be a whole number >= 1, or None for one a pair of units, "
+                f"got {self.interneurons!r}."
+            )
+        if not isinstance(self.seed, int):
+            raise InvalidValue(f"{self.name}: seed must be a whole number, got {self.seed!r}.")
+
+    @property
+    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+        """The frame is fixed."""
+        return "none"
+
+    def frame(self, features: int) -> Tensor:
+        """The fixed synapses W, shape (features, interneurons), float64, unit columns.
+
+        Raises:
+            InvalidValue: The default frame of a large layer, or more interneurons than pairs.
+        """
+        most = features * (features + 1) // 2
+        if self.interneurons is None and features > _MOST_UNITS:
+            raise InvalidValue(
+                f"{self.name}: {features} units would need {most} interneurons to whiten, at 2 d K = "
+                f"{2 * features * features * most:.1e} flop an update; up to {_MOST_UNITS} units that is the default, "
+                "beyond it give interneurons=..., skip this layer or take the rule 'interneuron'."
+            )
+        count = most if self.interneurons is None else self.interneurons
+        if count > most:
+            raise InvalidValue(
+                f"{self.name}: {count} interneurons are more than the {most} that {features} units can tell apart; "
+                f"use interneurons <= {most}."
+            )
+        generator = torch.Generator().manual_seed(self.seed)
+        basis = torch.linalg.qr(torch.randn(features, features, generator=generator, dtype=torch.float64)).Q
+        first, second = torch.triu_indices(features, features, offset=1)[:, : max(0, count - features)]
+        pairs = (basis[:, first] + basis[:, second]) / 2**0.5
+        return torch.cat([basis[:, :count], pairs], dim=1)
+
+    def initial_state(
+        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> State:
+        """D = I: all gains are zero."""
+        state = super().initial_state(features, dtype=dtype, device=device)
+        state["frame"] = self.frame(features).to(dtype=dtype, device=device)
+        state["gains"] = torch.zeros(state["frame"].shape[1], dtype=dtype, device=device)
+        return state
+
+    def update_(self, state: State, sample: Sample, rate: float) -> Change:
+        """Move the gains, then D is the inverse of I + W diag(g) W^T, in double precision."""
+        frame, gains = state["frame"], state["gains"]
+        gains.add_((sample.outputs @ frame).square().mean(dim=0).sub_(1), alpha=rate)
+        synapses = self._synapses(frame, gains)
+        for _ in range(_LIFTS):
+            values, vectors = torch.linalg.eigh(synapses)
+            if float(values[0]) >= self.floor / 2:
+                break
+            seen = (vectors.T @ frame.double()).square()
+            gains.add_(((self.floor - values).clamp_min(0) / seen.square().sum(dim=1).clamp_min(1e-12)) @ seen)
+            synapses = self._synapses(frame, gains)
+        return Replacement.apply_(state["matrix"], torch.linalg.inv(synapses), synapses)
+
+    @staticmethod
+    def _synapses(frame: Tensor, gains: Tensor) -> Tensor:
+        wide = frame.double()
+        synapses = (wide * gains.double()) @ wide.T
+        synapses.diagonal().add_(1)
+        return synapses
+
+    def _resting_matrix(self, covariance: Tensor) -> Tensor:
+        features = len(covariance)
+        frame = self.frame(features).to(covariance)
+        values, vectors = torch.linalg.eigh(covariance)
+        if frame.shape[1] == features * (features + 1) // 2:
+            root: Tensor = (vectors * values.rsqrt()) @ vectors.T
+            return root
+        if frame.shape[1] > features:
+            raise Unsupported(
+                f"{self.name}: {frame.shape[1]} interneurons on {features} units have no fixed point in closed form; "
+                f"one is known up to {features} and for {features * (features + 1) // 2}."
+            )
+        gains = ((frame.T @ covariance) * frame.T).sum(dim=1).rsqrt() - 1
+        return torch.eye(features, dtype=covariance.dtype) + (frame * gains) @ frame.T
+
+    def fixed_point(self, covariance: Tensor) -> Tensor:
+        """The identity for the full frame; up to d interneurons, unit variance along the frame's directions.
+
+        Raises:
+            Unsupported: For a number of interneurons in between there is no closed form.
+        """
+        matrix = self._resting_matrix(covariance)
+        return matrix @ covariance @ matrix
+
+    def stability_limit(self, covariance: Tensor) -> float:
+        """1 / lambda_max(H), H = (W^T D W) o (W^T C W) at the fixed point (o elementwise): dg <- (1 - 2 rate H) dg."""
+        matrix, frame = self._resting_matrix(covariance), self.frame(len(covariance)).to(covariance)
+        response = (frame.T @ matrix @ frame) * (frame.T @ matrix @ covariance @ matrix @ frame)
+        return 1 / float(torch.linalg.eigvalsh(response)[-1])
