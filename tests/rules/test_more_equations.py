@@ -1,0 +1,238 @@
+"""Lateral, anti-Hebbian, gain-modulating and batch rules: single updates against their equations, and theorems."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neuro_decorr import rules
+from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.rules import Sample
+from tests.rules import suite
+from tests.rules.test_equations import batch, sizes, updated
+
+
+@given(**sizes, rate=st.floats(1e-6, 0.1), kappa=st.floats(1e-3, 0.999))
+def test_variance_weighted(rows: int, features: int, seed: int, rate: float, kappa: float) -> None:
+    """The variances scale the rows of R: diag(v) R, not R diag(v)."""
+    matrix, inputs = batch(rows, features, seed)
+    outputs = np.stack([matrix @ z for z in inputs])
+    moment = sum(np.outer(x, x) for x in outputs) / rows
+    error = (1 - kappa) * (moment - np.diag(np.diag(moment))) + kappa * np.diag(np.diag(moment) - 1)
+    found = updated("variance_weighted", matrix, inputs, rate=rate, variance_weight=kappa)
+    np.testing.assert_allclose(found, matrix - rate * error @ matrix, rtol=1e-9, atol=1e-9)
+
+
+@given(**sizes, rate=st.floats(1e-4, 0.5))
+def test_lateral(rows: int, features: int, seed: int, rate: float) -> None:
+    """Synapse by synapse: rate z_i x_j, all scaled by the gain; D is the inverse."""
+    matrix, inputs = batch(rows, features, seed)
+    outputs = np.stack([matrix @ z for z in inputs])
+    synapses = np.linalg.inv(matrix)
+    grown = synapses.copy()
+    for i in range(features):
+        for j in range(features):
+            grown[i, j] += rate * np.mean(inputs[:, i] * outputs[:, j])
+    gain = np.mean([np.linalg.norm(z) / np.linalg.norm(x) for z, x in zip(inputs, outputs, strict=True)])
+    found = updated("lateral", matrix, inputs, rate=rate)
+    tolerance = 1e-12 * np.linalg.cond(matrix) ** 2  # of the reference, which inverts twice
+    np.testing.assert_allclose(found, gain * np.linalg.inv(grown), rtol=1e-7 + tolerance, atol=1e-9 + tolerance)
+
+
+@given(**sizes, rate=st.floats(1e-4, 0.1), target=st.floats(0.1, 3))
+def test_anti_hebbian(rows: int, features: int, seed: int, rate: float, target: float) -> None:
+    inputs = batch(rows, features, seed)[1]
+    lower = np.tril(np.random.default_rng(seed + 1).normal(size=(features, features)), -1)
+    matrix = np.linalg.inv(np.eye(features) + 0.1 * (lower - lower.T))  # not symmetric, and far above the floor
+    outputs = inputs @ matrix.T
+    synapses = np.linalg.inv(matrix) + rate * (outputs.T @ outputs / rows - target * np.eye(features))
+    found = updated("anti_hebbian", matrix, inputs, rate=rate, target=target)
+    np.testing.assert_allclose(found, np.linalg.inv(synapses), rtol=1e-9, atol=1e-9)
+
+
+@given(rows=st.integers(1, 12), features=st.integers(1, 6), seed=st.integers(0, 1_000), rate=st.floats(1e-4, 0.1))
+def test_gain_modulation(rows: int, features: int, seed: int, rate: float) -> None:
+    inputs = batch(rows, features, seed)[1]
+    rule = rules.get("gain_modulation", rate=rate)
+    state = rule.initial_state(features, dtype=torch.float64)
+    frame, gains, matrix = state["frame"].numpy(), np.zeros(features * (features + 1) // 2), np.eye(features)
+    np.testing.assert_allclose(np.linalg.norm(frame, axis=0), 1)
+    assert np.linalg.matrix_rank(np.stack([np.outer(w, w).ravel() for w in frame.T])) == len(gains)
+    for _ in range(3):
+        for index, direction in enumerate(frame.T):
+            gains[index] += rate * (np.mean([(direction @ matrix @ z) ** 2 for z in inputs]) - 1)
+        matrix = np.linalg.inv(np.eye(features) + sum(g * np.outer(w, w) for g, w in zip(gains, frame.T, strict=True)))
+        suite.run(rule, torch.from_numpy(inputs), 1, state)
+    np.testing.assert_allclose(state["gains"].numpy(), gains, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(state["matrix"].numpy(), matrix, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["zca", "iterative_norm"])
+def test_batch_comparators(name: str) -> None:
+    """Averages at first, then at the rate; the transform is that of the running covariance."""
+    generator = np.random.default_rng(0)
+    features, rate = 5, 0.4
+    rule = rules.get(name, rate=rate)
+    state = rule.initial_state(features, dtype=torch.float64)
+    covariance = np.zeros((features, features))
+    for count in range(1, 6):
+        inputs = generator.normal(size=(7, features)) @ generator.normal(size=(features, features))
+        weight = max(rate, 1 / count)
+        covariance = (1 - weight) * covariance + weight * inputs.T @ inputs / len(inputs)
+        suite.run(rule, torch.from_numpy(inputs), 1, state)
+    if name == "zca":
+        left, values, _ = np.linalg.svd(covariance + rule.epsilon * np.trace(covariance) / features * np.eye(features))
+        expected = left @ np.diag(values**-0.5) @ left.T
+    else:
+        expected = np.eye(features)
+        for _ in range(rule.iterations):
+            cube = np.linalg.matrix_power(expected, 3)
+            expected = (3 * expected - cube @ covariance / np.trace(covariance)) / 2
+        expected = expected / np.sqrt(np.trace(covariance))
+    np.testing.assert_allclose(state["matrix"].numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_many_newton_steps_reach_zca() -> None:
+    inputs = suite.rows_with(suite.covariance(100.0))
+    exact = suite.run(rules.get("zca", epsilon=1e-12), inputs, 1)["matrix"]
+    steps = suite.run(rules.get("iterative_norm", iterations=40), inputs, 1)["matrix"]
+    torch.testing.assert_close(steps, exact, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-3, 3e-4])
+def test_lateral_takes_the_course_of_norm_preserving(rate: float) -> None:
+    """The two trajectories of D differ by O(rate): at 1e-3 by less than 1e-3 over 6,000 updates."""
+    inputs = suite.rows_with(suite.covariance(100.0))
+    local, matrix = rules.get("lateral", rate=rate), rules.get("norm_preserving", rate=rate)
+    ours, theirs = suite.run(local, inputs, 0), suite.run(matrix, inputs, 0)
+    worst = 0.0
+    for _ in range(60):
+        suite.run(local, inputs, 100, ours)
+        suite.run(matrix, inputs, 100, theirs)
+        worst = max(worst, float((ours["matrix"] - theirs["matrix"]).norm() / theirs["matrix"].norm()))
+    assert 0.1 * rate < worst < rate, worst
+    assert (ours["matrix"] - torch.eye(suite.FEATURES)).norm() > 1, "D did not move: nothing was compared"
+
+
+def test_anti_hebbian_slows_with_the_root_of_the_condition() -> None:
+    """From condition 1e2 to 1e4, at comfortable rates: about ten times slower; lateral slows with the logarithm."""
+    slowed = {}
+    for name in ("lateral", "anti_hebbian"):
+        counts = []
+        for condition in (1e2, 1e4):
+            inputs = suite.rows_with(suite.covariance(condition))
+            rule = suite.comfortable(rules.get(name), inputs)
+            state, updates = rule.initial_state(suite.FEATURES, dtype=torch.float64), 0
+            while suite.residual(rule, state, inputs) > 1e-3 and updates < 20_000:
+                suite.run(rule, inputs, 10, state)
+                updates += 10
+            counts.append(updates)
+        slowed[name] = counts[1] / counts[0]
+    assert slowed["lateral"] < 3 and 6 < slowed["anti_hebbian"] < 15, slowed
+
+
+@pytest.mark.parametrize("features", [2, 4, 6])
+def test_all_gains_whiten_exactly_and_some_are_negative(features: int) -> None:
+    """K = N (N + 1) / 2 interneurons reach C = I; weak directions are amplified, which takes negative gains."""
+    inputs = suite.rows_with(suite.covariance(10.0, features))
+    state = suite.run(rules.get("gain_modulation", rate=0.05), inputs, 5_000)
+    moment = suite.second_moment(state, inputs)
+    torch.testing.assert_close(moment, torch.eye(features, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert state["gains"].min() < -0.3
+
+
+def test_few_gains_fix_the_variance_along_their_own_directions() -> None:
+    inputs = suite.rows_with(suite.covariance(10.0))
+    rule = rules.get("gain_modulation", interneurons=5, rate=0.05)
+    state = suite.run(rule, inputs, 5_000)
+    assert suite.residual(rule, state, inputs) < 1e-9
+    seen = state["frame"].T @ suite.second_moment(state, inputs) @ state["frame"]
+    torch.testing.assert_close(seen.diagonal(), torch.ones(5, dtype=torch.float64))
+    between = rules.get("gain_modulation", interneurons=30)
+    assert between.initial_state(suite.FEATURES)["gains"].shape == (30,)
+    with pytest.raises(Unsupported, match="no fixed point in closed form"):
+        between.fixed_point(suite.covariance())
+
+
+NEW = ["variance_weighted", "lateral", "anti_hebbian", "gain_modulation", "zca", "iterative_norm"]
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_compensation_keeps_the_function_while_plasticity_alone_moves_it(name: str) -> None:
+    """3,000 updates without an error signal: W D drifts by less than 1e-9 compensated, by more than 0.1 without."""
+    generator = torch.Generator().manual_seed(0)
+    features, factor = 8, torch.linalg.cholesky(suite.covariance(10.0, 8))
+    rule = rules.get(name)
+    state = rule.initial_state(features, dtype=torch.float64)
+    start = torch.randn(3, features, generator=generator, dtype=torch.float64)
+    weight = start.clone()
+    for _ in range(3_000):
+        drive = torch.randn(16, features, generator=generator, dtype=torch.float64) @ factor.T
+        change = rule.update_(state, suite.sample(rule, state, drive), rule.rate)
+        assert change is not None
+        change.compensate_(weight)
+    assert (weight @ state["matrix"] - start).norm() < 1e-9 * start.norm()
+    assert (start @ state["matrix"] - start).norm() > 0.1 * start.norm()
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_batch_of_silence_is_harmless(name: str) -> None:
+    """No input at all: finite, also in the rules' first update."""
+    rule = rules.get(name)
+    state = rule.initial_state(4)
+    zeros = torch.zeros(3, 4)
+    for _ in range(3):
+        rule.update_(state, Sample(zeros, zeros, zeros[0]), rule.rate)
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+@pytest.mark.parametrize("name", ["anti_hebbian", "gain_modulation", "zca", "iterative_norm"])
+def test_a_unit_that_wakes_after_a_long_silence_does_no_harm(name: str) -> None:
+    """Outputs stay bounded, and the others are uncorrelated afterwards (but where gains are shared)."""
+    generator = torch.Generator().manual_seed(0)
+    features, rule = 4, rules.get(name)
+    state = rule.initial_state(features, dtype=torch.float64)
+    for update in range(10_200):
+        drive = torch.randn(16, features, generator=generator, dtype=torch.float64)
+        if update < 10_000:
+            drive[:, 0] = 0
+        rule.update_(state, suite.sample(rule, state, drive), rule.rate)
+    assert state["matrix"].isfinite().all()
+    awake = torch.randn(4_000, features, generator=generator, dtype=torch.float64)
+    outputs = rules.transform(state, awake)
+    assert outputs.square().mean() < 3
+    if name == "gain_modulation":
+        return  # its directions see all units: what the woken one did to the gains wears off at the rate only
+    others = suite.correlation((outputs.T @ outputs / len(outputs))[1:, 1:])
+    assert (others - torch.eye(3, dtype=torch.float64)).abs().max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("variance_weighted", {"variance_weight": 1.0}, r"variance_weight must lie in \(0, 1\)"),
+        ("variance_weighted", {"variance_weight": 0}, "variance_weight must be a positive finite number"),
+        ("anti_hebbian", {"target": -1.0}, "target must be a positive"),
+        ("anti_hebbian", {"floor": 0}, "floor must be a positive"),
+        ("gain_modulation", {"interneurons": 0}, "interneurons must be a whole number >= 1"),
+        ("gain_modulation", {"seed": 0.5}, "seed must be a whole number"),
+        ("zca", {"rate": 2.0}, r"rate must lie in \(0, 1\]"),
+        ("zca", {"epsilon": 0}, "epsilon must be a positive"),
+        ("iterative_norm", {"rate": 1.5}, r"rate must lie in \(0, 1\]"),
+        ("iterative_norm", {"iterations": 2.0}, "iterations must be a whole number >= 1"),
+    ],
+)
+def test_values_out_of_range(name: str, parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        rules.get(name, **parameters)
+
+
+def test_frames_that_are_too_large() -> None:
+    with pytest.raises(InvalidValue, match="129 units would need 8385 interneurons"):
+        rules.get("gain_modulation").initial_state(129)
+    assert rules.get("gain_modulation", interneurons=3).initial_state(129)["gains"].shape == (3,)
+    with pytest.raises(InvalidValue, match="use interneurons <= 10"):
+        rules.get("gain_modulation", interneurons=11).initial_state(4)
