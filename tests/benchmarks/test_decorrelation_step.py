@@ -1,0 +1,82 @@
+"""The benchmarks run, compare equal work, and measure memory that is really there. No time is asserted."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import neuro_decorr as nd
+from benchmarks import decorrelation_step, training_step
+from benchmarks._measure import Allocations
+
+BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    ("script", "sizes", "rows"),
+    [("decorrelation_step.py", ["8", "12"], 14), ("training_step.py", ["12", "8", "3"], 15)],
+)
+def test_scripts_run(script: str, sizes: list[str], rows: int, tmp_path: Path) -> None:
+    out = tmp_path / "table.csv"
+    command = [sys.executable, str(BENCHMARKS / script), "--sizes", *sizes, "--rounds", "1", "--threads", "1"]
+    result = subprocess.run([*command, "--out", str(out)], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    with out.open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == rows
+    assert all(row["ms"] in result.stdout and float(row["ms"]) > 0 for row in table)
+
+
+@pytest.mark.parametrize("features", [5, 64, 100])
+def test_ours_and_the_published_formulation_do_equal_work(features: int) -> None:
+    assert decorrelation_step.check_equal(features) < 1e-10
+
+
+def test_unequal_work_is_refused() -> None:
+    def half_as_fast(matrix: Tensor, batch: Tensor, rate: float) -> Tensor:
+        return decorrelation_step.published_update(matrix, batch, rate / 2)
+
+    with pytest.raises(AssertionError, match="differ by"):
+        decorrelation_step.check_equal(16, half_as_fast)
+
+
+def test_allocations_see_what_lives_at_once() -> None:
+    given = torch.zeros(10, 10)
+    with Allocations(given) as seen:
+        given.add_(1)
+        given.view(-1)[3:].mul_(2)
+        torch.mm(given, torch.ones(10, 10), out=given.T.clone())  # two of the size at once
+        for _ in range(5):
+            given.clone()  # each gone before the next
+    assert (seen.largest, seen.peak) == (400, 800)
+
+
+@pytest.mark.parametrize("rule", ["norm_preserving", "interneuron"])
+@pytest.mark.parametrize("center", [False, True])
+def test_a_step_makes_no_matrix_of_features_times_features(rule: str, center: bool) -> None:
+    features = 600
+    layer, step = decorrelation_step.ours(features, rule, center)
+    held = sum(buffer.numel() for buffer in layer.buffers())
+    assert held < features**2 + 2 * features if rule == "norm_preserving" else held < 0.5 * features**2
+    for _ in range(2 * decorrelation_step.EVERY):
+        with Allocations(*layer.buffers()) as seen:
+            step()
+        assert 0 < seen.largest < 0.5 * 4 * features**2  # the batch itself is 0.43 of it
+
+
+@pytest.mark.parametrize("compensate", [False, True])
+@pytest.mark.parametrize("rule", [nd.rules.get("norm_preserving", rate=1e-6), nd.rules.get("interneuron")])
+def test_nor_does_the_plasticity_of_a_network(rule: nd.rules.Rule, compensate: bool) -> None:
+    training = training_step.Training([600, 120, 10], "backprop", rule, compensate)
+    assert training.plasticity is not None
+    for _ in range(2 * training_step.EVERY):
+        training.learn()
+        with Allocations() as seen:
+            training.plasticity.step()
+        assert 0 < seen.largest < 0.25 * 4 * 600**2  # compensation may make one of the size of the weights: 0.2
