@@ -1,0 +1,100 @@
+"""The course of every rule towards its fixed point: by updates and by wall clock, a column for every source."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from analysis import style
+from neuro_decorr.report import save_figure, save_table
+
+KEYS = ["stage", "source", "rule", "rate", "seed", "updates"]
+SOURCES = {"gaussian": "Gaussian", "patches": "patches of photographs", "drifting": "drifting Gaussian"}
+OTHERS = ("#E69F00", "#8B4513", "#7F3C8D", "#C71585", "#2F4F4F", "#9ACD32")  # of rules without a colour of their own
+CAPTION = (
+    "At the end, mean and standard deviation over paired seeds: relative distance of the covariance of the outputs from "
+    "the rule's own fixed point, and mean squared correlation of the outputs; microseconds of one update; the chosen "
+    "plasticity rate."
+)
+
+
+def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
+    """Draw the figure and write the table of a study.
+
+    Args:
+        measured: Tidy results of the measured runs.
+        timings: Tidy timings.
+        directory: Directory of the study.
+
+    Returns:
+        The finding in words.
+    """
+    rows = measured.dropna(subset=["distance"]).merge(timings[[*KEYS, "wall_seconds"]], on=KEYS, validate="one_to_one")
+    sources = style.ordered(rows["source"], list(SOURCES))
+    rules = sorted(set(rows["rule"]))
+    colours = dict(zip([rule for rule in rules if rule not in style.COLOURS], itertools.cycle(OTHERS), strict=False))
+    figure, axes = plt.subplots(
+        3, len(sources), figsize=(4.2 * len(sources), 9.5), squeeze=False, sharey="row", layout="constrained"
+    )
+    for column, source in enumerate(sources):
+        at = rows[rows["source"] == source]
+        for rule in rules:
+            course = at[at["rule"] == rule].groupby("updates").mean(numeric_only=True)
+            drawn = {
+                "color": style.COLOURS[rule] if rule in style.COLOURS else colours[rule],
+                "linewidth": 1.5,
+                "label": rule,
+            }
+            axes[0][column].plot(course.index, course["distance"], **drawn)
+            axes[1][column].plot(course.index, course["mean_squared_correlation"], **drawn)
+            axes[2][column].plot(1e3 * course["wall_seconds"], course["mean_squared_correlation"], **drawn)
+        axes[0][column].set_title(SOURCES.get(source, source), fontsize=11)
+        axes[1][column].set_xlabel("updates")
+        axes[2][column].set(xlabel="milliseconds", xscale="symlog")
+    for row, words in enumerate(["distance from the fixed point", *["mean squared correlation"] * 2]):
+        axes[row][0].set_ylabel(words)
+    for axis in axes.flat:
+        axis.set_yscale("log")
+        axis.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    save_figure(
+        figure,
+        directory,
+        "whitening_course",
+        "Top: relative distance of the outputs' covariance from the rule's own closed-form fixed point. Middle and "
+        "bottom: mean squared correlation of the outputs, by updates and by wall clock. Mean over paired seeds, rates "
+        "chosen for each rule and source.",
+    )
+    plt.close(figure)
+    table = _table(rows, measured)
+    save_table(table, directory, "whitening", CAPTION, digits=3)
+    return _finding(table)
+
+
+def _table(rows: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    last = rows[rows["updates"] == rows["updates"].max()]
+    grouped = last.groupby(["source", "rule"])
+    table = grouped[["distance", "mean_squared_correlation"]].agg(["mean", "std"])
+    table.columns = [f"{quantity} {what}".replace("_", " ") for quantity, what in table.columns]
+    table["microseconds"] = 1e6 * grouped["wall_seconds"].mean() / rows["updates"].max()
+    table["rate"] = grouped["rate"].first()
+    runs = measured.drop_duplicates(["source", "rule", "seed"]).groupby(["source", "rule"])
+    table["seeds"], table["diverged"] = runs.size(), runs["diverged"].sum()
+    return table.reset_index()
+
+
+def _finding(table: pd.DataFrame) -> str:
+    lines = ["Mean squared correlation of the outputs at the end (microseconds an update), best first:"]
+    for source, rows in table.sort_values("mean squared correlation mean").groupby("source", sort=False):
+        ordered = zip(rows["rule"], rows["mean squared correlation mean"], rows["microseconds"], strict=True)
+        named = [f"{rule} {value:.1e} ({microseconds:.0f})" for rule, value, microseconds in ordered]
+        lines.append(f"  {SOURCES.get(source, source)}: {', '.join(named)}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    style.command(lambda measured, timings, directory: print(draw(measured, timings, directory)))

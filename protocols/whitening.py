@@ -1,0 +1,159 @@
+"""How fast, and how far, does every rule reach its fixed point?
+
+Question. A rule's speed at decorrelating and its use for learning are different questions; this one asks the first.
+
+Sources. Gaussian samples of known covariance; 8 x 8 patches of two photographs; a drifting source, whose covariance is
+replaced by another twice on the way.
+
+Conditions. Every registered rule x source. The plasticity rate is chosen on a seed that is not measured, from as many
+rates for every rule; then all rules run on the same paired samples.
+
+Measured. Relative distance of the outputs' covariance from the rule's own closed-form fixed point (up to the scales
+that it leaves free), and the mean squared correlation, which compares rules with each other; by updates and by wall
+clock. The covariance is that of the source, exactly: D S D^T.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import neuro_decorr as nd
+from analysis import whitening_course
+from neuro_decorr import data, study
+from neuro_decorr.rules import Rule, Sample, dense_matrix, transform
+
+SourceName = Literal["gaussian", "patches", "drifting"]
+SELECTION_SEED = 1_000
+FEATURES = 64
+RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rule's default
+
+
+class Configuration(study.Configuration):
+    """What may be chosen."""
+
+    rules: tuple[str, ...] = Field(tuple(nd.rules.names()), description="rules to compare")
+    sources: tuple[SourceName, ...] = Field(SourceName.__args__, description="sources of samples")
+    updates: int = Field(600, ge=30, description="updates of every run")
+    batch_size: int = Field(64, ge=1, description="samples an update")
+    condition: float = Field(1e3, ge=1, description="condition number of the covariances that are made")
+
+
+def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """Every rule's rates on the selection seed; rates that the rule does not allow are left out of its grid."""
+    return [
+        study.Condition("select", SELECTION_SEED, {"source": source, "rule": name, "rate": rate})
+        for source in configuration.sources
+        for name in configuration.rules
+        for rate in allowed_rates(name)
+    ]
+
+
+def allowed_rates(name: str) -> list[float]:
+    """The grid around a rule's default."""
+    default, rates = nd.rules.get(name).rate, []
+    for factor in RATES:
+        try:
+            rates.append(nd.rules.get(name, rate=round(default * factor, 9)).rate)
+        except nd.errors.InvalidValue:
+            continue  # a forgetting factor, say, ends at 1
+    return rates
+
+
+def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """The rate with the smallest distance at the end, with every paired seed."""
+    tried = results[(results["stage"] == "select") & (results["updates"] == configuration.updates)]
+    tried = tried[~tried["diverged"].astype(bool)].sort_values("distance")
+    best = tried.groupby(["source", "rule"], sort=True).first().reset_index()
+    return [
+        study.Condition("measure", seed, {"source": row.source, "rule": row.rule, "rate": float(row.rate)})
+        for row in best.itertuples()
+        for seed in seeds
+    ]
+
+
+@lru_cache(maxsize=4)
+def photographs() -> Tensor:
+    """All 8 x 8 patches, every fourth pixel, of the two photographs in scikit-learn, grey, shape (patches, 64)."""
+    images = nd.errors.require("sklearn.datasets", "study").load_sample_images().images
+    grey = [torch.tensor(image, dtype=torch.float64).mean(dim=2) / 255 for image in images]
+    windows = [image.unfold(0, 8, 4).unfold(1, 8, 4).reshape(-1, FEATURES) for image in grey]
+    return torch.cat(windows)
+
+
+@lru_cache(maxsize=8)
+def source(name: SourceName, condition: float, phase: int, seed: int, count: int) -> tuple[Tensor, Tensor]:
+    """Covariance in a phase of the run, and samples of it, shape (count, 64)."""
+    generator = data.stream(seed, f"samples of phase {phase}")
+    if name == "patches":
+        patches = photographs() - photographs().mean(dim=0)
+        drawn = torch.randint(len(patches), (count,), generator=generator)
+        return patches.T @ patches / len(patches), patches[drawn].float()
+    covariance = data.covariance_with_condition(FEATURES, condition, seed=10 * seed + phase)
+    return covariance, data.gaussian(covariance, count, generator).float()
+
+
+def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
+    """One rule on one source."""
+    level, seed = condition.factors, condition.seed
+    rule = nd.rules.get(level["rule"], rate=level["rate"])
+    size, phases = configuration.batch_size, 3 if level["source"] == "drifting" else 1
+    length = -(-configuration.updates // phases)
+    state = rule.initial_state(FEATURES)
+    seconds, marks = 0.0, {round(configuration.updates * k / 30) for k in range(31)}
+    for updates in range(configuration.updates + 1):
+        phase = max(updates - 1, 0) // length
+        covariance, samples = source(level["source"], configuration.condition, phase, seed, length * size)
+        if updates in marks:
+            matrix = dense_matrix(state, FEATURES, covariance.float()).double()
+            found = matrix @ covariance @ matrix.T
+            if not bool(torch.isfinite(found).all()):
+                recorder.diverged(updates, "the transform is not finite")
+                return
+            distance, correlated = distance_from_fixed_point(rule, found, covariance)
+            recorder.row(updates=updates, distance=distance, mean_squared_correlation=correlated)
+            recorder.time(updates=updates, wall_seconds=seconds)
+            recorder.progress(updates, configuration.updates)
+        if updates == configuration.updates:
+            break
+        covariance, samples = source(level["source"], configuration.condition, updates // length, seed, length * size)
+        batch = samples[updates % length * size :][:size]
+        seconds -= time.perf_counter()
+        rule.update_(state, Sample(batch, transform(state, batch), torch.zeros(FEATURES)), rule.rate)
+        seconds += time.perf_counter()
+
+
+def distance_from_fixed_point(rule: Rule, found: Tensor, covariance: Tensor) -> tuple[float, float]:
+    """Relative Frobenius distance up to what the rule leaves free, and the mean squared correlation."""
+    expected = rule.fixed_point(covariance)
+    scale = found.diagonal().clamp_min(1e-300).rsqrt()
+    correlation = found * scale.unsqueeze(1) * scale
+    correlated = float((correlation.square().sum() - FEATURES) / (FEATURES * (FEATURES - 1)))
+    if rule.fixed_point_up_to == "unit_scales":
+        found, expected = correlation, torch.eye(FEATURES, dtype=torch.float64)
+    if rule.fixed_point_up_to == "scale":
+        found, expected = found / found.trace(), expected / expected.trace()
+    return float((found - expected).norm() / expected.norm()), correlated
+
+
+def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+    """The figure, the table, the order of the rules."""
+    print(whitening_course.draw(results[results["stage"] == "measure"], timings, directory))
+
+
+PROTOCOL = study.Protocol(
+    name="whitening",
+    question="How fast, and how far, does every rule reach its fixed point?",
+    configuration=Configuration,
+    full={"updates": 9_000},
+    stages=(select, measure),
+    run=run,
+    report=report,
+)
