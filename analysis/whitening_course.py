@@ -15,7 +15,7 @@ KEYS = ["stage", "source", "rule", "rate", "seed", "updates"]
 SOURCES = {"gaussian": "Gaussian", "patches": "patches of photographs", "drifting": "drifting Gaussian"}
 OTHERS = ("#E69F00", "#8B4513", "#7F3C8D", "#C71585", "#2F4F4F", "#9ACD32")  # of rules without a colour of their own
 CAPTION = (
-    "At the end, mean and standard deviation over paired seeds: relative distance of the covariance of the outputs from "
+    "At the end, mean and deviation over paired seeds: relative distance of the covariance of the outputs from "
     "the rule's own fixed point, and mean squared correlation of the outputs; microseconds of one update; the chosen "
     "plasticity rate."
 )
