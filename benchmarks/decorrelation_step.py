@@ -95,10 +95,10 @@ def check_equal(features: int, published: Update = published_update, steps: int 
 def memory(features: int, rule: str, center: bool) -> str:
     """The most that a forward pass and its update allocate beside what the layer holds, in units of D."""
     layer, step = ours(features, rule, center)
-    for _ in range(EVERY):
-        step()
-    with Allocations(*layer.buffers()) as seen:  # the next is a step in which the interneurons move
-        step()
+    step()  # the first only finds the mean
+    with Allocations(*layer.buffers()) as seen:
+        for _ in range(EVERY):  # in one of them the interneurons move
+            step()
     size = features**2 * layer.mean.element_size()
     return f"{seen.peak / size:.2f}"
 

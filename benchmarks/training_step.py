@@ -96,7 +96,7 @@ def measure(sizes: list[int], credit: str, rounds: int) -> list[dict[str, str]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = options("Time of a training step with decorrelation against the plain one.", rounds=7)
+    parser = options("Time of a training step with decorrelation against the plain one.", rounds=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3072, *[1000] * 4, 10], help="units, input to output")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
