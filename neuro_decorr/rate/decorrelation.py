@@ -194,8 +194,8 @@ class Decorrelation(nn.Module):
             outputs = self.transform_centred(centred)
         object.__setattr__(self, "_record", Record(centred, outputs, rows.mean(dim=0)))
 
-    @torch.no_grad()
     def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
+        values, centred, outputs = values.detach(), centred.detach(), outputs.detach()
         if values.dim() != 2:
             centred, outputs, values = (tensor.reshape(-1, self.features) for tensor in (centred, outputs, values))
         rows = len(values)

@@ -39,8 +39,8 @@ class InterneuronChange(Change):
         along_old = (passed @ rotation.T - suppression_old) @ old.T + passed @ turned.T
         along_turned = inverse @ (rotation.T @ old.T + turned.T)
         narrow = weight.dtype
-        step = (weight @ old.to(narrow)) @ along_old.to(narrow)
-        weight.add_(step.addmm_(weight @ turned.to(narrow), along_turned.to(narrow)))
+        onto = torch.cat([old, turned], dim=1).to(narrow)
+        weight.addmm_(weight @ onto, torch.cat([along_old, along_turned]).to(narrow))
 
 
 @register
