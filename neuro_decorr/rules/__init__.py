@@ -5,7 +5,6 @@ from neuro_decorr.rules._factor import (
     InverseFactor,
     LowRankFactor,
     Replacement,
-    Sequence,
     spectral_bound,
 )
 from neuro_decorr.rules._registry import get, names, register, table
@@ -16,6 +15,7 @@ from neuro_decorr.rules._rule import (
     Sample,
     State,
     Structure,
+    check_fraction,
     check_positive,
     dense_matrix,
     transform,
@@ -58,10 +58,10 @@ __all__ = [
     "Replacement",
     "Rule",
     "Sample",
-    "Sequence",
     "State",
     "Structure",
     "TRANSFORM",
+    "check_fraction",
     "check_positive",
     "dense_matrix",
     "spectral_bound",

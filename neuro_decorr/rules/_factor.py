@@ -142,18 +142,6 @@ class Replacement(Change):
             weight.copy_(passed @ self.inverse)
 
 
-@dataclass(frozen=True, eq=False)
-class Sequence(Change):
-    """Several changes, one after the other."""
-
-    changes: tuple[Change, ...]
-
-    def compensate_(self, weight: Tensor) -> None:
-        """Compensate each in turn: D = A_n ... A_1 D_old asks for W A_1^{-1} ... A_n^{-1}."""
-        for change in self.changes:
-            change.compensate_(weight)
-
-
 def spectral_bound(rows: Tensor) -> float:
     r"""An upper bound of the largest eigenvalue of X^T X / k, at most rank^{1/8} times too large.
 

@@ -179,6 +179,15 @@ def check_positive(rule: Rule, *names: str) -> None:
             raise InvalidValue(f"{rule.name}: {name} must be a positive finite number, got {value!r}.")
 
 
+def check_fraction(rule: Rule, *names: str) -> None:
+    """Raise InvalidValue unless the named parameters of `rule`, rates of forgetting or of growth, lie in (0, 1]."""
+    check_positive(rule, *names)
+    for name in names:
+        value = getattr(rule, name)
+        if value > 1:
+            raise InvalidValue(f"{rule.name}: {name} must lie in (0, 1], got {value!r}.")
+
+
 def parameter_names(rule: type[Rule]) -> tuple[str, ...]:
     """Names of the parameters of a rule, in order."""
     return tuple(field.name for field in fields(rule))

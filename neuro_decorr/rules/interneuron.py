@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +102,7 @@ class Interneuron(Rule):
         """
         super().__post_init__()
         check_positive(self, "damping", "interneurons", "every")
-        if self.rate > 1:
-            raise InvalidValue(f"{self.name}: rate is a forgetting factor in (0, 1], got {self.rate!r}.")
+        check_fraction(self, "rate")
         for count in ("interneurons", "every"):
             if not isinstance(getattr(self, count), int):
                 raise InvalidValue(f"{self.name}: {count} must be a whole number, got {getattr(self, count)!r}.")

@@ -11,7 +11,7 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -56,8 +56,7 @@ class IterativeNorm(Rule):
             InvalidValue: A rate outside (0, 1], or a number of iterations that is not a positive whole number.
         """
         super().__post_init__()
-        if self.rate > 1:
-            raise InvalidValue(f"{self.name}: rate must lie in (0, 1], got {self.rate!r}.")
+        check_fraction(self, "rate")
         if type(self.iterations) is not int or self.iterations < 1:
             raise InvalidValue(f"{self.name}: iterations must be a whole number >= 1, got {self.iterations!r}.")
 

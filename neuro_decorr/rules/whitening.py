@@ -11,7 +11,7 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor, spectral_bound
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
 
 # How much of the isotropic term may be owed before it is paid. The damped fixed point moves up and down by about the
 # debt between two payments; the floor of full whitening matters to silent directions only.
@@ -76,15 +76,13 @@ class Whitening(Rule):
             InvalidValue: A rate or floor that is not positive, a negative damping.
         """
         super().__post_init__()
-        check_positive(self, "power_rate", "floor")
+        check_positive(self, "floor")
         if not 0 <= self.damping < math.inf:
             raise InvalidValue(
                 f"{self.name}: damping must be a finite number >= 0 (0 whitens fully), got {self.damping!r}; "
                 "for no whitening at all use the rule 'center'."
             )
-        for name in ("rate", "power_rate"):
-            if getattr(self, name) > 1:
-                raise InvalidValue(f"{self.name}: {name} must lie in (0, 1], got {getattr(self, name)!r}.")
+        check_fraction(self, "rate", "power_rate")
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None

@@ -8,10 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -54,8 +53,7 @@ class ZCA(Rule):
         """
         super().__post_init__()
         check_positive(self, "epsilon")
-        if self.rate > 1:
-            raise InvalidValue(f"{self.name}: rate must lie in (0, 1], got {self.rate!r}.")
+        check_fraction(self, "rate")
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:

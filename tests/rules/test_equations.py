@@ -163,7 +163,7 @@ class TestByName:
             ("norm_preserving", {"norm_reference": "both"}, "must be 'centered' or 'raw'"),
             ("interneuron", {"interneurons": 2.5}, "must be a whole number"),
             ("interneuron", {"damping": 0}, "damping must be a positive"),
-            ("interneuron", {"rate": 1.5}, "forgetting factor"),
+            ("interneuron", {"rate": 1.5}, r"rate must lie in \(0, 1\]"),
             ("decorrelating", {"rate": float("nan")}, "positive finite"),
         ],
     )
