@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuro_decorr import credit, data, metrics, rate, rules
+    from neuro_decorr import credit, data, metrics, rate, recording, rules
     from neuro_decorr.rate import Decorrelation, Plasticity, decorrelate, fold
 
 __version__ = "0.1.0"
@@ -28,6 +28,8 @@ __all__ = [
     # data and measures
     "data",
     "metrics",
+    # recordings and their files
+    "recording",
 ]
 
 _HOMES = dict.fromkeys(("Decorrelation", "Plasticity", "decorrelate", "fold"), "neuro_decorr.rate")

@@ -1,0 +1,119 @@
+"""What every part of a recording is checked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuro_decorr.errors import InvalidValue
+
+
+def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """One-dimensional real numbers as float64, not copied when they are that already.
+
+    Args:
+        name: What they are, for the error.
+        values: The numbers.
+
+    Returns:
+        The array.
+
+    Raises:
+        InvalidValue: Another number of dimensions, or other things than real numbers.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # ragged lists
+        raise InvalidValue(f"{name}: got rows of unequal length; allowed is one list of numbers.") from error
+    if array.size == 0 and array.ndim == 1:
+        return np.empty(0)
+    if array.dtype.kind not in "fiu":
+        raise InvalidValue(f"{name}: got values of type {array.dtype}; allowed are real numbers.")
+    if array.ndim != 1:
+        raise InvalidValue(f"{name}: got an array of shape {array.shape}; allowed is one dimension.")
+    return array.astype(np.float64, copy=False)
+
+
+def seconds(name: str, value: float, *, positive: bool = True) -> float:
+    """A time in seconds.
+
+    Args:
+        name: What it is, for the error.
+        value: The number.
+        positive: Whether it must be above zero.
+
+    Returns:
+        The number as a Python float.
+
+    Raises:
+        InvalidValue: Not a real number, NaN, infinite, or not positive where it must be.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or (positive and number <= 0):
+        kind = "a positive number" if positive else "a number"
+        raise InvalidValue(f"{name}: got {value!r}; allowed is {kind} of seconds, such as 0.05.")
+    return number
+
+
+def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
+    """Labels of units: those given, or their numbers.
+
+    Args:
+        units: One label a unit, each different, or None.
+        count: How many units there are.
+
+    Returns:
+        The labels as text.
+
+    Raises:
+        InvalidValue: No units, another number of labels, or the same label twice.
+    """
+    if count == 0:
+        raise InvalidValue(
+            "units: got none; a recording has at least one unit (a unit without spikes is an empty list)."
+        )
+    names = tuple(map(str, range(count))) if units is None else tuple(map(str, units))
+    if len(names) != count:
+        raise InvalidValue(f"units: got {len(names)} labels for {count} units; give one label a unit.")
+    if len(set(names)) < count:
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise InvalidValue(f"units: the label {twice!r} is there twice; give every unit a label of its own.")
+    return names
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """A view that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def window(start: float, stop: float, inside: tuple[float, float]) -> tuple[float, float]:
+    """A period of a recording.
+
+    Args:
+        start: Its start (s).
+        stop: Its end (s).
+        inside: Start and end of the recording (s).
+
+    Returns:
+        Start and end, the recording's own where they differ from it by rounding only.
+
+    Raises:
+        InvalidValue: The end does not follow the start, or the period is not inside the recording.
+    """
+    first, last = seconds("start", start, positive=False), seconds("stop", stop, positive=False)
+    slack = 1e-9
+    if first >= last or first < inside[0] - slack or last > inside[1] + slack:
+        raise InvalidValue(
+            f"period: got {first:g} to {last:g} s; allowed are periods inside the recording, "
+            f"{inside[0]:g} to {inside[1]:g} s, whose end follows their start."
+        )
+    return max(first, inside[0]), min(last, inside[1])
