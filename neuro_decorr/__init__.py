@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuro_decorr import credit, data, metrics, rate, recording, rules
-    from neuro_decorr.rate import Decorrelation, Plasticity, decorrelate, fold
+    from neuro_decorr.rate import (
+        Decorrelation,
+        LateralWeights,
+        Plasticity,
+        Recurrent,
+        decorrelate,
+        fold,
+        settle,
+        settling_course,
+    )
 
 __version__ = "0.1.0"
 
@@ -23,6 +32,11 @@ __all__ = [
     "decorrelate",
     "fold",
     "rate",
+    # the recurrent circuit of a decorrelation
+    "LateralWeights",
+    "Recurrent",
+    "settle",
+    "settling_course",
     # credit for all other weights
     "credit",
     # data and measures
@@ -32,7 +46,17 @@ __all__ = [
     "recording",
 ]
 
-_HOMES = dict.fromkeys(("Decorrelation", "Plasticity", "decorrelate", "fold"), "neuro_decorr.rate")
+_IN_RATE = (
+    "Decorrelation",
+    "LateralWeights",
+    "Plasticity",
+    "Recurrent",
+    "decorrelate",
+    "fold",
+    "settle",
+    "settling_course",
+)
+_HOMES = dict.fromkeys(_IN_RATE, "neuro_decorr.rate")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,19 @@
-"""Decorrelation in rate networks (PyTorch): the structure, its plasticity, and the way back to a plain network."""
+"""Decorrelation in rate networks (PyTorch): the structure, its plasticity, its circuit, and the way back."""
 
 from neuro_decorr.rate.decorrelate import decorrelate, decorrelated_layers, fold
 from neuro_decorr.rate.decorrelation import Decorrelation, Record
 from neuro_decorr.rate.plasticity import Plasticity
+from neuro_decorr.rate.settling import LateralWeights, Recurrent, settle, settling_course
 
-__all__ = ["Decorrelation", "Plasticity", "Record", "decorrelate", "decorrelated_layers", "fold"]
+__all__ = [
+    "Decorrelation",
+    "LateralWeights",
+    "Plasticity",
+    "Record",
+    "Recurrent",
+    "decorrelate",
+    "decorrelated_layers",
+    "fold",
+    "settle",
+    "settling_course",
+]

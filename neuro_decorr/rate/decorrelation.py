@@ -155,6 +155,21 @@ class Decorrelation(nn.Module):
         Raises:
             InvalidValue: Another number of features, or an empty batch in train mode.
         """
+        return self.run(inputs, self.transform_centred)
+
+    def run(self, inputs: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """A forward pass in which something else computes x from z - mean, such as a circuit that settles.
+
+        Args:
+            inputs: z, shape (..., features).
+            compute: From z - mean to x, the same shape; called without autocast, in float32 or wider.
+
+        Returns:
+            x, the same shape and dtype as z; in train mode it is what the plasticity learns from.
+
+        Raises:
+            InvalidValue: Another number of features, or an empty batch in train mode.
+        """
         if inputs.shape[-1:] != (self.features,):
             raise InvalidValue(
                 f"Decorrelation of {self.features} features got an input of shape {tuple(inputs.shape)}; "
@@ -164,7 +179,7 @@ class Decorrelation(nn.Module):
         values = inputs.to(self.mean.dtype) if narrow else inputs
         with exactly(inputs):
             centred = values - self.mean if self.center else values
-            outputs = self.transform_centred(centred)
+            outputs = compute(centred)
         if self.training:
             self.check_not_empty(values)
             self._remember(values, centred, outputs)
