@@ -53,7 +53,7 @@ class Passes:
 
     Every pass is a forward call of its own, so that statistics of the batch are never shared between the perturbed
     and the clean samples. All passes see the same random numbers (dropout). What a perturbed pass writes into buffers
-    is undone, and the clean pass comes last, so that a module that remembers its input remembers the clean one.
+    is undone; modules that remember their input for a plasticity remember the clean pass alone, which comes last.
 
     Args:
         model: The network.

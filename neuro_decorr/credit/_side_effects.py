@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from neuro_decorr.errors import StateMismatch
 @final
 class Buffers:
     """Undoes what passes write into the buffers of a model (running statistics).
+
+    Modules that remember passes for a plasticity, told by their attribute `remembers`, do not remember these.
 
     The first pass in every combination of train and eval modes is surveyed with a copy of all buffers; from then on
     only those that are known to be written are copied.
@@ -51,9 +53,14 @@ class Buffers:
                     copied = buffer.clone() if survey or key in self._written else None
                     before.append((key, module, buffer, buffer._version, copied))
         lost = []
+        remembering: list[Any] = [module for module in modules if vars(module).get("remembers")]
+        for module in remembering:
+            module.remembers = False
         try:
             yield
         finally:
+            for module in remembering:
+                module.remembers = True
             for key, module, buffer, version, copied in before:
                 name = key[1]
                 untouched = module._buffers.get(name) is buffer and buffer._version == version

@@ -1,8 +1,9 @@
 """Decorrelation in rate networks (PyTorch): the structure, its plasticity, its circuit, and the way back."""
 
 from neuro_decorr.rate.decorrelate import decorrelate, decorrelated_layers, fold
-from neuro_decorr.rate.decorrelation import Decorrelation, Record
+from neuro_decorr.rate.decorrelation import Decorrelation, unremembered
 from neuro_decorr.rate.plasticity import Plasticity
+from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.settling import LateralWeights, Recurrent, settle, settling_course
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "fold",
     "settle",
     "settling_course",
+    "unremembered",
 ]

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch
+from neuro_decorr.rate.record import Record, in_backward, joined, transformed, unwrapped
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform
-
-
-class Record(NamedTuple):
-    """What a Decorrelation remembers of its last forward pass in train mode (detached copies).
-
-    Attributes:
-        inputs: Sampled rows of z - mean, shape (rows, features).
-        outputs: The same rows of x, shape (rows, features).
-        batch_mean: Mean of z over all rows of the batch, shape (features,).
-    """
-
-    inputs: Tensor
-    outputs: Tensor
-    batch_mean: Tensor
 
 
 class Decorrelation(nn.Module):
     r"""Centre and decorrelate: :math:`x = D (z - \mu)`, in row form ``F.linear(z - mean, D)``.
 
-    D and the running mean are buffers that only a `Plasticity` moves, in place; a forward pass never does. In train
-    mode the module remembers some rows of its last input and output for that. Train and eval mode compute the same.
+    D and the running mean are buffers that only a `Plasticity` moves, in place; a forward pass never does. For that
+    the module remembers some rows of its input and output of every forward pass in train mode since the last step:
+    those of all calls of a shared layer and of all micro-batches. What checkpointing computes again during backward
+    does not count twice, and inside `vmap` the rows of all mapped examples count, unless D itself is mapped (an
+    ensemble), which is then not the module's own. Train and eval mode compute the same.
 
     Buffers are float32 or wider, whatever the model is cast to, and the product ignores autocast.
 
@@ -44,7 +34,9 @@ class Decorrelation(nn.Module):
         features: Number of units.
         center: Whether the running mean is subtracted.
         structure: `dense`, `low_rank` or `centering`; the rule of the Plasticity decides.
-        sample: Fraction of the rows of a batch that is remembered: floor(sample * rows) + 1, evenly spaced.
+        sample: Fraction of the rows of a batch that is remembered: floor(sample * rows) + 1, evenly spaced. Over many
+            passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
+        remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         mean: Buffer, the running mean, shape (features,).
     """
 
@@ -56,15 +48,17 @@ class Decorrelation(nn.Module):
         center: bool = True,
         *,
         sample: float = 0.1,
+        structure: Literal["dense", "centering"] = "dense",
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Start as the identity, with a dense D and mean zero.
+        """Start as the identity, with mean zero.
 
         Args:
             features: Number of units, the last dimension of the input.
             center: Subtract the running mean.
             sample: Fraction of rows remembered for the plasticity, in (0, 1].
+            structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
             device: Where the buffers live.
             dtype: float32 or float64.
 
@@ -74,15 +68,21 @@ class Decorrelation(nn.Module):
         super().__init__()
         if type(features) is not int or features < 1:
             raise InvalidValue(f"Decorrelation: features must be a whole number >= 1, got {features!r}.")
+        if structure not in ("dense", "centering"):
+            raise InvalidValue(
+                f"Decorrelation: structure must be 'dense' or 'centering' to start with, got {structure!r}."
+            )
         if dtype not in (torch.float32, torch.float64):
             raise InvalidValue(f"Decorrelation: dtype must be float32 or float64, got {dtype}.")
         self.features = features
         self.center = center
-        self.structure: Structure = "dense"
+        self.structure: Structure = structure
         self.sample = check_sample(sample)
+        self.remembers = True
         self._record: Record | None = None
         self.register_buffer("mean", torch.zeros(features, dtype=dtype, device=device))
-        self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
+        if structure == "dense":
+            self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
 
     @property
     def matrix(self) -> Tensor:
@@ -138,7 +138,7 @@ class Decorrelation(nn.Module):
         return self.mean if self.center else torch.zeros_like(self.mean)
 
     def take_record(self) -> Record | None:
-        """Hand out what the last forward pass in train mode left, and forget it."""
+        """Hand out what the forward passes in train mode since the last call left, and forget it."""
         record = self._record
         object.__setattr__(self, "_record", None)
         return record
@@ -186,12 +186,11 @@ class Decorrelation(nn.Module):
         return outputs.to(inputs.dtype) if narrow else outputs
 
     def fold_into(self, weight: Tensor) -> Tensor:
-        """W D, shape (outputs, features), for a layer that folds D into its weight; differentiable in W."""
-        wide = weight.to(self.mean.dtype)
+        """W D, shape (outputs, features), in the type of the weight; differentiable in W."""
+        state = {name: tensor.to(weight.dtype) for name, tensor in self.transform_state().items()}
         with exactly(weight):
             # A low-rank D is symmetric; a dense one need not be.
-            product = wide @ self.matrix if self.structure == "dense" else self.transform_centred(wide)
-        return product.to(weight.dtype)
+            return weight @ state["matrix"] if self.structure == "dense" else transform(state, weight)
 
     def check_not_empty(self, values: Tensor) -> None:
         """Raise InvalidValue for a batch without rows in train mode."""
@@ -201,16 +200,32 @@ class Decorrelation(nn.Module):
                 "can be learnt; leave empty batches out, or call model.eval()."
             )
 
+    def is_observed(self) -> bool:
+        """Whether the forward pass that is running is one to remember."""
+        return (
+            self.training
+            and self.remembers
+            and not in_backward()
+            and not any(transformed(buffer) for buffer in self._buffers.values() if buffer is not None)
+        )
+
     @torch.no_grad()
-    def remember(self, rows: Tensor) -> None:
-        """Remember rows of z that were sampled elsewhere, shape (rows, features): they drive the next plasticity."""
+    def remember(self, rows: Tensor, seen: int) -> None:
+        """Remember rows of z that were sampled elsewhere: they drive the next plasticity.
+
+        Args:
+            rows: Shape (rows, features).
+            seen: How many rows they were sampled from.
+        """
         centred = rows - self.mean if self.center else rows
         with exactly(rows):
             outputs = self.transform_centred(centred)
-        object.__setattr__(self, "_record", Record(centred, outputs, rows.mean(dim=0)))
+        self._add_record(centred, outputs, rows.mean(dim=0), seen)
 
     def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
-        values, centred, outputs = values.detach(), centred.detach(), outputs.detach()
+        if not self.is_observed():
+            return
+        values, centred, outputs = (unwrapped(tensor.detach()) for tensor in (values, centred, outputs))
         if values.dim() != 2:
             centred, outputs, values = (tensor.reshape(-1, self.features) for tensor in (centred, outputs, values))
         rows = len(values)
@@ -219,8 +234,18 @@ class Decorrelation(nn.Module):
             spread = slice(None, (rows // kept) * kept, rows // kept)
             centred, outputs = centred[spread], outputs[spread]
         # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
+        self._add_record(centred.clone(), outputs.clone(), values.sum(dim=0).div_(rows), rows)
+
+    def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int) -> None:
+        constant = torch.compiler.is_compiling()  # where another number would compile another graph
+        record = Record(inputs, outputs, batch_mean, batch_mean.new_full((), seen) if constant else seen)
+        if self._record is not None:
+            record = joined(self._record, record)
+        if transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
+            inputs, outputs, batch_mean = map(unwrapped, record[:3])
+            record = Record(inputs, outputs, batch_mean, record.seen)
         # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.
-        object.__setattr__(self, "_record", Record(centred.clone(), outputs.clone(), values.sum(dim=0).div_(rows)))
+        object.__setattr__(self, "_record", record)
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
@@ -262,6 +287,35 @@ class Decorrelation(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
+@contextmanager
+def unremembered(model: nn.Module) -> Iterator[None]:
+    """Forward passes in here do not drive the plasticity: for passes that are probes, not experience.
+
+    Example:
+        >>> import torch
+        >>> import neuro_decorr as nd
+        >>> model = nd.decorrelate(torch.nn.Linear(3, 2))
+        >>> with nd.rate.unremembered(model):
+        ...     outputs = model(torch.randn(4, 3))
+        >>> model.decorrelation.take_record() is None
+        True
+
+    Args:
+        model: A model with Decorrelation modules in it, in train mode.
+
+    Yields:
+        Nothing.
+    """
+    paused = [module for module in model.modules() if isinstance(module, Decorrelation) and module.remembers]
+    for module in paused:
+        module.remembers = False
+    try:
+        yield
+    finally:
+        for module in paused:
+            module.remembers = True
+
+
 def exactly(tensor: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast does not reach the products of lateral weights."""
     device = tensor.device.type
@@ -279,9 +333,3 @@ def check_sample(sample: float) -> float:
             f"sample, the fraction of a batch's rows that drive the plasticity, is in (0, 1]: {sample!r}."
         )
     return float(sample)
-
-
-def owner_of(module: nn.Module) -> Decorrelation | None:
-    """The Decorrelation that `decorrelate` put before a layer, if it did."""
-    found = module._modules.get("decorrelation")
-    return found if isinstance(found, Decorrelation) else None

@@ -12,16 +12,19 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
-from neuro_decorr.rate.decorrelate import WeightLayer, decorrelated_layers
-from neuro_decorr.rate.decorrelation import Decorrelation, Record, check_sample
+from neuro_decorr.rate.decorrelate import decorrelated_layers
+from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
+from neuro_decorr.rate.record import Record
+from neuro_decorr.rate.weights import Weights
 from neuro_decorr.rules import Rule, Sample, State
 
 
 class Plasticity(torch.optim.Optimizer):
     r"""Moves the lateral weights of a model by a plasticity rule; reads like any optimiser of torch.
 
-    One `step()` consumes what each Decorrelation remembered of the last forward pass in train mode: the running mean
-    moves towards the batch's, and the rule updates D. Learning-rate schedulers act on it as on any optimiser: `lr` is
+    One `step()` consumes what each Decorrelation remembered of the forward passes in train mode since the last step,
+    of all micro-batches and of all calls of a shared layer: the running mean moves towards theirs, and the rule updates
+    D once. Learning-rate schedulers act on it as on any optimiser: `lr` is
     the rule's plasticity rate.
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
@@ -79,7 +82,7 @@ class Plasticity(torch.optim.Optimizer):
         if not 0 < mean_rate <= 1:
             raise InvalidValue(f"mean_rate must lie in (0, 1], got {mean_rate!r}.")
         if compensate:
-            _check_compensable(layers)
+            _check_compensable(model, layers)
         self.rule = rule
         self.compensate = compensate
         self.mean_rate = mean_rate
@@ -95,7 +98,7 @@ class Plasticity(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every Decorrelation once from its last forward pass in train mode.
+        """Update every Decorrelation once from its forward passes in train mode since the last step.
 
         Modules without a forward pass since the last step are left alone; that is said once.
 
@@ -115,12 +118,12 @@ class Plasticity(torch.optim.Optimizer):
         self._follow_moved_buffers()
         idle = []
         rate = float(self.param_groups[0]["lr"])
-        for name, module, layer in self._layers:
+        for name, module, weights in self._layers:
             record = module.take_record()
             if record is None:
                 idle.append(name)
             else:
-                self._update(name, module, layer if self.compensate else None, record, rate)
+                self._update(name, module, weights if self.compensate else None, record, rate)
         if idle and not self._warned:
             self._warned = True
             warnings.warn(
@@ -130,23 +133,22 @@ class Plasticity(torch.optim.Optimizer):
             )
         return result
 
-    def _update(self, name: str, module: Decorrelation, layer: WeightLayer | None, record: Record, rate: float) -> None:
+    def _update(self, name: str, module: Decorrelation, weights: Weights | None, record: Record, rate: float) -> None:
         if not math.isfinite(record.outputs.sum().item()):
             raise self._diverged(name, rate)
         state = self.state[module.mean]
         state["batches"] += 1
         if module.center:
-            self._move_mean(module, layer, record.batch_mean, max(self.mean_rate, 1 / state["batches"]))
+            self._move_mean(module, weights, record.batch_mean, max(self.mean_rate, 1 / state["batches"]))
             if state["batches"] == 1:
                 return  # the mean was not known before this batch: its rows were not centred
         tensors: State = {**module.transform_state(), **{k: v for k, v in state.items() if k != "batches"}}
         try:
             change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
-            if layer is not None and change is not None:
-                weight = layer.weight.flatten(1)
-                change.compensate_(weight)
-                if weight.data_ptr() != layer.weight.data_ptr():  # flattening a channels-last kernel copies it
-                    layer.weight.copy_(weight.view_as(layer.weight))
+            if weights is not None and change is not None:
+                matrix = weights.matrix()
+                change.compensate_(matrix)
+                weights.write(matrix)
         except LinAlgError as error:  # finite rows whose products are not
             raise self._diverged(name, rate) from error
 
@@ -156,15 +158,15 @@ class Plasticity(torch.optim.Optimizer):
             f"(rule '{self.rule.name}', rate {rate:g}); lower the rate of the plasticity or of the weights."
         )
 
-    def _move_mean(self, module: Decorrelation, layer: WeightLayer | None, batch_mean: Tensor, rate: float) -> None:
-        if layer is None:
+    def _move_mean(self, module: Decorrelation, weights: Weights | None, batch_mean: Tensor, rate: float) -> None:
+        if weights is None:
             module.mean.lerp_(batch_mean, rate)
         else:
             shift = (batch_mean - module.mean).mul_(rate)
             module.mean.add_(shift)
-            moved = module.transform_centred(shift)
-            assert layer.bias is not None  # checked at construction
-            layer.bias.addmv_(layer.weight.flatten(1), moved.to(layer.weight.dtype))
+            matrix, bias = weights.matrix(), weights.bias
+            assert bias is not None  # checked at construction
+            bias.add_(weights.response(matrix, module.transform_centred(shift).to(matrix.dtype)))
 
     def _follow_moved_buffers(self) -> None:
         """Module.to() makes new buffers: let the states follow them."""
@@ -188,22 +190,27 @@ class Plasticity(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
 
 
-def _check_compensable(layers: list[tuple[str, Decorrelation, WeightLayer | None]]) -> None:
-    weights: dict[int, str] = {}
-    for name, module, layer in layers:
-        if layer is None:
+def _check_compensable(model: nn.Module, layers: list[tuple[str, Decorrelation, Weights | None]]) -> None:
+    for name, module, weights in layers:
+        if weights is None:
             raise Unsupported(
                 f"compensate: Decorrelation '{name}' stands by itself, so the weights to compensate are not known; "
                 "let nd.decorrelate(model) place it, or use compensate=False."
             )
+        layer = weights.layer
         if module.center and layer.bias is None:
             raise Unsupported(
                 f"compensate: layer '{name}' has no bias to take up the moving mean; give it one, "
                 "call nd.decorrelate(model, center=False), or use compensate=False."
             )
-        twin = weights.setdefault(id(layer.weight), name)
-        if twin != name:
+        if "weight" not in layer._parameters or (module.center and "bias" not in layer._parameters):
             raise Unsupported(
-                f"compensate: layers '{twin}' and '{name}' share one weight, which cannot follow two transforms; "
-                "untie them, skip one, or use compensate=False."
+                f"compensate: layer '{name}' makes its weight anew from other parameters at every pass, so that it "
+                "cannot be moved; remove that parametrization, skip the layer, or use compensate=False."
             )
+        for other_name, other in model.named_modules():
+            if other is not layer and any(parameter is layer.weight for parameter in other._parameters.values()):
+                raise Unsupported(
+                    f"compensate: layers '{name}' and '{other_name}' share one weight, which cannot follow two "
+                    "transforms; untie them, skip one, or use compensate=False."
+                )

@@ -177,6 +177,18 @@ def test_a_decorrelated_model_learns(name) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def test_the_clean_pass_alone_drives_the_plasticity(name) -> None:
+    case = make_case()
+    model = nd.decorrelate(case.model, sample=1.0)
+    model(case.inputs)
+    expected = {n: found.take_record() for n, found, _ in nd.rate.decorrelated_layers(model)}
+    credit.get(name, model).backward(F.mse_loss, case.inputs, case.targets)
+    for layer, found, _ in nd.rate.decorrelated_layers(model):
+        record = found.take_record()
+        assert record.seen == expected[layer].seen
+        torch.testing.assert_close(record.inputs, expected[layer].inputs, rtol=1e-12, atol=1e-12)
+
+
 def test_one_layer_without_bias_and_one_sample(name) -> None:
     case = make_case((3, 1), bias=False, batch=1)
     credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)

@@ -53,7 +53,7 @@ def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
     module.train()(inputs)
     record = module.take_record()
     assert record is not None and module.take_record() is None
-    assert not any(tensor.requires_grad for tensor in record)
+    assert not any(tensor.requires_grad for tensor in record[:3]) and record.seen == 8
     torch.testing.assert_close(record.batch_mean, inputs.detach().mean(dim=0))
     torch.testing.assert_close(record.outputs, record.inputs @ module.matrix.T)
     centred = inputs.detach() - module.mean
@@ -73,6 +73,29 @@ def test_remembered_rows_are_spread_over_the_batch() -> None:
     module(torch.arange(100.0).unsqueeze(1))
     record = module.take_record()
     assert record is not None and record.inputs.max() - record.inputs.min() > 80
+
+
+def test_passes_without_a_step_take_bounded_memory_and_all_count_alike() -> None:
+    """Of 40 passes of 100 rows each some 1,024 / 40 rows stay, and the mean of all is exact."""
+    module = nd.Decorrelation(1, sample=1.0)
+    for number in range(40):
+        module(torch.full((100, 1), float(number)))
+    record = module.take_record()
+    assert record is not None and record.inputs.shape == record.outputs.shape == (1024, 1) and record.seen == 4_000
+    torch.testing.assert_close(record.batch_mean, torch.tensor([19.5]))
+    kept = torch.bincount(record.inputs[:, 0].long(), minlength=40)
+    assert kept.min() >= 20 and kept.max() <= 31
+    module(torch.randn(3_000, 1))
+    assert len(module.take_record().inputs) == 3_000, "one pass alone is never thinned out"
+
+
+def test_passes_that_are_probes_are_not_remembered() -> None:
+    module = nd.Decorrelation(2)
+    module(torch.zeros(3, 2))
+    with nd.rate.unremembered(module):
+        module(torch.ones(3, 2))
+    record = module.take_record()
+    assert record is not None and record.seen == 3 and not record.inputs.any() and module.remembers
 
 
 def test_in_place_work_behind_it_does_not_reach_the_record() -> None:

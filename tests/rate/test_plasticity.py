@@ -164,18 +164,21 @@ def test_nothing_without_a_forward_and_said_once() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_one_update_a_step_however_many_forwards() -> None:
-    """The last forward pass counts: accumulation and checkpointing do not learn twice."""
-    rule = nd.rules.get("norm_preserving", rate=1e-2)
-    data = batches(6)
-    once, thrice = nd.Decorrelation(8), nd.Decorrelation(8)
-    for module, repeats in ((once, 1), (thrice, 3)):
-        plasticity = nd.Plasticity(module, rule)
-        for inputs in data:
-            for _ in range(repeats):
-                module(inputs)
+@each_rule
+def test_accumulated_micro_batches_are_one_batch(rule: nd.rules.Rule) -> None:
+    """One update a step, from the rows and the mean of all forward passes since the last one, however unequal."""
+    parts = (3, 1, 12)
+    whole, split = nd.Decorrelation(8, dtype=torch.float64), nd.Decorrelation(8, dtype=torch.float64)
+    steps = [nd.Plasticity(module, rule, sample=1.0) for module in (whole, split)]
+    for inputs in batches(8).double():
+        whole(inputs)
+        for part in inputs.split(parts):
+            split(part)
+        for plasticity in steps:
             plasticity.step()
-    assert torch.equal(once.matrix, thrice.matrix) and not torch.equal(once.matrix, torch.eye(8))
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(split.state_dict()[name], tensor, rtol=1e-9, atol=1e-9)
+    assert rule.name == "center" or not torch.equal(whole.matrix, torch.eye(8))
 
 
 def test_schedulers_act_on_the_plasticity_rate() -> None:
