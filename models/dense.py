@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
-import torch
 from torch import nn
 
-from neuro_decorr.data import stream
+from models._initialisation import drawn, generator
 from neuro_decorr.errors import InvalidValue
 
 Normalisation: TypeAlias = Literal["none", "batch"]
@@ -54,26 +53,16 @@ def dense(
         raise InvalidValue(f"sizes: got {units}; allowed are two or more positive integers, input to output.")
     if normalisation not in get_args(Normalisation):
         raise InvalidValue(f"normalisation: got {normalisation!r}; allowed are 'none' and 'batch'.")
-    # A stream of its own: the same seed elsewhere, for noise or for the order of samples, gives other numbers.
-    generator = stream(int(torch.randint(2**62, ())) if seed is None else seed, "dense network")
+    weights = generator(seed, "dense network")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for index, (fan_in, fan_out) in enumerate(pairwise(units[:-1]), start=1):
         nonlinearity = activation()
         slope = float(getattr(nonlinearity, "negative_slope", 0.0))
-        layers[f"hidden_{index}"] = _linear(fan_in, fan_out, bias, 2 / (1 + slope**2), generator)
+        layers[f"hidden_{index}"] = drawn(
+            nn.Linear, fan_in, fan_out, bias=bias, gain_squared=2 / (1 + slope**2), generator=weights
+        )
         if normalisation == "batch":
             layers[f"normalisation_{index}"] = nn.BatchNorm1d(fan_out)
         layers[f"activation_{index}"] = nonlinearity
-    layers["output"] = _linear(units[-2], units[-1], bias, 1.0, generator)
+    layers["output"] = drawn(nn.Linear, *units[-2:], bias=bias, gain_squared=1.0, generator=weights)
     return nn.Sequential(layers)
-
-
-def _linear(fan_in: int, fan_out: int, bias: bool, gain_squared: float, generator: torch.Generator) -> nn.Linear:
-    """A linear layer with weights from the generator and zero biases."""
-    # Made without memory, then given it: torch's own initialisation would draw from the global state.
-    layer = nn.Linear(fan_in, fan_out, bias=bias, device="meta").to_empty(device="cpu")
-    with torch.no_grad():
-        layer.weight.normal_(0.0, (gain_squared / fan_in) ** 0.5, generator=generator)
-        if bias:
-            layer.bias.zero_()
-    return layer

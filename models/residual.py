@@ -1,0 +1,99 @@
+"""Residual network for small images (ResNet-18)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from models._initialisation import drawn, generator
+from neuro_decorr.errors import InvalidValue
+
+
+@final
+class Block(nn.Module):
+    r"""Two 3 x 3 convolutions, normalised, beside a path that skips them.
+
+    .. math:: y = \mathrm{relu}\bigl( N_2 * \mathrm{relu}(N_1 * x) + S x \bigr)
+
+    with N a convolution and its batch normalisation, and S the identity, or a normalised 1 x 1 convolution where the
+    number of channels or the resolution changes.
+    """
+
+    def __init__(self, before: int, after: int, stride: int, weights: torch.Generator) -> None:
+        """Build it.
+
+        Args:
+            before: Channels of the input.
+            after: Channels of the output.
+            stride: Of the first convolution.
+            weights: Where the initial weights come from.
+        """
+        super().__init__()
+        self.convolution_1 = _convolution(before, after, 3, stride, weights)
+        self.normalisation_1 = nn.BatchNorm2d(after)
+        self.convolution_2 = _convolution(after, after, 3, 1, weights)
+        self.normalisation_2 = nn.BatchNorm2d(after)
+        self.shortcut = (
+            nn.Sequential(_convolution(before, after, 1, stride, weights), nn.BatchNorm2d(after))
+            if stride != 1 or before != after
+            else nn.Identity()
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Shape (batch, before, height, width) to (batch, after, height / stride, width / stride)."""
+        hidden = torch.relu(self.normalisation_1(self.convolution_1(inputs)))
+        return torch.relu(self.normalisation_2(self.convolution_2(hidden)) + self.shortcut(inputs))
+
+
+def residual(
+    channels: Sequence[int] = (64, 128, 256, 512),
+    blocks: int = 2,
+    classes: int = 10,
+    colours: int = 3,
+    seed: int | None = None,
+) -> nn.Sequential:
+    """ResNet for images of about 32 x 32: a 3 x 3 stem without pooling, groups of blocks, average, output.
+
+    The defaults are ResNet-18 with the stem for small images. Source: He, Zhang, Ren and Sun (2016), Deep residual
+    learning for image recognition, arXiv:1512.03385.
+
+    Args:
+        channels: Channels of each group; every group after the first halves the resolution.
+        blocks: Blocks of a group.
+        classes: Outputs.
+        colours: Channels of an image.
+        seed: Seed of the weights; None takes it from the global random state.
+
+    Returns:
+        The network, float32, on the CPU; it takes (batch, colours, height, width).
+
+    Raises:
+        InvalidValue: Sizes that are not positive integers.
+    """
+    if not channels or any(type(size) is not int or size < 1 for size in (*channels, blocks, classes, colours)):
+        raise InvalidValue(
+            f"channels, blocks, classes, colours: got {tuple(channels)}, {blocks!r}, {classes!r}, {colours!r}; allowed "
+            "are positive integers, and at least one group of channels."
+        )
+    weights = generator(seed, "residual network")
+    layers: list[nn.Module] = [
+        _convolution(colours, channels[0], 3, 1, weights), nn.BatchNorm2d(channels[0]), nn.ReLU(),
+    ]  # fmt: skip
+    before = channels[0]
+    for group, after in enumerate(channels):
+        for index in range(blocks):
+            layers.append(Block(before, after, 2 if group and index == 0 else 1, weights))
+            before = after
+    output = drawn(nn.Linear, before, classes, gain_squared=1.0, generator=weights)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
+
+
+def _convolution(before: int, after: int, kernel: int, stride: int, weights: torch.Generator) -> nn.Conv2d:
+    """Same size at stride 1; no bias, since a normalisation follows."""
+    return drawn(
+        nn.Conv2d, before, after, kernel, stride=stride, padding=kernel // 2, bias=False,
+        gain_squared=2.0, generator=weights,
+    )  # fmt: skip
