@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neuro_decorr.rules._blocks import project, scale_and_add_
 from neuro_decorr.rules._rule import Change
 
 
@@ -35,11 +36,11 @@ class LowRankFactor(Change):
 
     def apply_(self, matrix: Tensor) -> LowRankFactor:
         """D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two where the scale is a vector)."""
-        projected = self.right @ matrix
+        projected = project(self.right, matrix)
         if isinstance(self.scale, Tensor):
             matrix.mul_(self.scale.unsqueeze(1)).addmm_(self.left.T, projected, alpha=-self.weight)
         else:
-            torch.addmm(matrix, self.left.T, projected, beta=self.scale, alpha=-self.weight, out=matrix)
+            scale_and_add_(matrix, self.scale, self.left, projected, -self.weight)
         return self
 
     def compensate_(self, weight: Tensor) -> None:

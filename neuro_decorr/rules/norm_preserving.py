@@ -17,9 +17,10 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 def norm_gain(reference: Tensor, outputs: Tensor) -> float:
     """The mean of |z| / |x| over rows that have both norms; 1 where none has."""
-    ratios = torch.linalg.vector_norm(reference, dim=1).div_(torch.linalg.vector_norm(outputs, dim=1))
-    gain = float(ratios.mean())
+    norms, inverse = torch.linalg.vector_norm(reference, dim=1), torch.linalg.vector_norm(outputs, dim=1).reciprocal_()
+    gain = torch.dot(norms, inverse).item() / len(norms)
     if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
+        ratios = norms.mul_(inverse)
         ratios = ratios[ratios.isfinite()]
         gain = float(ratios.mean()) if len(ratios) else 1.0
     return gain
