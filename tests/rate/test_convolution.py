@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ KINDS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
-    """Any kernel, stride, dilation, padding and padding mode, non-square, with a batch that fits."""
+    """Any kernel, stride, dilation, groups, padding and padding mode, non-square, with a batch that fits."""
     dimensions = draw(st.integers(1, 3))
     sizes = st.tuples(*[st.integers(1, 3)] * dimensions)
     kernel, stride, dilation = draw(sizes), draw(sizes), draw(sizes)
@@ -30,7 +31,8 @@ def convolutions(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
         padding = "same"
     positions = [(k - 1) * d + 1 + draw(st.integers(2, 4)) for k, d in zip(kernel, dilation, strict=True)]
     options = {"stride": stride, "dilation": dilation, "padding": padding, "padding_mode": mode}
-    layer = KINDS[dimensions](draw(st.integers(1, 3)), 4, kernel, bias=draw(st.booleans()), **options)
+    groups, channels = draw(st.sampled_from([1, 1, 2, 4])), draw(st.integers(1, 3))
+    layer = KINDS[dimensions](groups * channels, 4, kernel, groups=groups, bias=draw(st.booleans()), **options)
     inputs = torch.randn(3, layer.in_channels, *positions, generator=torch.Generator().manual_seed(0))
     return layer.double(), inputs.double()
 
@@ -45,6 +47,17 @@ def learnt(layer: nn.Module, **options: object) -> nn.Module:
     return model
 
 
+def grouped(layer: nn.Module) -> list[tuple[nd.Decorrelation, slice, slice]]:
+    """Of every group its Decorrelation, its outputs, and its columns of the patches."""
+    held = layer.decorrelation
+    found = list(held) if isinstance(held, nn.ModuleList) else [held]
+    outputs, features = 4 // layer.groups, layer.weight[0].numel()
+    return [
+        (one, slice(g * outputs, (g + 1) * outputs), slice(g * features, (g + 1) * features))
+        for g, one in enumerate(found)
+    ]
+
+
 @settings(max_examples=60)
 @given(convolutions(), st.booleans())
 def test_any_convolution(case: tuple[nn.Module, Tensor], center: bool) -> None:
@@ -52,19 +65,54 @@ def test_any_convolution(case: tuple[nn.Module, Tensor], center: bool) -> None:
     layer, inputs = case
     plain = layer(inputs)
     seen = patches(layer, inputs)
-    bias = 0 if layer.bias is None else layer.bias
+    bias = torch.zeros(4).double() if layer.bias is None else layer.bias
     flat = plain.flatten(2).transpose(1, 2).reshape(-1, 4)
-    torch.testing.assert_close(seen @ layer.weight.flatten(1).T + bias, flat)
-
     model = learnt(layer, center=center)
-    decorrelation = model.decorrelation
-    shifted = seen - (decorrelation.mean if center else 0)
-    expected = torch.stack([model.weight.flatten(1) @ (decorrelation.matrix @ patch) for patch in shifted]) + bias
     outputs = model(inputs)
-    torch.testing.assert_close(outputs.flatten(2).transpose(1, 2).reshape(-1, 4), expected)
+    rows = outputs.flatten(2).transpose(1, 2).reshape(-1, 4)
+    for decorrelation, units, columns in grouped(model):
+        weight = layer.weight[units].flatten(1)
+        torch.testing.assert_close(seen[:, columns] @ weight.T + bias[units], flat[:, units])
+        shifted = seen[:, columns] - (decorrelation.mean if center else 0)
+        expected = torch.stack([weight @ (decorrelation.matrix @ patch) for patch in shifted]) + bias[units]
+        torch.testing.assert_close(rows[:, units], expected)
+    assert_folds(model, inputs, outputs)
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.booleans())
+def test_channels_alone(case: tuple[nn.Module, Tensor], center: bool) -> None:
+    """D acts on the channels at every position of the padded input; then the plain kernel, without padding."""
+    layer, inputs = case
+    model = learnt(layer, center=center, convolution="channels")
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = nn.functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
+    parts = []
+    for (decorrelation, *_), part in zip(grouped(model), padded.chunk(layer.groups, dim=1), strict=True):
+        rows = part.movedim(1, -1) - (decorrelation.mean if center else 0)
+        parts.append((rows @ decorrelation.matrix.T).movedim(-1, 1))
+    convolve = getattr(nn.functional, type(layer).__name__.lower())
+    options = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    outputs = model(inputs)
+    torch.testing.assert_close(outputs, convolve(torch.cat(parts, dim=1), layer.weight, layer.bias, **options))
+    assert_folds(model, inputs, outputs)
+
+
+def assert_folds(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
     folded = nd.fold(model)
     torch.testing.assert_close(folded(inputs), outputs)
-    assert type(folded) is type(layer) and "forward" not in vars(folded) and not folded._modules
+    assert type(folded) is type(model) and "forward" not in vars(folded) and not folded._modules
+
+
+def test_channels_are_sampled_from_the_unpadded_map() -> None:
+    """With every position sampled the record is the map's rows; a zero padding would pull the mean down."""
+    model = nd.decorrelate(nn.Conv2d(4, 4, 3, padding=2, groups=2), convolution="channels", sample=1.0)
+    inputs = torch.randn(2, 4, 5, 6) + 3
+    model(inputs)
+    for record, part in zip([found.take_record() for found in model.decorrelation], inputs.chunk(2, 1), strict=True):
+        rows = part.movedim(1, -1).reshape(-1, 2)
+        assert record.seen == len(rows) == 60
+        torch.testing.assert_close(record.inputs, rows)
 
 
 @given(convolutions(), st.integers(1, 40))
@@ -99,22 +147,32 @@ def images(count: int) -> Tensor:
     return nn.functional.avg_pool2d(noise.flatten(0, 1), 3, 1).view(count, 8, 2, 10, 8) * 3 + 1
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_compensated_convolutions_keep_their_function(rule: nd.rules.Rule, memory: torch.memory_format) -> None:
+COMPENSATED = [
+    *[("patches", torch.contiguous_format, rule) for rule in RULES],
+    ("patches", torch.channels_last, RULES[1]),
+    ("channels", torch.contiguous_format, nd.rules.get("interneuron", interneurons=2, every=1)),
+    ("channels", torch.channels_last, RULES[1]),
+]
+
+
+@pytest.mark.parametrize(("form", "memory", "rule"), COMPENSATED)
+def test_compensated_convolutions_keep_their_function(
+    form: str, memory: torch.memory_format, rule: nd.rules.Rule
+) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(192, 3)
+        nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3, groups=2), nn.Flatten(), nn.Linear(192, 3)
     )
-    model = nd.decorrelate(network.to(memory_format=memory))
-    data = images(1_000)
+    model = nd.decorrelate(network.to(memory_format=memory), convolution=form)
+    data = images(500)
     probe = data[0]
     expected = model.eval()(probe).detach()
     plasticity = nd.Plasticity(model, rule, compensate=True)
     for batch in data:
         model.train()(batch)
         plasticity.step()
-    assert (model[0].decorrelation.matrix - torch.eye(18)).norm() > 0.1
+    moved = [(found.matrix - torch.eye(found.features)).norm() for _, found, _ in nd.rate.decorrelated_layers(model)]
+    assert len(moved) == 4 and min(moved) > 0.1
     drift = (model.eval()(probe).detach() - expected).abs().max() / expected.abs().max()
     assert drift < 1e-5
 
@@ -168,8 +226,39 @@ def test_perturbation_learns_through_a_convolution() -> None:
     assert nd.metrics.alignment(gradients["backprop"], gradients["node_perturbation"]).cosine > 0.9
 
 
+class Standardised(nn.Conv2d):
+    """A convolution of a user's own: it standardises its kernel."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight / self.weight.std(), self.bias)
+
+
+def test_channels_last_stays_and_changes_nothing() -> None:
+    model = learnt(nn.Conv2d(3, 4, 3, padding=1))
+    inputs = torch.randn(2, 3, 6, 7)
+    expected = model(inputs)
+    for twin in (model, nd.fold(model)):
+        outputs = twin.to(memory_format=torch.channels_last)(inputs.to(memory_format=torch.channels_last))
+        assert outputs.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_is_pickled_whole() -> None:
+    """What a process of its own receives: the whole model, not its state alone."""
+    model = learnt(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(16, 2)))
+    twin = pickle.loads(pickle.dumps(model))
+    inputs = torch.randn(2, 4, 4, 4)
+    torch.testing.assert_close(twin(inputs), model(inputs))
+    twin[0].weight.data.zero_()
+    assert not torch.allclose(twin(inputs), model(inputs))
+
+
 def test_refusals() -> None:
     with pytest.raises(Unsupported, match=r"layer '0' \(ConvTranspose2d\).*skip=\('0',\)"):
         nd.decorrelate(nn.Sequential(nn.ConvTranspose2d(1, 2, 3)))
+    with pytest.raises(InvalidValue, match=r"'patches', 'channels'; got 'pixels'"):
+        nd.decorrelate(nn.Conv2d(1, 2, 3), convolution="pixels")
+    with pytest.raises(Unsupported, match="a forward of its own"):
+        nd.decorrelate(nn.Sequential(Standardised(1, 2, 3)))
     with pytest.raises(InvalidValue, match="empty batch"):
         nd.decorrelate(nn.Conv2d(2, 4, 3))(torch.randn(0, 2, 5, 5))
