@@ -219,8 +219,9 @@ def _fold_into(name: str, layer: WeightLayer) -> None:
         parametrizations = layer.parametrizations
         assert isinstance(parametrizations, nn.ModuleDict)
         parametrizations.eval()  # some move on when they are read in train mode
-        for of in list(parametrizations):
-            parametrize.remove_parametrizations(layer, of)
+        with torch.enable_grad():  # without, what is trainable would not become a parameter
+            for of in list(parametrizations):
+                parametrize.remove_parametrizations(layer, of)
     if "weight" not in layer._parameters or (isinstance(layer, nn.Linear) and computes_of_its_own(layer)):
         raise Unsupported(
             f"layer '{name}' ({type(layer).__name__}) makes its weight anew at every forward pass, or has a forward of "

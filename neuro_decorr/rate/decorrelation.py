@@ -141,7 +141,7 @@ class Decorrelation(nn.Module):
         """Hand out what the forward passes in train mode since the last call left, and forget it."""
         record = self._record
         object.__setattr__(self, "_record", None)
-        return record
+        return record.settled() if record is not None else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Transform a batch.
@@ -237,13 +237,10 @@ class Decorrelation(nn.Module):
         self._add_record(centred.clone(), outputs.clone(), values.sum(dim=0).div_(rows), rows)
 
     def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int) -> None:
-        constant = torch.compiler.is_compiling()  # where another number would compile another graph
-        record = Record(inputs, outputs, batch_mean, batch_mean.new_full((), seen) if constant else seen)
-        if self._record is not None:
-            record = joined(self._record, record)
+        record = joined(self._record, Record(inputs, outputs, batch_mean, seen))
         if transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
             inputs, outputs, batch_mean = map(unwrapped, record[:3])
-            record = Record(inputs, outputs, batch_mean, record.seen)
+            record = Record(inputs, outputs, batch_mean, record.seen, record.kept)
         # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.
         object.__setattr__(self, "_record", record)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 MOST_ROWS = 1024
 """More rows than these are thinned out, so that passes without a step take bounded memory."""
+_ROOM = 8
+"""Passes whose rows a compiled graph keeps before it thins them out: its tensors must not change their shapes."""
 
 
 class Record(NamedTuple):
@@ -18,17 +21,27 @@ class Record(NamedTuple):
         inputs: Sampled rows of z - mean, shape (rows, features).
         outputs: The same rows of x, shape (rows, features).
         batch_mean: Mean of z over all rows, sampled or not, shape (features,).
-        seen: How many rows these are: a number, or a tensor in a compiled graph, which must not depend on its value.
+        seen: How many rows these are.
+        kept: How many rows of `inputs` and `outputs`, from the first on, are meant; all where None. Both counts are
+            tensors in a compiled graph, which must not depend on their values.
     """
 
     inputs: Tensor
     outputs: Tensor
     batch_mean: Tensor
     seen: float | Tensor
+    kept: Tensor | None = None
+
+    def settled(self) -> Record:
+        """The same outside of a compiled graph: the rows that are meant, and counts as numbers."""
+        if self.kept is None:
+            return self
+        kept = int(self.kept)
+        return Record(self.inputs[:kept], self.outputs[:kept], self.batch_mean, float(self.seen))
 
 
-def joined(earlier: Record, later: Record) -> Record:
-    """The record of two forward passes: the rows of both, and the mean over all rows of both.
+def joined(earlier: Record | None, later: Record) -> Record:
+    """The record of all forward passes: the rows of the earlier ones and of the last, and the mean over all rows.
 
     Args:
         earlier: Of the passes so far.
@@ -36,17 +49,24 @@ def joined(earlier: Record, later: Record) -> Record:
 
     Returns:
         Rows one below the other. Where they would be more than `MOST_ROWS` and more than the last pass has alone,
-        that many, evenly spaced, every pass in proportion to its size.
+        that many, evenly spaced, every pass in proportion to its size. In a compiled graph eight times as many rows as
+        the first pass had, if these are fewer.
     """
+    if torch.compiler.is_compiling():
+        return _with_room(later) if earlier is None else _joined_in_graph(earlier, later)
+    if earlier is None:
+        return later
+    earlier = earlier.settled()
     seen = earlier.seen + later.seen
     share = later.seen / seen
-    inputs = torch.cat((earlier.inputs, later.inputs))
-    outputs = torch.cat((earlier.outputs, later.outputs))
+    rows = torch.cat((earlier.inputs, later.inputs)), torch.cat((earlier.outputs, later.outputs))
     most = max(MOST_ROWS, len(later.inputs))
-    if len(inputs) > most:
-        spread = _spread(len(earlier.inputs), len(later.inputs), share, most, inputs)
-        inputs, outputs = inputs[spread], outputs[spread]
-    return Record(inputs, outputs, torch.lerp(earlier.batch_mean, later.batch_mean, share), seen)
+    if len(rows[0]) > most:
+        slots = torch.arange(most, device=rows[0].device)
+        before = len(earlier.inputs)
+        spread = _spread(slots, before, before, len(later.inputs), share)
+        rows = rows[0][spread], rows[1][spread]
+    return Record(*rows, torch.lerp(earlier.batch_mean, later.batch_mean, share), seen)
 
 
 def in_backward() -> bool:
@@ -72,10 +92,43 @@ def unwrapped(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _spread(earlier: int, later: int, share: float | Tensor, kept: int, like: Tensor) -> Tensor:
-    """Indices of `kept` rows, evenly spaced, of which the fraction `share` are of the later ones."""
-    place = (torch.arange(kept, device=like.device, dtype=torch.float64) + 0.5) / kept
+def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share: float | Tensor) -> Tensor:
+    """For every slot the index of a row, evenly spaced, with the fraction `share` of the slots for the later rows.
+
+    Args:
+        slots: 0, 1, ..., shape (kept,).
+        earlier: How many of the earlier rows there are; their indices start at 0.
+        start: Where the indices of the later rows start.
+        later: How many of these there are.
+        share: Fraction of all rows seen that are of the last pass.
+    """
+    place = (slots.double() + 0.5) / len(slots)
     before = 1 - share
     among_earlier = place / before * earlier
-    among_later = earlier + (place - before) / share * later
-    return torch.where(place < before, among_earlier, among_later).long().clamp_(max=earlier + later - 1)
+    among_later = start + (place - before) / share * later
+    return torch.where(place < before, among_earlier, among_later).long().clamp_(max=start + later - 1)
+
+
+def _with_room(record: Record) -> Record:
+    """The first pass of a compiled graph, with room for the rows of others."""
+    rows = len(record.inputs)
+    room = max(rows, min(_ROOM * rows, MOST_ROWS)) - rows
+    inputs, outputs = (F.pad(tensor, (0, 0, 0, room)) for tensor in (record.inputs, record.outputs))
+    seen = record.batch_mean.new_full((), float(record.seen))
+    return Record(inputs, outputs, record.batch_mean, seen, torch.full_like(seen, rows, dtype=torch.long))
+
+
+def _joined_in_graph(earlier: Record, later: Record) -> Record:
+    """Every tensor keeps its shape, so that however many passes there are they need no graph of their own."""
+    room, rows = len(earlier.inputs), len(later.inputs)
+    kept = earlier.kept if earlier.kept is not None else torch.full((), room, device=earlier.inputs.device)
+    seen = earlier.seen + later.batch_mean.new_full((), float(later.seen))
+    share = float(later.seen) / seen
+    slots = torch.arange(room, device=earlier.inputs.device)
+    appended = torch.where(slots < kept, slots, room + slots - kept).clamp_(max=room + rows - 1)
+    index = torch.where(kept + rows <= room, appended, _spread(slots, kept, room, rows, share))
+    inputs, outputs = (
+        torch.cat(pair)[index] for pair in ((earlier.inputs, later.inputs), (earlier.outputs, later.outputs))
+    )
+    batch_mean = torch.lerp(earlier.batch_mean, later.batch_mean, share)
+    return Record(inputs, outputs, batch_mean, seen, (kept + rows).clamp(max=room))

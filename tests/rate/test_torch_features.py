@@ -1,0 +1,339 @@
+"""What torch does to models: compiling, function transforms, checkpoints, shared and tied layers, great width."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.utils import parametrizations
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.checkpoint import checkpoint
+
+import neuro_decorr as nd
+from neuro_decorr.errors import Unsupported
+
+
+def network(**options: object) -> nn.Module:
+    """Convolutions with and without groups, and linear layers, decorrelated."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Flatten(),
+        nn.Linear(36, 8),
+        nn.ReLU(),
+        nn.Linear(8, 3),
+    )
+    return nd.decorrelate(plain, **options)
+
+
+def small() -> nn.Module:
+    """For what takes long to compile."""
+    torch.manual_seed(0)
+    return nd.decorrelate(nn.Sequential(nn.Flatten(), nn.Linear(50, 6), nn.Tanh(), nn.Linear(6, 3)))
+
+
+def images(count: int, seed: int = 0) -> Tensor:
+    return 1 + torch.randn(count, 2, 5, 5, generator=torch.Generator().manual_seed(seed)).cumsum(dim=3)
+
+
+def records(model: nn.Module) -> dict[str, nd.rate.Record | None]:
+    return {name: found.take_record() for name, found, _ in nd.rate.decorrelated_layers(model)}
+
+
+def assert_same_records(model: nn.Module, other: nn.Module, **tolerance: float) -> None:
+    for (name, one), two in zip(records(model).items(), records(other).values(), strict=True):
+        assert one is not None and two is not None, name
+        assert float(one.seen) == float(two.seen), name
+        for tensor, expected in zip(one[:3], two[:3], strict=True):
+            torch.testing.assert_close(tensor, expected, **tolerance)
+
+
+def assert_same_state(model: nn.Module, other: nn.Module, **tolerance: float) -> None:
+    for (name, tensor), expected in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(tensor, expected, msg=name, **tolerance)
+
+
+@pytest.fixture
+def compile_afresh() -> Callable[[nn.Module], Callable[..., Tensor]]:
+    """torch.compile of the whole graph, through autograd, without the code generator, which needs a compiler."""
+    torch._dynamo.reset()
+    return lambda model: torch.compile(model, fullgraph=True, backend="aot_eager")
+
+
+@pytest.mark.parametrize(("rule", "make"), [("whitening", network), ("interneuron", small)])
+def test_compiled_as_one_graph(
+    rule: str, make: Callable[[], nn.Module], compile_afresh: Callable[[nn.Module], Callable[..., Tensor]]
+) -> None:
+    """Train and eval mode, one and several micro-batches a step: the trajectory of the model that is not compiled."""
+    options = {"interneurons": 2, "every": 1} if rule == "interneuron" else {}
+    models = [make(), make()]
+    plasticities = [nd.Plasticity(model, nd.rules.get(rule, **options), sample=0.5) for model in models]
+    compiled = compile_afresh(models[0])
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for step, passes in enumerate((1, 2, 1, 4, 7)):
+        for number in range(passes):
+            inputs = images(16, seed=10 * step + number)
+            outputs = [run(inputs) for run in (compiled, models[1])]
+            torch.testing.assert_close(*outputs)
+            for output in outputs:
+                output.square().sum().backward()
+        for plasticity in plasticities:
+            plasticity.step()
+        assert_same_state(*models)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] - before == 2, "a graph for every number of passes"
+    for one, two in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+    models[0].eval()
+    torch.testing.assert_close(compiled(images(16)), models[1].eval()(images(16)))
+    assert all(record is None for record in records(models[0]).values())
+
+
+def test_many_passes_in_a_compiled_graph_count_alike(
+    compile_afresh: Callable[[nn.Module], Callable[..., Tensor]],
+) -> None:
+    """Beyond eight passes rows are thinned out; what stays is of all of them, and the mean is exact."""
+    module = nd.Decorrelation(1, sample=1.0)
+    compiled = compile_afresh(module)
+    for number in range(20):
+        compiled(torch.full((100, 1), float(number)))
+    record = module.take_record()
+    assert record is not None and record.inputs.shape == (800, 1) and record.seen == 2_000
+    torch.testing.assert_close(record.batch_mean, torch.tensor([9.5]))
+    kept = torch.bincount(record.inputs[:, 0].long(), minlength=20)
+    assert kept.sum() == 800 and kept.min() >= 30 and kept.max() <= 50
+
+
+def test_autocast_in_a_compiled_graph(compile_afresh: Callable[[nn.Module], Callable[..., Tensor]]) -> None:
+    models = [small(), small()]
+    compiled = compile_afresh(models[0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = compiled(images(8)), models[1](images(8))
+    assert outputs[0].dtype == torch.bfloat16
+    torch.testing.assert_close(*outputs, rtol=0.05, atol=0.05)
+    assert all(record.inputs.dtype == torch.float32 for record in records(models[0]).values())
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_counts_once(reentrant: bool) -> None:
+    """Backward runs the forward pass again; one update a step, the same as without the checkpoint."""
+    plain, saving = network(), network()
+    inputs = images(8).requires_grad_()
+    plain(inputs).sum().backward()
+    checkpoint(saving, inputs, use_reentrant=reentrant).sum().backward()
+    torch.testing.assert_close(saving[0].weight.grad, plain[0].weight.grad)
+    assert_same_records(saving, plain, rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_a_compiled_block_counts_once(
+    compile_afresh: Callable[[nn.Module], Callable[..., Tensor]],
+) -> None:
+    plain, saving = small(), small()
+    plain(images(8))
+    checkpoint(compile_afresh(saving), images(8).requires_grad_(), use_reentrant=False).sum().backward()
+    assert_same_records(saving, plain)
+
+
+def test_functional_call_drives_the_plasticity_of_the_module() -> None:
+    model, other = network(), network()
+    inputs = images(8)
+    torch.testing.assert_close(functional_call(model, dict(other.named_parameters()), (inputs,)), other(inputs))
+    assert_same_records(model, other)
+
+
+def test_gradients_of_every_sample() -> None:
+    """vmap of grad: the gradients of a loop over samples, and the record of the batch; nothing of torch.func stays."""
+    model, other = network(sample=1.0).double(), network(sample=1.0).double()
+    inputs = images(5).double()
+
+    def loss(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:
+        return functional_call(model, parameters, (sample.unsqueeze(0),)).square().sum()
+
+    parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, inputs)
+    for number, sample in enumerate(inputs):
+        other.zero_grad()
+        other(sample.unsqueeze(0)).square().sum().backward()
+        for name, parameter in other.named_parameters():
+            torch.testing.assert_close(gradients[name][number], parameter.grad)
+    steps = [nd.Plasticity(one, nd.rules.get("norm_preserving", rate=1e-3)) for one in (model, other)]
+    for plasticity in steps:
+        plasticity.step()
+    assert_same_state(model, other)
+    inside = copy.deepcopy(model)
+    grad(loss)(parameters, inputs[0])
+    inside(inputs[:1])
+    assert_same_records(model, inside)
+
+
+def test_an_ensemble_with_transforms_of_its_own_leaves_the_module_alone() -> None:
+    """Stacked parameters and buffers, as torch.func.stack_module_state makes them."""
+    models = [network() for _ in range(3)]
+    for number, model in enumerate(models):
+        model[0].decorrelation.matrix.mul_(1 + number)
+    parameters, buffers = torch.func.stack_module_state(models)
+    base, inputs = copy.deepcopy(models[0]), images(4)
+    outputs = vmap(lambda p, b: functional_call(base, (p, b), (inputs,)))(parameters, buffers)
+    torch.testing.assert_close(outputs, torch.stack([model(inputs) for model in models]), rtol=1e-4, atol=1e-4)
+    assert all(record is None for record in records(base).values())
+
+
+class Shared(nn.Module):
+    """One layer at two depths, and an output layer that is the transposed embedding's twin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 6)
+        self.block = nn.Linear(6, 6)
+        self.same = self.block
+        self.head = nn.Linear(6, 7)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embedding(tokens)
+        return self.head(self.same(torch.tanh(self.block(hidden))))
+
+
+def test_every_call_of_a_shared_layer_counts_and_tied_weights_come_apart_when_folded() -> None:
+    torch.manual_seed(0)
+    model = nd.decorrelate(Shared(), sample=1.0)
+    assert model.same is model.block and model.head.weight is model.embedding.weight
+    tokens = torch.arange(7).repeat(2)
+    embedded = model.embedding(tokens).detach()
+    second = torch.tanh(model.block(embedded)).detach()
+    records(model)
+    model(tokens)
+    record = model.block.decorrelation.take_record()
+    assert record.seen == 28
+    torch.testing.assert_close(record.inputs, torch.cat((embedded, second)))
+    torch.testing.assert_close(record.batch_mean, torch.cat((embedded, second)).mean(dim=0))
+
+    for _, found, _ in nd.rate.decorrelated_layers(model):
+        found.matrix.add_(0.3 * torch.randn(6, 6))
+        found.mean.copy_(torch.randn(6))
+    folded = nd.fold(model)
+    torch.testing.assert_close(folded(tokens), model(tokens), rtol=1e-5, atol=1e-5)
+    assert folded.same is folded.block and folded.head.weight is not folded.embedding.weight
+    torch.testing.assert_close(folded.embedding.weight, model.embedding.weight, rtol=0, atol=0)
+    with pytest.raises(Unsupported, match="'head' and 'embedding' share one weight"):
+        nd.Plasticity(model, nd.rules.get("whitening"), compensate=True)
+
+
+def test_a_decorrelation_under_two_names_is_folded_once() -> None:
+    shared = nd.Decorrelation(3)
+    shared.matrix.add_(1)
+    folded = nd.fold(nn.ModuleDict({"one": shared, "two": shared, "three": nn.Sequential(shared)}))
+    assert folded["one"] is folded["two"] is folded["three"][0] and type(folded["one"]) is nn.Linear
+
+
+def test_parametrized_weights_are_folded_and_not_compensated() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Linear(4, 5)), parametrizations.spectral_norm(nn.Linear(5, 3))
+    )
+    model = nd.decorrelate(model)
+    for _, found, _ in nd.rate.decorrelated_layers(model):
+        found.matrix.add_(0.3 * torch.randn(found.features, found.features))
+        found.mean.add_(1)
+    inputs = torch.randn(6, 4)
+    expected = model.eval()(inputs)
+    folded = nd.fold(model.train())
+    torch.testing.assert_close(folded.eval()(inputs), expected, rtol=1e-5, atol=1e-5)
+    assert [type(layer) for layer in folded] == [nn.Linear, nn.Linear]
+    with pytest.raises(Unsupported, match="makes its weight anew"):
+        nd.Plasticity(model, nd.rules.get("whitening"), compensate=True)
+
+
+class Masked(nn.Linear):
+    """Half of the weights are cut."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, self.weight.tril(), self.bias)
+
+
+def test_a_linear_layer_with_a_forward_of_its_own_is_decorrelated_and_not_folded() -> None:
+    model = nd.decorrelate(nn.Sequential(Masked(3, 3)))
+    found = model[0].decorrelation
+    found.matrix.add_(torch.randn(3, 3))
+    inputs = torch.randn(2, 3)
+    torch.testing.assert_close(model(inputs), found(inputs) @ model[0].weight.tril().T + model[0].bias)
+    with pytest.raises(Unsupported, match=r"layer '0' \(Masked\).*forward of its own"):
+        nd.fold(model)
+
+
+class Attention(nn.Module):
+    """Attention written with linear layers, as most models write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(6, 6) for _ in range(4))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        heads = [layer(inputs).unflatten(-1, (2, 3)).transpose(1, 2) for layer in (self.query, self.key, self.value)]
+        return self.out(nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
+
+
+def test_attention_of_linear_layers_is_decorrelated() -> None:
+    torch.manual_seed(0)
+    model = nd.decorrelate(Attention())
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening", rate=5e-2), sample=1.0)
+    inputs = torch.randn(60, 4, 5, 6) + torch.randn(60, 4, 5, 1)
+    for batch in inputs:
+        model(batch)
+        plasticity.step()
+    assert torch.equal(model.query.decorrelation.matrix, model.value.decorrelation.matrix), "they see the same inputs"
+    assert not torch.equal(model.query.decorrelation.matrix, torch.eye(6))
+    torch.testing.assert_close(nd.fold(model)(inputs[0]), model(inputs[0]), rtol=1e-5, atol=1e-5)
+
+
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that any operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, function: object, types: object, arguments: tuple = (), keywords: dict | None = None
+    ) -> object:
+        result = function(*arguments, **(keywords or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor):
+                self.numbers = max(self.numbers, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return result
+
+
+def test_ten_thousand_features_with_interneurons_never_hold_their_square() -> None:
+    torch.manual_seed(0)
+    features, rows = 10_000, 32
+    inputs = torch.randn(4, rows, features) + 3 * torch.randn(4, rows, 1)
+    with Largest() as largest:
+        model = nd.decorrelate(nn.Linear(features, 10), structure="centering")
+        rule = nd.rules.get("interneuron", interneurons=16, every=1)
+        plasticity = nd.Plasticity(model, rule, compensate=True, sample=1.0)
+        for batch in inputs:
+            model(batch).sum().backward()
+            plasticity.step()
+        outputs = model.eval()(inputs[0])
+    assert largest.numbers <= inputs.numel(), "a tensor larger than the data"
+    assert model.decorrelation.transform_state()["suppression"].max() > 0.1
+    assert outputs.isfinite().all()
+
+
+@pytest.mark.slow
+def test_ten_thousand_features_with_a_dense_matrix() -> None:
+    """400 MB a matrix, and one of them."""
+    torch.manual_seed(0)
+    model = nd.decorrelate(nn.Linear(10_000, 10))
+    plasticity = nd.Plasticity(model, nd.rules.get("norm_preserving"))
+    with Largest() as largest:
+        for _ in range(2):
+            model(torch.randn(64, 10_000) + torch.randn(64, 1))
+            plasticity.step()
+    assert largest.numbers == 10_000**2
+    assert model.decorrelation.matrix.isfinite().all() and model.decorrelation.matrix[0, 1] != 0
