@@ -219,9 +219,11 @@ def _fold_into(name: str, layer: WeightLayer) -> None:
         parametrizations = layer.parametrizations
         assert isinstance(parametrizations, nn.ModuleDict)
         parametrizations.eval()  # some move on when they are read in train mode
-        with torch.enable_grad():  # without, what is trainable would not become a parameter
-            for of in list(parametrizations):
-                parametrize.remove_parametrizations(layer, of)
+        for of, originals in list(parametrizations.items()):
+            value = nn.Parameter(getattr(layer, of).clone(), any(p.requires_grad for p in originals.parameters()))
+            parametrize.remove_parametrizations(layer, of)
+            delattr(layer, of)  # a parameter or a mere tensor, depending on the parametrization
+            layer.register_parameter(of, value)
     if "weight" not in layer._parameters or (isinstance(layer, nn.Linear) and computes_of_its_own(layer)):
         raise Unsupported(
             f"layer '{name}' ({type(layer).__name__}) makes its weight anew at every forward pass, or has a forward of "
