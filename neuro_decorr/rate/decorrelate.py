@@ -215,15 +215,7 @@ def _checked(name: str, layer: nn.Module, inside_attention: bool) -> WeightLayer
 
 @torch.no_grad()
 def _fold_into(name: str, layer: WeightLayer) -> None:
-    if parametrize.is_parametrized(layer):
-        parametrizations = layer.parametrizations
-        assert isinstance(parametrizations, nn.ModuleDict)
-        parametrizations.eval()  # some move on when they are read in train mode
-        for of, originals in list(parametrizations.items()):
-            value = nn.Parameter(getattr(layer, of).clone(), any(p.requires_grad for p in originals.parameters()))
-            parametrize.remove_parametrizations(layer, of)
-            delattr(layer, of)  # a parameter or a mere tensor, depending on the parametrization
-            layer.register_parameter(of, value)
+    _evaluate_parametrizations(layer)
     if "weight" not in layer._parameters or (isinstance(layer, nn.Linear) and computes_of_its_own(layer)):
         raise Unsupported(
             f"layer '{name}' ({type(layer).__name__}) makes its weight anew at every forward pass, or has a forward of "
@@ -238,6 +230,27 @@ def _fold_into(name: str, layer: WeightLayer) -> None:
         layer.bias = nn.Parameter(-shift.to(layer.weight.dtype), trainable)
     # A new parameter, never a change in place: another layer may share the old one.
     layer.weight = nn.Parameter(torch.empty_like(layer.weight).copy_(weight), trainable)
+
+
+def _evaluate_parametrizations(layer: nn.Module) -> None:
+    """Make parameters of what parametrizations compute.
+
+    Not by torch's own remove_parametrizations: it takes the property away from the class, which a copy shares with its
+    original.
+    """
+    if not parametrize.is_parametrized(layer):
+        return
+    parametrizations = layer.parametrizations
+    assert isinstance(parametrizations, nn.ModuleDict)
+    parametrizations.eval()  # some move on when they are read in train mode
+    values = {
+        of: nn.Parameter(getattr(layer, of).clone(), any(p.requires_grad for p in originals.parameters()))
+        for of, originals in parametrizations.items()
+    }
+    layer.__class__ = parametrize.type_before_parametrizations(layer)
+    del layer.parametrizations
+    for of, value in values.items():
+        layer.register_parameter(of, value)
 
 
 @torch.no_grad()
