@@ -1,0 +1,318 @@
+"""From spikes as a source gives them to spike trains: windows that agree, and mends that are asked for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypedDict, final, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import checks
+from neuro_decorr.recording.spikes import SpikeTrains, trials_inside
+from neuro_decorr.recording.trials import Trials
+
+Refuse: TypeAlias = Literal["error", "drop"]
+"""What to do with spikes that cannot stay: refuse the data, or drop them and note how many."""
+
+Durations: TypeAlias = Literal["error", "common"]
+"""What to do with units that were observed at different times: refuse the data, or take the time common to all."""
+
+Window: TypeAlias = Sequence[tuple[float, float]]
+"""Periods (s) during which a unit was observed, in order, without overlap."""
+
+
+_SLACK = 1e-9  # s: the rounding of a unit of time
+
+
+class Mends(TypedDict, total=False):
+    """What may be mended on the way to a recording; nothing is unless asked for, and whatever is leaves a note.
+
+    sort: bring spikes that are out of order into the order of time. outside: spikes outside the window. duplicates: a
+    second spike of a unit at the same time. durations: units that were observed at different times.
+    """
+
+    sort: bool
+    outside: Refuse
+    duplicates: Refuse
+    durations: Durations
+
+
+@final
+@dataclass
+class Raw:
+    """Spikes as a source gives them, not yet checked.
+
+    Attributes:
+        times: Times of each unit (s).
+        units: Label of each unit; None when the source has none.
+        windows: When each unit was observed, one list for all or one a unit; None when the source does not tell.
+        trials: Windows of the trials.
+        notes: What a reader did or could not know, in words.
+    """
+
+    times: Sequence[ArrayLike]
+    units: Sequence[object] | None = None
+    windows: Sequence[Window] | None = None
+    trials: Trials | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def from_times(
+    times: Iterable[ArrayLike],
+    start: float,
+    stop: float,
+    units: Iterable[object] | None = None,
+    trials: Trials | None = None,
+    gaps: Iterable[tuple[float, float]] = (),
+    *,
+    sort: bool = False,
+    outside: Refuse = "error",
+    duplicates: Refuse = "error",
+) -> SpikeTrains:
+    """Spike trains from a list of times for each unit, mended where asked.
+
+    Args:
+        times: Times of each unit (s).
+        start: Start of the recording (s).
+        stop: Its end (s).
+        units: Label of each unit; 0, 1, ... when not given.
+        trials: Windows of the trials.
+        gaps: Periods (s) when nothing was recorded.
+        sort: Bring spikes that are out of order into the order of time.
+        outside: What to do with spikes outside the recording.
+        duplicates: What to do with a second spike of a unit at the same time.
+
+    Returns:
+        The spike trains; their notes tell what was mended.
+
+    Raises:
+        InvalidValue: An unknown option, or whatever `SpikeTrains` refuses.
+    """
+    arrays, names, notes = _mended(list(times), units, (start, stop), sort, outside, duplicates)
+    return SpikeTrains(arrays, start, stop, names, trials, gaps, notes)
+
+
+def from_events(
+    times: ArrayLike,
+    unit: ArrayLike,
+    start: float,
+    stop: float,
+    units: Iterable[object] | None = None,
+    trials: Trials | None = None,
+    *,
+    sort: bool = False,
+    outside: Refuse = "error",
+    duplicates: Refuse = "error",
+) -> SpikeTrains:
+    """Spike trains from one list of spikes, with the unit of each.
+
+    Args:
+        times: Time of each spike (s), in order within each unit.
+        unit: Unit of each spike: its position among `units` when these are given, else any label.
+        start: Start of the recording (s).
+        stop: Its end (s).
+        units: Labels of all units, so that those which never fire are there too.
+        trials: Windows of the trials.
+        sort: See `from_times`.
+        outside: See `from_times`.
+        duplicates: See `from_times`.
+
+    Returns:
+        The spike trains; without `units`, a note tells that silent units are not among them.
+
+    Raises:
+        InvalidValue: Unequal lengths, positions that no unit has, or whatever `from_times` refuses.
+    """
+    trains, names, notes = split(times, unit, units)
+    made = from_times(trains, start, stop, names, trials, sort=sort, outside=outside, duplicates=duplicates)
+    return SpikeTrains(made.times, start, stop, names, trials, notes=(*notes, *made.notes))
+
+
+def split(
+    times: ArrayLike, unit: ArrayLike, units: Iterable[object] | None
+) -> tuple[list[NDArray[np.float64]], list[str], list[str]]:
+    """One list of spikes as one a unit, in the order given.
+
+    Args:
+        times: Time of each spike (s).
+        unit: Unit of each spike: its position among `units` when these are given, else any label.
+        units: Labels of all units.
+
+    Returns:
+        Times of each unit, labels, notes.
+
+    Raises:
+        InvalidValue: Unequal lengths, or positions that no unit has.
+    """
+    when, which = checks.numbers("times", times), np.asarray(unit)
+    if which.shape != when.shape:
+        raise InvalidValue(f"spikes: got {len(when)} times and units of shape {which.shape}; give one unit a spike.")
+    notes: list[str] = []
+    if units is None:
+        found, which = np.unique(which, return_inverse=True)
+        names = [str(label) for label in found.tolist()]
+        notes.append("the source does not list its units: one that never fires is not among them")
+    else:
+        names = [str(label) for label in units]
+        if len(which) and which.dtype.kind not in "iu":
+            raise InvalidValue(f"unit: got values of type {which.dtype}; allowed are positions among the units.")
+        wrong = which[(which < 0) | (which >= len(names))]
+        if wrong.size:
+            raise InvalidValue(f"unit: got the position {wrong[0]}; allowed are 0 to {len(names) - 1}.")
+    order = np.argsort(which, kind="stable")
+    ends = np.searchsorted(which[order], np.arange(1, len(names)))
+    return np.split(when[order], ends) if names else [], names, notes
+
+
+def assemble(
+    raw: Raw,
+    period: tuple[float, float] | None = None,
+    *,
+    sort: bool = False,
+    outside: Refuse = "error",
+    duplicates: Refuse = "error",
+    durations: Durations = "error",
+) -> SpikeTrains:
+    """Spike trains from what a source gave.
+
+    Args:
+        raw: The spikes, when their units were observed, the trials.
+        period: The period wanted (s), on the clock of the source; all when None. Only what is inside must be sound.
+        sort: See `Mends`.
+        outside: See `Mends`.
+        duplicates: See `Mends`.
+        durations: See `Mends`.
+
+    Returns:
+        The spike trains. A source that does not tell when it recorded gets the window from its first to its last spike,
+        and a note.
+
+    Raises:
+        InvalidValue: Units observed at different times, no window to be found, or whatever `SpikeTrains` refuses.
+    """
+    if durations not in get_args(Durations):
+        raise InvalidValue(f"durations: got {durations!r}; allowed are 'error' and 'common'.")
+    names = checks.labels(raw.units, len(raw.times))
+    arrays = [checks.numbers(f"times of unit {name!r}", unit) for name, unit in zip(names, raw.times, strict=True)]
+    notes = list(raw.notes)
+    windows = raw.windows
+    if windows is None:
+        windows = [[period or _span(arrays)]]
+        if period is None:
+            notes.append(
+                "the source does not tell when it recorded: the window is from the first spike to the last, "
+                f"{windows[0][0][0]:g} to {windows[0][0][1]:g} s"
+            )
+    if len(windows) == 1:
+        windows = [windows[0]] * len(names)
+    if period is not None:
+        partly = durations == "common"
+        windows = [_clip(window, period, name, partly) for window, name in zip(windows, names, strict=True)]
+        arrays = [_inside(unit, [period]) for unit in arrays]
+    common = _agreed(windows, names, durations, notes)
+    if common is not windows[0]:
+        arrays = [_inside(unit, common) for unit in arrays]
+    start, stop = common[0][0], common[-1][1]
+    gaps = [(low, high) for (_, low), (high, _) in itertools.pairwise(common) if high > low]
+    trains, names, mended = _mended(arrays, names, (start, stop), sort, outside, duplicates)
+    trials, lost = trials_inside(raw.trials, start, stop)
+    return SpikeTrains(trains, start, stop, names, trials, gaps, [*notes, *mended, *lost])
+
+
+def _mended(
+    times: Sequence[ArrayLike],
+    units: Iterable[object] | None,
+    window: tuple[float, float],
+    sort: bool,
+    outside: Refuse,
+    duplicates: Refuse,
+) -> tuple[list[NDArray[np.float64]], tuple[str, ...], list[str]]:
+    for name, value in (("outside", outside), ("duplicates", duplicates)):
+        if value not in get_args(Refuse):
+            raise InvalidValue(f"{name}: got {value!r}; allowed are 'error' and 'drop'.")
+    names = checks.labels(units, len(times))
+    arrays = [checks.numbers(f"times of unit {name!r}", unit) for name, unit in zip(names, times, strict=True)]
+    moved = lost = doubled = 0
+    for index, unit in enumerate(arrays):
+        kept = unit
+        if sort and (np.diff(kept) < 0).any():
+            kept, moved = np.sort(kept), moved + 1
+        if outside == "drop":
+            # What is not a number is neither inside nor outside: it stays, to be refused.
+            kept = kept[~((kept < window[0]) | (kept > window[1]))]
+            lost += len(unit) - len(kept)
+        if duplicates == "drop":
+            first = np.concatenate([[True], np.diff(kept) != 0])[: len(kept)]
+            doubled += int((~first).sum())
+            kept = kept[first]
+        arrays[index] = kept
+    told = [
+        (moved, f"{moved} units had spikes out of order: sorted"),
+        (lost, f"{lost} spikes outside {window[0]:g} to {window[1]:g} s: dropped"),
+        (doubled, f"{doubled} spikes at the time of another of the same unit: dropped"),
+    ]
+    return arrays, names, [note for count, note in told if count]
+
+
+def _span(arrays: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    # What is no number is refused later, with the unit's name.
+    finite = [unit[np.isfinite(unit)] for unit in arrays]
+    ends = [(float(np.min(unit)), float(np.max(unit))) for unit in finite if len(unit)]
+    low, high = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
+    if not low < high:
+        raise InvalidValue(
+            "recording: the source does not tell when it recorded, and its spikes do not either "
+            f"({sum(map(len, arrays))} spikes); give the period."
+        )
+    return low, high
+
+
+def _clip(window: Window, period: tuple[float, float], name: str, partly: bool) -> Window:
+    low, high = period
+    clipped = [(max(a, low), min(b, high)) for a, b in window if b > low and a < high]
+    whole = bool(clipped) and clipped[0][0] <= low + _SLACK and clipped[-1][1] >= high - _SLACK
+    if not low < high or not clipped or not (whole or partly):
+        edges = ", ".join(f"{a:g} to {b:g} s" for a, b in window[:3]) or "no time at all"
+        raise InvalidValue(
+            f"period: got {low:g} to {high:g} s; unit {name!r} was observed from {edges}: choose a period that begins "
+            "and ends inside that."
+        )
+    return clipped
+
+
+def _agreed(windows: Sequence[Window], names: Sequence[str], durations: Durations, notes: list[str]) -> Window:
+    first = windows[0]
+    different = [k for k, window in enumerate(windows) if list(window) != list(first)]
+    if not different:
+        return first
+    if durations == "error":
+        k = different[0]
+        told = [", ".join(f"{low:g} to {high:g} s" for low, high in windows[index][:3]) for index in (0, k)]
+        raise InvalidValue(
+            f"windows: unit {names[0]!r} was observed from {told[0]}, unit {names[k]!r} from {told[1]} "
+            f"({len(different)} units differ); choose a period inside all of them, or pass "
+            'durations="common" for the time that they share.'
+        )
+    common = list(first)
+    for window in windows[1:]:
+        pairs = [(max(a, c), min(b, d)) for a, b in common for c, d in window]
+        common = [(low, high) for low, high in pairs if low < high]
+    if not common:
+        raise InvalidValue("windows: no time is common to all units; select units that were recorded together.")
+    shared = ", ".join(f"{low:g} to {high:g} s" for low, high in common[:3])
+    notes.append(f"units were observed at different times: only what all share is kept, {shared}")
+    return common
+
+
+def _inside(times: NDArray[np.float64], windows: Window) -> NDArray[np.float64]:
+    inside = np.zeros(len(times), dtype=bool)
+    for low, high in windows:
+        inside |= (times >= low) & (times < high)
+    # A time that is no number is not outside anything: it stays, to be refused.
+    inside |= (times == windows[-1][1]) | ~np.isfinite(times)
+    kept: NDArray[np.float64] = times[inside]
+    return kept

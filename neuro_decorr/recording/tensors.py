@@ -1,0 +1,94 @@
+"""Spike tensors of torch, snnTorch and Norse, (time, batch, units), to recordings and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording.checks import seconds
+from neuro_decorr.recording.rates import Rates
+from neuro_decorr.recording.spikes import SpikeTrains
+from neuro_decorr.recording.trials import Trials
+
+
+def from_tensor(
+    activity: Tensor | NDArray[Any],
+    step: float,
+    *,
+    rates: bool = False,
+    start: float = 0.0,
+    units: Iterable[object] | None = None,
+    conditions: Iterable[object] | None = None,
+    quantity: str = "",
+) -> SpikeTrains | Rates:
+    """A recording from a tensor; each element of the batch is a trial, laid end to end.
+
+    Args:
+        activity: Spikes (0 or 1) or values, shape `(time, batch, units)`, or `(time, units)` without trials.
+        step: Length of a step (s).
+        rates: Whether the tensor holds values rather than spikes.
+        start: Start of the first step (s).
+        units: Label of each unit.
+        conditions: Condition of each element of the batch.
+        quantity: Physical unit of the values.
+
+    Returns:
+        Spike trains, a spike at the start of its step; or rates.
+
+    Raises:
+        InvalidValue: Another shape, spikes other than 0 or 1, or whatever a recording refuses.
+    """
+    values = activity.detach().cpu().numpy() if isinstance(activity, Tensor) else np.asarray(activity)
+    if values.ndim not in (2, 3) or 0 in values.shape:
+        raise InvalidValue(f"activity: got shape {values.shape}; allowed are (time, batch, units) and (time, units).")
+    width, trials = seconds("step", step), None
+    if values.ndim == 3:
+        steps, batch, _ = values.shape
+        edges = start + width * steps * np.arange(batch + 1)
+        trials = Trials(edges[:-1], edges[1:], conditions)
+        values = values.transpose(1, 0, 2).reshape(steps * batch, -1)
+    stop = start + width * len(values)
+    if rates:
+        return Rates(values, width, start, units, trials, quantity)
+    if not ((values == 0) | (values == 1)).all():
+        raise InvalidValue("activity: holds other values than 0 and 1; spikes are these, pass rates=True for values.")
+    unit, row = np.nonzero(values.T)
+    times = np.split(start + width * row, np.searchsorted(unit, np.arange(1, values.shape[1])))
+    return SpikeTrains(times, start, stop, units, trials)
+
+
+def to_tensor(recording: SpikeTrains | Rates, step: float | None = None) -> Tensor:
+    """A recording as a tensor, float32.
+
+    Args:
+        recording: The recording; each trial becomes an element of the batch, all must have the same number of steps.
+        step: Length of a step (s); rates have their own.
+
+    Returns:
+        Spikes or values, shape `(time, batch, units)`, or `(time, 1, units)` without trials.
+
+    Raises:
+        InvalidValue: Spikes without a step, two spikes of a unit in one step, or trials of unequal length.
+    """
+    if isinstance(recording, Rates):
+        if step is not None:
+            raise InvalidValue(f"step: got {step:g} s; rates have their own, {recording.step:g} s.")
+        values, trial = (recording.values, None) if recording.trials is None else recording.trial_binned(recording.step)
+    else:
+        if step is None:
+            raise InvalidValue("step: spikes need the length of a step (s).")
+        counted = (recording.counts(step), None) if recording.trials is None else recording.trial_counts(step)
+        values, trial = counted
+        if values.max() > 1:
+            raise InvalidValue(f"step: in steps of {step:g} s a unit spikes more than once; choose a shorter one.")
+    batch = 1 if trial is None else int(trial[-1]) + 1
+    if trial is not None and np.ptp(np.bincount(trial)):
+        raise InvalidValue("trials: they have different numbers of steps; choose trials of one length.")
+    tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return tensor.reshape(batch, -1, values.shape[1]).transpose(0, 1).contiguous()

@@ -1,0 +1,195 @@
+"""Files of recordings: every format gives back what it was given, and bad files are told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import Rates, SpikeTrains, Trials, load, save
+
+FORMATS = ("npz", "csv", "parquet", "nwb", "nix")
+GENERATOR = np.random.default_rng(5)
+SPIKES = SpikeTrains(
+    [np.sort(GENERATOR.uniform(-1, 4.9, 40)), [], [1 / 3, np.nextafter(1 / 3, 1), 0.7]],
+    -1.25,
+    10 + 1e-3,
+    ["v1 7", "NA", "a,b"],
+    Trials([-1, 0.1], [0.1, 2.3], ["left", 'say "right"']),
+    gaps=[(5.0, 6.125)],
+    notes=["one spike was moved"],
+)
+RATES = Rates(GENERATOR.normal(size=(30, 2)), 1 / 128, 0.5, ["x", "y"], Trials([0.5], [0.6], ["on"]), quantity="mV")
+
+
+def same_trials(a: Trials | None, b: Trials | None) -> None:
+    assert a is not None and b is not None and a.conditions == b.conditions
+    np.testing.assert_array_equal(a.start, b.start)
+    np.testing.assert_allclose(a.stop, b.stop, rtol=0, atol=1e-15)  # Neo stores durations
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_spikes_come_back_to_the_last_digit(ending: str, tmp_path: Path) -> None:
+    found = load(save(SPIKES, tmp_path / f"spikes.{ending}"))
+    assert isinstance(found, SpikeTrains)
+    assert (found.start, found.stop, found.units) == (SPIKES.start, SPIKES.stop, SPIKES.units)
+    assert (found.gaps, found.notes) == (SPIKES.gaps, SPIKES.notes)
+    for ours, theirs in zip(SPIKES.times, found.times, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    same_trials(found.trials, SPIKES.trials)
+    assert [path.name for path in tmp_path.iterdir()] == [f"spikes.{ending}"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_rates_come_back_to_the_last_digit(ending: str, tmp_path: Path) -> None:
+    found = load(save(RATES, tmp_path / f"rates.{ending}"))
+    assert isinstance(found, Rates)
+    np.testing.assert_array_equal(found.values, RATES.values)
+    assert (found.start, found.step, found.units, found.quantity) == (0.5, 1 / 128, ("x", "y"), "mV")
+    same_trials(found.trials, RATES.trials)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_period_is_cut_and_the_clock_kept(ending: str, tmp_path: Path) -> None:
+    found = load(save(SPIKES, tmp_path / f"spikes.{ending}"), period=(0, 3))
+    expected = SPIKES.window(0, 3)
+    assert isinstance(found, SpikeTrains)
+    assert (found.start, found.stop, found.gaps) == (0, 3, ())
+    for ours, theirs in zip(expected.times, found.times, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    save(SPIKES, tmp_path / "a.npz")
+    with pytest.raises(InvalidValue, match="is there already"):
+        save(RATES, tmp_path / "a.npz")
+    assert isinstance(load(save(RATES, tmp_path / "a.npz", overwrite=True)), Rates)
+    with pytest.raises(InvalidValue, match=r"got the ending '.mat'; allowed: .npz, .csv"):
+        save(SPIKES, tmp_path / "a.mat")
+    with pytest.raises(InvalidValue, match="cannot be written"):
+        save(SPIKES, tmp_path / "absent" / "a.csv")
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_the_ending_is_not_trusted(ending: str, tmp_path: Path) -> None:
+    path = save(SPIKES, tmp_path / f"a.{ending}")
+    other = tmp_path / ("b.csv" if ending != "csv" else "b.npz")
+    path.rename(other)
+    with pytest.raises(InvalidValue, match=f"holds {ending}, though its name says {other.suffix[1:]}; rename it"):
+        load(other)
+    assert load(other, format=ending).units == SPIKES.units  # type: ignore[arg-type]
+    neutral = other.rename(tmp_path / "recording.dat")
+    assert load(neutral).units == SPIKES.units
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv", "parquet", "nwb", "nix"])
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.95])
+def test_a_cut_file_is_one_clear_line(ending: str, kept: float, tmp_path: Path) -> None:
+    content = save(SPIKES, tmp_path / f"a.{ending}").read_bytes()
+    (tmp_path / f"a.{ending}").write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(InvalidValue, match=rf"a\.{ending}: ") as caught:
+        load(tmp_path / f"a.{ending}")
+    assert "\n" not in str(caught.value)
+
+
+def text(content: str) -> bytes:
+    return content.encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.npz", b"", "is empty"),
+        ("a.nwb", b"", "is empty"),
+        ("a.npz", b"PK\x03\x04 nothing more", "damaged or cut archive"),
+        ("a.bin", b"\x93NUMPY\x01\x00", "no known format (a bare numpy array); known are npz, csv"),
+        ("a.mat", b"MATLAB 5.0 MAT-file\0", "(a MATLAB file)"),
+        ("a.csv", b"\xff\xfe\x01", "no CSV table"),
+        ("a.csv", text("neuron,when\n1,2\n"), "columns: got neuron, when; allowed are unit and time"),
+        ("a.csv", text("unit,time\na,0.1\na,\na,0.2\n"), "unit 'a': 1 are NaN or infinite"),
+        ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,nan\n"), "unit 'a': 1 are NaN"),
+        ("a.csv", text("unit,time\na,0.1\na,soon\n"), "column 'time': got 'soon' in row 1"),
+        ("a.csv", text("unit,time\na,0.2\na,0.1\n"), "out of order"),
+        ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,2\n"), "1 outside the window of 0 to 1 s"),
+        ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,0.1\n"), "1 spikes are there twice"),
+        ("a.csv", text('# units = ["b"]\nunit,time\na,0.1\n'), "got 'a', which the header does not list"),
+        ("a.csv", text("# start = zero\nunit,time\na,0.1\n"), "no CSV table of a recording: Expecting value"),
+        ("a.csv", text("unit,time\n"), "units: got none"),
+        ("a.csv", text("time,a\n"), "got 0 rows"),
+        ("a.csv", text("unit,time\na,0.1\n"), "its spikes do not either (1 spikes); give the period"),
+        ("a.csv", text("unit,time,trial\na,0.1,0\n"), "add trial_duration"),
+        ("a.csv", text("# trial_duration = 1\nunit,time,trial\na,1.1,0\n"), "1 spikes lie outside their trial of 1 s"),
+        (
+            "a.csv",
+            text("time,a\n0,1\n1,2\n3,4\n"),
+            "row 2 is at 3 s, after 1 s, where steps of 1 s are expected: a gap",
+        ),
+        ("a.csv", text("time,a\n0,1\n1,nan\n2,3\n"), "unit 'a', sample 1"),
+        ("a.csv", text("time,a\n0,1\n"), "the step cannot be told"),
+        ("a.csv", text("time,a\n0,1\n1,2,3\n"), "no CSV table"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(name: str, content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidValue) as caught:
+        load(tmp_path / name)
+    message = str(caught.value)
+    assert told in message and message.startswith(str(tmp_path / name)) and "\n" not in message
+
+
+def test_other_files_of_the_right_container(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", weights=np.eye(2))
+    with h5py.File(tmp_path / "b.nwb", "w") as file:
+        file["x"] = [1.0]
+    for name, told in (
+        ("a.npz", "holds weights; allowed are spikes"),
+        ("b.nwb", "neither NWB nor NIX"),
+        ("c", "no such"),
+    ):
+        with pytest.raises(InvalidValue, match=told):
+            load(tmp_path / name)
+    np.savez(tmp_path / "d.npz", time=np.array([0.1, None]), unit=[0, 0])
+    with pytest.raises(InvalidValue, match="with objects in it"):
+        load(tmp_path / "d.npz")
+    save(SPIKES, tmp_path / "e.npz")
+    with pytest.raises(InvalidValue, match=r"e.npz: holds no rates"):
+        load(tmp_path / "e.npz", content="rates")
+
+
+def test_what_people_write_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("unit,time_ms\n2,100\n1,50\n1,250\n")
+    found = load(tmp_path / "a.csv")
+    assert isinstance(found, SpikeTrains)
+    assert (found.units, found.start, found.stop) == (("1", "2"), 0.05, 0.25)
+    assert "one that never fires is not among them" in found.notes[0]
+    assert found.notes[1] == (
+        "the source does not tell when it recorded: the window is from the first spike to the last, 0.05 to 0.25 s"
+    )
+    assert load(tmp_path / "a.csv", period=(0, 1)).stop == 1
+    np.savez(tmp_path / "b.npz", time=[0.5, 0.1], unit=[1, 0], units=["a", "b", "c"], start=0, stop=2, rig="left")
+    found = load(tmp_path / "b.npz")
+    assert found.units == ("a", "b", "c")
+    assert found.notes == ("arrays that are not part of a recording: rig",)
+
+
+def test_trials_on_their_own_clock_are_laid_end_to_end(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        '# trial_duration = 2\n# trial_condition = ["x", "y", "x"]\nunit,time,trial\na,0.5,0\na,0.25,1\nb,1.0,1\n'
+    )
+    found = load(tmp_path / "a.csv")
+    assert isinstance(found, SpikeTrains) and found.trials is not None
+    assert [unit.tolist() for unit in found.times] == [[0.5, 2.25], [3.0]]
+    assert (found.stop, found.trials.conditions) == (6, ("x", "y", "x"))
+    counts, _ = found.trial_counts()
+    np.testing.assert_array_equal(counts, [[1, 0], [1, 1], [0, 0]])
+
+
+def test_rates_outside_the_period_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time,a\n0,nan\n1,1\n2,2\n")
+    found = load(tmp_path / "a.csv", period=(1, 3))
+    assert isinstance(found, Rates)
+    np.testing.assert_array_equal(found.values, [[1], [2]])
+    assert found.start == 1
