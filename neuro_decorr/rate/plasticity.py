@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
 from neuro_decorr.rate.decorrelate import decorrelated_layers
@@ -96,7 +97,6 @@ class Plasticity(torch.optim.Optimizer):
         for (_, module, _), initial in zip(layers, statistics, strict=True):
             self.state[module.mean] = {"batches": 0, **initial}
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its forward passes in train mode since the last step.
 
@@ -111,6 +111,25 @@ class Plasticity(torch.optim.Optimizer):
         Raises:
             Diverged: A layer's activity or transform left the finite numbers; the message names the layer.
         """
+        # Torch wraps every optimiser's step in a range of its profiler and in hooks, which takes as long as the update
+        # of a small layer: only where somebody looks.
+        if self._is_watched():
+            return torch.optim.Optimizer.profile_hook_step(Plasticity._step)(self, closure)
+        return self._step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # how torch marks a step that needs no more wrapping
+
+    def _is_watched(self) -> bool:
+        return bool(
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+            or torch.autograd.profiler._is_profiler_enabled
+        )
+
+    @torch.no_grad()
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         result = None
         if closure is not None:
             with torch.enable_grad():

@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import neuro_decorr as nd
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
@@ -251,3 +252,29 @@ def test_bad_model_and_rule() -> None:
         nd.Plasticity(network(), nd.rules.get("whitening"))
     with pytest.raises(InvalidValue, match=r"nd\.rules\.get"):
         nd.Plasticity(nd.decorrelate(network()), "whitening")
+
+
+def test_hooks_and_the_profiler_see_a_step() -> None:
+    """The step leaves torch's wrapper out where nobody looks; whoever looks finds it."""
+    module = nd.Decorrelation(8)
+    plasticity = nd.Plasticity(module, nd.rules.get("norm_preserving"))
+    calls: list[str] = []
+    handles = [
+        plasticity.register_step_pre_hook(lambda *_: calls.append("before")),
+        plasticity.register_step_post_hook(lambda *_: calls.append("after")),
+        register_optimizer_step_post_hook(lambda *_: calls.append("any optimiser")),
+    ]
+    data = batches(3)
+    module(data[0])
+    plasticity.step()
+    assert calls == ["before", "after", "any optimiser"]
+    for handle in handles:
+        handle.remove()
+    module(data[1])
+    with torch.autograd.profiler.profile() as profile:
+        plasticity.step()
+    assert "Optimizer.step#Plasticity.step" in {event.key for event in profile.key_averages()}
+    before = module.matrix.clone()
+    module(data[2])
+    plasticity.step()
+    assert len(calls) == 3 and not torch.equal(module.matrix, before)
