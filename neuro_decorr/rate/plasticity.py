@@ -15,6 +15,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
 from neuro_decorr.rate.decorrelate import decorrelated_layers
 from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
+from neuro_decorr.rate.distributed import Processes, gathered, group_of
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.weights import Weights
 from neuro_decorr.rules import Rule, Sample, State
@@ -25,8 +26,8 @@ class Plasticity(torch.optim.Optimizer):
 
     One `step()` consumes what each Decorrelation remembered of the forward passes in train mode since the last step,
     of all micro-batches and of all calls of a shared layer: the running mean moves towards theirs, and the rule updates
-    D once. Learning-rate schedulers act on it as on any optimiser: `lr` is
-    the rule's plasticity rate.
+    D once. Where torch.distributed is initialised these are the passes of all processes, so that D is the same in each.
+    Learning-rate schedulers act on it as on any optimiser: `lr` is the rule's plasticity rate.
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
 
@@ -42,6 +43,7 @@ class Plasticity(torch.optim.Optimizer):
         rule: The rule.
         compensate: Whether the weight layers keep their function.
         mean_rate: Rate of the running means; the first updates average all batches seen so far.
+        processes: Whose forward passes drive an update.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Plasticity(torch.optim.Optimizer):
         compensate: bool = False,
         mean_rate: float = 0.1,
         sample: float | None = None,
+        processes: Processes = True,
     ) -> None:
         """Attach a rule to the Decorrelation modules of a model, which take the structure that it needs.
 
@@ -64,6 +67,8 @@ class Plasticity(torch.optim.Optimizer):
             compensate: Keep the function of the weight layers.
             mean_rate: Rate of the running means, in (0, 1].
             sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
+            processes: Whose forward passes drive an update: `True`, those of all processes of torch.distributed where
+                it is initialised, each of which must then call `step()`; `False`, of this process alone; or a group.
 
         Raises:
             InvalidValue: No Decorrelation in the model; a rate or a fraction outside its range.
@@ -87,6 +92,7 @@ class Plasticity(torch.optim.Optimizer):
         self.rule = rule
         self.compensate = compensate
         self.mean_rate = mean_rate
+        self.processes = processes
         self._layers = layers
         self._warned = False
         if sample is not None:
@@ -137,8 +143,7 @@ class Plasticity(torch.optim.Optimizer):
         self._follow_moved_buffers()
         idle = []
         rate = float(self.param_groups[0]["lr"])
-        for name, module, weights in self._layers:
-            record = module.take_record()
+        for (name, module, weights), record in zip(self._layers, self._records(), strict=True):
             if record is None:
                 idle.append(name)
             else:
@@ -151,6 +156,12 @@ class Plasticity(torch.optim.Optimizer):
                 stacklevel=2,
             )
         return result
+
+    def _records(self) -> list[Record | None]:
+        """What was remembered since the last step, layer by layer, in all processes."""
+        records = [module.take_record() for _, module, _ in self._layers]
+        group = group_of(self.processes)
+        return records if group is None else gathered(records, self.param_groups[0]["params"], group)
 
     def _update(self, name: str, module: Decorrelation, weights: Weights | None, record: Record, rate: float) -> None:
         if not math.isfinite(record.outputs.sum().item()):

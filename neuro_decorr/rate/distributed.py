@@ -1,0 +1,68 @@
+"""One update from the rows of all processes, so that D is the same in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from neuro_decorr.rate.record import Record
+
+Processes: TypeAlias = "bool | dist.ProcessGroup"
+"""True: all of torch.distributed's default group, where it is initialised; False: this one alone; or a group."""
+
+
+def group_of(processes: Processes) -> dist.ProcessGroup | None:
+    """The group whose processes step together, or None where this process steps alone."""
+    if processes is False or not dist.is_available() or not dist.is_initialized():
+        return None
+    group = dist.group.WORLD if processes is True else processes
+    return group if group is not None and dist.get_world_size(group) > 1 else None
+
+
+def gathered(
+    records: Sequence[Record | None], likes: Sequence[Tensor], group: dist.ProcessGroup
+) -> list[Record | None]:
+    """The records of all processes joined, layer by layer, bitwise the same in all of them.
+
+    Cost: one small message, and one of 2 rows + 1 times features numbers a layer that has been used anywhere.
+
+    Args:
+        records: Of this process, one a layer; None where it was not used here.
+        likes: One tensor a layer, of as many features, on its device and of its type.
+        group: The processes; each must call this with the same layers.
+
+    Returns:
+        For every layer the rows of all processes, in the order of the ranks, and the mean over all of them.
+    """
+    counts = torch.tensor([[len(r.inputs), float(r.seen)] if r else [0.0, 0.0] for r in records], dtype=torch.float64)
+    of_processes = torch.stack(_all_gather(counts.to(likes[0].device), group)).cpu()
+    return [
+        _gather_layer(record, like, of_processes[:, layer], group)
+        for layer, (record, like) in enumerate(zip(records, likes, strict=True))
+    ]
+
+
+def _gather_layer(record: Record | None, like: Tensor, counts: Tensor, group: dist.ProcessGroup) -> Record | None:
+    kept, seen = [int(count) for count in counts[:, 0]], counts[:, 1]
+    most = max(kept)
+    if most == 0:
+        return None
+    message = like.new_zeros(2 * most + 1, len(like))  # messages of one group must have one shape
+    if record is not None:
+        rows = len(record.inputs)
+        message[:rows], message[most : most + rows], message[-1] = record.inputs, record.outputs, record.batch_mean
+    messages = _all_gather(message, group)
+    inputs = torch.cat([one[:rows] for one, rows in zip(messages, kept, strict=True)])
+    outputs = torch.cat([one[most : most + rows] for one, rows in zip(messages, kept, strict=True)])
+    shares = (seen / seen.sum()).to(like)
+    return Record(inputs, outputs, shares @ torch.stack([one[-1] for one in messages]), float(seen.sum()))
+
+
+def _all_gather(message: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
+    received = [torch.empty_like(message) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(received, message, group=group)
+    return received
