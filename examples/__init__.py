@@ -1,0 +1,1 @@
+"""Recordings with known correlations, and the script that makes them."""
