@@ -5,7 +5,6 @@ from neuro_decorr.rules._factor import (
     InverseFactor,
     LowRankFactor,
     Replacement,
-    spectral_bound,
 )
 from neuro_decorr.rules._registry import get, names, register, table
 from neuro_decorr.rules._rule import (
@@ -64,6 +63,5 @@ __all__ = [
     "check_fraction",
     "check_positive",
     "dense_matrix",
-    "spectral_bound",
     "transform",
 ]

@@ -66,18 +66,24 @@ class LowRankFactor(Change):
 
 @dataclass(frozen=True, eq=False)
 class DenseFactor(Change):
-    """A given in full, for the rare terms that no few rows express."""
+    """A = I + growth in full, for steps that no few rows express.
 
-    factor: Tensor
+    Attributes:
+        growth: A - I, shape (features, features).
+    """
+
+    growth: Tensor
 
     def apply_(self, matrix: Tensor) -> DenseFactor:
-        """D <- A D. Cost: 2 features^3 flop and one temporary of the size of D."""
-        matrix.copy_(self.factor @ matrix)
+        """D <- D + growth D. Cost: 2 features^3 flop and one temporary of the size of D."""
+        matrix.add_(self.growth @ matrix)  # the product is small, and so is its rounding
         return self
 
     def compensate_(self, weight: Tensor) -> None:
         """W <- W A^{-1}, in place. Cost: 8/3 features^3 flop."""
-        weight.copy_(torch.linalg.solve(self.factor.double(), weight.double(), left=False))
+        factor = self.growth.double()
+        factor.diagonal().add_(1)
+        weight.copy_(torch.linalg.solve(factor, weight.double(), left=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,23 +147,3 @@ class Replacement(Change):
             weight.copy_(torch.linalg.solve(self.after, passed, left=False))
         else:
             weight.copy_(passed @ self.inverse)
-
-
-def spectral_bound(rows: Tensor) -> float:
-    r"""An upper bound of the largest eigenvalue of X^T X / k, at most rank^{1/8} times too large.
-
-    .. math:: \lambda_{max} \le (\sum_i \lambda_i^8)^{1/8} = \lVert G^4 \rVert_F^{1/4}, \quad G = X X^T / k
-
-    Args:
-        rows: X, shape (rows, features).
-
-    Returns:
-        The bound. Cost: three products of matrices with min(rows, features) rows; exact for rank one.
-    """
-    gram = (rows @ rows.T if rows.shape[0] <= rows.shape[1] else rows.T @ rows) / rows.shape[0]
-    trace = gram.trace()
-    # Powers of a matrix of unit trace neither overflow nor vanish before the bound loses its meaning.
-    gram = gram / trace.clamp_min(torch.finfo(gram.dtype).tiny)
-    square = gram @ gram
-    fourth = square @ square
-    return float(trace * torch.linalg.matrix_norm(fourth) ** 0.25)
