@@ -81,7 +81,7 @@ class DenseFactor(Change):
 
     def compensate_(self, weight: Tensor) -> None:
         """W <- W A^{-1}, in place. Cost: 8/3 features^3 flop."""
-        factor = self.growth.double()
+        factor = self.growth.to(torch.float64, copy=True)
         factor.diagonal().add_(1)
         weight.copy_(torch.linalg.solve(factor, weight.double(), left=False))
 
