@@ -58,10 +58,9 @@ class LowRankFactor(Change):
         core = (self.right.double() @ scaled.double().T).neg_()
         core.diagonal().add_(1 / self.weight)
         solved = torch.linalg.solve(core, (weight @ scaled.T).double(), left=False).to(weight.dtype)
-        if isinstance(self.scale, Tensor):
-            weight.addmm_(solved, self.right).div_(self.scale)
-        else:
-            torch.addmm(weight, solved, self.right, beta=1 / self.scale, alpha=1 / self.scale, out=weight)
+        weight.addmm_(solved, self.right).div_(
+            self.scale
+        )  # 1 / scale as a factor would be rounded, always the same way
 
 
 @dataclass(frozen=True, eq=False)

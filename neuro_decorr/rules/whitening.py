@@ -150,6 +150,7 @@ def _low_rank(rows: Tensor, step: float) -> LowRankFactor:
     weight = step / (1 - step)
     values, vectors = torch.linalg.eigh((rows @ rows.T).mul_(weight))
     grown = values.clamp_min(0).add_(1)
-    core = (vectors / (grown + grown.sqrt())) @ vectors.T
-    scale = (1 - step) ** -0.5
-    return LowRankFactor(scale, scale * weight, core @ rows, rows)
+    # Rounded to the precision of D at once: a constant error of the scale would add up in what compensation inverts.
+    scale = float(torch.tensor((1 - step) ** -0.5, dtype=rows.dtype))
+    core = (vectors * (scale * weight / (grown + grown.sqrt()))) @ vectors.T
+    return LowRankFactor(scale, 1.0, core @ rows, rows)
