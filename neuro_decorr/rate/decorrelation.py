@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch
-from neuro_decorr.rate.record import Record, in_backward, joined, transformed, unwrapped
+from neuro_decorr.rate.record import Record, in_backward, in_transform, joined, transformed, unwrapped
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform
 
 
@@ -131,6 +132,8 @@ class Decorrelation(nn.Module):
 
     def transform_centred(self, centred: Tensor) -> Tensor:
         """D times centred rows, shape (..., features): no mean is subtracted, nothing is remembered."""
+        if self.structure == "dense":  # done at every forward pass: past the dictionary and nn.Module's look-up
+            return F.linear(centred, self._buffers["matrix"])  # type: ignore[arg-type]  # never None
         return transform(self.transform_state(), centred)
 
     def subtracted(self) -> Tensor:
@@ -206,7 +209,7 @@ class Decorrelation(nn.Module):
             self.training
             and self.remembers
             and not in_backward()
-            and not any(transformed(buffer) for buffer in self._buffers.values() if buffer is not None)
+            and not (in_transform() and any(transformed(b) for b in self._buffers.values() if b is not None))
         )
 
     @torch.no_grad()
@@ -225,7 +228,14 @@ class Decorrelation(nn.Module):
     def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
         if not self.is_observed():
             return
-        values, centred, outputs = (unwrapped(tensor.detach()) for tensor in (values, centred, outputs))
+        if outputs.requires_grad or centred.requires_grad:
+            values, centred, outputs = values.detach(), centred.detach(), outputs.detach()
+        if in_transform():
+            values, centred, outputs = (
+                unwrapped(values.detach()),
+                unwrapped(centred.detach()),
+                unwrapped(outputs.detach()),
+            )
         if values.dim() != 2:
             centred, outputs, values = (tensor.reshape(-1, self.features) for tensor in (centred, outputs, values))
         rows = len(values)
@@ -234,11 +244,12 @@ class Decorrelation(nn.Module):
             spread = slice(None, (rows // kept) * kept, rows // kept)
             centred, outputs = centred[spread], outputs[spread]
         # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
-        self._add_record(centred.clone(), outputs.clone(), values.sum(dim=0).div_(rows), rows)
+        batch_mean = values.sum(dim=0).div_(rows) if self.center else self.mean
+        self._add_record(centred.clone(), outputs.clone(), batch_mean, rows)
 
     def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int) -> None:
         record = joined(self._record, Record(inputs, outputs, batch_mean, seen))
-        if transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
+        if in_transform() and transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
             inputs, outputs, batch_mean = map(unwrapped, record[:3])
             record = Record(inputs, outputs, batch_mean, record.seen, record.kept)
         # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.

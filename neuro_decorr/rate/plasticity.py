@@ -166,15 +166,17 @@ class Plasticity(torch.optim.Optimizer):
     def _update(self, name: str, module: Decorrelation, weights: Weights | None, record: Record, rate: float) -> None:
         if not math.isfinite(record.outputs.sum().item()):
             raise self._diverged(name, rate)
-        state = self.state[module.mean]
+        mean = module.mean
+        state = self.state[mean]
         state["batches"] += 1
         if module.center:
             self._move_mean(module, weights, record.batch_mean, max(self.mean_rate, 1 / state["batches"]))
             if state["batches"] == 1:
                 return  # the mean was not known before this batch: its rows were not centred
-        tensors: State = {**module.transform_state(), **{k: v for k, v in state.items() if k != "batches"}}
+        tensors: State = {**state, **module.transform_state()}
+        del tensors["batches"]
         try:
-            change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, module.mean), rate)
+            change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, mean), rate)
             if weights is not None and change is not None:
                 matrix = weights.matrix()
                 change.compensate_(matrix)

@@ -20,7 +20,8 @@ class Record(NamedTuple):
     Attributes:
         inputs: Sampled rows of z - mean, shape (rows, features).
         outputs: The same rows of x, shape (rows, features).
-        batch_mean: Mean of z over all rows, sampled or not, shape (features,).
+        batch_mean: Mean of z over all rows, sampled or not, shape (features,); the mean of the module, which does not
+            move, where it does not centre.
         seen: How many rows these are.
         kept: How many rows of `inputs` and `outputs`, from the first on, are meant; all where None. Both counts are
             tensors in a compiled graph, which must not depend on their values.
@@ -72,6 +73,11 @@ def joined(earlier: Record | None, later: Record) -> Record:
 def in_backward() -> bool:
     """Whether autograd is running backward, where a forward pass can only be a checkpoint that is recomputed."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def in_transform() -> bool:
+    """Whether a transform of torch.func is running, eagerly."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def transformed(tensor: Tensor) -> bool:
