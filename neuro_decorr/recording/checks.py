@@ -73,7 +73,7 @@ def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
         The labels as text.
 
     Raises:
-        InvalidValue: No units, another number of labels, or the same label twice.
+        InvalidValue: No units, another number of labels, one that cannot be printed, or the same label twice.
     """
     if count == 0:
         raise InvalidValue(
@@ -82,6 +82,11 @@ def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
     names = tuple(map(str, range(count))) if units is None else tuple(map(str, units))
     if len(names) != count:
         raise InvalidValue(f"units: got {len(names)} labels for {count} units; give one label a unit.")
+    odd = next((name for name in names if not name.isprintable() or name != name.strip() or not name), None)
+    if odd is not None:
+        raise InvalidValue(
+            f"units: got the label {odd!r}; allowed are texts that can be read on one line, without blanks at the ends."
+        )
     if len(set(names)) < count:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise InvalidValue(f"units: the label {twice!r} is there twice; give every unit a label of its own.")

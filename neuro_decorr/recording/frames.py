@@ -137,12 +137,18 @@ def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
 
     Returns:
         Columns `unit`, `time` (s), or `time` and one column a unit.
+
+    Raises:
+        InvalidValue: Rates of a unit whose label is the name of another column.
     """
     pandas = require("pandas", "analysis")
     if isinstance(recording, SpikeTrains):
         time, unit = tidy.columns(recording)
         table = pandas.DataFrame({"unit": np.array(recording.units)[unit], "time": time})
     else:
+        taken = sorted({*TIMES, "unit", "trial"} & set(recording.units))
+        if taken:
+            raise InvalidValue(f"units: the label {taken[0]!r} is the name of a column of such tables; choose another.")
         clock = recording.start + recording.step * np.arange(len(recording.values))
         table = pandas.DataFrame(recording.values, columns=list(recording.units))
         table.insert(0, "time", clock)

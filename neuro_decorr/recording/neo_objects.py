@@ -81,6 +81,10 @@ def read(source: Any, content: Content | None, period: Period | None) -> Raw | R
         raw = _spikes(list(spiking[0].spiketrains)) if len(spiking) == 1 else _trials_of_segments(spiking)
         notes = getattr(source, "annotations", {}).get("notes", [])
         raw.notes[:0] = [str(notes)] if isinstance(notes, str) else map(str, notes)
+        read = ("trials", "gaps") if len(spiking) == 1 else ()
+        others = sorted({str(epoch.name) for segment in spiking for epoch in segment.epochs if epoch.name not in read})
+        if others:
+            raw.notes.append(f"epochs that were not read (trials are the epoch 'trials'): {', '.join(others)}")
         if len(spiking) == 1:
             raw.trials = _epoch(spiking[0], "trials")
             raw.windows = _without_gaps(raw.windows, _epoch(spiking[0], "gaps"))

@@ -138,6 +138,13 @@ def test_unequal_durations() -> None:
         from_neo(apart, durations="common")
 
 
+def test_epochs_that_mean_something_else_are_told() -> None:
+    segment = neo.Segment()
+    segment.spiketrains.append(neo.SpikeTrain([0.1], t_stop=1, units="s"))
+    segment.epochs.append(neo.Epoch([0.2] * pq.s, [0.1] * pq.s, ["on"], name="light"))
+    assert from_neo(segment).notes == ("epochs that were not read (trials are the epoch 'trials'): light",)
+
+
 def test_what_neo_does_not_hold_is_told() -> None:
     with pytest.raises(InvalidValue, match="allowed are a neo Block"):
         from_neo([1, 2])

@@ -7,6 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import Rates, SpikeTrains, Trials, load, save
@@ -60,6 +62,31 @@ def test_a_period_is_cut_and_the_clock_kept(ending: str, tmp_path: Path) -> None
     assert (found.start, found.stop, found.gaps) == (0, 3, ())
     for ours, theirs in zip(expected.times, found.times, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+LABELS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=6)
+
+
+@given(
+    trains=st.dictionaries(
+        LABELS, st.lists(st.floats(-3, 3), unique=True, max_size=5).map(sorted), min_size=1, max_size=4
+    ),
+    ending=st.sampled_from(["npz", "csv", "parquet"]),
+)
+def test_any_labels_and_times_come_back(
+    trains: dict[str, list[float]], ending: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"any.{ending}"
+    original = SpikeTrains([[time + 0.0 for time in unit] for unit in trains.values()], -3, 3, trains)
+    found = load(save(original, path, overwrite=True))
+    assert isinstance(found, SpikeTrains) and found.units == original.units
+    for ours, theirs in zip(original.times, found.times, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_label_that_is_a_column_of_the_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="the label 'time' is the name of a column"):
+        save(Rates([[1.0, 2.0]], 1, units=["time", "b"]), tmp_path / "a.csv")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

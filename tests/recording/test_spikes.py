@@ -132,6 +132,8 @@ def make(times: object, **changed: object) -> SpikeTrains:
         (lambda: make([[1.0]], stop=np.inf), "stop: got inf"),
         (lambda: make([[1.0]], units=["a", "b"]), "got 2 labels for 1 units"),
         (lambda: make([[1.0], [2.0]], units=["a", "a"]), "the label 'a' is there twice"),
+        (lambda: make([[1.0]], units=["a\n"]), "without blanks at the ends"),
+        (lambda: make([[1.0]], units=[""]), "texts that can be read"),
         (lambda: make([[1.0]], gaps=[(5, 4)]), "allowed are periods inside the recording"),
         (lambda: make([[1.0]], gaps=[(0, 10)]), "nothing was recorded"),
         (lambda: make([[4.5]], gaps=[(4, 5)]), "1 spikes lie between 4 and 5 s, in a gap"),
