@@ -190,13 +190,13 @@ def test_patches_are_decorrelated() -> None:
 
 
 def test_copies_casts_and_states() -> None:
-    model = learnt(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 1)))
+    model = learnt(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1, groups=2)))
     inputs = torch.randn(2, 2, 6, 6)
     twin = copy.deepcopy(model)
     torch.testing.assert_close(twin(inputs), model(inputs))
     twin[0].weight.data.zero_()
     assert not torch.allclose(twin(inputs), model(inputs)), "the copy computes with the original's kernel"
-    fresh = nd.decorrelate(nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, 1)))
+    fresh = nd.decorrelate(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1, groups=2)))
     fresh.load_state_dict(model.state_dict())
     torch.testing.assert_close(fresh(inputs), model(inputs))
     assert model.to(torch.bfloat16)(inputs.bfloat16()).dtype == torch.bfloat16
@@ -206,9 +206,10 @@ def test_copies_casts_and_states() -> None:
 
 
 def test_an_image_without_batch_dimension() -> None:
-    layer = learnt(nn.Conv2d(2, 3, 3))
+    layer = learnt(nn.Conv2d(2, 3, 3), sample=1.0)
     image = torch.randn(2, 5, 5)
     torch.testing.assert_close(layer(image), layer(image.unsqueeze(0))[0])
+    assert layer.decorrelation.take_record().seen == 2 * 9
 
 
 def test_perturbation_learns_through_a_convolution() -> None:

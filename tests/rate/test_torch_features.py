@@ -249,6 +249,20 @@ def test_parametrized_weights_are_folded_and_not_compensated() -> None:
         nd.Plasticity(model, nd.rules.get("whitening"), compensate=True)
 
 
+@pytest.mark.parametrize("rule", ["norm_preserving", "whitening"])
+def test_a_batch_of_one_is_enough(rule: str) -> None:
+    """Image by image: the mean is found and correlations fall."""
+    model = nd.decorrelate(nn.Sequential(nn.Flatten(), nn.Linear(50, 6)))
+    plasticity = nd.Plasticity(model, nd.rules.get(rule, rate=2e-3))
+    data = images(1_000)
+    for image in data:
+        model(image.unsqueeze(0))
+        plasticity.step()
+    found = model[1].decorrelation.eval()
+    before, after = data.flatten(1), found(data.flatten(1))
+    assert nd.metrics.mean_squared_correlation(after) < 0.7 * nd.metrics.mean_squared_correlation(before)
+
+
 class Masked(nn.Linear):
     """Half of the weights are cut."""
 
