@@ -1,5 +1,6 @@
 """Plasticity rules for lateral weights: each a frozen description with its update, found by name."""
 
+from neuro_decorr.rules import suite
 from neuro_decorr.rules._factor import (
     DenseFactor,
     InverseFactor,
@@ -14,6 +15,7 @@ from neuro_decorr.rules._rule import (
     Sample,
     State,
     Structure,
+    check_damping,
     check_fraction,
     check_positive,
     dense_matrix,
@@ -49,7 +51,8 @@ __all__ = [
     "VarianceWeighted",
     "Whitening",
     "ZCA",
-    # to write one
+    # to write one, and to check it
+    "suite",
     "Change",
     "DenseFactor",
     "InverseFactor",
@@ -60,6 +63,7 @@ __all__ = [
     "State",
     "Structure",
     "TRANSFORM",
+    "check_damping",
     "check_fraction",
     "check_positive",
     "dense_matrix",

@@ -188,6 +188,16 @@ def check_fraction(rule: Rule, *names: str) -> None:
             raise InvalidValue(f"{rule.name}: {name} must lie in (0, 1], got {value!r}.")
 
 
+def check_damping(rule: Rule) -> None:
+    """Raise InvalidValue unless the `damping` of `rule` is a finite number >= 0."""
+    value = getattr(rule, "damping")  # noqa: B009  # not every rule has it
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < math.inf):
+        raise InvalidValue(
+            f"{rule.name}: damping must be a finite number >= 0 (0 whitens fully), got {value!r}; "
+            "for no whitening at all use the rule 'center'."
+        )
+
+
 def parameter_names(rule: type[Rule]) -> tuple[str, ...]:
     """Names of the parameters of a rule, in order."""
     return tuple(field.name for field in fields(rule))

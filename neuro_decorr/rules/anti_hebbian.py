@@ -1,4 +1,4 @@
-"""Anti-Hebbian lateral plasticity (Foldiak, Goodall, Plumbley): linear and local, but not equivariant."""
+"""Anti-Hebbian lateral plasticity (Foldiak, Plumbley): linear and local, but not equivariant."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
@@ -27,19 +28,23 @@ class AntiHebbian(Rule):
     the equivariant rules need the logarithm of the condition.
 
     As published nothing keeps I + M positive: under a silent unit it passes through zero, where its inverse is
-    infinite. The floor f prevents that; it leaves C as it is wherever lambda > f^2 p.
+    infinite. The floor f prevents that; it leaves C as it is wherever lambda > f^2 p. A unit that wakes is then seen
+    through a gain of 1 / f, and its square would drive inhibition up by far too much, to decay at the rate per update
+    only; so the activity that synapses answer to saturates, far above what occurs at rest.
 
     The pull of the target on all autapses is no change of low rank, so each update inverts twice, in double precision:
     about 5 d^3. I + M is D^{-1}, taken anew each time, so none is held that could drift away from D.
 
-    Source: Foldiak (1989), Adaptive network for optimal linear feature extraction, doi:10.1109/IJCNN.1989.118615;
-    Plumbley (1993), Efficient information transfer and anti-Hebbian neural networks, doi:10.1016/S0893-6080(05)80123-X;
-    Goodall (1960), Performance of a stochastic net, doi:10.1038/185557a0.
+    Source: Foldiak (1989), Adaptive network for optimal linear feature extraction, Proc. IEEE/INNS IJCNN 1, 401-405;
+    Plumbley (1993), Efficient information transfer and anti-Hebbian neural networks, Neural Networks 6. The nonlinear
+    network with thresholds is another: Foldiak (1990), Forming sparse representations by local anti-Hebbian learning,
+    doi:10.1007/BF02331346.
 
     Attributes:
         rate: eta, per update; in units of amplitude / p^{3/2}.
         target: p, the power of every output at rest.
         floor: f, the smallest eigenvalue of (the symmetric part of) I + M; D is at most 1 / f.
+        saturation: Largest activity that synapses answer to, in multiples of sqrt(p); infinity as published.
     """
 
     name = "anti_hebbian"
@@ -48,21 +53,26 @@ class AntiHebbian(Rule):
     fixed_point_text = "C = target I"
     locality = "activities of i and j"
     cost = "5 d^3"
-    reference = "Plumbley 1993, doi:10.1016/S0893-6080(05)80123-X"
+    reference = "Plumbley 1993, Neural Networks 6"
     structure = "dense"
 
     rate: float = 1e-2
     target: float = 1.0
     floor: float = 1e-2
+    saturation: float = 10.0
 
     def __post_init__(self) -> None:
         """Check the parameters.
 
         Raises:
-            InvalidValue: One of them is not a positive finite number.
+            InvalidValue: One of them is not a positive finite number, or the saturation is not above 1.
         """
         super().__post_init__()
         check_positive(self, "target", "floor")
+        if not self.saturation > 1:
+            raise InvalidValue(
+                f"{self.name}: saturation must be above 1, the activity at rest, got {self.saturation!r}."
+            )
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
@@ -71,7 +81,8 @@ class AntiHebbian(Rule):
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change:
         """I + M <- D^{-1} + rate (X^T X / k - target I), lifted to the floor; D is its inverse."""
-        outputs = sample.outputs.double()
+        most = self.saturation * self.target**0.5
+        outputs = sample.outputs.double().clamp(-most, most)
         synapses = torch.linalg.inv(state["matrix"].double())
         synapses.addmm_(outputs.T, outputs, alpha=rate / len(outputs))
         synapses.diagonal().sub_(rate * self.target)

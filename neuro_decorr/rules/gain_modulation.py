@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
@@ -16,6 +17,7 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 _MOST_UNITS = 128
 """With the default frame, of d (d + 1) / 2 interneurons, an update costs d^4: 0.5 Gflop at 128 units."""
 _LIFTS = 20
+_NEWTON = 60
 
 
 @register
@@ -33,9 +35,13 @@ class GainModulation(Rule):
 
     Gains may be negative (a whitened weak direction is amplified). As published nothing keeps I + W diag(g) W^T
     positive; here interneurons that see a direction below the floor raise their gains in proportion to how well they
-    see it, so D is at most about 2 / floor. A direction that wakes after long silence drives those gains up at once,
-    and they come back at the rate per update only: until then outputs are small and correlated. The frame has
-    axes of its own: no equivariance, and only small layers.
+    see it, so D is at most about 2 / floor. A direction that wakes after long silence is then seen at (2 / floor)^2
+    times its variance. Taken as it is, that would drive gains up by thousands in one update, to come back at the rate
+    per update only; so the variance that an interneuron answers to saturates. Below that, the rule is as published.
+    The frame has axes of its own: no equivariance, and only small layers.
+
+    For any number of interneurons the resting gains minimise the convex function tr(D S) + sum g, whose gradient is
+    1 - w^T C w for each interneuron: C at rest is unique.
 
     Source: Duong, Lipshutz, Heeger, Chklovskii, Simoncelli (2023), Adaptive whitening in neural populations with
     gain-modulating interneurons, arXiv:2301.11955.
@@ -44,6 +50,7 @@ class GainModulation(Rule):
         rate: eta, per update; the target of every variance is 1.
         interneurons: K, at most d (d + 1) / 2, which is what None stands for (up to 128 units).
         floor: Smallest eigenvalue of I + W diag(g) W^T that is left alone.
+        saturation: Largest variance that an interneuron answers to, above 1; infinity as published.
         seed: Of the frame's basis.
     """
 
@@ -59,6 +66,7 @@ class GainModulation(Rule):
     rate: float = 1e-2
     interneurons: int | None = None
     floor: float = 1e-2
+    saturation: float = 10.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +82,8 @@ class GainModulation(Rule):
                 f"{self.name}: interneurons must be a whole number >= 1, or None for one a pair of units, "
                 f"got {self.interneurons!r}."
             )
+        if not self.saturation > 1:
+            raise InvalidValue(f"{self.name}: saturation must be above 1, the target, got {self.saturation!r}.")
         if not isinstance(self.seed, int):
             raise InvalidValue(f"{self.name}: seed must be a whole number, got {self.seed!r}.")
 
@@ -119,7 +129,8 @@ class GainModulation(Rule):
     def update_(self, state: State, sample: Sample, rate: float) -> Change:
         """Move the gains, then D is the inverse of I + W diag(g) W^T, in double precision."""
         frame, gains = state["frame"], state["gains"]
-        gains.add_((sample.outputs @ frame).square().mean(dim=0).sub_(1), alpha=rate)
+        seen_variance = (sample.outputs @ frame).square().mean(dim=0)
+        gains.add_(seen_variance.clamp_max_(self.saturation).sub_(1), alpha=rate)
         synapses = self._synapses(frame, gains)
         for _ in range(_LIFTS):
             values, vectors = torch.linalg.eigh(synapses)
@@ -140,24 +151,37 @@ class GainModulation(Rule):
     def _resting_matrix(self, covariance: Tensor) -> Tensor:
         features = len(covariance)
         frame = self.frame(features).to(covariance)
-        values, vectors = torch.linalg.eigh(covariance)
         if frame.shape[1] == features * (features + 1) // 2:
+            values, vectors = torch.linalg.eigh(covariance)
             root: Tensor = (vectors * values.rsqrt()) @ vectors.T
             return root
-        if frame.shape[1] > features:
-            raise Unsupported(
-                f"{self.name}: {frame.shape[1]} interneurons on {features} units have no fixed point in closed form; "
-                f"one is known up to {features} and for {features * (features + 1) // 2}."
-            )
-        gains = ((frame.T @ covariance) * frame.T).sum(dim=1).rsqrt() - 1
-        return torch.eye(features, dtype=covariance.dtype) + (frame * gains) @ frame.T
+        gains = frame.new_zeros(frame.shape[1])
+        for _ in range(_NEWTON):
+            matrix = torch.linalg.inv(self._synapses(frame, gains))
+            seen = frame.T @ matrix @ covariance @ matrix @ frame
+            slope = 1 - seen.diagonal()
+            if float(slope.abs().max()) < 1e-12:
+                break
+            # Twice the elementwise product is the Hessian of tr(D S) + sum g.
+            step = torch.linalg.lstsq((frame.T @ matrix @ frame) * seen, slope / 2).solution
+            gains = gains - self._length(frame, gains, step, covariance) * step
+        resting: Tensor = matrix
+        return resting
+
+    def _length(self, frame: Tensor, gains: Tensor, step: Tensor, covariance: Tensor) -> float:
+        """The first of 1, 1/2, 1/4, ... that lowers tr(D S) + sum g and keeps the synapses positive definite."""
+
+        def height(moved: Tensor) -> float:
+            factor, failed = torch.linalg.cholesky_ex(self._synapses(frame, moved))
+            return math.inf if int(failed) else float(torch.cholesky_solve(covariance, factor).trace() + moved.sum())
+
+        here = height(gains)
+        here += 1e-12 * abs(here)  # what rounding may add close to the minimum
+        lengths = (0.5**number for number in range(_NEWTON))
+        return next((length for length in lengths if height(gains - length * step) <= here), 0.5**_NEWTON)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """The identity for the full frame; up to d interneurons, unit variance along the frame's directions.
-
-        Raises:
-            Unsupported: For a number of interneurons in between there is no closed form.
-        """
+        """The identity for the full frame; fewer interneurons: unit variance along the direction of each."""
         matrix = self._resting_matrix(covariance)
         return matrix @ covariance @ matrix
 

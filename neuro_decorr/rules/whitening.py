@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
 
 _KICK = 0.25
 """Largest share of its isotropic term that an axis may miss before it is visited."""
@@ -81,11 +80,7 @@ class Whitening(Rule):
         """
         super().__post_init__()
         check_positive(self, "floor")
-        if not 0 <= self.damping < math.inf:
-            raise InvalidValue(
-                f"{self.name}: damping must be a finite number >= 0 (0 whitens fully), got {self.damping!r}; "
-                "for no whitening at all use the rule 'center'."
-            )
+        check_damping(self)
         check_fraction(self, "rate", "power_rate")
 
     def initial_state(

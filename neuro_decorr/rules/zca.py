@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -22,6 +22,10 @@ class ZCA(Rule):
     .. math:: \hat S \leftarrow (1 - \eta) \hat S + \eta\, \langle z z^T \rangle, \quad
               D = (\hat S + \epsilon c I)^{-1/2}, \quad c = \operatorname{tr} \hat S / d
 
+    With `damping` it is the soft cap of the rule `whitening`, with the same fixed point, exactly:
+
+    .. math:: D = \bigl( I + \hat S / (\text{damping}\; c) \bigr)^{-1/2}
+
     Exact on the running covariance, so every rate is stable and nothing is tuned; the price is an eigendecomposition
     (in double precision) and a second matrix a layer. A direction without power is amplified by 1 / sqrt(epsilon c) at
     most.
@@ -30,13 +34,14 @@ class ZCA(Rule):
 
     Attributes:
         rate: eta, weight of the newest sample in the running covariance, in (0, 1].
-        epsilon: Power added to every direction, relative to the mean power c.
+        epsilon: Power added to every direction, relative to the mean power c. Used with damping 0 only.
+        damping: Strength relative to the mean power, as in `whitening`; 0 whitens fully, as published.
     """
 
     name = "zca"
     title = "whitens a running covariance exactly (comparator)"
     equation = "D = (S + epsilon c I)^-1/2, S a running covariance"
-    fixed_point_text = "C = S (S + epsilon c I)^-1, about I"
+    fixed_point_text = "C = S (S + epsilon c I)^-1, about I; damping: as whitening"
     locality = "not local: all pairs at once"
     cost = "k d^2 + 11 d^3"
     reference = "Huang et al. 2018, arXiv:1804.08450"
@@ -44,15 +49,17 @@ class ZCA(Rule):
 
     rate: float = 0.1
     epsilon: float = 1e-5
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A rate outside (0, 1], or an epsilon that is not positive.
+            InvalidValue: A rate outside (0, 1], an epsilon that is not positive, a negative damping.
         """
         super().__post_init__()
         check_positive(self, "epsilon")
+        check_damping(self)
         check_fraction(self, "rate")
 
     @property
@@ -69,16 +76,18 @@ class ZCA(Rule):
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then take its root anew."""
         covariance = follow_(state, sample, rate)
-        floor = self.epsilon * float(covariance.trace()) / len(covariance)
-        if floor == 0:
+        power = float(covariance.trace()) / len(covariance)
+        if power == 0:
             return None  # no input has ever been active
         values, vectors = torch.linalg.eigh(covariance)
-        root = (values.clamp_min(0) + floor).sqrt()  # rounding can make a variance negative
+        values = values.clamp_min(0)  # rounding can make a variance negative
+        root = (1 + values / (self.damping * power) if self.damping else values + self.epsilon * power).sqrt()
         return Replacement.apply_(state["matrix"], (vectors / root) @ vectors.T, (vectors * root) @ vectors.T)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """S (S + epsilon c I)^-1."""
-        floored = covariance.clone()
-        floored.diagonal().add_(self.epsilon * covariance.trace() / len(covariance))
+        """S (S + epsilon c I)^-1, or S (I + S / (damping c))^-1."""
+        power = covariance.trace() / len(covariance)
+        floored = covariance / (self.damping * power) if self.damping else covariance.clone()
+        floored.diagonal().add_(1.0 if self.damping else self.epsilon * power)
         whitened: Tensor = torch.linalg.solve(floored, covariance)
         return whitened

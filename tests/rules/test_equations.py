@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from neuro_decorr import rules
 from neuro_decorr.errors import InvalidValue, UnknownName
-from neuro_decorr.rules import Sample
-from tests.rules import suite
+from neuro_decorr.rules import Sample, suite
 
 
 def batch(rows: int, features: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,17 +10,30 @@ import torch
 from torch import Tensor
 
 from neuro_decorr import rules
-from neuro_decorr.rules import Rule
-from tests.rules import suite
+from neuro_decorr.rules import Rule, suite
 
 
 @pytest.mark.parametrize("name", rules.names())
 @pytest.mark.parametrize("check", suite.CHECKS, ids=lambda check: check.__name__)
 def test_registered_rule(name: str, check: Callable[[Rule], None]) -> None:
-    rule = rules.get(name)
-    if check is suite.check_equivariance and rule.equivariance == "none":
-        pytest.skip("the rule declares that the axes of its units matter")
-    check(rule)
+    check(rules.get(name))
+
+
+@pytest.mark.parametrize("name", ["whitening", "zca"])
+@pytest.mark.parametrize("damping", [0.0, 3.0])
+def test_fixed_point_with_and_without_damping(name: str, damping: float) -> None:
+    suite.check_fixed_point(rules.get(name, damping=damping))
+
+
+def test_damping_means_the_same_for_every_rule_that_carries_it() -> None:
+    covariance = suite.covariance(1e3)
+    expected = torch.linalg.inv(
+        torch.linalg.inv(covariance) + torch.eye(suite.FEATURES, dtype=torch.float64) / 3
+    )  # mean power 1
+    carriers = [rules.get(name, damping=3.0) for name in ("whitening", "zca")]
+    carriers.append(rules.get("interneuron", damping=3.0, interneurons=suite.FEATURES))
+    for rule in carriers:
+        torch.testing.assert_close(rule.fixed_point(covariance), expected, rtol=1e-9, atol=1e-9)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuro_decorr import rules
-from tests.rules import suite
+from neuro_decorr.rules import suite
 
 FEATURES, EVERY, BATCH = 16, 3_000, 64
 Update = Callable[[Tensor, Tensor], None]
