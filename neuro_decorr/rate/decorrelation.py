@@ -10,8 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, StateMismatch
-from neuro_decorr.rate.record import Record, in_backward, in_transform, joined, transformed, unwrapped
+from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
+from neuro_decorr.rate.record import (
+    Record,
+    in_backward,
+    in_transform,
+    joined,
+    traced_in_transform,
+    transformed,
+    unwrapped,
+)
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform
 
 
@@ -248,6 +256,11 @@ class Decorrelation(nn.Module):
         self._add_record(centred.clone(), outputs.clone(), batch_mean, rows)
 
     def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int) -> None:
+        if traced_in_transform():
+            raise Unsupported(
+                "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
+                "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
+            )
         record = joined(self._record, Record(inputs, outputs, batch_mean, seen))
         if in_transform() and transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
             inputs, outputs, batch_mean = map(unwrapped, record[:3])

@@ -85,6 +85,14 @@ def transformed(tensor: Tensor) -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
+def traced_in_transform() -> bool:
+    """Whether a transform of torch.func is being compiled, where no wrapper can be taken off a tensor.
+
+    The question itself breaks the graph there (torch 2.13), which comes to the same: eager, or refused by the compiler.
+    """
+    return torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None
+
+
 def unwrapped(tensor: Tensor) -> Tensor:
     """A tensor outside of the transforms of torch.func: what is remembered outlives them.
 

@@ -139,6 +139,53 @@ def test_a_checkpoint_of_a_compiled_block_counts_once(
     assert_same_records(saving, plain)
 
 
+def test_a_checkpoint_inside_a_compiled_graph_counts_once(
+    compile_afresh: Callable[[nn.Module], Callable[..., Tensor]],
+) -> None:
+    """The compiler refuses what a module remembers unless told that the recomputation need not remember it again."""
+
+    class Saving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = small()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return checkpoint(self.block, inputs, use_reentrant=False)
+
+    plain, saving = small(), Saving()
+    plain(images(8))
+    with torch._dynamo.config.patch(skip_fwd_side_effects_in_bwd_under_checkpoint=True):
+        compile_afresh(saving)(images(8)).sum().backward()
+    assert_same_records(saving, plain)
+
+
+@pytest.mark.parametrize("transform", ["vmap", "grad"])
+def test_a_compiled_transform_runs_as_if_not_compiled_or_is_refused(transform: str) -> None:
+    """What is remembered cannot leave a graph through vmap or grad: no graph of it is made."""
+    torch._dynamo.reset()
+    model, plain = small(), small()
+    parameters = {name: tensor.detach() for name, tensor in model.named_parameters()}
+
+    def mapped(parameters: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        return vmap(lambda image: functional_call(model, parameters, (image.unsqueeze(0),)))(inputs)
+
+    def slope(parameters: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
+        return grad(lambda given: functional_call(model, given, (inputs,)).sum())(parameters)
+
+    function = mapped if transform == "vmap" else slope
+    torch.compile(function, backend="aot_eager")(parameters, images(8))
+    plain(images(8))
+    assert_same_records(model, plain)
+    torch._dynamo.reset()
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        compiled(parameters, images(8))
+    records(model)
+    with nd.rate.unremembered(model):
+        compiled(parameters, images(8))
+    assert all(record is None for record in records(model).values())
+
+
 def test_functional_call_drives_the_plasticity_of_the_module() -> None:
     model, other = network(), network()
     inputs = images(8)
