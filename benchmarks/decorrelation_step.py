@@ -1,12 +1,13 @@
 """Time and memory of one decorrelation step, forward and update, as ratios to named opponents of the same round.
 
-- published: x = D z, C = X^T X / k formed, D <- g (D - eta C D) out of place; the same rows, so the same D (checked).
+- published: a module that takes the steps of the paper (see `Published`): C formed, then C D, out of place.
 - plain: forward and backward of the linear layer behind it, features x 1000.
 - floor: the flop of the two products, 2 B d^2 + 4 k d^2, at the rate of a square product, and one pass over D.
 
-The batch is 256, of which 26 rows drive the update. `centred` is the library's default, which also tracks and subtracts
-the mean; the other rows leave that out, as the published formulation does. `extra / D` is the most memory that the
-forward pass and the update allocate on top of what the layer holds, in units of one features x features matrix.
+The batch is 256, of which 26 rows drive the update. Ours are compared with the published module of their own kind:
+centred, which also tracks and subtracts the mean (the default of both), or not. Both leave the same D (checked first).
+`extra / D` is the most memory that the forward pass and the update allocate on top of what the layer holds, in units
+of one features x features matrix.
 
 Usage: python benchmarks/decorrelation_step.py [--sizes 64 256] [--rounds N] [--threads N] [--out FILE.csv]
 """
@@ -15,12 +16,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
 
@@ -33,8 +32,6 @@ SAMPLE = 0.1
 GEMM = 1024
 EVERY = 4
 
-Update = Callable[[Tensor, Tensor, float], Tensor]
-
 
 def correlated(features: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     """A batch with a common mode, shape (BATCH, features)."""
@@ -43,14 +40,50 @@ def correlated(features: int, dtype: torch.dtype = torch.float32, seed: int = 0)
     return rows + torch.randn(BATCH, 1, generator=generator, dtype=dtype)
 
 
-def published_update(matrix: Tensor, batch: Tensor, rate: float) -> Tensor:
-    """The formulation of the paper: forward, then the new D, out of place."""
-    kept = int(SAMPLE * BATCH) + 1
-    rows = slice(None, (BATCH // kept) * kept, BATCH // kept)
-    inputs, outputs = batch[rows], F.linear(batch, matrix)[rows]
-    covariance = outputs.T @ outputs / kept
-    gain = (inputs.norm(dim=1) / outputs.norm(dim=1)).mean()
-    return gain * (matrix - rate * covariance @ matrix)
+class Published(nn.Module):
+    r"""The layer of the paper, step by step as published: its update happens inside the forward pass.
+
+    .. math:: x = D (z - \langle z \rangle), \quad C = \tfrac1k X^T X, \quad
+              g = \langle |z| / |x| \rangle, \quad D \leftarrow g D, \quad D \leftarrow D - \eta\, C D
+
+    Like the authors' layer it takes the mean of the batch, moves a running mean for evaluation, transforms with
+    `einsum`, forms C in full, and makes every result a new tensor. Unlike theirs it takes rows spread over the batch
+    instead of the first ones and, in the norms, the centred z, so that its D can be compared with ours; neither
+    changes what is computed how often. Without `center` the means are left out.
+
+    Source: Ahmad (2024), Correlations are ruining your gradient descent, arXiv:2407.10780.
+    """
+
+    def __init__(self, features: int, center: bool, dtype: torch.dtype = torch.float32) -> None:
+        """D = I, mean zero."""
+        super().__init__()
+        self.center, self.rate, self.momentum = center, rate(features), 0.1
+        self.register_buffer("matrix", torch.eye(features, dtype=dtype))
+        self.register_buffer("mean", torch.zeros(features, dtype=dtype))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Decorrelated rows; in train mode D moves."""
+        if self.center:
+            mean = self.mean
+            if self.training:
+                mean = inputs.mean(dim=0)
+                self.mean = (1 - self.momentum) * self.mean + self.momentum * mean
+            inputs = inputs - mean
+        outputs = torch.einsum("ni,ji->nj", inputs, self.matrix)
+        if self.training:
+            self.update(inputs, outputs)
+        return outputs
+
+    @torch.no_grad()
+    def update(self, inputs: Tensor, outputs: Tensor) -> None:
+        """The gain, then the decorrelation."""
+        kept = int(SAMPLE * len(outputs)) + 1
+        rows = slice(None, (len(outputs) // kept) * kept, len(outputs) // kept)
+        inputs, outputs = inputs[rows], outputs[rows]
+        covariance = (1 / kept) * (outputs.T @ outputs)
+        norms = [torch.sqrt(torch.sum(some**2, dim=1)) for some in (inputs, outputs)]
+        self.matrix = self.matrix * torch.mean(norms[0] / norms[1])
+        self.matrix = self.matrix - self.rate * (covariance @ self.matrix)
 
 
 def ours(features: int, rule: str, center: bool, dtype: torch.dtype = torch.float32) -> tuple[nd.Decorrelation, Step]:
@@ -75,19 +108,29 @@ def rate(features: int) -> float:
     return 1e-3 / features
 
 
-def check_equal(features: int, published: Update = published_update, steps: int = 3) -> float:
+def check_equal(features: int, center: bool, faster: float = 1.0, steps: int = 3) -> float:
     """The largest relative difference of D after some steps of both, in float64.
+
+    Args:
+        features: Number of units.
+        center: Which of both variants.
+        faster: Multiplies the published rate: any other than 1 is to be found out.
+        steps: Updates.
 
     Raises:
         AssertionError: It is more than rounding, so the times would be of unequal work.
     """
-    layer, step = ours(features, "norm_preserving", False, torch.float64)
-    batch, matrix = correlated(features, torch.float64), torch.eye(features, dtype=torch.float64)
+    layer, step = ours(features, "norm_preserving", center, torch.float64)
+    published = Published(features, center, torch.float64)
+    published.rate *= faster
+    batch, identity = correlated(features, torch.float64), torch.eye(features, dtype=torch.float64)
+    if center:
+        step()  # our first only finds the mean, which on one batch is the mean of the batch from then on
     for _ in range(steps):
         step()
-        matrix = published(matrix, batch, rate(features))
-    moved = (matrix - torch.eye(features, dtype=torch.float64)).abs().max()
-    difference = float((layer.matrix - matrix).abs().max() / moved)
+        published(batch)
+    moved = (published.matrix - identity).abs().max()
+    difference = float((layer.matrix - published.matrix).abs().max() / moved)
     assert difference < 1e-10, f"{features} features: ours and the published D differ by {difference:.1e} of the change"
     return difference
 
@@ -106,12 +149,17 @@ def memory(features: int, rule: str, center: bool) -> str:
 def measure(features: int, rounds: int) -> list[dict[str, str]]:
     """One row an implementation, all timed in the same rounds."""
     batch = correlated(features)
-    state = {"matrix": torch.eye(features)}
 
-    def published() -> None:
-        state["matrix"] = published_update(state["matrix"], batch, rate(features))
+    def published(center: bool) -> Step:
+        layer = Published(features, center)
 
-    linear, upstream = torch.nn.Linear(features, OUTPUTS), torch.randn(BATCH, OUTPUTS)
+        def step() -> None:
+            with torch.no_grad():
+                layer(batch)
+
+        return step
+
+    linear, upstream = nn.Linear(features, OUTPUTS), torch.randn(BATCH, OUTPUTS)
     inputs = batch.clone().requires_grad_()
 
     def plain() -> None:
@@ -123,7 +171,8 @@ def measure(features: int, rounds: int) -> list[dict[str, str]]:
         "norm_preserving, centred": ours(features, "norm_preserving", True)[1],
         "interneuron": ours(features, "interneuron", False)[1],
         "interneuron, centred": ours(features, "interneuron", True)[1],
-        "published": published,
+        "published": published(False),
+        "published, centred": published(True),
         "plain": plain,
         "product": lambda: square @ square,
         "pass": lambda: passed.mul_(1.0),
@@ -135,14 +184,15 @@ def measure(features: int, rounds: int) -> list[dict[str, str]]:
         flop * product / (2 * GEMM**3) + once for product, once in zip(taken["product"], taken["pass"], strict=True)
     ]
     rows = []
-    for name in [*list(steps)[:6], "floor"]:
+    for name in [*list(steps)[:7], "floor"]:
         rule, _, centred = name.partition(", ")
+        opponent = taken["published, centred" if centred else "published"]
         rows.append(
             {
                 "features": str(features),
                 "what": name,
                 "ms": milliseconds(taken[name]),
-                "published / it": ratio(taken["published"], taken[name]),
+                "published / it": ratio(opponent, taken[name]),
                 "it / floor": ratio(taken[name], taken["floor"]),
                 "it / plain": ratio(taken[name], taken["plain"]),
                 "extra / D": memory(features, rule, bool(centred)) if rule in nd.rules.names() else "",
@@ -158,7 +208,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     for features in arguments.sizes:
-        print(f"{features} features: D equals the published one to {check_equal(features):.0e} of its change")
+        difference = max(check_equal(features, center) for center in (False, True))
+        print(f"{features} features: D equals the published one to {difference:.0e} of its change")
     print(f"{arguments.threads} threads, {arguments.rounds} rounds; ratios: median [quartiles] over rounds\n")
     show([row for features in arguments.sizes for row in measure(features, arguments.rounds)], arguments.out)
 
