@@ -11,11 +11,14 @@ Usage: python benchmarks/training_step.py [--sizes 3072 1000 1000 10] [--rounds 
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
 
@@ -25,24 +28,29 @@ from models.dense import dense
 
 BATCH = 256
 EVERY = 4
+WEIGHTS = nn.Linear | nn.Conv2d
 CREDITS: dict[str, dict[str, float]] = {"backprop": {}, "feedback_alignment": {}, "node_perturbation": {"sigma": 1e-3}}
 
 
 class Training:
     """One network with all that a training step of it needs."""
 
-    def __init__(self, sizes: list[int], credit: str, rule: nd.rules.Rule | None, compensate: bool) -> None:
-        """Build it, with one random batch that it is trained on."""
-        network = dense(sizes, seed=0)
-        if rule is not None:
-            network = nd.decorrelate(network)
-        self.largest = max(sizes[:-1])
+    def __init__(
+        self,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        credit: str,
+        rule: nd.rules.Rule | None,
+        compensate: bool,
+    ) -> None:
+        """Decorrelate a copy of the network where a rule is given; it is trained on the one batch."""
+        network = copy.deepcopy(network) if rule is None else nd.decorrelate(network)
         self.plasticity = None if rule is None else nd.Plasticity(network, rule, compensate=compensate)
+        self.largest = max(layer.weight[0].numel() for layer in network.modules() if isinstance(layer, WEIGHTS))
         self.credit = nd.credit.get(credit, network, **CREDITS[credit])
         self.optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
-        generator = torch.Generator().manual_seed(0)
-        self.inputs = torch.randn(BATCH, sizes[0], generator=generator) + torch.randn(BATCH, 1, generator=generator)
-        self.targets = torch.randint(sizes[-1], (BATCH,), generator=generator)
+        self.inputs, self.targets = inputs, targets
 
     def learn(self) -> None:
         """Gradients and the optimiser's step."""
@@ -69,17 +77,36 @@ class Training:
         return f"{peak / (self.largest**2 * self.inputs.element_size()):.2f}"
 
 
-def measure(sizes: list[int], credit: str, rounds: int) -> list[dict[str, str]]:
-    """One row a condition, all timed in the same rounds."""
-    narrowest = min(sizes[:-1])
-    rules: dict[str, nd.rules.Rule] = {
+def batch(shape: Sequence[int], classes: int) -> tuple[Tensor, Tensor]:
+    """Inputs with a common mode, shape (batch, ...), and labels."""
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn(shape[0], *[1] * (len(shape) - 1), generator=generator)
+    inputs = torch.randn(*shape, generator=generator) + common
+    return inputs, torch.randint(classes, (shape[0],), generator=generator)
+
+
+def rules(most_interneurons: int) -> dict[str, nd.rules.Rule]:
+    """What is compared with plain training: one rule of every structure."""
+    return {
         "dense": nd.rules.get("norm_preserving", rate=1e-6),
-        "interneurons": nd.rules.get("interneuron", interneurons=min(64, narrowest), every=EVERY, damping=30.0),
+        "interneurons": nd.rules.get("interneuron", interneurons=most_interneurons, every=EVERY, damping=30.0),
     }
-    trainings = {"plain": Training(sizes, credit, None, False)}
-    for name, rule in rules.items():
-        trainings[name] = Training(sizes, credit, rule, False)
-        trainings[f"{name}, compensated"] = Training(sizes, credit, rule, True)
+
+
+def measure(
+    network: nn.Module,
+    data: tuple[Tensor, Tensor],
+    credit: str,
+    rounds: int,
+    compensation: Sequence[bool] = (False, True),
+) -> list[dict[str, str]]:
+    """One row a condition, all timed in the same rounds."""
+    narrowest = min(layer.weight[0].numel() for layer in network.modules() if isinstance(layer, WEIGHTS))
+    trainings = {"plain": Training(network, *data, credit, None, False)}
+    for name, rule in rules(min(64, narrowest)).items():
+        for compensate in compensation:
+            key = f"{name}, compensated" if compensate else name
+            trainings[key] = Training(network, *data, credit, rule, compensate)
     steps: dict[str, Step] = {name: training.step for name, training in trainings.items()}
     taken = alternate(steps, rounds, multiple=EVERY)
     return [
@@ -101,7 +128,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{arguments.threads} threads, {arguments.rounds} rounds; ratios: median [quartiles] over rounds\n")
-    show([row for credit in CREDITS for row in measure(arguments.sizes, credit, arguments.rounds)], arguments.out)
+    network, data = dense(arguments.sizes, seed=0), batch((BATCH, arguments.sizes[0]), arguments.sizes[-1])
+    show([row for credit in CREDITS for row in measure(network, data, credit, arguments.rounds)], arguments.out)
 
 
 if __name__ == "__main__":

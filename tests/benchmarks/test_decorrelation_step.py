@@ -13,17 +13,22 @@ import torch
 import neuro_decorr as nd
 from benchmarks import decorrelation_step, training_step
 from benchmarks._measure import Allocations
+from models.dense import dense
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 
 
 @pytest.mark.parametrize(
-    ("script", "sizes", "rows"),
-    [("decorrelation_step.py", ["8", "12"], 16), ("training_step.py", ["12", "8", "3"], 15)],
+    ("script", "settings", "rows"),
+    [
+        ("decorrelation_step.py", ["--sizes", "8", "12"], 16),
+        ("training_step.py", ["--sizes", "12", "8", "3"], 15),
+        ("convolution_step.py", ["--batch", "2"], 6),
+    ],
 )
-def test_scripts_run(script: str, sizes: list[str], rows: int, tmp_path: Path) -> None:
+def test_scripts_run(script: str, settings: list[str], rows: int, tmp_path: Path) -> None:
     out = tmp_path / "table.csv"
-    command = [sys.executable, str(BENCHMARKS / script), "--sizes", *sizes, "--rounds", "1", "--threads", "1"]
+    command = [sys.executable, str(BENCHMARKS / script), *settings, "--rounds", "1", "--threads", "1"]
     result = subprocess.run([*command, "--out", str(out)], cwd=tmp_path, check=False, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     with out.open(encoding="utf-8") as file:
@@ -71,7 +76,8 @@ def test_a_step_makes_no_matrix_of_features_times_features(rule: str, center: bo
 @pytest.mark.parametrize("compensate", [False, True])
 @pytest.mark.parametrize("rule", [nd.rules.get("norm_preserving", rate=1e-6), nd.rules.get("interneuron")])
 def test_nor_does_the_plasticity_of_a_network(rule: nd.rules.Rule, compensate: bool) -> None:
-    training = training_step.Training([600, 120, 10], "backprop", rule, compensate)
+    data = training_step.batch((training_step.BATCH, 600), 10)
+    training = training_step.Training(dense([600, 120, 10], seed=0), *data, "backprop", rule, compensate)
     assert training.plasticity is not None
     for _ in range(2 * training_step.EVERY):
         training.learn()
