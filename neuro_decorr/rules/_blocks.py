@@ -29,7 +29,7 @@ def project(rows: Tensor, matrix: Tensor) -> Tensor:
     Returns:
         R D, shape (rows, features). Cost: 2 rows features^2 flop, and partial sums of at most features^2 / 4 numbers.
     """
-    size = _block(len(matrix), 192, 320) if _worthwhile(rows, matrix) else 0
+    size = _block(matrix.shape[0], 192, 320) if _worthwhile(rows, matrix) else 0
     if not size:
         return torch.mm(rows, matrix)
     blocks = matrix.view(-1, size, len(matrix))
@@ -46,7 +46,7 @@ def scale_and_add_(matrix: Tensor, scale: float, left: Tensor, right: Tensor, we
         right: R, shape (rows, features).
         weight: w.
     """
-    size = _block(len(matrix), 64, 128) if _worthwhile(left, matrix) else 0
+    size = _block(matrix.shape[0], 64, 128) if _worthwhile(left, matrix) else 0
     if not size:
         torch.addmm(matrix, left.T, right, beta=scale, alpha=weight, out=matrix)
         return
@@ -56,7 +56,7 @@ def scale_and_add_(matrix: Tensor, scale: float, left: Tensor, right: Tensor, we
 
 
 def _worthwhile(rows: Tensor, matrix: Tensor) -> bool:
-    return len(matrix) >= _LEAST_FEATURES and len(rows) <= _MOST_ROWS and matrix.is_cpu
+    return matrix.shape[0] >= _LEAST_FEATURES and rows.shape[0] <= _MOST_ROWS and matrix.is_cpu
 
 
 @cache
