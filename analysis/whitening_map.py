@@ -15,6 +15,7 @@ import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ from neuro_decorr.report import save_figure
 FEATURES, BATCHES = (16, 64, 256, 1024), (1, 16, 256)
 CONDITIONS, SCALES = (1.0, 1e2, 1e4, 1e6), (1e-3, 1.0, 1e3)
 GOAL = 1e-3
-MARGIN = 1.5
+MARGIN = 2.0
 """Samples of the annealed part, in multiples of those that the bound of any estimate asks for."""
 FORGOTTEN = 30.0
 """Time constants before annealing: a start of 1e13 times the power of the weakest direction is gone."""
@@ -83,7 +84,7 @@ def draw(cells: pd.DataFrame, directory: Path) -> None:
     figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, layout="constrained")
     for (r, batch), (c, features) in itertools.product(enumerate(rows), enumerate(columns)):
         axis, here = axes[r][c], cells[(cells["batch"] == batch) & (cells["features"] == features)]
-        grid = torch.full((len(SCALES), len(CONDITIONS)), math.nan)
+        grid = np.full((len(SCALES), len(CONDITIONS)), np.nan)
         for row in here.itertuples():
             at = SCALES.index(row.scale), CONDITIONS.index(row.condition)
             ratio = row.end / row.start if row.condition > 1 else math.nan
@@ -91,6 +92,8 @@ def draw(cells: pd.DataFrame, directory: Path) -> None:
             text = f"{ratio:.1e}" if row.condition > 1 else f"floor\n{row.end:.0e}"
             axis.text(at[1], at[0], text.replace("e-0", "e-"), ha="center", va="center", fontsize=7.5)
         image = axis.imshow(grid, vmin=-4, vmax=-2, cmap="RdYlBu_r", origin="lower", aspect="auto")
+        if here.empty:
+            axis.text(1.5, 1, "not run", ha="center", va="center", fontsize=9, color="grey")
         axis.set_xticks(range(len(CONDITIONS)), [f"{value:.0e}".replace("e+0", "e") for value in CONDITIONS])
         axis.set_yticks(range(len(SCALES)), [f"{value:g}" for value in SCALES])
         axis.set_title(f"{features} units, batches of {batch}", fontsize=9)

@@ -10,7 +10,7 @@ Where the theorems that pin the science stand:
 | T4 | without gain an eigenvalue falls as 1 / (2 rate t) | `test_equations.test_cap_without_gain` |
 | T5 | updates grow with the logarithm of the condition | `test_equations.test_updates_grow_with_the_logarithm_...` |
 | T6 | the lateral form takes the course of the matrix form | `test_more_equations.test_lateral_takes_the_course_...` |
-| T7 | the naive iteration diverges iff lambda_max(S) > 4 c | `tests/rate/test_settling.py` |
+| T7 | the naive iteration diverges iff lambda_max(S) > 4 c | `tests/rate/settling/test_settle.py` |
 | T8 | COPI's compensation keeps the function | `test_more_equations.test_copi_compensation_...` |
 | T9 | node perturbation is unbiased with variance N + 1 | `tests/credit/test_perturbation.py` |
 | T10 | a decorrelated gradient step is a FOOF step | `test_equations.test_decorrelated_gradient_is_the_natural_one` |
