@@ -18,7 +18,7 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State
 def norm_gain(reference: Tensor, outputs: Tensor) -> float:
     """The mean of |z| / |x| over rows that have both norms; 1 where none has."""
     norms, inverse = torch.linalg.vector_norm(reference, dim=1), torch.linalg.vector_norm(outputs, dim=1).reciprocal_()
-    gain = float(torch.dot(norms, inverse)) / norms.shape[0]
+    gain: float = torch.dot(norms, inverse).item() / norms.shape[0]
     if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
         ratios = norms.mul_(inverse)
         ratios = ratios[ratios.isfinite()]
