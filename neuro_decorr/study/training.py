@@ -38,11 +38,12 @@ def train(
     seed: int,
     plasticity: Plasticity | None = None,
     layers: bool = False,
+    test: bool = False,
 ) -> bool:
     """Train a classifier by cross-entropy and record its course.
 
-    Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy), from before the
-    first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer receives: correlation,
+    Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy, and test_accuracy
+    if asked for), from before the first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer receives: correlation,
     effective rank, whiteness of its second moment about zero) and `spectrum` (epoch, layer, component, its share of the
     power). Timing rows: seconds of training since the start, wall and processor, without the measurements.
 
@@ -50,13 +51,15 @@ def train(
         model: The network.
         credit: How its weights get their gradients.
         optimiser: Of its weights.
-        data: Trained on the training split; measured on the validation split. The test split is not touched.
+        data: Trained on the training split; measured on the validation split. The test split is not touched
+            unless `test`.
         recorder: Takes the rows; a divergence is recorded there.
         epochs: Passes over the training split.
         batch_size: Samples a step; an incomplete last batch is left out of the pass.
         seed: Of the order of the samples.
         plasticity: Of the lateral weights, if any.
         layers: Measure the layers too.
+        test: Measure the test split at every epoch too, for comparisons at equal time. Nothing may be chosen by it.
 
     Returns:
         Whether the run came to its end; False when it diverged: the loss or an activity is not finite, or a transform
@@ -89,7 +92,8 @@ def train(
             return False
         shown = None if epoch == 0 else float(loss)
         right = accuracy(model, data.validation)
-        recorder.row(kind="curve", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right)
+        tested = {"test_accuracy": accuracy(model, data.test)} if test else {}
+        recorder.row(kind="curve", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right, **tested)
         recorder.time(epoch=epoch, updates=updates, wall_seconds=wall, processor_seconds=processor)
         if layers:
             _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, recorder)

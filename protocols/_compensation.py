@@ -1,0 +1,88 @@
+"""What may be chosen in the protocol `compensation`, and what has to fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from neuro_decorr import data, study
+from neuro_decorr.data import Dataset, Split
+from neuro_decorr.errors import NeuroDecorrError
+
+CreditName = Literal["backprop", "feedback_alignment", "node_perturbation"]
+DIGITS = 1_079  # training images of the digits
+
+CIFAR10 = {
+    "dampings": (10.0, 30.0, 100.0),
+    "learning_rates": (3e-4, 1e-4, 1e-3),
+    "dense_rate": 1e-5,
+    "hidden": (1_000,) * 4,
+    "interneurons": 64,
+    "epochs": 6,
+    "batch_size": 256,
+    "sample": 0.1,
+    "target": 0.45,
+}
+"""The full size, meant for CIFAR-10: `neuro-decorr run compensation --full --directory DIR`."""
+
+
+class Configuration(study.Configuration):
+    """What may be chosen."""
+
+    directory: str | None = Field(None, description="folder of CIFAR-10's binary files, instead of the digits")
+    training: int = Field(10_000, ge=10, description="training images of CIFAR-10")
+    evaluated: int = Field(4_000, ge=10, description="images of validation and test at every epoch, all if fewer")
+    strength: float = Field(1.0, ge=0, description="strength of the common modes added to the digits")
+    credits: tuple[CreditName, ...] = Field(CreditName.__args__, description="credit assignments")
+    dampings: tuple[float, ...] = Field((0.3, 3.0, 30.0), description="dampings of the interneurons")
+    learning_rates: tuple[float, ...] = Field((3e-3, 1e-3, 1e-2), description="learning rates of Adam, for every arm")
+    dense: tuple[CreditName, ...] = Field(("feedback_alignment",), description="credits that the dense rule meets too")
+    dense_rate: float = Field(3e-3, gt=0, description="rate of the dense rule, norm_preserving")
+    hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
+    interneurons: int = Field(16, ge=1, description="interneurons of a layer")
+    sample: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
+    epochs: int = Field(6, ge=1, description="passes over the training images")
+    batch_size: int = Field(64, ge=2, description="images a step")
+    target: float = Field(0.8, gt=0, lt=1, description="test accuracy whose time is told")
+
+    @model_validator(mode="after")
+    def fits(self) -> Configuration:
+        """Everything that only shows when the values meet each other, and the data, told at once."""
+        problems = []
+        for option, values in {"--dampings": self.dampings, "--learning-rates": self.learning_rates}.items():
+            if not values or min(values) <= 0 or len(set(values)) < len(values):
+                problems.append(f"{option}: got {values}, allowed are distinct numbers > 0, at least one")
+        if min(self.hidden, default=0) < self.interneurons:
+            problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least --interneurons units")
+        if self.directory is None and self.interneurons > 64:
+            problems.append(f"--interneurons: got {self.interneurons}, allowed is up to 64, the pixels of a digit")
+        samples = DIGITS if self.directory is None else self.training
+        if self.batch_size > samples:
+            problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
+        if self.directory is not None:
+            try:
+                data.cifar10(self.directory, training=self.training)
+            except NeuroDecorrError as error:
+                problems.append(f"--directory: {error}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+@lru_cache(maxsize=2)
+def dataset(directory: str | None, training: int, evaluated: int, strength: float, seed: int) -> Dataset:
+    """The data of a seed, validation and test cut to so many images: every epoch is measured on them."""
+    if directory is None:
+        images = data.with_common_modes(data.digits(seed), strength, seed)
+    else:
+        images = data.cifar10(directory, seed, training=training)
+    return dataclasses.replace(
+        images, validation=_first(images.validation, evaluated), test=_first(images.test, evaluated)
+    )
+
+
+def _first(split: Split, count: int) -> Split:
+    return Split(split.inputs[:count].clone(), split.targets[:count])

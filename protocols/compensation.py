@@ -1,0 +1,88 @@
+"""Is decorrelation worth its time when every layer keeps its function meanwhile?
+
+Question. When D moves, the function of the layer behind it moves too, unless its weights follow: W <- W D_old D_new^-1.
+How does that change what decorrelation does for learning, at which damping and learning rate, and does a low-rank,
+damped, compensated network learn faster than a centred one at equal wall clock?
+
+Data. CIFAR-10 from its binary files (`--full --directory DIR`); by default digits with common modes, which only show
+that everything works.
+
+Conditions. Credit assignment x arm x damping x {compensated, not} x learning rate of Adam. Arms: `none`, the control
+`center`, k interneurons; for some credits the dense rule of Ahmad (2024) too.
+
+Measured. Validation and test accuracy after every epoch, with the processor seconds of the training alone. Learning
+rate and damping of an arm are chosen on the validation split; the test split tells what came of it. Paired seeds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import neuro_decorr as nd
+from models.dense import dense
+from neuro_decorr import study
+from neuro_decorr.study.training import train
+from protocols._compensation import CIFAR10, Configuration, dataset
+
+
+def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """The whole grid; arms of one seed follow each other, so that they meet the same state of the machine."""
+    return [
+        study.Condition("measure", seed, {"credit": credit, "learning_rate": rate, **arm})
+        for rate in configuration.learning_rates
+        for credit in configuration.credits
+        for seed in seeds
+        for arm in arms(configuration, credit)
+    ]
+
+
+def arms(configuration: Configuration, credit: str) -> list[dict[str, str | float | bool]]:
+    """Controls, then dampings x compensation, then the dense rule; damping 0 where there is none."""
+    damped = [("interneuron", damping, kept) for damping in configuration.dampings for kept in (False, True)]
+    full = [("norm_preserving", 0.0, kept) for kept in (False, True) if credit in configuration.dense]
+    listed = [("none", 0.0, False), ("center", 0.0, False), *damped, *full]
+    return [{"arm": arm, "damping": damping, "compensated": kept} for arm, damping, kept in listed]
+
+
+def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
+    """One network from its seed to its end."""
+    level, seed = condition.factors, condition.seed
+    c = configuration
+    images = dataset(c.directory, c.training, c.evaluated, c.strength, seed)
+    network = dense([images.features, *c.hidden, images.classes], seed=seed)
+    plasticity = None
+    if level["arm"] != "none":
+        network = nd.decorrelate(network)
+        parameters = {
+            "center": {},
+            "interneuron": {"interneurons": c.interneurons, "damping": level["damping"]},
+            "norm_preserving": {"rate": c.dense_rate},
+        }[level["arm"]]
+        rule = nd.rules.get(level["arm"], **parameters)
+        plasticity = nd.Plasticity(network, rule, compensate=level["compensated"], sample=c.sample)
+    seeded = {} if level["credit"] == "backprop" else {"seed": seed}
+    credit = nd.credit.get(level["credit"], network, **seeded)
+    optimiser = torch.optim.Adam(network.parameters(), lr=level["learning_rate"])
+    train(
+        network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, test=True,
+        epochs=c.epochs, batch_size=c.batch_size,
+    )  # fmt: skip
+
+
+def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+    """Table, figure and finding."""
+
+
+PROTOCOL = study.Protocol(
+    name="compensation",
+    question="Is decorrelation worth its time when every layer keeps its function meanwhile?",
+    configuration=Configuration,
+    full=CIFAR10,
+    seeds=2,
+    stages=(measure,),
+    run=run,
+    report=report,
+)
