@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,10 @@ from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
 from neuro_decorr.rate.distributed import Processes, gathered, group_of
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.weights import Weights
-from neuro_decorr.rules import Rule, Sample, State
+from neuro_decorr.rules import Rule, Sample, State, add_, residual_of
+
+Compensation: TypeAlias = Literal["exact", "first_order"] | bool
+"""How the weights follow D; True is "exact", False leaves them."""
 
 
 class Plasticity(torch.optim.Optimizer):
@@ -33,15 +36,19 @@ class Plasticity(torch.optim.Optimizer):
 
     .. math:: W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})
 
-    exactly, at the cost of a product with the few sampled rows (dense rules) or with the interneurons (low rank).
-    Local form of the first: COPI's Hebbian term.
+    - `"exact"` (or True): to the last places of a float32, however many updates follow, at the cost of a product with
+      the few sampled rows (dense rules) or with the interneurons (low rank). What a float32 cannot hold of W, b and a
+      dense D is kept beside them: 2 bytes an entry, in this optimiser's state.
+    - `"first_order"`: the local term of constrained parameter inference, W <- (W + eta <a x^T>) / g with the
+      activities a = W x, wherever a rule moves D by a product of few rows; what is missing is of the order of the
+      squared step at every update. Rules that have nothing cheaper stay exact, but keep no residuals.
 
     Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
 
     Attributes:
         rule: The rule.
-        compensate: Whether the weight layers keep their function.
+        compensate: Whether, and how, the weight layers keep their function.
         mean_rate: Rate of the running means; the first updates average all batches seen so far.
         processes: Whose forward passes drive an update.
     """
@@ -52,7 +59,7 @@ class Plasticity(torch.optim.Optimizer):
         rule: Rule,
         lr: float | None = None,
         *,
-        compensate: bool = False,
+        compensate: Compensation = False,
         mean_rate: float = 0.1,
         sample: float | None = None,
         processes: Processes = True,
@@ -64,7 +71,7 @@ class Plasticity(torch.optim.Optimizer):
                 moving the model to its device, as any optimiser.
             rule: From `neuro_decorr.rules.get`.
             lr: Plasticity rate; the rule's own where None.
-            compensate: Keep the function of the weight layers.
+            compensate: Keep the function of the weight layers: "exact" (or True), "first_order", or False.
             mean_rate: Rate of the running means, in (0, 1].
             sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
             processes: Whose forward passes drive an update: `True`, those of all processes of torch.distributed where
@@ -87,10 +94,12 @@ class Plasticity(torch.optim.Optimizer):
             raise InvalidValue(f"lr is the plasticity rate, a number >= 0; got {lr!r}.")
         if not 0 < mean_rate <= 1:
             raise InvalidValue(f"mean_rate must lie in (0, 1], got {mean_rate!r}.")
+        if compensate not in (True, False, "exact", "first_order"):
+            raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {compensate!r}.")
         if compensate:
             _check_compensable(model, layers)
         self.rule = rule
-        self.compensate = compensate
+        self.compensate: Literal["exact", "first_order", False] = "exact" if compensate is True else compensate
         self.mean_rate = mean_rate
         self.processes = processes
         self._layers = layers
@@ -100,8 +109,9 @@ class Plasticity(torch.optim.Optimizer):
                 module.sample = check_sample(sample)
         statistics = [module.take_structure(rule) for _, module, _ in layers]
         super().__init__([module.mean for _, module, _ in layers], {"lr": rate})
-        for (_, module, _), initial in zip(layers, statistics, strict=True):
-            self.state[module.mean] = {"batches": 0, **initial}
+        for (_, module, weights), initial in zip(layers, statistics, strict=True):
+            kept = _residuals(module, weights) if weights is not None and self.compensate == "exact" else {}
+            self.state[module.mean] = {"batches": 0, **initial, **kept}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its forward passes in train mode since the last step.
@@ -179,7 +189,7 @@ class Plasticity(torch.optim.Optimizer):
             change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, mean), rate)
             if weights is not None and change is not None:
                 matrix = weights.matrix()
-                change.compensate_(matrix)
+                change.compensate_(matrix, state.get("weight_residual"), first_order=self.compensate == "first_order")
                 weights.write(matrix)
         except LinAlgError as error:  # finite rows whose products are not
             raise self._diverged(name, rate) from error
@@ -193,12 +203,14 @@ class Plasticity(torch.optim.Optimizer):
     def _move_mean(self, module: Decorrelation, weights: Weights | None, batch_mean: Tensor, rate: float) -> None:
         if weights is None:
             module.mean.lerp_(batch_mean, rate)
-        else:
-            shift = (batch_mean - module.mean).mul_(rate)
-            module.mean.add_(shift)
-            matrix, bias = weights.matrix(), weights.bias
-            assert bias is not None  # checked at construction
-            bias.add_(weights.response(matrix, module.transform_centred(shift).to(matrix.dtype)))
+            return
+        before = module.mean.clone()
+        module.mean.lerp_(batch_mean, rate)
+        moved = module.transform_centred(module.mean - before)  # what it moved by, its rounding included
+        bias = weights.bias
+        assert bias is not None  # checked at construction
+        shift = weights.response(weights.matrix().to(moved.dtype), moved).view(-1, 1)
+        add_(bias.view(-1, 1), lambda rows: shift[rows], self.state[module.mean].get("bias_residual"))
 
     def _follow_moved_buffers(self) -> None:
         """Module.to() makes new buffers: let the states follow them."""
@@ -211,6 +223,15 @@ class Plasticity(torch.optim.Optimizer):
                     name: value.to(module.mean) if isinstance(value, Tensor) else value for name, value in state.items()
                 }
                 parameters[index] = module.mean
+                self._keep_residuals(index)
+
+    def _keep_residuals(self, index: int) -> None:
+        """Residuals have floating types of their own, of which torch's optimisers know nothing."""
+        _, module, weights = self._layers[index]
+        if weights is not None and self.compensate == "exact":
+            state = self.state[module.mean]
+            for name, empty in _residuals(module, weights).items():
+                state[name] = state[name].to(empty) if name in state else empty
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the statistics of the rule; D and the means are in the model's own state.
@@ -220,6 +241,19 @@ class Plasticity(torch.optim.Optimizer):
         """
         self._follow_moved_buffers()
         super().load_state_dict(state_dict)
+        for index in range(len(self._layers)):
+            self._keep_residuals(index)
+
+
+def _residuals(module: Decorrelation, weights: Weights) -> State:
+    """Zeros for what the weights, the bias and a dense D cannot hold; nothing beside float64."""
+    values = {"weight_residual": weights.matrix().detach()}
+    if weights.bias is not None:
+        values["bias_residual"] = weights.bias.detach().view(-1, 1)
+    if module.structure == "dense":
+        values["matrix_residual"] = module.matrix
+    made = {name: residual_of(tensor) for name, tensor in values.items()}
+    return {name: residual for name, residual in made.items() if residual is not None}
 
 
 def _check_compensable(model: nn.Module, layers: list[tuple[str, Decorrelation, Weights | None]]) -> None:

@@ -8,6 +8,7 @@ from neuro_decorr.rules._factor import (
     Replacement,
 )
 from neuro_decorr.rules._registry import get, names, register, table
+from neuro_decorr.rules._residual import Increment, add_, residual_of
 from neuro_decorr.rules._rule import (
     TRANSFORM,
     Change,
@@ -55,6 +56,7 @@ __all__ = [
     "suite",
     "Change",
     "DenseFactor",
+    "Increment",
     "InverseFactor",
     "LowRankFactor",
     "Replacement",
@@ -63,9 +65,11 @@ __all__ = [
     "State",
     "Structure",
     "TRANSFORM",
+    "add_",
     "check_damping",
     "check_fraction",
     "check_positive",
     "dense_matrix",
+    "residual_of",
     "transform",
 ]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.rules._blocks import project, scale_and_add_
+from neuro_decorr.rules._residual import Increment, add_
 from neuro_decorr.rules._rule import Change
 
 
@@ -34,33 +35,64 @@ class LowRankFactor(Change):
     left: Tensor
     right: Tensor
 
-    def apply_(self, matrix: Tensor) -> LowRankFactor:
-        """D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two where the scale is a vector)."""
+    def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> LowRankFactor:
+        """D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two where the scale is a vector).
+
+        Args:
+            matrix: D.
+            residual: What D's floating type could not hold so far (`matrix_residual` of a state, where it is kept).
+        """
         projected = project(self.right, matrix)
-        if isinstance(self.scale, Tensor):
-            matrix.mul_(self.scale.unsqueeze(1)).addmm_(self.left.T, projected, alpha=-self.weight)
+        scale = self.scale.unsqueeze(1) if isinstance(self.scale, Tensor) else self.scale
+        if residual is not None:
+            columns, growth = self.left.T, scale - 1
+            growing = isinstance(growth, Tensor)
+
+            def increment(rows: slice) -> Tensor:
+                part = matrix[rows] * (growth[rows] if growing else growth)  # type: ignore[index]
+                return part.addmm_(columns[rows], projected, alpha=-self.weight)
+
+            add_(matrix, increment, residual)
+        elif isinstance(scale, Tensor):
+            matrix.mul_(scale).addmm_(self.left.T, projected, alpha=-self.weight)
         else:
-            scale_and_add_(matrix, self.scale, self.left, projected, -self.weight)
+            scale_and_add_(matrix, scale, self.left, projected, -self.weight)
         return self
 
-    def compensate_(self, weight: Tensor) -> None:
-        r"""W <- W A^{-1}, exactly, in place.
+    def increment(self, weight: Tensor) -> Increment:
+        r"""W (A^{-1} - I), exactly.
 
         .. math:: A^{-1} = P^{-1} + P^{-1} L^T (w^{-1} I - R P^{-1} L^T)^{-1} R P^{-1}
 
         Cost: 4 rows outputs features + rows^3 flop.
         """
         if self.weight == 0:
-            weight.div_(self.scale)
-            return
-        scaled = self.left / self.scale
-        # The small system in double precision: its error would be made anew at every update and add up.
+            return lambda rows: weight[rows] * (1 / self.scale - 1)
+        scaled, right = self.left / self.scale, self.right / self.scale
+        # The small system in double precision: it is badly conditioned where a step is large.
         core = (self.right.double() @ scaled.double().T).neg_()
         core.diagonal().add_(1 / self.weight)
-        solved = torch.linalg.solve(core, (weight @ scaled.T).double(), left=False).to(weight.dtype)
-        weight.addmm_(solved, self.right).div_(
-            self.scale
-        )  # 1 / scale as a factor would be rounded, always the same way
+        solved = torch.linalg.solve(core, (weight.to(scaled.dtype) @ scaled.T).double(), left=False).to(scaled.dtype)
+        return _scaled_and_added(weight, (1 - self.scale) / self.scale, solved, right)
+
+    def first_order_increment(self, weight: Tensor) -> Increment:
+        r"""The local term of constrained parameter inference: Hebbian in the activities a = W x that it keeps.
+
+        .. math:: \Delta W = \frac{1}{p} \bigl( (1 - p)\, W + w \sum_n a_n x_n^T \bigr), \qquad
+                  \Delta W = W\, (I - P) + w \sum_n a_n x_n^T
+
+        for a scale p that all units share (w = p eta / k: W <- (W + eta <a x^T>) / p), and for one of each unit. It
+        misses terms of the order of the squared step. Cost: 4 rows outputs features flop.
+        """
+        activity = (weight.to(self.left.dtype) @ self.left.T).mul_(self.weight)
+        if isinstance(self.scale, Tensor):
+            return _scaled_and_added(weight, 1 - self.scale, activity, self.right)
+        return _scaled_and_added(weight, 1 / self.scale - 1, activity.div_(self.scale), self.right)
+
+
+def _scaled_and_added(weight: Tensor, growth: float | Tensor, left: Tensor, right: Tensor) -> Increment:
+    """Rows of W diag(growth) + left right."""
+    return lambda rows: torch.addmm(weight[rows] * growth, left[rows], right)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,16 +105,27 @@ class DenseFactor(Change):
 
     growth: Tensor
 
-    def apply_(self, matrix: Tensor) -> DenseFactor:
+    def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> DenseFactor:
         """D <- D + growth D. Cost: 2 features^3 flop and one temporary of the size of D."""
-        matrix.add_(self.growth @ matrix)  # the product is small, and so is its rounding
+        product = self.growth @ matrix
+        if residual is None:
+            matrix.add_(product)
+        else:
+            add_(matrix, lambda rows: product[rows], residual)
         return self
 
-    def compensate_(self, weight: Tensor) -> None:
-        """W <- W A^{-1}, in place. Cost: 8/3 features^3 flop."""
+    def increment(self, weight: Tensor) -> Increment:
+        """W (A^{-1} - I) = -W growth A^{-1}. Cost: 8/3 features^3 flop."""
         factor = self.growth.to(torch.float64, copy=True)
+        passed = -(weight.double() @ factor)
         factor.diagonal().add_(1)
-        weight.copy_(torch.linalg.solve(factor, weight.double(), left=False))
+        solved = torch.linalg.solve(factor, passed, left=False).to(self.growth.dtype)
+        return lambda rows: solved[rows]
+
+    def first_order_increment(self, weight: Tensor) -> Increment:
+        """-W growth. Cost: 2 outputs features^2 flop."""
+        passed = -(weight.to(self.growth.dtype) @ self.growth)
+        return lambda rows: passed[rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +142,7 @@ class InverseFactor(Change):
     weight: float
     rows: Tensor
 
-    def apply_(self, matrix: Tensor) -> InverseFactor:
+    def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> InverseFactor:
         r"""D <- A D in place, by the identity of Woodbury.
 
         .. math:: A = g\, \bigl( I - X^T (w^{-1} I + X X^T)^{-1} X \bigr)
@@ -109,13 +152,19 @@ class InverseFactor(Change):
         wide = self.rows.double()
         core = wide @ wide.T
         core.diagonal().add_(1 / self.weight)
-        solved = torch.linalg.solve(core, wide).to(matrix.dtype)
-        torch.addmm(matrix, solved.T, self.rows @ matrix, beta=self.scale, alpha=-self.scale, out=matrix)
+        solved = torch.linalg.solve(core, wide).to(matrix.dtype).T
+        projected = self.rows @ matrix
+        if residual is None:
+            torch.addmm(matrix, solved, projected, beta=self.scale, alpha=-self.scale, out=matrix)
+            return self
+        growth = self.scale - 1
+        add_(matrix, lambda r: (matrix[r] * growth).addmm_(solved[r], projected, alpha=-self.scale), residual)
         return self
 
-    def compensate_(self, weight: Tensor) -> None:
-        """W <- W A^{-1} = (W + w W X^T X) / g, in place. Cost: 4 rows outputs features flop."""
-        weight.addmm_(weight @ self.rows.T, self.rows, alpha=self.weight).div_(self.scale)
+    def increment(self, weight: Tensor) -> Increment:
+        """W <- W A^{-1} = (W + w W X^T X) / g: exact, and local as it stands. Cost: 4 rows outputs features flop."""
+        activity = (weight.to(self.rows.dtype) @ self.rows.T).mul_(self.weight / self.scale)
+        return _scaled_and_added(weight, 1 / self.scale - 1, activity, self.rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,25 +173,22 @@ class Replacement(Change):
 
     Attributes:
         before: D_old.
-        after: D_new, in double precision.
-        inverse: D_new^{-1} in double precision, where the rule has it anyway.
+        after: D_new: the matrix itself, so that what its floating type cannot hold is compensated too.
     """
 
     before: Tensor
     after: Tensor
-    inverse: Tensor | None
 
     @classmethod
-    def apply_(cls, matrix: Tensor, after: Tensor, inverse: Tensor | None = None) -> Replacement:
+    def apply_(cls, matrix: Tensor, after: Tensor) -> Replacement:
         """D <- D_new in place."""
         before = matrix.clone()
         matrix.copy_(after)
-        return cls(before, after, inverse)
+        return cls(before, matrix)
 
-    def compensate_(self, weight: Tensor) -> None:
-        """W <- W D_old D_new^{-1}, in place. Cost: 4 outputs features^2 flop, and 2/3 features^3 without an inverse."""
-        passed = weight.double() @ self.before.double()
-        if self.inverse is None:
-            weight.copy_(torch.linalg.solve(self.after, passed, left=False))
-        else:
-            weight.copy_(passed @ self.inverse)
+    def increment(self, weight: Tensor) -> Increment:
+        """W (D_old - D_new) D_new^{-1}. Cost: 2 outputs features^2 + 2/3 features^3 flop."""
+        after = self.after.double()
+        passed = weight.double() @ (self.before.double() - after)
+        solved = torch.linalg.solve(after, passed, left=False).to(self.after.dtype)
+        return lambda rows: solved[rows]

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.rules._residual import Increment, add_
 
 State = dict[str, Tensor]
 """The tensors of one layer: its transform (`matrix`, or `directions` and `suppression`) and the rule's statistics."""
@@ -48,12 +49,33 @@ class Change(ABC):
     """What one update did to the transform, kept so that the weights behind it can be compensated."""
 
     @abstractmethod
-    def compensate_(self, weight: Tensor) -> None:
-        r"""Keep the layer's function: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, in place.
+    def increment(self, weight: Tensor) -> Increment:
+        r"""What keeps the layer's function, exactly: rows of :math:`W (D_{old} D_{new}^{-1} - I)`.
+
+        The increment, not the new weight: it is small, and so is its rounding.
 
         Args:
             weight: W, shape (outputs, features).
         """
+
+    def first_order_increment(self, weight: Tensor) -> Increment:
+        """The same to first order in the plasticity rate, where that is local or cheaper; else exactly.
+
+        Args:
+            weight: W, shape (outputs, features).
+        """
+        return self.increment(weight)
+
+    @final
+    def compensate_(self, weight: Tensor, residual: Tensor | None = None, *, first_order: bool = False) -> None:
+        r"""Keep the layer's function: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, in place.
+
+        Args:
+            weight: W, shape (outputs, features).
+            residual: What the weight's floating type could not hold so far, see `residual_of`; updated.
+            first_order: Take the first-order form.
+        """
+        add_(weight, self.first_order_increment(weight) if first_order else self.increment(weight), residual)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class AntiHebbian(Rule):
         synapses.addmm_(outputs.T, outputs, alpha=rate / len(outputs))
         synapses.diagonal().sub_(rate * self.target)
         self._lift_(synapses)
-        return Replacement.apply_(state["matrix"], torch.linalg.inv(synapses), synapses)
+        return Replacement.apply_(state["matrix"], torch.linalg.inv(synapses))
 
     def _lift_(self, synapses: Tensor) -> None:
         """Raise eigenvalues of the symmetric part to the floor: the recurrent network settles, and D is bounded."""

@@ -51,7 +51,9 @@ class Decorrelating(Rule):
         """D <- (I + rate diag(v)) D - (rate / k) X^T (X D), v the mean squares of the outputs."""
         outputs = sample.outputs
         scale = outputs.square().mean(dim=0).mul_(rate).add_(1)
-        return LowRankFactor(scale, rate / len(outputs), outputs, outputs).apply_(state["matrix"])
+        return LowRankFactor(scale, rate / len(outputs), outputs, outputs).apply_(
+            state["matrix"], state.get("matrix_residual")
+        )
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """A diagonal covariance; its entries depend on the start."""

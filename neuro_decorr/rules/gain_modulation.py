@@ -139,7 +139,7 @@ class GainModulation(Rule):
             seen = (vectors.T @ frame.double()).square()
             gains.add_(((self.floor - values).clamp_min(0) / seen.square().sum(dim=1).clamp_min(1e-12)) @ seen)
             synapses = self._synapses(frame, gains)
-        return Replacement.apply_(state["matrix"], torch.linalg.inv(synapses), synapses)
+        return Replacement.apply_(state["matrix"], torch.linalg.inv(synapses))
 
     @staticmethod
     def _synapses(frame: Tensor, gains: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._registry import register
+from neuro_decorr.rules._residual import Increment
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
 
 
@@ -20,8 +21,8 @@ class InterneuronChange(Change):
     before: tuple[Tensor, Tensor]
     after: tuple[Tensor, Tensor]
 
-    def compensate_(self, weight: Tensor) -> None:
-        r"""W <- W D_old D_new^{-1}, exactly, in place.
+    def increment(self, weight: Tensor) -> Increment:
+        r"""W (D_old D_new^{-1} - I), exactly.
 
         .. math:: D^{-1} = I + U T U^T, \quad T = (I - S U^T U)^{-1} S
 
@@ -38,9 +39,10 @@ class InterneuronChange(Change):
         passed = rotation @ inverse - suppression_old @ rotation @ inverse
         along_old = (passed @ rotation.T - suppression_old) @ old.T + passed @ turned.T
         along_turned = inverse @ (rotation.T @ old.T + turned.T)
-        narrow = weight.dtype
-        onto = torch.cat([old, turned], dim=1).to(narrow)
-        weight.addmm_(weight @ onto, torch.cat([along_old, along_turned]).to(narrow))
+        narrow = self.after[0].dtype
+        onto = weight.to(narrow) @ torch.cat([old, turned], dim=1).to(narrow)
+        along = torch.cat([along_old, along_turned]).to(narrow)
+        return lambda rows: onto[rows] @ along
 
 
 @register

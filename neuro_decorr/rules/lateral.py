@@ -55,7 +55,9 @@ class Lateral(Rule):
     def update_(self, state: State, sample: Sample, rate: float) -> Change:
         """D <- g (I + rate X^T X / k)^{-1} D."""
         gain = norm_gain(sample.inputs, sample.outputs)
-        return InverseFactor(gain, rate / len(sample.outputs), sample.outputs).apply_(state["matrix"])
+        return InverseFactor(gain, rate / len(sample.outputs), sample.outputs).apply_(
+            state["matrix"], state.get("matrix_residual")
+        )
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """A multiple of the identity, here of the inputs' mean power."""

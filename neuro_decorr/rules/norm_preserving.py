@@ -81,7 +81,9 @@ class NormPreserving(Rule):
         reference = sample.inputs if self.norm_reference == "centered" else sample.inputs + sample.mean
         gain = norm_gain(reference, sample.outputs)
         weight = gain * rate / sample.outputs.shape[0]
-        return LowRankFactor(gain, weight, sample.outputs, sample.outputs).apply_(state["matrix"])
+        return LowRankFactor(gain, weight, sample.outputs, sample.outputs).apply_(
+            state["matrix"], state.get("matrix_residual")
+        )
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """A multiple of the identity, here of the inputs' mean power."""

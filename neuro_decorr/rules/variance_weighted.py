@@ -74,7 +74,9 @@ class VarianceWeighted(Rule):
         """R <- diag(1 + rate [(1 - 2 kappa) v + kappa]) R - rate (1 - kappa) / k X^T (X R), v the mean squares."""
         outputs, kappa = sample.outputs, self.variance_weight
         scale = outputs.square().mean(dim=0).mul_(rate * (1 - 2 * kappa)).add_(1 + rate * kappa)
-        return LowRankFactor(scale, rate * (1 - kappa) / len(outputs), outputs, outputs).apply_(state["matrix"])
+        return LowRankFactor(scale, rate * (1 - kappa) / len(outputs), outputs, outputs).apply_(
+            state["matrix"], state.get("matrix_residual")
+        )
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The identity, whatever the weight."""

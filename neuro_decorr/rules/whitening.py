@@ -109,13 +109,15 @@ class Whitening(Rule):
         outputs = outputs.to(matrix.dtype) * (rows * target) ** -0.5
         if 2 * rows >= features:
             moment = outputs.T @ outputs
-            return _dense(moment.addmm_(matrix, matrix.T, alpha=leak), step).apply_(matrix)
+            return _dense(moment.addmm_(matrix, matrix.T, alpha=leak), step).apply_(
+                matrix, state.get("matrix_residual")
+            )
         axes = min(features, math.ceil(features * step / _KICK))
         first = int(state["axis"])
         state["axis"].fill_((first + axes) % features)
         due = torch.arange(first, first + axes, device=matrix.device).remainder_(features)
         columns = matrix.index_select(1, due).T * (leak * features / axes) ** 0.5
-        return _low_rank(torch.cat([outputs, columns]), step).apply_(matrix)
+        return _low_rank(torch.cat([outputs, columns]), step).apply_(matrix, state.get("matrix_residual"))
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """S (I + S / (damping c))^-1, or S (S + floor c I)^-1 for full whitening."""

@@ -82,7 +82,7 @@ class ZCA(Rule):
         values, vectors = torch.linalg.eigh(covariance)
         values = values.clamp_min(0)  # rounding can make a variance negative
         root = (1 + values / (self.damping * power) if self.damping else values + self.epsilon * power).sqrt()
-        return Replacement.apply_(state["matrix"], (vectors / root) @ vectors.T, (vectors * root) @ vectors.T)
+        return Replacement.apply_(state["matrix"], (vectors / root) @ vectors.T)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """S (S + epsilon c I)^-1, or S (I + S / (damping c))^-1."""

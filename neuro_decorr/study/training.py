@@ -43,9 +43,10 @@ def train(
     """Train a classifier by cross-entropy and record its course.
 
     Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy, and test_accuracy
-    if asked for), from before the first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer receives: correlation,
-    effective rank, whiteness of its second moment about zero) and `spectrum` (epoch, layer, component, its share of the
-    power). Timing rows: seconds of training since the start, wall and processor, without the measurements.
+    if asked for), from before the first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer
+    receives: correlation, effective rank, whiteness of its second moment about zero) and `spectrum` (epoch, layer,
+    component, its share of the power). Timing rows: seconds of training since the start, wall and processor, without
+    the measurements.
 
     Args:
         model: The network.
