@@ -78,7 +78,7 @@ class LowRankFactor(Change):
     def first_order_increment(self, weight: Tensor) -> Increment:
         r"""The local term of constrained parameter inference: Hebbian in the activities a = W x that it keeps.
 
-        .. math:: \Delta W = \frac{1}{p} \bigl( (1 - p)\, W + w \sum_n a_n x_n^T \bigr), \qquad
+        .. math:: \Delta W = \frac{1}{p} \Bigl( (1 - p)\, W + \frac{w}{p} \sum_n a_n x_n^T \Bigr), \qquad
                   \Delta W = W\, (I - P) + w \sum_n a_n x_n^T
 
         for a scale p that all units share (w = p eta / k: W <- (W + eta <a x^T>) / p), and for one of each unit. It
@@ -87,7 +87,7 @@ class LowRankFactor(Change):
         activity = (weight.to(self.left.dtype) @ self.left.T).mul_(self.weight)
         if isinstance(self.scale, Tensor):
             return _scaled_and_added(weight, 1 - self.scale, activity, self.right)
-        return _scaled_and_added(weight, 1 / self.scale - 1, activity.div_(self.scale), self.right)
+        return _scaled_and_added(weight, 1 / self.scale - 1, activity.div_(self.scale**2), self.right)
 
 
 def _scaled_and_added(weight: Tensor, growth: float | Tensor, left: Tensor, right: Tensor) -> Increment:
