@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 
 import neuro_decorr as nd
+from analysis import compensation
 from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.study.training import train
@@ -74,6 +75,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
     """Table, figure and finding."""
+    print(compensation.draw(results, timings, directory, configuration.target))
 
 
 PROTOCOL = study.Protocol(

@@ -1,0 +1,195 @@
+"""Damping x learning rate x compensation x credit: test accuracy at equal wall clock, and the learning curves."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from analysis import style
+from neuro_decorr.report import save_figure, save_table
+
+REFERENCE = "center"
+KIND = ["arm", "compensated"]
+ARM = ["arm", "damping", "compensated"]
+CAPTION = (
+    "For every credit and arm the learning rate (and for interneurons the damping) with the best mean validation "
+    "accuracy at the time limit: the processor time that centred backprop needs for all its epochs. Test accuracy at "
+    "that time, mean over paired seeds, and its smallest difference to `center` of any seed; seconds until the mean "
+    "test accuracy reaches the target; seconds of one epoch (median over all runs of that kind)."
+)
+
+
+def courses(measured: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
+    """Curve rows with `seconds`: epochs times the median processor seconds of an epoch of runs of the same kind.
+
+    What an epoch costs depends on credit, arm and compensation only; the median keeps out what else the machine did.
+    """
+    timed = timings[timings["epoch"] > 0]
+    each = (timed["processor_seconds"] / timed["epoch"]).groupby([timed[name] for name in ["credit", *KIND]]).median()
+    rows = measured[measured["kind"] == "curve"].merge(each.rename("epoch_seconds").reset_index(), on=["credit", *KIND])
+    rows["seconds"] = rows["epoch"] * rows["epoch_seconds"]
+    return rows
+
+
+def at(course: pd.DataFrame, seconds: float, what: str, epochs: int) -> float:
+    """Accuracy of one run at a time, between epochs along a straight line; a diverged run stays at chance (0.1)."""
+    course = course.sort_values("epoch")
+    if course["diverged"].any() and course["epoch"].max() < epochs:
+        return 0.1
+    return float(np.interp(seconds, course["seconds"], course[what]))
+
+
+def table(rows: pd.DataFrame, limit: float, target: float) -> pd.DataFrame:
+    """One row for each credit, arm and compensation: what the validation split chose, and what the test split says."""
+    epochs = int(rows["epoch"].max())
+    keys = ["credit", *ARM, "learning_rate", "seed"]
+    runs = pd.DataFrame(
+        [
+            {**dict(zip(keys, key, strict=True)), "epoch_seconds": run["epoch_seconds"].iloc[0]}
+            | {what: at(run, limit, f"{what}_accuracy", epochs) for what in ("validation", "test")}
+            for key, run in rows.groupby(keys)
+        ]
+    )
+    settings = runs.groupby(keys[:-1])["validation"].mean().reset_index()
+    chosen = settings.loc[settings.groupby(["credit", *KIND])["validation"].idxmax()]
+    found = runs.merge(chosen[keys[:-1]], on=keys[:-1])
+    reference = found[found["arm"] == REFERENCE].set_index(["credit", "seed"])["test"]
+    made = []
+    for _, best in chosen.iterrows():
+        own = found[(found[[*keys[:-1]]] == best[keys[:-1]]).all(axis=1)]
+        differences = (
+            own["test"].to_numpy() - reference.loc[[(best["credit"], seed) for seed in own["seed"]]].to_numpy()
+        )
+        curve = rows.merge(own[keys], on=keys).groupby("seconds")["test_accuracy"].mean()
+        reached = curve.index[curve >= target]
+        made.append(
+            {
+                **{name: best[name] for name in keys[:-1]},
+                "test at limit": own["test"].mean(),
+                "minus center": differences.mean(),
+                "least": differences.min(),
+                "seconds to target": reached[0] if len(reached) else np.nan,
+                "seconds an epoch": own["epoch_seconds"].iloc[0],
+                "seeds": len(own),
+            }
+        )
+    order = {name: place for place, name in enumerate(["none", "center", "interneuron", "norm_preserving"])}
+    result = pd.DataFrame(made)
+    return result.sort_values(["credit", "arm", "compensated"], key=lambda c: c.map(order) if c.name == "arm" else c)
+
+
+def finding(made: pd.DataFrame, limit: float, target: float) -> str:
+    """Whether the headline holds here: low-rank, damped, compensated feedback alignment against centred backprop."""
+    lines = [f"Test accuracy at {limit:.0f} s, the time of centred backprop's epochs (seconds to {target:.0%}):"]
+    for row in made.to_dict("records"):
+        kept = ", compensated" if row["compensated"] else ""
+        damping = f" damping {row['damping']:g}" if row["damping"] else ""
+        reached = row["seconds to target"]
+        told = "not reached" if np.isnan(reached) else f"{reached:.0f} s"
+        lines.append(
+            f"  {style.CREDITS[row['credit']]:20s} {row['arm']}{damping}{kept}, rate {row['learning_rate']:g}: "
+            f"{row['test at limit']:.3f} ({told})"
+        )
+    kinds = made.set_index(["credit", *KIND])
+    ours, theirs = ("feedback_alignment", "interneuron", True), ("backprop", REFERENCE, False)
+    if ours in kinds.index and theirs in kinds.index:
+        gain = kinds.loc[ours, "test at limit"] - kinds.loc[theirs, "test at limit"]
+        word = "ahead of" if gain > 0 else "behind"
+        lines.append(f"Compensated, damped feedback alignment is {abs(gain):.3f} {word} centred backprop at that time.")
+    return "\n".join(lines)
+
+
+def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path, target: float = 0.45) -> str:
+    """Draw the figure, write the table, return the finding.
+
+    Args:
+        measured: Tidy results.
+        timings: Tidy timings.
+        directory: Directory of the study.
+        target: Test accuracy whose time is told.
+    """
+    rows, left_out = _complete(courses(measured, timings))
+    centred = rows[(rows["credit"] == "backprop") & (rows["arm"] == REFERENCE)]
+    limit = float((centred if len(centred) else rows)["seconds"].max())
+    made = table(rows, limit, target)
+    save_table(made, directory, "compensation", CAPTION, digits=3)
+    _figure(rows, made, limit, directory)
+    told = f"\nLeft out, for want of seeds: {left_out} settings." if left_out else ""
+    return finding(made, limit, target) + told
+
+
+def _complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Settings that have every seed, and how many have not: those of a study that was stopped."""
+    counted = rows.groupby(["credit", *ARM, "learning_rate"])["seed"].nunique().rename("seeds").reset_index()
+    enough = counted[counted["seeds"] == counted["seeds"].max()]
+    return rows.merge(enough.drop(columns="seeds")), len(counted) - len(enough)
+
+
+def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Path) -> None:
+    credits, epochs = style.credits(rows), int(rows["epoch"].max())
+    rates, dampings = sorted(rows["learning_rate"].unique()), sorted(d for d in rows["damping"].unique() if d)
+    figure, axes = plt.subplots(
+        2, len(credits), figsize=(4.4 * len(credits), 7.6), squeeze=False, sharey="row", layout="constrained"
+    )
+    palette = dict(zip(rates, itertools.cycle(("#56B4E9", "#0072B2", "#D55E00", "#000000")), strict=False))
+    for column, credit in enumerate(credits):
+        own = rows[rows["credit"] == credit]
+        top, bottom = axes[0][column], axes[1][column]
+        for rate in rates:
+            for compensated in (False, True):
+                shown = [
+                    np.mean([at(run, limit, "test_accuracy", epochs) for _, run in cell.groupby("seed")])
+                    if len(cell := _cell(own, "interneuron", damping, compensated, rate))
+                    else np.nan
+                    for damping in dampings
+                ]
+                style_of = {"color": palette[rate], "marker": "o", "fillstyle": "full" if compensated else "none"}
+                label = f"rate {rate:g}{', compensated' if compensated else ''}"
+                top.plot(dampings, shown, "-" if compensated else "--", label=label, **style_of)
+            for place, arm in enumerate((REFERENCE, "none")):
+                cell = _cell(own, arm, 0, False, rate)
+                if len(cell):
+                    value = np.mean([at(run, limit, "test_accuracy", epochs) for _, run in cell.groupby("seed")])
+                    marker = "s" if arm == REFERENCE else "x"
+                    top.plot(dampings[-1] * 3 * 2**place, value, marker, color=palette[rate])
+        top.set(xscale="log", title=style.CREDITS[credit], xlabel="damping")
+        places = [*dampings, dampings[-1] * 3, dampings[-1] * 6]
+        top.set_xticks(places, [*(f"{d:g}" for d in dampings), "center", "none"], fontsize=9)
+        top.minorticks_off()
+        for best in made[made["credit"] == credit].to_dict("records"):
+            cell = _cell(own, best["arm"], best["damping"], best["compensated"], best["learning_rate"])
+            curve = cell.groupby("seconds")["test_accuracy"].mean()
+            colour = style.COLOURS[best["arm"]]
+            words = best["arm"].replace("_", " ") + (", compensated" if best["compensated"] else "")
+            bottom.plot(curve.index, curve, "-" if best["compensated"] else "--", color=colour, label=words)
+        bottom.axvline(limit, color="#bbbbbb", linewidth=1)
+        bottom.set_xlabel("processor seconds of training")
+    axes[0][0].set_ylabel(f"test accuracy at {limit:.0f} s")
+    axes[1][0].set_ylabel("test accuracy, best setting")
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+    for row in axes:
+        handles = {label: h for axis in row for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+        row[-1].legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="upper left")
+    save_figure(
+        figure,
+        directory,
+        "compensation",
+        "Top: test accuracy at equal processor time (that of centred backprop's epochs), by damping; squares and "
+        "crosses: the controls `center` and `none`. Bottom: learning curves of the setting that the validation split "
+        "chose for each arm; the vertical line is the time of the upper panels. Mean over paired seeds.",
+    )
+    plt.close(figure)
+
+
+def _cell(rows: pd.DataFrame, arm: str, damping: float, compensated: bool, rate: float) -> pd.DataFrame:
+    same = (rows["arm"] == arm) & (rows["damping"] == damping) & (rows["compensated"] == compensated)
+    return rows[same & (rows["learning_rate"] == rate)]
+
+
+if __name__ == "__main__":
+    style.command(lambda measured, timings, directory: print(draw(measured, timings, directory)))

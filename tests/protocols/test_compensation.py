@@ -1,0 +1,44 @@
+"""The compensation protocol, small: its grid, its options, one run of each kind of arm."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from neuro_decorr import study
+from neuro_decorr.errors import InvalidValue
+from protocols import compensation as protocol
+
+SMALL = {"epochs": 1, "evaluated": 100, "hidden": (20,), "interneurons": 8, "learning_rates": (1e-3,)}
+
+
+def test_every_arm_meets_every_credit_rate_and_seed_once() -> None:
+    configuration = protocol.PROTOCOL.configure()
+    conditions = protocol.measure(configuration, [0, 1], pd.DataFrame())
+    # none, center and 3 dampings x 2; the dense rule twice, for feedback alignment only; 3 rates, 2 seeds.
+    assert len(set(conditions)) == len(conditions) == (3 * 8 + 2) * 3 * 2
+    seeds = [condition.seed for condition in conditions[:8]]
+    assert seeds == [0] * 8, "arms of one seed follow each other"
+
+
+@pytest.mark.parametrize("credit", ["backprop", "feedback_alignment", "node_perturbation"])
+def test_a_run_of_every_arm_records_accuracy_and_time(credit: str) -> None:
+    configuration = protocol.PROTOCOL.configure(SMALL)
+    for arm in protocol.arms(configuration, credit):
+        condition = study.Condition("measure", 0, {"credit": credit, "learning_rate": 1e-3, **arm})
+        recorder = study.Recorder(condition.factors)
+        protocol.run(configuration, condition, recorder)
+        assert recorder.reason is None
+        assert [row["epoch"] for row in recorder.rows] == [0, 1]
+        assert all(0 <= row["test_accuracy"] <= 1 for row in recorder.rows)
+        assert recorder.timings[1]["processor_seconds"] > 0
+
+
+def test_everything_that_does_not_fit_is_told_at_once() -> None:
+    bad = {"dampings": (0.0,), "hidden": (4,), "batch_size": 5_000, "interneurons": 65}
+    with pytest.raises(InvalidValue) as caught:
+        protocol.PROTOCOL.configure(bad)
+    for option in ("--dampings", "--hidden", "--batch-size", "--interneurons"):
+        assert option in str(caught.value)
+    with pytest.raises(InvalidValue, match=r"--directory: .*no such directory"):
+        protocol.PROTOCOL.configure({"directory": "/nowhere"})
