@@ -14,6 +14,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 Step = Callable[[], object]
 
@@ -60,6 +61,14 @@ def seconds(step: Step, repeats: int = 1) -> float:
     for _ in range(repeats):
         step()
     return (time.perf_counter() - start) / repeats
+
+
+def flop(step: Step, repeats: int) -> float:
+    """Floating-point operations of the products and convolutions of a call: what bounds its time from below."""
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(repeats):
+            step()
+    return counter.get_total_flops() / repeats
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> str:

@@ -10,7 +10,7 @@ D is folded into the kernel at every step, W D, and the gradient of W is carried
 features^2 flop, whatever the batch. The convolution itself costs 6 positions outputs features flop, so the fold alone
 adds 2 features / (3 positions): 1 % for 32 channels at 16 x 16 and batch 64, more than the convolution itself where
 the images have become small and the channels many, as in the last layers of ResNet-18. The update adds
-(2 + 4) k features^2 flop with k patches.
+(2 + 4) k features^2 flop with k patches. `flop / plain` counts the products and convolutions of both.
 
 Usage: python benchmarks/convolution_step.py [--only convolution network residual] [--rounds N] [--out FILE.csv]
 """
@@ -65,9 +65,10 @@ def one_convolution(rounds: int, batch: int = 64) -> list[dict[str, str]]:
             "lateral weights": name,
             "ms": milliseconds(taken[name]),
             "it / plain": ratio(taken[name], taken["plain"]),
+            "flop / plain": training_step.relative_flop(step, steps["plain"]),
             "extra / D": "",
         }
-        for name in steps
+        for name, step in steps.items()
     ]
 
 

@@ -3,8 +3,9 @@
 The network is 3072 - 4 x 1000 - 10 with LeakyReLU, the batch 256, the optimiser Adam. A step is the gradients by the
 credit assignment, the optimiser's step and, where layers are decorrelated, the step of the plasticity: with a dense D
 or with 64 interneurons that move at every fourth update (times are means over multiples of four steps), each with and
-without compensation of the weights. `extra / D` is the most memory that the plasticity's own step allocates, in units
-of the largest layer's features x features matrix.
+without compensation of the weights. `flop / plain` counts the products of both: what the ratio of the times would be
+if all of them ran at one speed and nothing else took time. `extra / D` is the most memory that the plasticity's own
+step allocates, in units of the largest layer's features x features matrix.
 
 Usage: python benchmarks/training_step.py [--sizes 3072 1000 1000 10] [--rounds N] [--threads N] [--out FILE.csv]
 """
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
 
 import neuro_decorr as nd
-from benchmarks._measure import Allocations, Step, alternate, milliseconds, options, ratio, show
+from benchmarks._measure import Allocations, Step, alternate, flop, milliseconds, options, ratio, show
 from models.dense import dense
 
 BATCH = 256
@@ -93,6 +94,11 @@ def rules(most_interneurons: int) -> dict[str, nd.rules.Rule]:
     }
 
 
+def relative_flop(step: Step, plain: Step) -> str:
+    """Floating-point operations of a step, in units of the plain one."""
+    return f"{flop(step, EVERY) / flop(plain, EVERY):.2f}"
+
+
 def measure(
     network: nn.Module,
     data: tuple[Tensor, Tensor],
@@ -115,6 +121,7 @@ def measure(
             "lateral weights": name,
             "ms": milliseconds(taken[name]),
             "it / plain": ratio(taken[name], taken["plain"]),
+            "flop / plain": relative_flop(training.step, trainings["plain"].step),
             "extra / D": training.memory(),
         }
         for name, training in trainings.items()
