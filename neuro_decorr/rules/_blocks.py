@@ -46,7 +46,7 @@ def scale_and_add_(matrix: Tensor, scale: float, left: Tensor, right: Tensor, we
         right: R, shape (rows, features).
         weight: w.
     """
-    size = _block(matrix.shape[0], 64, 128) if _worthwhile(left, matrix) else 0
+    size = _block(matrix.shape[0], 96, 160) if _worthwhile(left, matrix) else 0
     if not size:
         torch.addmm(matrix, left.T, right, beta=scale, alpha=weight, out=matrix)
         return

@@ -27,7 +27,7 @@ def test_project_and_add_equal_the_plain_products(features: int, rows: int) -> N
 
 def test_blocks_tile_the_matrix() -> None:
     for features in (512, 1000, 1021, 3072, 4096):
-        for least, most in ((64, 128), (192, 320)):
+        for least, most in ((96, 160), (192, 320)):
             size = _blocks._block(features, least, most)
             fitting = [n for n in range(least, most + 1) if features % n == 0]
             assert size == (min(fitting) if fitting else 0)
