@@ -84,12 +84,12 @@ def table(rows: pd.DataFrame, limit: float, target: float) -> pd.DataFrame:
 
 def finding(made: pd.DataFrame, limit: float, target: float) -> str:
     """Whether the headline holds here: low-rank, damped, compensated feedback alignment against centred backprop."""
-    lines = [f"Test accuracy at {limit:.0f} s, the time of centred backprop's epochs (seconds to {target:.0%}):"]
+    lines = [f"Test accuracy at {limit:.2g} s, the time of centred backprop's epochs (seconds to {target:.0%}):"]
     for row in made.to_dict("records"):
         kept = ", compensated" if row["compensated"] else ""
         damping = f" damping {row['damping']:g}" if row["damping"] else ""
         reached = row["seconds to target"]
-        told = "not reached" if np.isnan(reached) else f"{reached:.0f} s"
+        told = "not reached" if np.isnan(reached) else f"{reached:.2g} s"
         lines.append(
             f"  {style.CREDITS[row['credit']]:20s} {row['arm']}{damping}{kept}, rate {row['learning_rate']:g}: "
             f"{row['test at limit']:.3f} ({told})"
@@ -149,17 +149,15 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
                 ]
                 style_of = {"color": palette[rate], "marker": "o", "fillstyle": "full" if compensated else "none"}
                 label = f"rate {rate:g}{', compensated' if compensated else ''}"
-                top.plot(dampings, shown, "-" if compensated else "--", label=label, **style_of)
+                top.plot(range(len(dampings)), shown, "-" if compensated else "--", label=label, **style_of)
             for place, arm in enumerate((REFERENCE, "none")):
                 cell = _cell(own, arm, 0, False, rate)
                 if len(cell):
                     value = np.mean([at(run, limit, "test_accuracy", epochs) for _, run in cell.groupby("seed")])
                     marker = "s" if arm == REFERENCE else "x"
-                    top.plot(dampings[-1] * 3 * 2**place, value, marker, color=palette[rate])
-        top.set(xscale="log", title=style.CREDITS[credit], xlabel="damping")
-        places = [*dampings, dampings[-1] * 3, dampings[-1] * 6]
-        top.set_xticks(places, [*(f"{d:g}" for d in dampings), "center", "none"], fontsize=9)
-        top.minorticks_off()
+                    top.plot(len(dampings) + place, value, marker, color=palette[rate])
+        top.set(title=style.CREDITS[credit], xlabel="damping")
+        top.set_xticks(range(len(dampings) + 2), [*(f"{d:g}" for d in dampings), "center", "none"], fontsize=9)
         for best in made[made["credit"] == credit].to_dict("records"):
             cell = _cell(own, best["arm"], best["damping"], best["compensated"], best["learning_rate"])
             curve = cell.groupby("seconds")["test_accuracy"].mean()
@@ -168,7 +166,7 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
             bottom.plot(curve.index, curve, "-" if best["compensated"] else "--", color=colour, label=words)
         bottom.axvline(limit, color="#bbbbbb", linewidth=1)
         bottom.set_xlabel("processor seconds of training")
-    axes[0][0].set_ylabel(f"test accuracy at {limit:.0f} s")
+    axes[0][0].set_ylabel(f"test accuracy at {limit:.2g} s")
     axes[1][0].set_ylabel("test accuracy, best setting")
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
