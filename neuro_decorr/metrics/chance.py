@@ -59,9 +59,9 @@ def shifted(samples: NDArray[np.generic], draws: int, seed: int) -> Iterator[Arr
     generator = np.random.default_rng(seed)
     surrogate = np.empty_like(samples)
     for _ in range(draws):
-        shifts = generator.integers(0, len(samples), samples.shape[1])
+        shifts: list[int] = np.asarray(generator.integers(0, len(samples), samples.shape[1])).tolist()
         for unit in range(samples.shape[1]):
-            surrogate[:, unit] = np.roll(samples[:, unit], int(shifts[unit]))
+            surrogate[:, unit] = np.roll(samples[:, unit], shifts[unit])
         yield correlation(surrogate)
 
 

@@ -1,0 +1,108 @@
+"""`neuro-decorr analyse`: known answers are inside the intervals, files appear, bad input is one line and code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from examples.make_recordings import FOLDER, KNOWN
+from neuro_decorr import metrics
+from neuro_decorr.cli import main
+from neuro_decorr.recording import SpikeTrains, load, save
+from neuro_decorr.report import picture
+from neuro_decorr.report.analyse import analyse
+
+MODES = str(FOLDER / "shared_modes.npz")
+
+
+@pytest.mark.parametrize("name", ["single_interaction.nix", "compound_poisson.nwb"])
+def test_the_known_correlation_is_inside_the_interval_and_far_from_chance(name: str) -> None:
+    ((_, table),) = analyse(FOLDER / name)
+    row = table.set_index("measure").loc["mean correlation"]
+    assert row["low"] < KNOWN[Path(name).stem] < row["high"]
+    assert abs(row["chance"]) < 0.01
+
+
+def test_measures_are_those_of_the_metrics() -> None:
+    values = np.random.default_rng(0).poisson(3.0, (200, 6)) + np.random.default_rng(1).poisson(1.0, (200, 1))
+    found = picture.measures(metrics.covariance(values))
+    assert found["mean absolute correlation"] == pytest.approx(metrics.mean_absolute_correlation(values))
+    assert found["mean squared correlation"] == pytest.approx(metrics.mean_squared_correlation(values))
+    assert found["participation ratio"] == pytest.approx(metrics.participation_ratio(values))
+    assert found["whiteness (0: white)"] == pytest.approx(metrics.whiteness(values))
+
+
+def test_the_correlogram_at_a_shift_is_the_correlation() -> None:
+    generator = np.random.default_rng(2)
+    times = np.sort(generator.uniform(1, 199, 800))
+    trains = SpikeTrains([times, times + 0.15, np.sort(generator.uniform(0, 200, 800))], 0, 200)
+    lags, lagged = picture.correlogram(picture.sample(trains, 0.05))
+    assert lags[np.argmax(lagged[:, 0])] == pytest.approx(0.15)  # the second follows the first
+    assert np.abs(lagged[:, 1:]).max() < 0.15
+
+
+def test_a_manipulation_that_decorrelates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["analyse", MODES, "--period", "0s:50s", "--against", "50s:100s", "--out", str(out)]
+    assert main(arguments) == 0
+    assert "mean correlation" in capsys.readouterr().out
+    table = pd.read_csv(out / "tables" / "comparison.csv").set_index("measure")
+    # Half of the pairs, less the diagonal, are within a group: 14 of 29 of them.
+    row = table.loc["mean correlation"]
+    assert row["low"] < -KNOWN["shared_modes"] * 14 / 29 < row["high"] < 0
+    names = ("raster", "correlations", "correlogram", "eigenspectrum", "distribution", "dimensionality")
+    for name in (*names, *(f"against_{name}" for name in names)):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 5000
+    assert main(arguments) == 0  # the same again
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_trials_of_a_condition() -> None:
+    ((_, table),) = analyse(Path(MODES), trials="inhibited")
+    row = table.set_index("measure").loc["mean correlation"]
+    assert row["low"] < 0 < row["high"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([MODES, "--bin", "50"], "--bin: got '50'; a time is a number with its unit"),
+        ([MODES, "--bin", "0s"], "allowed are durations above zero"),
+        ([MODES, "--bin", "200s"], "bin: got 200 s, wider than the 100 s"),
+        ([MODES, "--bin", "10s"], "in 10 bins of 10 s"),
+        ([MODES, "--period", "5s"], "a period is START:END"),
+        ([MODES, "--period", "5s:1s"], "the end must follow the start"),
+        ([MODES, "--period", "50s:200s"], "choose a period that begins and ends inside"),
+        ([MODES, "--trials", "contrl"], "did you mean 'control'?"),
+        ([MODES, "--against", "absent.npz"], "absent.npz: there is no such file"),
+        (["absent.npz"], "absent.npz: there is no such file"),
+        (["silent.csv"], "silent.csv: recording: no spikes of 2 units from 0 to 10 s"),
+        (["text.nwb"], "text.nwb: holds csv, though its name says nwb"),
+        ([MODES, "--out", "full"], "holds something else (thesis.tex)"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(SpikeTrains([[], []], 0, 10), tmp_path / "silent.csv")
+    (tmp_path / "text.nwb").write_text("unit,time\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    assert main(["analyse", *arguments]) == 2
+    said = capsys.readouterr()
+    assert told in said.err and len(said.err.splitlines()) == 1 and said.out == ""
+
+
+def test_the_script_runs_on_a_users_own_file(tmp_path: Path) -> None:
+    path = save(load(MODES, period=(0, 20)), tmp_path / "mine.csv")
+    script = Path(__file__).parent.parent.parent / "analysis" / "recording.py"
+    run = subprocess.run([sys.executable, script, path], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "mean absolute correlation" in run.stdout
