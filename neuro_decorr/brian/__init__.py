@@ -1,0 +1,47 @@
+"""Decorrelation by lateral inhibition in Brian2: rules as strings, on the groups of any model.
+
+    synapses = nd.brian.get("lateral_covariance").synapses(neurons, drive="gi_post -= w*mV")
+    synapses.connect(condition="i != j")
+
+These two lines after the model of your own, and `run()`.
+"""
+
+from neuro_decorr.errors import require
+
+require("brian2", "brian")
+
+from neuro_decorr.brian._registry import get, names, register, table  # noqa: E402  # Brian2 is an extra
+from neuro_decorr.brian._rule import SpikingRule  # noqa: E402
+from neuro_decorr.brian.control import (  # noqa: E402
+    companion,
+    freeze,
+    set_weights,
+    thaw,
+    weights_to_matrix,
+)
+from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noqa: E402
+from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
+from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
+from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
+from neuro_decorr.brian.vogels import Vogels  # noqa: E402
+
+__all__ = [
+    # by name
+    "get",
+    "names",
+    "register",
+    "table",
+    # what a rule is, and the rules
+    "CorrelationMeasuring",
+    "Foldiak",
+    "Homeostasis",
+    "LateralCovariance",
+    "SpikingRule",
+    "Vogels",
+    # while it runs
+    "companion",
+    "freeze",
+    "set_weights",
+    "thaw",
+    "weights_to_matrix",
+]

@@ -1,0 +1,78 @@
+"""What a rule needs to know of every neuron, held outside of the user's group: traces, means, bias."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from brian2 import NeuronGroup, Subgroup, Synapses, linked_var
+
+from neuro_decorr.brian._checks import whole_group
+
+if TYPE_CHECKING:
+    from neuro_decorr.brian._rule import SpikingRule
+
+TRACE = "dtrace/dt = -trace/trace_time : 1"
+MEAN = "dmean/dt = (trace - mean)/clip(elapsed, trace_time, mean_time) : 1"
+EXPECTED = "expected = target_rate*trace_time : 1"
+ELAPSED = "elapsed : second (shared)"
+"""Time since the companion first ran; the clock's own time may have been anything before."""
+ON_STEP = "elapsed += dt"
+ON_SPIKE = "trace_post += 1"
+
+
+def set_values(group: Any, values: dict[str, Any]) -> None:
+    """Set the shared parameters of a group, past its attributes: they refuse synapses that are not connected yet."""
+    for name, value in values.items():
+        group.variables[name].set_value(np.array([float(value)]))
+
+
+def attach(rule: SpikingRule, synapses: Synapses, source: Any, target: Any, bias_drive: str | None) -> None:
+    """Make the companions of synapses, link the synapses to them and let `run()` find them.
+
+    Args:
+        rule: What the companions hold and how it changes at a spike.
+        synapses: From `source` to `target`; they gain `contained_objects`.
+        source: Presynaptic group.
+        target: Postsynaptic group.
+        bias_drive: What the bias does to the target at every time step; None for a rule without one.
+    """
+    presynaptic, postsynaptic = whole_group(source), whole_group(target)
+    after = _companion(rule, postsynaptic, synapses, "target")
+    before = after if presynaptic is postsynaptic else _companion(rule, presynaptic, synapses, "source")
+    for side, group, index in (("source", before, "_synaptic_pre"), ("target", after, "_synaptic_post")):
+        for name in rule.seen:
+            setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
+    if rule.homeostasis is not None:
+        synapses.elapsed = linked_var(after, "elapsed")
+    if bias_drive is not None:
+        first, last = (target.start, target.stop) if isinstance(target, Subgroup) else (0, len(target))
+        statement = re.sub(r"\bbias\b", "bias_pre", bias_drive)
+        injection = Synapses(
+            after[first:last],
+            target,
+            clock=postsynaptic.clock,
+            name=f"{synapses.name}_bias",
+            namespace=synapses.namespace,
+        )
+        injection.connect(j="i")
+        injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
+        synapses.contained_objects.append(injection)
+
+
+def _companion(rule: SpikingRule, group: Any, synapses: Synapses, side: str) -> NeuronGroup:
+    """One set of traces for each neuron of a whole group, filled by its spikes."""
+    traces = NeuronGroup(
+        len(group), rule.traces, method="euler", clock=group.clock, name=f"{synapses.name}_{side}_traces", namespace={}
+    )
+    set_values(traces, rule.trace_values)
+    traces.run_regularly(rule.on_step, when="end", name=f"{traces.name}_time")
+    # After the synapses have used the traces: a spike does not see itself, nor others of the same time step.
+    filling = Synapses(
+        group, traces, on_pre=rule.on_spike, clock=group.clock, name=f"{synapses.name}_{side}_spikes", namespace={}
+    )
+    filling.pre.when = "after_synapses"
+    filling.connect(j="i")
+    synapses.contained_objects.extend([traces, filling])
+    return traces

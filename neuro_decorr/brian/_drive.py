@@ -1,0 +1,73 @@
+"""The drive: the user's own statement of what an inhibitory spike does, checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from brian2 import DimensionMismatchError, Synapses
+from brian2.equations.unitcheck import check_units_statements
+from brian2.parsing.statements import parse_statement
+from brian2.utils.stringtools import get_identifiers
+
+from neuro_decorr.errors import InvalidValue, unknown_name
+
+
+def check_names(drive: str, source: Any, target: Any, weight: str, what: str) -> None:
+    """Raise unless every line of a drive changes a variable of the target group, and one uses the weight.
+
+    Args:
+        drive: The statement.
+        source: Presynaptic group.
+        target: Postsynaptic group.
+        weight: Name of the weight in the statement.
+        what: Name of the argument, for the message.
+
+    Raises:
+        InvalidValue: Not a statement that changes `..._post`, or no weight in it.
+        UnknownName: A variable that the group lacks.
+    """
+    example = f"{what}='gi_post -= {weight}*mV'"
+    lines = [line.strip() for line in re.split(r"[\n;]", str(drive)) if line.strip()]
+    if not any(weight in get_identifiers(line) for line in lines):
+        raise InvalidValue(f"{what} must use the weight {weight}, got {drive!r}; write something like {example}.")
+    for line in lines:
+        try:
+            changed = parse_statement(line)[0]
+        except ValueError as error:
+            raise InvalidValue(f"{what} is no statement: {line!r}; write something like {example}.") from error
+        if not changed.endswith("_post"):
+            raise InvalidValue(
+                f"{what} must change a variable of the postsynaptic neurons, named with _post, and {line!r} changes "
+                f"{changed!r}; write something like {example}."
+            )
+        for identifier in sorted(get_identifiers(line)):
+            for ending, group in (("_post", target), ("_pre", source)):
+                name = identifier.removesuffix(ending)
+                if name != identifier and name not in group.variables:
+                    known = [known for known in group.variables if not known.startswith("_")]
+                    raise unknown_name(f"variable of group '{group.name}' for {what} {line!r}", name, known)
+
+
+def check_units(drive: str, synapses: Synapses, what: str) -> None:
+    """Raise InvalidValue for a drive whose units do not match, where all its names are known already.
+
+    Constants that only the run will bring are left to Brian2, which checks them when the run starts.
+    """
+    identifiers = get_identifiers(drive)
+    try:
+        variables = synapses.resolve_all(identifiers, run_namespace={}, user_identifiers=identifiers)
+    except KeyError:
+        return
+    try:
+        check_units_statements(drive, variables)
+    except DimensionMismatchError as error:
+        raise InvalidValue(
+            f"the units of {what} {drive!r} do not match ({' '.join(str(error).split())}); w has none, so multiply it "
+            "by the unit of the variable, such as w*mV or w*nS."
+        ) from error
+
+
+def with_bias(drive: str) -> str:
+    """The drive of a spike with the weight -bias: excitation in the same variable, of the opposite sign."""
+    return re.sub(r"\bw\b", "(-bias)", drive)

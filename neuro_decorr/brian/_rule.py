@@ -1,0 +1,235 @@
+"""What a rule for spiking populations is: a frozen description whose strings are Brian2's own."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from brian2 import Quantity, Synapses, have_same_dimensions, ms, second
+
+from neuro_decorr.brian import _companion, _drive
+from neuro_decorr.brian._checks import check_group, check_number, check_quantity
+from neuro_decorr.brian.homeostasis import Homeostasis
+from neuro_decorr.errors import InvalidValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingRule(ABC):
+    """A plasticity rule for the lateral synapses of a spiking population.
+
+    A subclass is a frozen dataclass of the rule's parameters with units; it declares the class attributes and the
+    statements below. Everything that Brian2 runs is a string that can be printed, pasted and edited; nothing is a
+    network operation, so that all of it compiles.
+
+    Attributes:
+        rate: Change of the weight for a trace of one spike (dimensionless).
+        trace_time: Decay of the spike traces, the time within which two spikes count as together.
+        homeostasis: Keeps every postsynaptic neuron's rate; None for none.
+        smallest_weight: Bound of the weights w.
+        largest_weight: Bound of the weights w.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    equation: ClassVar[str]
+    fixed_point_text: ClassVar[str]
+    locality: ClassVar[str]
+    reference: ClassVar[str]
+    seen: ClassVar[tuple[str, ...]] = ("trace",)
+    """Which variables of the two neurons' companions the plasticity sees."""
+
+    rate: float = 1e-3
+    trace_time: Quantity = field(default_factory=lambda: 50 * ms)
+    smallest_weight: float = 0.0
+    largest_weight: float = 1.0
+    homeostasis: Homeostasis | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A number or a quantity outside its range, or of other units.
+        """
+        check_number(self, "rate", above=0)
+        check_number(self, "smallest_weight")
+        check_number(self, "largest_weight", above=self.smallest_weight)
+        check_quantity(self, "trace_time", second)
+        if not (self.homeostasis is None or isinstance(self.homeostasis, Homeostasis)):
+            raise InvalidValue(
+                f"{self.name}: homeostasis must be nd.brian.Homeostasis(...) or None, got {self.homeostasis!r}."
+            )
+
+    @property
+    @abstractmethod
+    def on_pre(self) -> str:
+        """The plasticity at a presynaptic spike."""
+
+    @property
+    @abstractmethod
+    def on_post(self) -> str:
+        """The plasticity at a postsynaptic spike."""
+
+    @property
+    def model(self) -> str:
+        """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
+        linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in ("source", "target") for name in self.seen)
+        if self.homeostasis is not None:
+            linked += "\nelapsed : second (linked, shared)"
+        return f"w : 1\n{linked}\n{_declared(self.namespace)}"
+
+    @property
+    def traces(self) -> str:
+        """The equations of the companion that holds one set of traces a neuron, outside of the user's group."""
+        equations = [_companion.TRACE, _companion.ELAPSED]
+        if "mean" in self.seen:
+            equations.append(_companion.MEAN)
+        if self.homeostasis is not None:
+            equations.append(self.homeostasis.equations)
+        if "expected" in self.seen:
+            equations.append(_companion.EXPECTED)
+        return "\n".join([*equations, _declared(self.trace_values)])
+
+    @property
+    def on_spike(self) -> str:
+        """What a neuron's spike does to its companion."""
+        return "\n".join([_companion.ON_SPIKE, *([] if self.homeostasis is None else [self.homeostasis.on_spike])])
+
+    @property
+    def on_step(self) -> str:
+        """What the companion does at the end of every time step (`run_regularly(..., when="end")`)."""
+        return _companion.ON_STEP
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """The values of the shared parameters in `model`, by name: what `synapses` sets them to.
+
+        They are variables and not constants of a namespace, so that they can differ between runs of one compiled
+        program (`device.run(run_args={synapses.learning_rate: 0})`).
+        """
+        waiting = {} if self.homeostasis is None else {"calibration": self.homeostasis.start}
+        return {
+            "learning": 1.0,
+            "learning_rate": self.rate,
+            **waiting,
+            "smallest_weight": self.smallest_weight,
+            "largest_weight": self.largest_weight,
+        }
+
+    @property
+    def trace_values(self) -> dict[str, Any]:
+        """The values of the shared parameters in `traces`, by name."""
+        values: dict[str, Any] = {"trace_time": self.trace_time}
+        if self.homeostasis is not None:
+            values |= self.homeostasis.values
+        return values
+
+    def parameters(self) -> dict[str, Any]:
+        """The rule's parameters by name, as `neuro_decorr.brian.get` takes them."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def __str__(self) -> str:
+        """Everything that is added to the user's model, to be read and pasted."""
+        parts = {
+            "model of the synapses": self.model,
+            "on_pre": self.on_pre,
+            "on_post": self.on_post,
+            "parameters of the synapses": _shown(self.namespace),
+            "companion, one set of traces a neuron": self.traces,
+            "at a neuron's spike": self.on_spike,
+            "at the end of a time step": self.on_step,
+            "parameters of the companion": _shown(self.trace_values),
+        }
+        return f"{self.name}: {self.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in parts.items())
+
+    def synapses(
+        self,
+        source: Any,
+        target: Any = None,
+        drive: str | None = None,
+        *,
+        bias_drive: str | None = None,
+        delay: Any = None,
+        **options: Any,
+    ) -> Synapses:
+        """Synapses that learn by this rule; connect them as any others.
+
+        The groups stay as they are. What else is needed comes along: a companion with one set of traces a neuron,
+        filled by the group's spikes, and where the rule keeps rates, a bias that is injected at every time step. All
+        of it is in `contained_objects`, so that `run()` and `Network` find it.
+
+        Args:
+            source: Group of the presynaptic neurons, or a subgroup; it must spike.
+            target: Group of the postsynaptic neurons, or a subgroup; the source where None.
+            drive: What a presynaptic spike does, with the weight `w`, such as `'gi_post -= w*mV'`.
+            bias_drive: What the bias of the rate homeostasis does at every time step, with `bias`, the number of spikes
+                of weight 1 that it stands for, such as `'ge_post += bias*mV'`; where None, the drive with -bias for w.
+            delay: Of the transmission (the plasticity has none).
+            **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace.
+
+        Returns:
+            A plain `brian2.Synapses`, not connected yet, every weight zero.
+
+        Raises:
+            InvalidValue: A group without spikes, a drive that does not fit, an option that is the rule's own.
+        """
+        own = sorted(set(options) & {"model", "on_pre", "on_post", "on_event"})
+        if own:
+            raise InvalidValue(
+                f"{', '.join(own)} of the synapses come from the rule '{self.name}'; to change them, paste the strings "
+                "of print(rule) into Synapses of your own."
+            )
+        target = source if target is None else target
+        check_group(source, "source")
+        check_group(target, "target")
+        if drive is None:
+            raise InvalidValue(
+                "drive says what an inhibitory spike does to your neurons: give it, such as drive='gi_post -= w*mV'."
+            )
+        _drive.check_names(drive, source, target, "w", "drive")
+        if bias_drive is not None:
+            if self.homeostasis is None:
+                raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
+            _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
+        elif self.homeostasis is not None:
+            bias_drive = _drive.with_bias(drive)
+        if delay is not None:
+            options["delay"] = {"transmission": delay}
+        synapses = Synapses(
+            source,
+            target,
+            model=self.model,
+            on_pre={"transmission": drive, "learning_pre": self.on_pre},
+            on_post={"learning_post": self.on_post},
+            **options,
+        )
+        # A spike transmits the weight that there was before it.
+        synapses.transmission.order = synapses.learning_pre.order - 1
+        _companion.set_values(synapses, self.namespace)
+        _companion.attach(self, synapses, source, target, bias_drive)
+        _drive.check_units(drive, synapses, "drive")
+        if bias_drive is not None:
+            _drive.check_units(re.sub(r"\bbias\b", "w", bias_drive), synapses, "bias_drive")  # as free of units as w
+        return synapses
+
+    def _step(self, change: str) -> str:
+        """A bounded step of the weight, nothing before the start or while frozen."""
+        waiting = "" if self.homeostasis is None else "*int(elapsed + dt/2 >= calibration)"
+        factor = f"learning{waiting}*learning_rate"
+        return f"w = clip(w + {factor}*({change}), smallest_weight, largest_weight)"
+
+
+def _declared(values: dict[str, Any]) -> str:
+    """Declarations of shared parameters."""
+    return "\n".join(f"{name} : {_unit(value)} (shared, constant)" for name, value in values.items())
+
+
+def _unit(value: Any) -> str:
+    if not isinstance(value, Quantity):
+        return "1"
+    return "second" if have_same_dimensions(value, second) else "Hz"  # a rule has times and rates only
+
+
+def _shown(values: dict[str, Any]) -> str:
+    return "\n".join(f"{name} = {value}" for name, value in values.items())

@@ -1,0 +1,121 @@
+"""Freezing, thawing, and weights as matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from brian2 import NeuronGroup, Synapses, TimedArray, second
+from numpy.typing import ArrayLike, NDArray
+
+from neuro_decorr.errors import InvalidValue, Unsupported
+
+
+def companion(synapses: Synapses) -> NeuronGroup:
+    """The companion of the postsynaptic neurons, with their traces, means and bias; for monitors of your own.
+
+    Args:
+        synapses: From `SpikingRule.synapses`.
+
+    Returns:
+        A NeuronGroup of the size of the whole postsynaptic group.
+
+    Raises:
+        InvalidValue: Other synapses.
+    """
+    name = f"{getattr(synapses, 'name', '')}_target_traces"
+    for contained in getattr(synapses, "contained_objects", ()):
+        if isinstance(contained, NeuronGroup) and contained.name == name:
+            return contained
+    raise InvalidValue(f"these are no synapses of a rule from nd.brian.get(...): {synapses!r}.")
+
+
+def freeze(synapses: Synapses, *, homeostasis: bool = False) -> None:
+    """Stop the plasticity of the weights: from the next run on they stay as they are.
+
+    Args:
+        synapses: From `SpikingRule.synapses`.
+        homeostasis: Hold the bias too, at its running average; otherwise the homeostasis goes on.
+
+    Raises:
+        InvalidValue: Other synapses, or no homeostasis to hold.
+    """
+    _switch(synapses, learning=0.0, homeostasis=0.0 if homeostasis else None)
+
+
+def thaw(synapses: Synapses) -> None:
+    """Let the weights, and the homeostasis where there is one, learn again from the next run on.
+
+    Args:
+        synapses: From `SpikingRule.synapses`.
+
+    Raises:
+        InvalidValue: Other synapses.
+    """
+    group = companion(synapses)
+    _switch(synapses, learning=1.0, homeostasis=1.0 if "homeostasis" in group.variables else None)
+
+
+def _switch(synapses: Synapses, learning: float, homeostasis: float | None) -> None:
+    group = companion(synapses)
+    if homeostasis is not None:
+        if "homeostasis" not in group.variables:
+            raise InvalidValue("these synapses have no homeostasis to hold; use freeze(synapses).")
+        group.homeostasis = homeostasis
+    synapses.learning = learning
+
+
+def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.float64]:
+    """The weights as a matrix, rows presynaptic and columns postsynaptic as in `synapses.w[i, j]`.
+
+    Args:
+        synapses: Any connected `brian2.Synapses`, after the run on a standalone device.
+        variable: Name of the variable.
+
+    Returns:
+        Shape (source neurons, target neurons); not a number where there is no synapse.
+
+    Raises:
+        InvalidValue: No such variable.
+        Unsupported: The weights are not known yet.
+    """
+    if variable not in synapses.variables:
+        raise InvalidValue(f"the synapses have no variable {variable!r}; they have: {', '.join(synapses.variables)}.")
+    matrix = np.full((len(synapses.source), len(synapses.target)), np.nan)
+    try:
+        matrix[np.asarray(synapses.i), np.asarray(synapses.j)] = np.asarray(getattr(synapses, f"{variable}_"))
+    except NotImplementedError as error:
+        raise Unsupported("on a standalone device the weights are known after the run; read them then.") from error
+    return matrix
+
+
+def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> None:
+    """Set the weights from a matrix, before a run, on every target.
+
+    Args:
+        synapses: Any connected `brian2.Synapses`.
+        matrix: Shape (source neurons, target neurons), without units; entries without a synapse are not used, so
+            that `weights_to_matrix` gives what this takes.
+        variable: Name of the variable.
+
+    Raises:
+        InvalidValue: Another shape, no such variable, or (where the connections are known) an entry that is not a
+            finite number at a synapse.
+    """
+    if variable not in synapses.variables:
+        raise InvalidValue(f"the synapses have no variable {variable!r}; they have: {', '.join(synapses.variables)}.")
+    values = np.asarray(matrix, dtype=float)
+    shape = (len(synapses.source), len(synapses.target))
+    if values.shape != shape:
+        raise InvalidValue(f"the weights must have the shape (source neurons, target neurons) {shape}: {values.shape}.")
+    try:
+        known: Any = values[np.asarray(synapses.i), np.asarray(synapses.j)]
+    except NotImplementedError:
+        # Connections are made when the compiled program runs: it looks the weights up by the neurons' numbers.
+        table = TimedArray(values.reshape(1, -1), dt=1 * second)
+        expression = f"table(0*second, i*{shape[1]} + j)"
+        getattr(synapses, variable).set_item(slice(None), expression, namespace={"table": table})
+        return
+    if not np.isfinite(known).all():
+        raise InvalidValue("the weights must be finite numbers at every synapse; some are not.")
+    setattr(synapses, variable, known)

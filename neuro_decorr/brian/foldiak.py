@@ -1,0 +1,60 @@
+"""Lateral inhibition towards the coincidences that independent neurons of the target rate have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from brian2 import Hz
+
+from neuro_decorr.brian._registry import register
+from neuro_decorr.brian._rule import SpikingRule
+from neuro_decorr.brian.homeostasis import Homeostasis
+from neuro_decorr.errors import InvalidValue
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Foldiak(SpikingRule):
+    r"""Foldiak's and SAILnet's target, on traces: coincidences as of independent neurons at their target rates.
+
+    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \rho_i \tau), \qquad
+              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \rho_j \tau)
+
+    Each spike raises the trace x by one, so its mean is the rate times the trace time tau, and on average
+    dw/dt = eta (2 tau-weighted coincidences - 2 rho_i rho_j tau) once the rates are at their targets rho: the published
+    dW = alpha (<y_i y_j> - p^2). The homeostasis, which stands for the published adaptation of thresholds, is part of
+    the rule; while rates are off target the weights move with them.
+
+    Source: Foldiak (1990), Forming sparse representations by local anti-Hebbian learning, doi:10.1007/BF02331346;
+    Zylberberg, Murphy, DeWeese (2011), SAILnet, doi:10.1371/journal.pcbi.1002250.
+    """
+
+    name = "foldiak"
+    title = "lateral inhibition towards the coincidences of independent neurons at the target rate"
+    equation = "w <- w + rate (x_i - rho tau) at a spike of j, and with i and j exchanged"
+    fixed_point_text = "<y_i y_j> = p^2 at rates p"
+    locality = "traces and target rates of the two neurons"
+    reference = "Foldiak 1990, doi:10.1007/BF02331346; Zylberberg et al. 2011, doi:10.1371/journal.pcbi.1002250"
+    seen = ("trace", "expected")
+
+    homeostasis: Homeostasis | None = field(default_factory=lambda: Homeostasis(target_rate=10 * Hz))
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A number or a quantity outside its range, or no homeostasis.
+        """
+        super().__post_init__()
+        if self.homeostasis is None:
+            raise InvalidValue(f"{self.name}: the target rates come from the homeostasis, so it cannot be None.")
+
+    @property
+    def on_pre(self) -> str:
+        """The postsynaptic trace against what its target rate makes it."""
+        return self._step("target_trace - target_expected")
+
+    @property
+    def on_post(self) -> str:
+        """The presynaptic trace against what its target rate makes it."""
+        return self._step("source_trace - source_expected")

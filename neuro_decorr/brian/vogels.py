@@ -1,0 +1,68 @@
+"""Inhibitory plasticity that brings the postsynaptic neuron to a rate (Vogels 2011)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from brian2 import Hz, Quantity, ms
+
+from neuro_decorr.brian._checks import check_quantity
+from neuro_decorr.brian._registry import register
+from neuro_decorr.brian._rule import SpikingRule
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Vogels(SpikingRule):
+    r"""Inhibitory spike-timing-dependent plasticity with a target rate, as published.
+
+    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - 2 \rho_0 \tau), \qquad
+              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, x_j
+
+    For independent spikes the mean drift is 2 eta tau nu_j (nu_i - rho_0): the postsynaptic rate goes to rho_0.
+    Coincidences add to the drift, so inhibition is detailed, but this is a rule for rates: all-to-all within a
+    population it decorrelates far less than `lateral_covariance`.
+
+    Source: Vogels, Sprekeler, Zenke, Clopath, Gerstner (2011), Inhibitory plasticity balances excitation and
+    inhibition in sensory pathways and memory networks, doi:10.1126/science.1211095.
+
+    Attributes:
+        target_rate: rho_0.
+    """
+
+    name = "vogels"
+    title = "inhibition brings each postsynaptic neuron to a target rate"
+    equation = "w <- w + rate (x_i - 2 rho_0 tau) at a spike of j, w + rate x_j at a spike of i"
+    fixed_point_text = "postsynaptic rate rho_0 (for independent spikes)"
+    locality = "traces of the two neurons"
+    reference = "Vogels et al. 2011, doi:10.1126/science.1211095"
+
+    rate: float = 1e-2
+    trace_time: Quantity = field(default_factory=lambda: 20 * ms)
+    largest_weight: float = 100.0
+    target_rate: Quantity = field(default_factory=lambda: 5 * Hz)
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A number or a quantity outside its range, or of other units.
+        """
+        super().__post_init__()
+        check_quantity(self, "target_rate", Hz)
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """With the trace at the target rate, twice."""
+        return {**super().namespace, "balance": float(2 * self.target_rate * self.trace_time)}
+
+    @property
+    def on_pre(self) -> str:
+        """The postsynaptic trace against the balance."""
+        return self._step("target_trace - balance")
+
+    @property
+    def on_post(self) -> str:
+        """The presynaptic trace."""
+        return self._step("source_trace")

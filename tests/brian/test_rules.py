@@ -1,0 +1,191 @@
+"""Rules on given spikes against a float64 loop, on the numpy target: weights, traces, bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import brian2
+import numpy as np
+import pytest
+from brian2 import Hz, Network, NeuronGroup, SpikeGeneratorGroup, Synapses, ms, second
+
+import neuro_decorr as nd
+
+STEP = 1.0  # ms
+NEURONS, STEPS = 6, 400
+
+
+@pytest.fixture(autouse=True)
+def _numpy_target() -> Iterator[None]:
+    before = brian2.prefs.codegen.target
+    brian2.prefs.codegen.target = "numpy"
+    brian2.defaultclock.dt = STEP * ms
+    yield
+    brian2.prefs.codegen.target = before
+
+
+def spikes(seed: int = 0, probability: float = 0.05) -> np.ndarray:
+    """Which neuron spikes at which step: shape (STEPS, NEURONS)."""
+    return np.random.default_rng(seed).random((STEPS, NEURONS)) < probability
+
+
+def relay(trains: np.ndarray) -> tuple[SpikeGeneratorGroup, NeuronGroup, Synapses]:
+    """Neurons that spike exactly when told, in the step after, with a variable that inhibition reaches."""
+    times, indices = np.nonzero(trains)
+    source = SpikeGeneratorGroup(NEURONS, indices, times * STEP * ms)
+    neurons = NeuronGroup(NEURONS, "told : 1\ng : volt", threshold="told > 0.5", reset="told = 0")
+    telling = Synapses(source, neurons, on_pre="told_post = 1")
+    telling.connect(j="i")
+    telling.pre.when = "end"  # after the reset of this step
+    return source, neurons, telling
+
+
+def reference(name: str, trains: np.ndarray, **values: float) -> np.ndarray:
+    """The published statements in a loop over steps and pairs; weights[pre, post]; times in ms."""
+    rate, trace_time = values["rate"], values["trace_time"]
+    weights = np.full((NEURONS, NEURONS), 0.1)
+    trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
+    for step in range(STEPS):
+        warm = np.clip(step * STEP, trace_time, values["mean_time"])
+        trace, mean = trace - STEP * trace / trace_time, mean + STEP * (trace - mean) / warm
+        fired = trains[step]
+
+        def change(side: str, neuron: int, weight: float, trace: np.ndarray = trace, mean: np.ndarray = mean) -> float:
+            if name == "lateral_covariance":
+                return trace[neuron] - mean[neuron]
+            if name == "foldiak":
+                return trace[neuron] - values["target_rate"] * trace_time / 1e3
+            if name == "correlation_measuring":
+                return trace[neuron] - mean[neuron] * (1 + weight)
+            return trace[neuron] - (2 * values["target_rate"] * trace_time / 1e3 if side == "pre" else 0)
+
+        for pre in range(NEURONS):
+            for post in range(NEURONS):
+                if pre != post and fired[pre]:
+                    step_ = rate * change("pre", post, weights[pre, post])
+                    weights[pre, post] = np.clip(weights[pre, post] + step_, 0, values["largest"])
+        for pre in range(NEURONS):
+            for post in range(NEURONS):
+                if pre != post and fired[post]:
+                    step_ = rate * change("post", pre, weights[pre, post])
+                    weights[pre, post] = np.clip(weights[pre, post] + step_, 0, values["largest"])
+        trace = trace + fired
+    np.fill_diagonal(weights, np.nan)
+    return weights
+
+
+CASES = {
+    "lateral_covariance": {"mean_time": 200 * ms, "homeostasis": None},
+    "foldiak": {"homeostasis": nd.brian.Homeostasis(target_rate=40 * Hz)},
+    "vogels": {"target_rate": 30 * Hz, "largest_weight": 1.0},
+    "correlation_measuring": {"mean_time": 200 * ms, "largest_weight": 1.0},
+}
+
+
+def test_every_rule_is_tested() -> None:
+    assert set(CASES) == set(nd.brian.names())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weights_are_those_of_the_loop(name: str) -> None:
+    trains = spikes()
+    source, neurons, telling = relay(trains[:])
+    rule = nd.brian.get(name, rate=0.02, trace_time=20 * ms, **CASES[name])
+    synapses = rule.synapses(neurons, drive="g_post -= w*mV", name=f"tested_{name}")
+    synapses.connect(condition="i != j")
+    synapses.w = 0.1
+    network = Network(source, neurons, telling, synapses)
+    network.run(STEPS * STEP * ms)
+    # A neuron is told in a step's slot of synapses, after its thresholds: it spikes one step later.
+    late = np.vstack([np.zeros((1, NEURONS), dtype=bool), trains[:-1]])
+    values = {"mean_time": 200.0, "target_rate": {"foldiak": 40.0}.get(name, 30.0), "largest": 1.0}
+    expected = reference(name, late, rate=0.02, trace_time=20.0, **values)
+    found = nd.brian.weights_to_matrix(synapses)
+    assert np.nanstd(expected) > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_bias_integrates_the_difference_from_the_target_and_reaches_the_drive() -> None:
+    trains = spikes(1)
+    source, neurons, telling = relay(trains)
+    homeostasis = nd.brian.Homeostasis(target_rate=20 * Hz, rate=3 * Hz)
+    rule = nd.brian.get("lateral_covariance", rate=1e-9, homeostasis=homeostasis)
+    synapses = rule.synapses(neurons, drive="g_post -= w*mV")
+    synapses.connect(condition="i != j")
+    network = Network(source, neurons, telling, synapses)
+    network.run(STEPS * STEP * ms)
+    counts = trains[:-1].sum(axis=0)
+    expected = 3 * (20 * STEPS * STEP / 1e3 - counts)
+    np.testing.assert_allclose(nd.brian.companion(synapses).bias_rate / Hz, expected, rtol=1e-9)
+    # The injected amount is the sum over steps of bias * dt * mV, with the bias as it was when each step began.
+    bias, injected = np.zeros(NEURONS), np.zeros(NEURONS)
+    fired = np.vstack([np.zeros((1, NEURONS), dtype=bool), trains[:-1]])
+    for step in range(STEPS):
+        injected += bias * STEP / 1e3
+        bias += 3 * 20 * STEP / 1e3 - 3 * fired[step]
+    np.testing.assert_allclose(np.asarray(neurons.g) * 1e3, injected, rtol=0, atol=1e-4)
+
+
+def test_own_rates_are_counted_before_anything_is_learnt() -> None:
+    trains = spikes(2, 0.2)
+    source, neurons, telling = relay(trains)
+    homeostasis = nd.brian.Homeostasis(calibration=300 * ms)
+    synapses = nd.brian.get(homeostasis=homeostasis, rate=0.1).synapses(neurons, drive="g_post -= w*mV")
+    synapses.connect(condition="i != j")
+    synapses.w = 0.1
+    network = Network(source, neurons, telling, synapses)
+    network.run(300 * ms)
+    assert np.all(synapses.w[:] == 0.1) and np.all(nd.brian.companion(synapses).bias_rate == 0 * Hz)
+    network.run(100 * ms)
+    assert np.ptp(synapses.w[:]) > 0
+    expected = trains[:299].sum(axis=0) / 0.3
+    np.testing.assert_allclose(nd.brian.companion(synapses).target_rate / Hz, expected, rtol=1e-9)
+
+
+def test_transmission_is_delayed_and_plasticity_is_not() -> None:
+    trains = spikes(3)
+    found, received = [], []
+    for delay in (None, 100 * second):
+        source, neurons, telling = relay(trains)
+        rule = nd.brian.get(homeostasis=None, rate=0.02)
+        synapses = rule.synapses(neurons, drive="g_post -= w*mV", delay=delay)
+        synapses.connect(condition="i != j")
+        Network(source, neurons, telling, synapses).run(STEPS * STEP * ms)
+        found.append(nd.brian.weights_to_matrix(synapses))
+        received.append(np.abs(neurons.g / (1e-3 * brian2.volt)).sum())
+    np.testing.assert_array_equal(found[0], found[1])
+    assert received[0] > 0 and received[1] == 0
+
+
+def test_subgroups_learn_as_the_same_neurons_of_the_whole_do() -> None:
+    trains = spikes(4)
+    source, neurons, telling = relay(trains)
+    rule = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=20 * Hz), rate=0.02)
+    whole = rule.synapses(neurons, drive="g_post -= w*mV", bias_drive="g_post += 0*bias*mV")
+    part = rule.synapses(neurons[2:5], neurons[1:4], drive="g_post -= w*mV", bias_drive="g_post += bias*mV")
+    whole.connect()
+    part.connect()
+    Network(source, neurons, telling, whole, part).run(STEPS * STEP * ms)
+    matrices = [nd.brian.weights_to_matrix(synapses) for synapses in (whole, part)]
+    assert matrices[1].shape == (3, 3) and np.ptp(matrices[1]) > 0
+    np.testing.assert_allclose(matrices[1], matrices[0][2:5, 1:4], rtol=1e-12)
+
+
+def test_two_populations() -> None:
+    """Traces of each side come from its own spikes."""
+    first, second_ = spikes(5), spikes(6)
+    parts = [relay(first), relay(second_)]
+    rule = nd.brian.get("vogels", rate=0.02, trace_time=20 * ms, largest_weight=100.0)
+    synapses = rule.synapses(parts[0][1], parts[1][1], drive="g_post -= w*mV")
+    synapses.connect(j="i")
+    synapses.w = 50
+    Network(*parts[0], *parts[1], synapses).run(STEPS * STEP * ms)
+    expected = np.full(NEURONS, 50.0)
+    for neuron in range(NEURONS):
+        before = after = 0.0
+        for step in range(1, STEPS):
+            before, after = before * (1 - STEP / 20), after * (1 - STEP / 20)
+            expected[neuron] += 0.02 * (after - 2 * 5 * 0.02) * first[step - 1, neuron]
+            expected[neuron] += 0.02 * before * second_[step - 1, neuron]
+            before, after = before + first[step - 1, neuron], after + second_[step - 1, neuron]
+    np.testing.assert_allclose(synapses.w[:], expected, rtol=1e-9)
