@@ -85,7 +85,10 @@ def analyse(
                 caption = "Second minus first; 95 % intervals by blocks."
                 save_table(compared, out, "comparison", caption)
     titles = [" ".join(filter(None, (str(file), when))) for file, when in sources]
-    result = [(f"{title}: {part.recording!r}", one.table) for title, part, one in zip(titles, taken, made, strict=True)]
+    result = [
+        ("; ".join([f"{title}: {part.recording!r}", *part.recording.notes]), one.table)
+        for title, part, one in zip(titles, taken, made, strict=True)
+    ]
     if compared is not None:
         result.insert(1, (f"{titles[1]} minus {titles[0]}", compared))
     return result

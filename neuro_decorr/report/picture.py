@@ -198,8 +198,8 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
     """How two recordings or periods of the same units differ: second minus first.
 
     Intervals: both are drawn again by blocks, independently, as in `picture`. Effect sizes: difference over the
-    standard deviation of its bootstrap; for the correlations also Cohen's d of the paired differences over pairs, mean over
-    standard deviation (pairs share units, so d describes and is no test).
+    standard deviation of its bootstrap; for the correlations also Cohen's d of the paired differences over pairs, mean
+    over standard deviation (pairs share units, so d describes and is no test).
 
     Args:
         first: The one that is compared with.
@@ -216,7 +216,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
     shared = [name for name in first.units if name in second.units]
     if len(shared) < 2 or first.bin != second.bin:
         raise InvalidValue(
-            f"against: {len(shared)} units of the same label vary in both recordings; at least 2 are needed, in one bin."
+            f"against: {len(shared)} units of one label vary in both recordings; at least 2 are needed, in one bin."
         )
     values = [taken.values[:, [taken.units.index(name) for name in shared]] for taken in (first, second)]
     one, two = (measures(metrics.covariance(part)) for part in values)

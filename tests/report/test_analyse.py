@@ -105,4 +105,5 @@ def test_the_script_runs_on_a_users_own_file(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent.parent / "analysis" / "recording.py"
     run = subprocess.run([sys.executable, script, path], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
+    assert "16 of 20 trials are not wholly inside 0 to 20 s: left out" in run.stdout  # the note that the file carries
     assert "mean absolute correlation" in run.stdout
