@@ -33,7 +33,7 @@ def main(target: str, file: str) -> None:
     synapses.connect(condition="i != j + 1")
     nd.brian.set_weights(synapses, 0.3 + 0.01 * np.arange(40).reshape(8, 5))
     spikes = SpikeMonitor(cells)
-    weights = brian2.StateMonitor(synapses, "w", record=True, dt=100 * ms)
+    weights = brian2.StateMonitor(synapses, "w", record=np.arange(35), dt=100 * ms)  # all, counted by hand
     brian2.run(200 * ms)
     nd.brian.freeze(synapses)
     brian2.run(200 * ms)
