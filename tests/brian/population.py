@@ -7,7 +7,7 @@ import tempfile
 
 import brian2
 import numpy as np
-from brian2 import Hz, NeuronGroup, SpikeMonitor, Synapses, ms, mV, second
+from brian2 import Hz, NeuronGroup, SpikeMonitor, Synapses, ms, second
 
 import neuro_decorr as nd
 

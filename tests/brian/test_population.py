@@ -37,4 +37,4 @@ def test_learning_decorrelates_and_keeps_rates(tmp_path: Path) -> None:
     assert correlation(held) < correlation(before) / 3
     assert learning.sum() / 100 == pytest.approx(before.sum() / 50, rel=0.05)
     assert held.sum() / 100 == pytest.approx(before.sum() / 50, rel=0.1)
-    assert 0 < np.nanmean(weights) and np.nanmax(weights) < 1
+    assert np.nanmean(weights) > 0 and np.nanmax(weights) < 1
