@@ -207,10 +207,10 @@ class SpikingRule(ABC):
         # A spike transmits the weight that there was before it.
         synapses.transmission.order = synapses.learning_pre.order - 1
         _companion.set_values(synapses, self.namespace)
-        _companion.attach(self, synapses, source, target, bias_drive)
         _drive.check_units(drive, synapses, "drive")
         if bias_drive is not None:
             _drive.check_units(re.sub(r"\bbias\b", "w", bias_drive), synapses, "bias_drive")  # as free of units as w
+        _companion.attach(self, synapses, source, target, bias_drive)
         return synapses
 
     def _step(self, change: str) -> str:
