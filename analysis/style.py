@@ -18,6 +18,7 @@ COLOURS = {
     "norm_preserving": "#0072B2",
     "whitening": "#56B4E9",
     "interneuron": "#D55E00",
+    "interneuron_local": "#882255",
     "decorrelating": "#009E73",
 }
 CREDITS = {

@@ -27,6 +27,7 @@ from neuro_decorr.rules.center import Center
 from neuro_decorr.rules.decorrelating import Decorrelating
 from neuro_decorr.rules.gain_modulation import GainModulation
 from neuro_decorr.rules.interneuron import Interneuron
+from neuro_decorr.rules.interneuron_local import InterneuronLocal
 from neuro_decorr.rules.iterative_norm import IterativeNorm
 from neuro_decorr.rules.lateral import Lateral
 from neuro_decorr.rules.norm_preserving import NormPreserving
@@ -46,6 +47,7 @@ __all__ = [
     "Decorrelating",
     "GainModulation",
     "Interneuron",
+    "InterneuronLocal",
     "IterativeNorm",
     "Lateral",
     "NormPreserving",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, random_directions
+from neuro_decorr.rules._interneurons import suppression as strength
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import Increment
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,9 @@ class Interneuron(Rule):
 
     The tracked variances start at zero, so inhibition grows in over about 1 / rho tracking steps.
 
+    All k directions are tracked, those of interneurons that do not inhibit too, so that one can be recruited at once;
+    memory and cost are those of k.
+
     The default damping is the weaker of the two that the protocol `credit_assignment` chose on handwritten digits (0.3
     where strong common modes were added, 3 without). Wide layers on natural images want less: prototypes on CIFAR-10
     did best at 30 to 100. Tune it.
@@ -78,6 +81,9 @@ class Interneuron(Rule):
         interneurons: k, at most the number of features of every layer it is used on.
         damping: Strength relative to the mean power; the smaller the stronger.
         every: The subspace moves at every so many updates.
+        recruit: Variance along its direction, in units of damping c, above which an interneuron inhibits: how many do
+            then grows and shrinks with the inputs, up to k. 0: all k always do.
+        fewest: So many interneurons, those of the leading directions, inhibit whatever they see.
         seed: Of the random initial directions.
     """
 
@@ -94,20 +100,18 @@ class Interneuron(Rule):
     interneurons: int = 16
     damping: float = 3.0
     every: int = 4
+    recruit: float = 0.0
+    fewest: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A rate outside (0, 1], or a number of interneurons, damping or interval that is not positive.
+            InvalidValue: A parameter outside its range; the message names it.
         """
         super().__post_init__()
-        check_positive(self, "damping", "interneurons", "every")
-        check_fraction(self, "rate")
-        for count in ("interneurons", "every"):
-            if not isinstance(getattr(self, count), int):
-                raise InvalidValue(f"{self.name}: {count} must be a whole number, got {getattr(self, count)!r}.")
+        check_interneurons(self)
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
@@ -117,14 +121,7 @@ class Interneuron(Rule):
         Raises:
             InvalidValue: More interneurons than features.
         """
-        if self.interneurons > features:
-            raise InvalidValue(
-                f"{self.name}: {self.interneurons} interneurons cannot have distinct directions among {features} "
-                f"features; use interneurons <= {features} or skip this layer."
-            )
-        generator = torch.Generator().manual_seed(self.seed)
-        random = torch.randn(features, self.interneurons, generator=generator, dtype=torch.float64)
-        directions = torch.linalg.qr(random).Q.contiguous()
+        directions = random_directions(self, features)
         return {
             "directions": directions.to(dtype=dtype, device=device),
             "suppression": torch.zeros(self.interneurons, dtype=dtype, device=device),
@@ -156,20 +153,11 @@ class Interneuron(Rule):
         torch.mm(basis, rotation.flip(1), out=directions)
         variance.copy_(values.flip(0).clamp_min(0))  # a variance is not negative; rounding can make it so
 
-        cap = self.damping * float(state["power"])
-        if cap > 0:
-            suppression.copy_(1 - (1 + variance / cap).rsqrt())
+        power = float(state["power"])
+        if power > 0:
+            suppression.copy_(strength(self, variance, power))
         return InterneuronChange(before, (directions, suppression))
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """The soft cap on the k leading eigenvalues, the others unchanged."""
-        values, vectors = torch.linalg.eigh(covariance)
-        cap = self.damping * values.mean()
-        damped = values.clone()
-        damped[-self.interneurons :] /= 1 + values[-self.interneurons :] / cap
-        covered: Tensor = (vectors * damped) @ vectors.T
-        return covered
-
-    def stability_limit(self, covariance: Tensor) -> float:
-        """Every allowed rate is stable: the running covariance is an average."""
-        return math.inf
+        """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged."""
+        return damped_covariance(self, covariance)

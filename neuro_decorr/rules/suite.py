@@ -129,7 +129,7 @@ def check_equivariance(rule: Rule) -> None:
     if absorbed:
         moved["matrix"] = torch.linalg.inv(change)
     if rule.structure == "low_rank":
-        moved["directions"] = change @ moved["directions"]
+        moved = {n: change @ t if t.shape[:1] == (FEATURES,) and t.dim() == 2 else t for n, t in moved.items()}
     for _ in range(50):
         run(rule, inputs, 1, plain)
         run(rule, inputs @ change.T, 1, moved)

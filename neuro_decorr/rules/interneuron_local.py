@@ -1,0 +1,193 @@
+"""Damping of the leading directions by interneurons whose synapses learn from what is present at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, random_directions, suppression
+from neuro_decorr.rules._registry import register
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules.interneuron import InterneuronChange
+
+Signs = Literal["free", "fixed"]
+
+_SILENT = 1e-3
+"""Variance, relative to the mean power, below which a direction is learnt more slowly than at the rate."""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class InterneuronLocal(Rule):
+    r"""Interneurons learn the leading directions one after the other, each from what the earlier ones left.
+
+    First volley, in which the interneurons learn. Interneuron i hears the units after interneurons 1 to i - 1 have
+    inhibited them, and then inhibits them itself, through synapses of the same strength:
+
+    .. math::
+        r^{(0)} = z, \qquad u_i = U_i^T r^{(i-1)}, \qquad r^{(i)} = r^{(i-1)} - U_i u_i
+
+    .. math::
+        \Delta U_{ji} = \frac{\eta}{v_i} \langle u_i\, r^{(i)}_j \rangle, \qquad
+        v_i \leftarrow (1 - \eta)\, v_i + \eta\, \langle u_i^2 \rangle
+
+    What a synapse needs is at it: the activity of unit j after the inhibition that j itself has received so far, and
+    that of interneuron i. The synapse back from i onto j sees the same two and learns the same, anti-Hebbian in its
+    effect on the units; started elsewhere it converges to the synapse it mirrors, at the rate. Dividing by the
+    interneuron's own variance makes the step free of the scale of the inputs, and as fast for weak directions as for
+    strong ones. At rest U_i is the i-th eigenvector of the covariance and v_i its eigenvalue (Sanger's theorem).
+
+    Then the circuit settles, with feedback at gain g_i, set by the interneuron's own variance and by the mean power c,
+    which is one scalar a layer:
+
+    .. math::
+        x = z - U \operatorname{diag}(g)\, n, \quad n = U^T x, \quad g_i = \sqrt{1 + v_i / (\text{damping}\; c)} - 1
+
+    so x = D z with D = (I + U diag(g) U^T)^{-1}. The eigenvalues of D lie in (0, 1] whatever the synapses are, so
+    inhibition never overshoots, nor is anything amplified. In its low-rank form, I - Q diag(s) Q^T, s = g / (1 + g)
+    where the columns of U are orthonormal, as they are at rest: a direction keeps the variance
+    lambda / (1 + lambda / (damping c)), the fixed point of `whitening` and of `interneuron` with the same damping.
+
+    The synapses onto an interneuron are scaled down where the sum of their squares would exceed 1, as it never does
+    at rest. That, and a floor of 1e-3 c under v, keeps all bounded after any silence.
+
+    With `signs` = fixed no synapse changes its sign (Dale's law), and the fixed point is the same. Each direction then
+    has two interneurons in push-pull, with activities u and -u about their baseline, excited through P >= 0 and N >= 0;
+    each inhibits the units that excite it, at the same strength, and its partner, at strength 1. U stands for P - N:
+
+    .. math::
+        P_{ji} \leftarrow [P_{ji} + \tfrac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - P_{ji} u_i) \rangle]_+, \qquad
+        N_{ji} \leftarrow [N_{ji} + \tfrac{\eta}{v_i} \langle -u_i (r^{(i-1)}_j + N_{ji} u_i) \rangle]_+
+
+    At rest P and N are the positive and the negative part of U. Partners cannot be spared in general: without them all
+    that interneurons do to others is to lower them, D_jk <= 0 for j != k, and that damps no direction of mixed sign.
+
+    Source: Sanger (1989), Optimal unsupervised learning in a single-layer linear feedforward neural network,
+    doi:10.1016/0893-6080(89)90044-0; division by the variance: Moeller, Koenies (2004), Coupled principal component
+    analysis, doi:10.1109/TNN.2003.820439; circuit: Lipshutz et al. (2023), arXiv:2209.10634, and Duong et al. (2023),
+    arXiv:2301.11955.
+
+    Attributes:
+        rate: eta, per update, in (0, 1]; the first updates average all power and variance seen so far.
+        interneurons: k (with fixed signs: pairs), at most the number of features of every layer it is used on.
+        damping: Strength relative to the mean power; the smaller the stronger.
+        every: The synapses move at every so many updates.
+        recruit: Variance that an interneuron sees, in units of damping c, above which it inhibits: how many do then
+            grows and shrinks with the inputs, up to k. 0: all k always do. All k learn.
+        fewest: So many interneurons, the first ones, inhibit whatever they see.
+        signs: `free`, or `fixed` for excitatory and inhibitory synapses that keep their sign.
+        seed: Of the random initial directions.
+    """
+
+    name = "interneuron_local"
+    title = "the local form of interneuron: Hebbian onto k interneurons, anti-Hebbian from them, gains by own variance"
+    equation = "U_ji <- U_ji + rate <u_i r_j> / v_i, D = (I + U diag(g) U^T)^-1, g = (1 + v / (damping c))^1/2 - 1"
+    fixed_point_text = "lambda / (1 + lambda / (damping c)) on the k leading directions"
+    locality = "unit j as inhibited so far, interneuron i and its variance, a scalar a layer"
+    cost = "(4 k n d + 10 k^2 d) / every"
+    reference = "Sanger 1989, doi:10.1016/0893-6080(89)90044-0; circuit: Lipshutz et al. 2023, arXiv:2209.10634"
+    structure = "low_rank"
+
+    rate: float = 0.1
+    interneurons: int = 16
+    damping: float = 3.0
+    every: int = 4
+    recruit: float = 0.0
+    fewest: int = 0
+    signs: Signs = "free"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A parameter outside its range; the message names it.
+        """
+        super().__post_init__()
+        check_interneurons(self)
+        if self.signs not in get_args(Signs):
+            raise InvalidValue(f"{self.name}: signs must be 'free' or 'fixed', got {self.signs!r}.")
+
+    def initial_state(
+        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
+    ) -> State:
+        """Random orthonormal synapses and no gain; with fixed signs, `synapses` holds P and N side by side.
+
+        Raises:
+            InvalidValue: More interneurons than features.
+        """
+        directions = random_directions(self, features)
+        synapses = directions if self.signs == "free" else torch.cat([directions, -directions], dim=1).relu()
+        state = {
+            "directions": directions,
+            "suppression": torch.zeros(self.interneurons),
+            "synapses": synapses,
+            "variance": torch.zeros(self.interneurons),
+            "power": torch.zeros(()),
+            "updates": torch.zeros(()),
+        }
+        return {name: tensor.to(dtype=dtype, device=device, copy=True) for name, tensor in state.items()}
+
+    def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
+        """The first volley and its plasticity at every `every`-th call; then D is that of the settled circuit."""
+        updates = int(state["updates"])
+        state["updates"].add_(1)
+        if updates % self.every or rate == 0:
+            return None
+        inputs, variance = sample.inputs, state["variance"]
+        rows = len(inputs)
+        weight = max(rate, 1 / (1 + updates // self.every))
+        state["power"].lerp_(inputs.square().mean(), weight)
+        power = float(state["power"])
+        if power == 0:
+            return None  # no input has ever been active: nothing to learn from
+
+        synapses = self._net(state)
+        seen = self._volley(synapses, inputs)
+        together = seen.T @ seen / rows
+        own = together.diagonal()
+        variance.lerp_(own, weight)
+        step = rate / (variance + _SILENT * power)
+        heard = inputs.T @ (seen * (step / rows)) - synapses @ (together.triu(1) * step)  # step <u_i r^(i-1)>
+        decay = own * step
+        if self.signs == "fixed":
+            synapses = state["synapses"].mul_(1 - decay.repeat(2)).add_(torch.cat([heard, -heard], dim=1)).relu_()
+        else:
+            state["synapses"].mul_(1 - decay).add_(heard)
+        synapses = self._net(state)
+        scale = torch.linalg.vector_norm(synapses, dim=0).clamp_min(1).reciprocal()
+        state["synapses"].mul_(scale if self.signs == "free" else scale.repeat(2))
+
+        before = (state["directions"].clone(), state["suppression"].clone())
+        self._settle_(state, self._net(state), power)
+        return InterneuronChange(before, (state["directions"], state["suppression"]))
+
+    def _net(self, state: State) -> Tensor:
+        """U, or P - N: what the units and an interneuron, or a pair of them, do to each other."""
+        if self.signs == "free":
+            return state["synapses"]
+        excited, partner = state["synapses"].chunk(2, dim=1)
+        return excited - partner
+
+    @staticmethod
+    def _volley(synapses: Tensor, inputs: Tensor) -> Tensor:
+        """u, shape (rows, interneurons): u_i = U_i^T (z - sum over l < i of U_l u_l), a triangular system."""
+        overlap = (synapses.T @ synapses).tril(-1)
+        seen: Tensor = torch.linalg.solve_triangular(overlap, (inputs @ synapses).T, upper=False, unitriangular=True)
+        return seen.T
+
+    def _settle_(self, state: State, synapses: Tensor, power: float) -> None:
+        """D = (I + U diag(g) U^T)^{-1} as I - Q diag(s) Q^T, from the singular values of U diag(g)^{1/2}."""
+        strength = suppression(self, state["variance"], power)
+        gains = strength / (1 - strength)
+        directions, singular, _ = torch.linalg.svd(synapses * gains.sqrt(), full_matrices=False)
+        state["directions"].copy_(directions)
+        state["suppression"].copy_(singular.square() / (1 + singular.square()))
+
+    def fixed_point(self, covariance: Tensor) -> Tensor:
+        """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged."""
+        return damped_covariance(self, covariance)
