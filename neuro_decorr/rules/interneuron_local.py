@@ -53,7 +53,8 @@ class InterneuronLocal(Rule):
     lambda / (1 + lambda / (damping c)), the fixed point of `whitening` and of `interneuron` with the same damping.
 
     The synapses onto an interneuron are scaled down where the sum of their squares would exceed 1, as it never does
-    at rest. That, and a floor of 1e-3 c under v, keeps all bounded after any silence.
+    at rest. That, and 1e-3 c that is added to v, keeps all bounded after any silence. While all units are silent,
+    nothing moves.
 
     With `signs` = fixed no synapse changes its sign (Dale's law), and the fixed point is the same. Each direction then
     has two interneurons in push-pull, with activities u and -u about their baseline, excited through P >= 0 and N >= 0;
@@ -141,17 +142,18 @@ class InterneuronLocal(Rule):
         inputs, variance = sample.inputs, state["variance"]
         rows = len(inputs)
         weight = max(rate, 1 / (1 + updates // self.every))
-        state["power"].lerp_(inputs.square().mean(), weight)
+        present = inputs.square().mean()
+        if float(present) == 0:
+            return None  # nobody is active: no synapse learns, and no average fades until it underflows
+        state["power"].lerp_(present, weight)
         power = float(state["power"])
-        if power == 0:
-            return None  # no input has ever been active: nothing to learn from
 
         synapses = self._net(state)
         seen = self._volley(synapses, inputs)
         together = seen.T @ seen / rows
         own = together.diagonal()
         variance.lerp_(own, weight)
-        step = rate / (variance + _SILENT * power)
+        step = rate / (variance + _SILENT * power).clamp_min(torch.finfo(variance.dtype).tiny)
         heard = inputs.T @ (seen * (step / rows)) - synapses @ (together.triu(1) * step)  # step <u_i r^(i-1)>
         decay = own * step
         if self.signs == "fixed":
