@@ -18,6 +18,7 @@ from neuro_decorr.rules import Rule, Sample, add_, residual_of
 # condition numbers at which a float32 network cannot compute its own function to 1e-5.
 PARAMETERS: dict[str, dict[str, object]] = {
     "interneuron": {"interneurons": 3, "every": 1},
+    "interneuron_local": {"interneurons": 3, "every": 1},
     "gain_modulation": {"floor": 0.3},
     "zca": {"epsilon": 1e-3},
 }
