@@ -1,10 +1,12 @@
-"""Measures of activity `(samples, units)` and of gradients; torch and numpy only.
+"""Measures of activity and of gradients; torch and numpy only.
 
-Every function takes a numpy array or a tensor, computes in float64 on the tensor's device, and states what it does
-with silent units.
+Every function takes a numpy array or a tensor `(samples, units)`, computes in float64 on the tensor's device, and
+states what it does with silent units. `summary` and `lagged_covariance` take recordings too.
 """
 
+from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.alignment import Alignment, alignment
+from neuro_decorr.metrics.chance import block_covariances, marchenko_pastur_edge, shifted
 from neuro_decorr.metrics.correlation import (
     SamplingFloor,
     correlation,
@@ -14,9 +16,11 @@ from neuro_decorr.metrics.correlation import (
     pairs,
     sampling_floor,
 )
+from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.moments import Moments, moments
 from neuro_decorr.metrics.spectrum import (
+    Correction,
     condition_number,
     distance,
     eigenvalues,
@@ -25,14 +29,18 @@ from neuro_decorr.metrics.spectrum import (
     spectral_flatness,
     whiteness,
 )
-from neuro_decorr.metrics.summary import Summary, summary
+from neuro_decorr.metrics.summary import Row, Summary, summary
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
 __all__ = [
     # the standard set
+    "Row",
     "Summary",
     "summary",
+    # what measures are taken of
+    "Activity",
+    "as_samples",
     # correlation
     "SamplingFloor",
     "correlation",
@@ -41,12 +49,20 @@ __all__ = [
     "mean_squared_correlation",
     "sampling_floor",
     # spectrum
+    "Correction",
     "condition_number",
     "effective_rank",
     "eigenvalues",
     "participation_ratio",
     "spectral_flatness",
     "whiteness",
+    # over lags
+    "LaggedCovariance",
+    "lagged_covariance",
+    # what chance gives
+    "block_covariances",
+    "marchenko_pastur_edge",
+    "shifted",
     # networks
     "layer_inputs",
     # gradients

@@ -49,7 +49,9 @@ class Moments:
     center: bool  # whether the mean over samples was removed
     covariance: Tensor  # (kept, kept), float64; silent units: exact zeros
     constant: Tensor  # (kept,), bool: the silent units among the kept ones
+    mean: Tensor  # (kept,), float64: mean over samples of each unit, removed or not
     fourth: Tensor  # (), float64: sum over the samples of the fourth power of the row's length
+    unit_fourth: Tensor  # (), float64: sum over samples and units of the fourth power of the (centered) activity
 
     @property
     def kept(self) -> int:
@@ -105,9 +107,8 @@ def moments(samples: Samples, *, silent: Silent = "nan", center: bool = True) ->
         InvalidValue: Not two-dimensional, not real numbers, fewer than two samples, no unit, NaN or infinity, an
             unknown policy, or silent units under `"error"`.
     """
-    if silent not in get_args(Silent):
-        raise InvalidValue(f"silent: got {silent!r}; allowed are {', '.join(map(repr, get_args(Silent)))}.")
-    values, resolution = _real(samples)
+    check_policy(silent)
+    values, resolution = real(samples)
     if values.ndim != 2:
         raise InvalidValue(
             f"samples: got shape {tuple(values.shape)}; allowed is (samples, units): reshape or transpose the array."
@@ -117,24 +118,20 @@ def moments(samples: Samples, *, silent: Silent = "nan", center: bool = True) ->
         raise InvalidValue(f"samples: got {count} samples of {units} units; at least 2 samples of 1 unit are needed.")
     low, high = values.amin(dim=0), values.amax(dim=0)  # torch.aminmax is several times slower
     if not bool((torch.isfinite(low) & torch.isfinite(high)).all()):
-        bad = int((~torch.isfinite(values)).sum())
-        raise InvalidValue(f"samples: got {bad} values that are NaN or infinite; remove or repair them first.")
-    size = torch.maximum(low.abs(), high.abs())
-    constant = high - low <= _ROUNDING_STEPS * resolution * size if center else size == 0
+        raise not_finite(int((~torch.isfinite(values)).sum()))
+    constant = unvarying(low, high, resolution, center)
     still = int(constant.sum())
     if still and silent == "error":
-        first = constant.nonzero().flatten()[:5].tolist()
-        raise InvalidValue(
-            f"samples: {still} of {units} units never vary (first: {first}); leave them out, or choose silent='drop' "
-            "or silent='nan'."
-        )
+        raise silent_units(constant)
+    mean = values.mean(dim=0)
     if center:
-        values = values - values.mean(dim=0)
+        values = values - mean
     if still and silent == "drop":
-        values, constant = values[:, ~constant], constant[~constant]
+        values, mean, constant = values[:, ~constant], mean[~constant], constant[~constant]
     elif still:
         values = values.masked_fill(constant, 0.0)
     degrees = count - 1 if center else count
+    squares = values.square()
     return Moments(
         samples=count,
         units=units,
@@ -142,7 +139,9 @@ def moments(samples: Samples, *, silent: Silent = "nan", center: bool = True) ->
         center=center,
         covariance=(values.T @ values).div_(degrees),
         constant=constant,
-        fourth=values.square().sum(dim=1).square().sum(),
+        mean=mean,
+        fourth=squares.sum(dim=1).square().sum(),
+        unit_fourth=squares.square().sum(),
     )
 
 
@@ -153,7 +152,33 @@ def like(result: Tensor, samples: Kind) -> Kind:
     return result.numpy()
 
 
-def _real(samples: Samples) -> tuple[Tensor, float]:
+def unvarying(low: Tensor, high: Tensor, resolution: float, center: bool) -> Tensor:
+    """Which units are silent, from their extreme values and the relative rounding step of their dtype."""
+    size = torch.maximum(low.abs(), high.abs())
+    return high - low <= _ROUNDING_STEPS * resolution * size if center else size == 0
+
+
+def not_finite(count: int) -> InvalidValue:
+    """The error for values that are no numbers."""
+    return InvalidValue(f"samples: got {count} values that are NaN or infinite; remove or repair them first.")
+
+
+def check_policy(silent: Silent) -> None:
+    """Refuse an unknown policy for silent units."""
+    if silent not in get_args(Silent):
+        raise InvalidValue(f"silent: got {silent!r}; allowed are {', '.join(map(repr, get_args(Silent)))}.")
+
+
+def silent_units(constant: Tensor) -> InvalidValue:
+    """The error of the policy `"error"`, from the mask of the silent units."""
+    first = constant.nonzero().flatten()[:5].tolist()
+    return InvalidValue(
+        f"samples: {int(constant.sum())} of {len(constant)} units never vary (first: {first}); leave them out, or "
+        "choose silent='drop' or silent='nan'."
+    )
+
+
+def real(samples: Samples) -> tuple[Tensor, float]:
     """The samples as a float64 tensor without history, and the relative rounding step of their own dtype."""
     if isinstance(samples, Tensor):
         tensor = samples.detach()

@@ -13,6 +13,9 @@ from neuro_decorr.metrics.moments import Kind, Moments, Samples, Silent, like, m
 Target: TypeAlias = Literal["scaled", "identity"]
 """What whiteness is measured against: `"scaled"`, the nearest multiple of the identity; `"identity"`, variance one."""
 
+Correction: TypeAlias = Literal["none", "samples", "both"]
+"""What a participation ratio is corrected for: nothing, finitely many samples, or finitely many samples and units."""
+
 
 def eigenvalues(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
     """Spectrum of the covariance, in descending order.
@@ -34,28 +37,34 @@ def eigenvalues(samples: Kind, *, silent: Silent = "nan", center: bool = True) -
 
 
 def participation_ratio(
-    samples: Samples, *, corrected: bool = False, silent: Silent = "nan", center: bool = True
+    samples: Samples, *, correction: Correction = "none", silent: Silent = "nan", center: bool = True
 ) -> float:
     r"""Participation ratio, the effective rank of the covariance.
 
     .. math:: \mathrm{PR} = \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2}
                           = \frac{(\sum_i \lambda_i)^2}{\sum_i \lambda_i^2} \in [1, N]
 
-    Taken of a sample covariance it is biased down, about 1/PR_naive = 1/PR + 1/P. `corrected` divides the unbiased
-    estimates of the numerator and of the denominator instead, which hold for independent samples of any distribution.
-    It corrects for the finite number of samples only: the units are taken as the whole population, not as a draw from
-    a larger one. It may exceed N, and is noisy where samples are few.
+    Of a sample of P samples and N units it is biased down, about 1/PR_naive = 1/PR + 1/P + 1/N. The corrections divide
+    unbiased estimates of the numerator and of the denominator instead, means over products in which no sample occurs
+    twice, and for `"both"` no unit either:
+
+    .. math:: \mathrm{PR}_{\text{both}} =
+              \frac{\sum_{a \ne b} \widehat{C_{aa} C_{bb}}}{\sum_{a \ne b} \widehat{C_{ab}^2}}
+
+    `"samples"` takes the units as the whole population, `"both"` as a draw from a larger one whose ratio is wanted.
+    They hold for independent samples of any distribution, may exceed N, and are noisy where samples are few.
 
     Cost: P N^2; no eigenvalues are needed.
 
     Sources: Gao et al. (2017), A theory of multineuronal dimensionality, dynamics and measurement,
-    doi:10.1101/214262. Bias: Chun, Canatar, Chung and Lee (2026), Estimating dimensionality of neural representations
-    from finite samples, arXiv:2509.26560. Unbiased moments: Himeno and Yamada (2014), Estimations for some functions
-    of covariance matrix in high dimension under non-normality and its applications, J. Multivariate Analysis 130.
+    doi:10.1101/214262. Bias and both corrections: Chun, Canatar, Chung and Lee (2026), Estimating dimensionality of
+    neural representations from finite samples, arXiv:2509.26560. Unbiased moments: Himeno and Yamada (2014),
+    Estimations for some functions of covariance matrix in high dimension under non-normality and its applications,
+    J. Multivariate Analysis 130.
 
     Args:
         samples: Activity, shape `(samples, units)`; at least four samples if corrected.
-        corrected: Correct for the finite number of samples.
+        correction: `"none"`, for the finite number of `"samples"`, or for that of samples and of units: `"both"`.
         silent: Policy for units that never vary (they change neither trace).
         center: Remove the mean over samples.
 
@@ -63,14 +72,18 @@ def participation_ratio(
         Dimensionality; NaN without variance, or where the unbiased denominator is not positive.
 
     Raises:
-        InvalidValue: See `moments`; or too few samples for the correction.
+        InvalidValue: An unknown correction; too few samples for it; see `moments`.
     """
+    if correction not in get_args(Correction):
+        raise InvalidValue(f"correction: got {correction!r}; allowed are {', '.join(map(repr, get_args(Correction)))}.")
     population = moments(samples, silent=silent, center=center)
-    if corrected and population.samples < 4:
+    if correction == "none":
+        return ratio(population)
+    if population.samples < 4:
         raise InvalidValue(
             f"samples: got {population.samples}; the corrected participation ratio needs at least 4 samples."
         )
-    return corrected_ratio(population) if corrected else ratio(population)
+    return corrected_ratio(population, units=correction == "both")
 
 
 def condition_number(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
@@ -147,20 +160,25 @@ def ratio(population: Moments) -> float:
     return population.trace**2 / population.squared if population.squared > 0 else math.nan
 
 
-def corrected_ratio(population: Moments) -> float:
-    """Participation ratio from unbiased estimates of both traces; NaN below four samples."""
+def corrected_ratio(population: Moments, units: bool = False) -> float:
+    """Participation ratio from unbiased estimates of both traces; of distinct units too where asked. NaN below 4."""
     n, first, second = population.samples, population.trace**2, population.squared
-    fourth = float(population.fourth)
+    fourth, unit_fourth = float(population.fourth), float(population.unit_fourth)
     if n < 4:
         return math.nan
+    own = float(population.covariance.diagonal().square().sum())
     if population.center:
         # Common factor (n - 1) / (n (n - 2) (n - 3)) of Himeno and Yamada's two estimators left out: it cancels.
-        q = n * fourth / (n - 1)
+        q, q_own = n * fourth / (n - 1), n * unit_fourth / (n - 1)
         numerator = 2 * second + (n * n - 3 * n + 1) * first - q
         denominator = (n - 1) * (n - 2) * second + first - q
+        single = (n * n - 3 * n + 3) * own - q_own  # either estimator for a unit by itself
     else:
         # Means over pairs of distinct samples; the common factor n (n - 1) left out.
         numerator, denominator = n * n * first - fourth, n * n * second - fourth
+        single = n * n * own - unit_fourth
+    if units:
+        numerator, denominator = numerator - single, denominator - single
     # A denominator within rounding of zero is no estimate.
     return numerator / denominator if denominator > 1e-12 * n * n * second else math.nan
 
@@ -198,6 +216,11 @@ def flatness(population: Moments) -> float:
         return 0.0
     # Divided first: the product of many eigenvalues leaves the range of floating point, the mean of logarithms not.
     return min(1.0, math.exp(float((spectrum / spectrum.mean()).log().mean())))
+
+
+def leading(population: Moments) -> float:
+    """Share of the variance on the first principal axis."""
+    return float(population.eigenvalues[0]) / population.trace if population.trace > 0 else math.nan
 
 
 def _rounding(population: Moments) -> float:

@@ -174,7 +174,7 @@ def picture(taken: Sample, seed: int = 0, tick: Callable[[], None] = lambda: Non
     for name, value in estimate.items():
         low, high = np.quantile(drawn[name] - drawn[name].mean() + value, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         rows.append({"measure": name, "value": value, "low": low, "high": high, "chance": by_chance[name].mean()})
-    corrected = metrics.participation_ratio(values, corrected=True)
+    corrected = metrics.participation_ratio(values, correction="samples")
     correlation = metrics.correlation(values)
     edge = chance.marchenko_pastur_edge(*values.shape)
     above = int((np.linalg.eigvalsh(correlation) > edge).sum())
@@ -332,8 +332,8 @@ def correlogram(taken: Sample, longest: int = LAGS) -> tuple[Array, Array]:
 def _growth(values: NDArray[Any]) -> tuple[Array, Array, Array]:
     sizes = np.unique(np.geomspace(min(10, len(values)), len(values), 12).astype(int))
     naive, corrected = (
-        np.array([metrics.participation_ratio(values[:size], corrected=which) for size in sizes.tolist()])
-        for which in (False, True)
+        np.array([metrics.participation_ratio(values[:size], correction=which) for size in sizes.tolist()])
+        for which in ("none", "samples")
     )
     return sizes.astype(np.float64), naive, corrected
 

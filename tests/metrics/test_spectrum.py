@@ -56,7 +56,7 @@ def test_scale_permutation_rotation_and_shift_change_no_scale_free_measure(
             metrics.condition_number,
             metrics.spectral_flatness,
             metrics.whiteness,
-            lambda x: metrics.participation_ratio(x, corrected=True),
+            lambda x: metrics.participation_ratio(x, correction="samples"),
         ):
             assert measure(changed) == pytest.approx(measure(x), rel=1e-6, abs=1e-7)
 
@@ -104,7 +104,7 @@ def test_the_corrected_ratio_is_that_of_the_u_statistics(samples: int) -> None:
         numerator.append((a @ a) * (b @ b) / 4)
         denominator.append((a @ b) ** 2 / 4)
     expected = np.mean(numerator) / np.mean(denominator)
-    assert metrics.participation_ratio(x, corrected=True) == pytest.approx(expected, rel=1e-10)
+    assert metrics.participation_ratio(x, correction="samples") == pytest.approx(expected, rel=1e-10)
 
 
 def test_the_corrected_ratio_without_centering_is_that_of_the_u_statistics() -> None:
@@ -112,7 +112,7 @@ def test_the_corrected_ratio_without_centering_is_that_of_the_u_statistics() -> 
     pairs = list(itertools.permutations(range(6), 2))
     numerator = np.mean([(x[i] @ x[i]) * (x[j] @ x[j]) for i, j in pairs])
     denominator = np.mean([(x[i] @ x[j]) ** 2 for i, j in pairs])
-    assert metrics.participation_ratio(x, corrected=True, center=False) == pytest.approx(numerator / denominator)
+    assert metrics.participation_ratio(x, correction="samples", center=False) == pytest.approx(numerator / denominator)
 
 
 def test_the_correction_removes_the_bias_of_few_samples() -> None:
@@ -121,7 +121,7 @@ def test_the_correction_removes_the_bias_of_few_samples() -> None:
     true = (deviation**2).sum() ** 2 / (deviation**4).sum()
     runs = [rng.normal(size=(25, 40)) * deviation for _ in range(200)]
     naive = np.mean([1 / metrics.participation_ratio(x) for x in runs])
-    corrected = np.mean([1 / metrics.participation_ratio(x, corrected=True) for x in runs])
+    corrected = np.mean([1 / metrics.participation_ratio(x, correction="samples") for x in runs])
     assert naive == pytest.approx(1 / true + 1 / 24, rel=0.05)
     assert corrected == pytest.approx(1 / true, rel=0.02)
 
@@ -129,8 +129,8 @@ def test_the_correction_removes_the_bias_of_few_samples() -> None:
 def test_too_few_samples_for_the_correction() -> None:
     x = np.random.default_rng(0).normal(size=(3, 5))
     with pytest.raises(InvalidValue, match="at least 4 samples"):
-        metrics.participation_ratio(x, corrected=True)
-    assert math.isnan(metrics.summary(x).participation_ratio_corrected)
+        metrics.participation_ratio(x, correction="samples")
+    assert math.isnan(metrics.summary(x, replicates=0)["participation_ratio_samples"].estimate)
 
 
 def test_the_effective_rank_is_the_participation_ratio() -> None:

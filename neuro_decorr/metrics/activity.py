@@ -1,0 +1,135 @@
+"""What measures are taken of: arrays, rates or spike trains, as one array or as a stream of chunks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics.moments import Samples
+from neuro_decorr.recording import Rates, SpikeTrains
+from neuro_decorr.recording.binning import count_dtype, whole_bins
+
+Activity: TypeAlias = Samples | SpikeTrains | Rates
+"""Activity `(samples, units)`, or a recording; spike trains are counted in bins of `bin` seconds."""
+
+_CHUNK = 2**23
+"""Entries of a chunk: 32 MiB in float32, which the products of a chunk run through at full speed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Consecutive samples of a population, some rows at a time, as often as they are asked for."""
+
+    samples: int
+    units: int
+    integers: bool
+    whole: Samples | None  # the array itself, where there is one
+    device: torch.device
+    _chunks: Callable[[int], Iterator[Samples]]
+    _bound: float = math.inf
+
+    @property
+    def rows(self) -> int:
+        """Rows of a chunk that keep its products in fast memory."""
+        return max(1, _CHUNK // self.units)
+
+    def largest(self) -> float:
+        """A bound on the magnitude of integers; of counts, the largest that their dtype holds."""
+        if isinstance(self.whole, Tensor):
+            return max(abs(float(self.whole.max())), abs(float(self.whole.min())))
+        if self.whole is not None:
+            return max(abs(float(np.max(self.whole))), abs(float(np.min(self.whole))))
+        return self._bound
+
+    def chunks(self, rows: int) -> Iterator[Samples]:
+        """All samples in order, `rows` at a time, the last chunk maybe shorter."""
+        return self._chunks(rows)
+
+
+def as_samples(activity: Activity, bin: float | None = None) -> Samples:
+    """Activity as one array.
+
+    Args:
+        activity: An array, which is returned as it is, or a recording.
+        bin: Width of the bins (s): needed for spike trains, allowed for rates, not for arrays.
+
+    Returns:
+        Array or tensor, shape `(samples, units)`; counts of spike trains are small unsigned integers.
+
+    Raises:
+        InvalidValue: Spike trains without a bin, an array with one, or a bin that does not fit the recording.
+    """
+    _check_bin(activity, bin)
+    if isinstance(activity, SpikeTrains):
+        assert bin is not None
+        return activity.counts(bin)
+    if isinstance(activity, Rates):
+        values: NDArray[Any] = activity.values if bin is None else activity.binned(bin)
+        return values
+    return activity
+
+
+def as_stream(activity: Activity, bin: float | None = None) -> Stream:
+    """Activity as a stream; the counts of spike trains are never held all at once.
+
+    Args:
+        activity: An array or a recording.
+        bin: Width of the bins (s), see `as_samples`.
+
+    Returns:
+        The stream.
+
+    Raises:
+        InvalidValue: See `as_samples`; or an array that is not two-dimensional or not of real numbers.
+    """
+    _check_bin(activity, bin)
+    if isinstance(activity, SpikeTrains):
+        assert bin is not None
+        return _spike_stream(activity, bin)
+    array = as_samples(activity, bin)
+    if not isinstance(array, Tensor):
+        array = np.asarray(array)
+        if array.dtype.kind not in "fiub":
+            raise InvalidValue(f"samples: got an array of dtype {array.dtype}; allowed are real numbers.")
+    elif array.is_complex():
+        raise InvalidValue(f"samples: got a tensor of dtype {array.dtype}; allowed are real numbers.")
+    if array.ndim != 2:
+        raise InvalidValue(
+            f"samples: got shape {tuple(array.shape)}; allowed is (samples, units): reshape or transpose the array."
+        )
+    count, units = array.shape
+    if isinstance(array, Tensor):
+        integers, device = not array.is_floating_point(), array.device
+    else:
+        integers, device = array.dtype.kind != "f", torch.device("cpu")
+
+    def chunks(rows: int) -> Iterator[Samples]:
+        for start in range(0, count, rows):
+            yield array[start : start + rows]
+
+    return Stream(count, units, integers, array, device, chunks)
+
+
+def _spike_stream(trains: SpikeTrains, bin: float) -> Stream:
+    trains.counts_chunks(bin)  # refuses gaps, and bins that do not fit
+
+    def chunks(rows: int) -> Iterator[Samples]:
+        return trains.counts_chunks(bin, rows)
+
+    bound = float(np.iinfo(count_dtype(trains.times, trains.start, bin)).max)
+    return Stream(whole_bins(trains.duration, bin), len(trains.units), True, None, torch.device("cpu"), chunks, bound)
+
+
+def _check_bin(activity: Activity, bin: float | None) -> None:
+    if isinstance(activity, SpikeTrains) and bin is None:
+        raise InvalidValue("bin: spike trains need one, in seconds, such as bin=0.05: correlations grow with it.")
+    if bin is not None and not isinstance(activity, SpikeTrains | Rates):
+        raise InvalidValue("bin: an array is binned already; leave bin out, or give SpikeTrains.")

@@ -1,0 +1,97 @@
+"""The measures of the standard set, read from the moments of a population or of a resampling of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from neuro_decorr.metrics.correlation import pairs, sampling_floor
+from neuro_decorr.metrics.moments import Moments
+from neuro_decorr.metrics.spectrum import condition, corrected_ratio, distance, flatness, leading, ratio
+from neuro_decorr.metrics.variation import Variation
+
+
+@final
+@dataclass(frozen=True)
+class Reader:
+    """Reads the standard set; of spike trains the rate, the Fano factor and CV2 as well.
+
+    Args:
+        bin: Seconds a sample of spike counts; None for other activity.
+        variation: Sums for CV2 over the same cells; None for other activity.
+    """
+
+    bin: float | None = None
+    variation: Variation | None = None
+
+    def read(self, population: Moments, weights: Tensor) -> dict[str, float]:
+        """All measures of one population.
+
+        Args:
+            population: Its moments.
+            weights: How often each cell counts in them, for what follows from other sums than the moments.
+
+        Returns:
+            Measures by name, each defined at the function of its name; NaN where it is not defined.
+        """
+        pair = pairs(population)
+        values = {
+            "mean_variance": population.trace / population.kept if population.kept else math.nan,
+            "mean_correlation": pair.mean,
+            "correlation_deviation": pair.deviation,
+            "mean_absolute_correlation": pair.mean_absolute,
+            "mean_squared_correlation": pair.mean_squared,
+            "participation_ratio": ratio(population),
+            "participation_ratio_samples": corrected_ratio(population),
+            "participation_ratio_both": corrected_ratio(population, units=True),
+            "condition_number": condition(population),
+            "leading_fraction": leading(population),
+            "spectral_flatness": flatness(population),
+            "whiteness": distance(population, None),
+            "identity_distance": distance(population, 1.0),
+        }
+        if self.bin is None or self.variation is None:
+            return values
+        fano = population.covariance.diagonal() / population.mean  # of a unit without a spike: 0 / 0
+        counted = population.mean > 0
+        spiking = {
+            "mean_rate": float(population.mean.sum()) / (population.kept * self.bin) if population.kept else math.nan,
+            "mean_fano_factor": float(fano[counted].mean()),
+            "mean_cv2": self.variation.mean(weights),
+        }
+        return spiking | values
+
+
+def independent(population: Moments) -> dict[str, float]:
+    r"""What independent Gaussian units with these variances show on average at this number of samples.
+
+    With n degrees of freedom and variances :math:`v_i` the trace of the squared covariance is about
+    :math:`t_2 = \sum_i v_i^2 + \frac1n \big( (\sum_i v_i)^2 - \sum_i v_i^2 \big)`, so that the participation ratio is
+    :math:`(\sum_i v_i)^2 / t_2` and the whiteness :math:`\sqrt{N / \mathrm{PR} - 1}`.
+
+    Args:
+        population: The moments.
+
+    Returns:
+        Floors (ceilings for the participation ratios) by the names of the measures that have one.
+    """
+    floor = sampling_floor(population.samples, center=population.center)
+    variances = population.covariance.diagonal()
+    own, total = float(variances.square().sum()), population.trace
+    values = {
+        "mean_correlation": 0.0,
+        "correlation_deviation": math.sqrt(floor.mean_squared),
+        "mean_absolute_correlation": floor.mean_absolute,
+        "mean_squared_correlation": floor.mean_squared,
+    }
+    if own > 0:
+        naive = total**2 / (own + (total**2 - own) / population.degrees)
+        values |= {
+            "participation_ratio": naive,
+            "participation_ratio_samples": total**2 / own,
+            "whiteness": math.sqrt(population.kept / naive - 1),
+        }
+    return values

@@ -1,0 +1,252 @@
+r"""Sums over cells of consecutive samples, from which every measure of every resampling of the cells follows.
+
+All that the measures need is linear in the samples: :math:`\sum x`, :math:`\sum x x^T` and four sums for the fourth
+moments. Kept once for each cell, they give the measures of a resampling of whole cells as a weighted sum, without
+touching the samples again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics.activity import Stream
+from neuro_decorr.metrics.moments import (
+    Moments,
+    Samples,
+    Silent,
+    check_policy,
+    not_finite,
+    real,
+    silent_units,
+    unvarying,
+)
+
+_EXACT = 2**24
+"""Integers up to here are exact in float32, and so is every sum of them that stays below."""
+_SLICE = 2**21
+"""Entries of the second moments of all cells that are widened to float64 at a time: 16 MiB."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums of a population over cells of consecutive samples; x is the activity minus `origin`.
+
+    Memory: 4 (integers) or 8 bytes for each cell and pair of units; integers that would pass 2^31 take 8 as well.
+    """
+
+    units: int
+    center: bool
+    origin: Tensor  # (units,), float64; zero for integers, and without centering
+    constant: Tensor  # (units,), bool: units that never vary
+    lengths: Tensor  # (cells,), float64: samples
+    first: Tensor  # (cells, units), float64: sum of x
+    cross: Tensor  # (cells, units, units), int32 or float64: sum of x x^T
+    power: Tensor  # (cells, 2), float64: sums of |x|^2 and of |x|^4
+    weighted: Tensor  # (cells, units), float64: sum of |x|^2 x
+    higher: Tensor  # (cells, 2, units), float64: sums of x^3 and of x^4
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return len(self.lengths)
+
+    def moments(self, silent: Silent = "nan") -> Moments:
+        """Moments of all samples together, equal to `moments` of the array up to rounding.
+
+        Args:
+            silent: Policy for units that never vary.
+
+        Returns:
+            The moments.
+
+        Raises:
+            InvalidValue: Silent units under `"error"`.
+        """
+        check_policy(silent)
+        if silent == "error" and bool(self.constant.any()):
+            raise silent_units(self.constant)
+        weights = torch.ones(1, self.cells, dtype=torch.float64, device=self.first.device)
+        dropped = self.constant if silent == "drop" else torch.zeros_like(self.constant)
+        return self._moments(weights[0], self._combined(weights)[0], dropped)
+
+    def resampled(self, weights: Tensor, silent: Silent = "nan") -> list[Moments]:
+        """Moments of resamplings of the cells. Units silent in a resampling only are left out of that resampling.
+
+        Args:
+            weights: How often each cell is drawn, shape `(resamplings, cells)`.
+            silent: Policy for units that never vary in the data; see `moments`.
+
+        Returns:
+            One for each resampling, all held at once: 8 bytes for each and pair of units.
+        """
+        drawn = weights.to(self.first)
+        found = []
+        for weight, cross in zip(drawn, self._combined(drawn), strict=True):
+            total = weight @ self.first
+            left = cross.diagonal() - self.center * total.square() / (weight @ self.lengths)
+            # Rounding of the difference is some 1e-16 of the sum; a unit that varies at all is far above 1e-12.
+            lost = (left <= 1e-12 * cross.diagonal()) & ~self.constant
+            found.append(self._moments(weight, cross, lost | self.constant if silent == "drop" else lost))
+        return found
+
+    def _combined(self, weights: Tensor) -> Tensor:
+        """Weighted sums of the second moments, shape (resamplings, units, units), float64."""
+        flat = self.cross.flatten(1)
+        result = torch.empty(len(weights), flat.shape[1], dtype=torch.float64, device=flat.device)
+        step = max(1, _SLICE // self.cells)
+        for start in range(0, flat.shape[1], step):
+            result[:, start : start + step] = weights @ flat[:, start : start + step].double()
+        return result.view(len(weights), *self.cross.shape[1:])
+
+    def _moments(self, weights: Tensor, cross: Tensor, dropped: Tensor) -> Moments:
+        """Moments from weighted sums, without the units dropped (all constant: they add to no centered length)."""
+        count = float(weights @ self.lengths)
+        m = weights @ self.first / count
+        square, fourth = (weights @ self.power).tolist()
+        third, each = weights @ self.higher[:, 0], weights @ self.higher[:, 1]
+        unit_fourth = each.sum()
+        if self.center:  # the fourth powers are expanded about the mean m
+            length = float(m @ m)
+            fourth += float(-4 * m @ (weights @ self.weighted) + 4 * m @ (cross @ m))
+            fourth += 2 * length * square - 3 * count * length**2
+            unit_fourth = (each - 4 * m * third + 6 * m.square() * cross.diagonal() - 3 * count * m**4).sum()
+            covariance = torch.addr(cross, m, m, alpha=-count).div_(count - 1)
+        else:
+            covariance = cross / count
+        mean, constant = m + self.origin, self.constant
+        if bool(dropped.any()):
+            covariance, mean, constant = covariance[~dropped][:, ~dropped], mean[~dropped], constant[~dropped]
+        if bool(constant.any()):
+            covariance = covariance.masked_fill(constant, 0.0).masked_fill(constant[:, None], 0.0)
+        return Moments(
+            samples=round(count),
+            units=self.units,
+            silent=int(self.constant.sum()),
+            center=self.center,
+            covariance=covariance,
+            constant=constant,
+            mean=mean,
+            fourth=torch.tensor(max(fourth, 0.0), dtype=torch.float64),
+            unit_fourth=unit_fourth,
+        )
+
+
+def accumulate(stream: Stream, length: int | None = None, *, center: bool = True) -> Sums:
+    """Sums of a stream, cell by cell, one pass for integers and two for other numbers.
+
+    Integers, such as spike counts, go through float32 products of chunks small enough for every sum to be exact.
+
+    Cost: P N^2 multiply-adds; a chunk and the sums in memory, never the array in float64.
+
+    Args:
+        stream: The samples, at least two of at least one unit.
+        length: Samples a cell; all in one cell when None.
+        center: Whether the measures remove the mean.
+
+    Returns:
+        The sums.
+
+    Raises:
+        InvalidValue: Fewer than two samples, no unit, NaN or infinity.
+    """
+    samples, units = stream.samples, stream.units
+    if samples < 2 or units < 1:
+        raise InvalidValue(f"samples: got {samples} samples of {units} units; at least 2 samples of 1 unit are needed.")
+    wanted = length or samples
+    # Cells are whole chunks, so that a stream is read as it comes; a cell of many chunks grows by at most one row each.
+    rows = -(-wanted // -(-wanted // stream.rows))
+    whole = rows * -(-wanted // rows)
+    cells = -(-samples // whole)
+    origin, constant = _origin(stream, rows, center)
+    narrow = stream.integers and stream.largest() ** 2 * whole < 2**31
+    made: Any = {"dtype": torch.float64, "device": stream.device}
+    found = Sums(
+        units=units,
+        center=center,
+        origin=origin,
+        constant=constant,
+        lengths=torch.zeros(cells, **made),
+        first=torch.zeros(cells, units, **made),
+        cross=torch.zeros(cells, units, units, dtype=torch.int32 if narrow else torch.float64, device=stream.device),
+        power=torch.zeros(cells, 2, **made),
+        weighted=torch.zeros(cells, units, **made),
+        higher=torch.zeros(cells, 2, units, **made),
+    )
+    for index, chunk in enumerate(stream.chunks(rows)):
+        cell = index * rows // whole
+        if stream.integers:
+            for part in _exact_parts(chunk, stream.device):
+                _add(found, cell, part)
+        else:
+            _add(found, cell, (real(chunk)[0] - origin).masked_fill_(constant, 0.0))
+    if stream.integers:
+        found.constant.copy_(_unvarying(found))
+    return found
+
+
+def _add(sums: Sums, cell: int, x: Tensor) -> None:
+    """Add rows to a cell; in float32 where that is exact, as the caller has made sure for the second moments."""
+    sums.cross[cell] += (x.T @ x).to(sums.cross.dtype)
+    sums.lengths[cell] += len(x)
+    single = x.dtype == torch.float32
+    peak = float(x.abs().max()) if single else 0.0
+    if single and max(peak**4 * len(x), peak**2 * x.shape[1]) > _EXACT:
+        x = x.double()
+    square = x * x
+    power = square.sum(dim=1)
+    sums.first[cell] += x.sum(dim=0)
+    sums.higher[cell, 0] += (square * x).sum(dim=0)
+    sums.higher[cell, 1] += (square * square).sum(dim=0)
+    if single and float(power.max()) * peak * len(x) > _EXACT:
+        x = x.double()
+    sums.weighted[cell] += power.to(x.dtype) @ x
+    power = power.double()
+    sums.power[cell, 0] += power.sum()
+    sums.power[cell, 1] += power.square().sum()
+
+
+def _exact_parts(chunk: Samples, device: torch.device) -> Iterator[Tensor]:
+    """Rows of integers in float32, few enough for exact second moments; in float64 where that would be very few."""
+    if isinstance(chunk, Tensor):
+        single = chunk.detach().to(torch.float32)
+    else:
+        single = torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.float32)).to(device)
+    rows = int(_EXACT / max(1.0, float(single.abs().max()) ** 2))
+    if rows < min(64, len(single)):
+        yield real(chunk)[0]
+    else:
+        yield from (single[start : start + rows] for start in range(0, len(single), rows))
+
+
+def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
+    """What is subtracted first, so that no digits are lost later, and the units that never vary; checks the values."""
+    units = stream.units
+    total = torch.zeros(units, dtype=torch.float64, device=stream.device)
+    if stream.integers:  # their sums are exact; those that never vary are known from the sums
+        return total, torch.zeros(units, dtype=torch.bool, device=stream.device)
+    low, high, bad, resolution = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf), 0, 0.0
+    for chunk in stream.chunks(rows):
+        values, resolution = real(chunk)
+        bad += int((~torch.isfinite(values)).sum())
+        low, high = torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))
+        total += values.sum(dim=0)
+    if bad:
+        raise not_finite(bad)
+    return total / stream.samples if center else total.zero_(), unvarying(low, high, resolution, center)
+
+
+def _unvarying(sums: Sums) -> Tensor:
+    """Units of integers that never vary, decided in integers."""
+    square = sums.cross.diagonal(dim1=1, dim2=2).sum(dim=0).long()
+    if not sums.center:
+        return square == 0
+    total = sums.first.sum(dim=0).long()
+    return square * int(sums.lengths.sum()) == total * total
