@@ -6,7 +6,7 @@ states what it does with silent units. `summary` and `lagged_covariance` take re
 
 from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.alignment import Alignment, alignment
-from neuro_decorr.metrics.chance import block_covariances, marchenko_pastur_edge, shifted
+from neuro_decorr.metrics.chance import marchenko_pastur_edge, shifted
 from neuro_decorr.metrics.correlation import (
     SamplingFloor,
     correlation,
@@ -30,6 +30,7 @@ from neuro_decorr.metrics.spectrum import (
     whiteness,
 )
 from neuro_decorr.metrics.summary import Row, Summary, summary
+from neuro_decorr.metrics.sums import moments_of
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
@@ -60,7 +61,6 @@ __all__ = [
     "LaggedCovariance",
     "lagged_covariance",
     # what chance gives
-    "block_covariances",
     "marchenko_pastur_edge",
     "shifted",
     # networks
@@ -72,6 +72,7 @@ __all__ = [
     "Moments",
     "distance",
     "moments",
+    "moments_of",
     "pairs",
     "ratio",
 ]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.activity import Stream
+from neuro_decorr.metrics.activity import Activity, Stream, as_stream
 from neuro_decorr.metrics.moments import (
     Moments,
     Samples,
@@ -250,3 +250,23 @@ def _unvarying(sums: Sums) -> Tensor:
         return square == 0
     total = sums.first.sum(dim=0).long()
     return square * int(sums.lengths.sum()) == total * total
+
+
+def moments_of(activity: Activity, bin: float | None = None, *, silent: Silent = "nan", center: bool = True) -> Moments:
+    """Moments of an array or a recording, read in chunks: never the whole of it in float64, exact for counts.
+
+    Cost: P N^2 multiply-adds; memory N^2 and a chunk.
+
+    Args:
+        activity: Array or tensor `(samples, units)`, spike trains or rates.
+        bin: Width of the bins (s), for spike trains and rates.
+        silent: Policy for units that never vary.
+        center: Remove the mean over samples.
+
+    Returns:
+        The moments, equal to `moments` of the array.
+
+    Raises:
+        InvalidValue: See `moments`; spike trains without a bin.
+    """
+    return accumulate(as_stream(activity, bin), center=center).moments(silent)

@@ -32,6 +32,7 @@ def analyse(
     period: str = "",
     against: str = "",
     out: Path | None = None,
+    surrogates: int = picture.SURROGATES,
     seed: int = 0,
 ) -> list[tuple[str, pd.DataFrame]]:
     """Analyse a recording, and compare it with another one or another period of it.
@@ -43,6 +44,7 @@ def analyse(
         period: `START:END` with units, such as `0s:60s`.
         against: Another file, or another period of this one: it is compared with the first.
         out: Directory for tables and figures; none are written when None.
+        surrogates: How many recordings with shifted units tell what chance gives; 0 for none.
         seed: Seed of surrogates and bootstrap.
 
     Returns:
@@ -55,9 +57,12 @@ def analyse(
     width = seconds(bin, "--bin")
     if width <= 0:
         raise InvalidValue(f"--bin: got {bin!r}; allowed are durations above zero, such as 50ms.")
+    if surrogates < 0:
+        raise InvalidValue(f"--surrogates: got {surrogates}; allowed are whole numbers from 0 (none) on.")
     conditions = [label.strip() for label in trials.split(",") if label.strip()]
     settings = {
-        "file": str(path), "bin": width, "trials": conditions, "period": period, "against": against, "seed": seed
+        "file": str(path), "bin": width, "trials": conditions, "period": period, "against": against,
+        "surrogates": surrogates, "seed": seed,
     }  # fmt: skip
     if out is not None:
         _check(out, settings)
@@ -74,8 +79,8 @@ def analyse(
             raise InvalidValue(f"{file}: {error}") from error
     compared = picture.compare(taken[0], taken[1], seed) if against else None
     with View() as view:
-        view.stage("surrogates", picture.SURROGATES * len(taken), 0)
-        made = [picture.picture(part, seed, lambda: view.advance(0)) for part in taken]
+        view.stage("surrogates", surrogates * len(taken), 0)
+        made = [picture.picture(part, seed, surrogates, lambda: view.advance(0)) for part in taken]
         if out is not None:
             files.write(out / MARK, json.dumps(settings, indent=1) + "\n")
             for number, one in enumerate(made):
@@ -86,7 +91,7 @@ def analyse(
                 save_table(compared, out, "comparison", caption)
     titles = [" ".join(filter(None, (str(file), when))) for file, when in sources]
     result = [
-        ("; ".join([f"{title}: {part.recording!r}", *part.recording.notes]), one.table)
+        ("; ".join([f"{title}: {part.recording!r}", *part.recording.notes, one.facts]), one.table)
         for title, part, one in zip(titles, taken, made, strict=True)
     ]
     if compared is not None:

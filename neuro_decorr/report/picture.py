@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics import chance
+from neuro_decorr.metrics import bootstrap
+from neuro_decorr.metrics.measures import Reader
+from neuro_decorr.metrics.resampling import Resampling
 from neuro_decorr.recording import Rates, SpikeTrains
 from neuro_decorr.report import recordings as figures
 from neuro_decorr.report.figures import save_figure
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SURROGATES, DRAWS, BLOCKS, LAGS, LEVEL = 99, 400, 20, 20, 0.95
-_ENTRIES = 100_000_000  # samples x units that are held as float64 at a time: 800 MB
+SURROGATES, REPLICATES, LAGS, LEVEL = 99, 200, 20, 0.95
+_FEWEST = 40  # samples: fewer allow no honest interval
+_CORRELOGRAM = 200  # units that a correlogram is of at most: its pairs at all lags are held at once
 
 
 @final
@@ -40,6 +44,7 @@ class Sample:
         units: Labels of these units.
         silent: Labels of the units that never vary: left out, and reported.
         bin: Width of a bin (s).
+        within_trials: Whether the samples are those inside the trials of the recording.
     """
 
     recording: SpikeTrains | Rates
@@ -48,6 +53,7 @@ class Sample:
     units: tuple[str, ...]
     silent: tuple[str, ...]
     bin: float
+    within_trials: bool
 
 
 def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str] = ()) -> Sample:
@@ -62,19 +68,12 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         The samples.
 
     Raises:
-        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples, too many for the memory, or
-            whatever the counting refuses.
+        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples, or what the counting refuses.
     """
     if isinstance(recording, SpikeTrains) and recording.spikes == 0:
         raise InvalidValue(
             f"recording: no spikes of {len(recording.units)} units from {recording.start:g} to {recording.stop:g} s; "
             "there is nothing to correlate."
-        )
-    size = recording.duration / bin * len(recording.units)
-    if size > _ENTRIES:
-        raise InvalidValue(
-            f"bin: {size:.2g} counts are more than {_ENTRIES:.0e} that are analysed at a time; choose a wider bin or a "
-            "period."
         )
     if conditions:
         if recording.trials is None:
@@ -86,41 +85,14 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         values = recording.counts(bin) if isinstance(recording, SpikeTrains) else recording.binned(bin)
         trial = np.zeros(len(values), dtype=np.int64)
     varying = values.max(axis=0) > values.min(axis=0)
-    if varying.sum() < 2 or len(values) < 2 * BLOCKS:
+    if varying.sum() < 2 or len(values) < _FEWEST:
         raise InvalidValue(
             f"recording: got {int(varying.sum())} units that vary in {len(values)} bins of {bin:g} s; correlations and "
-            f"their intervals need at least 2 units in {2 * BLOCKS} bins."
+            f"their intervals need at least 2 units in {_FEWEST} bins."
         )
     names = np.array(recording.units)
-    return Sample(
-        recording, values[:, varying], trial, tuple(names[varying].tolist()), tuple(names[~varying].tolist()), bin
-    )
-
-
-def measures(covariance: Array) -> dict[str, float]:
-    """Measures of a covariance that intervals are drawn for.
-
-    Args:
-        covariance: Shape `(units, units)`, positive diagonal.
-
-    Returns:
-        Number by name; each is the function of its name in `metrics`.
-    """
-    deviation = np.sqrt(covariance.diagonal())
-    with np.errstate(divide="ignore", invalid="ignore"):  # a unit that a bootstrap sample leaves without a spike
-        correlation = (covariance / deviation / deviation[:, None])[np.triu_indices(len(covariance), 1)]
-    correlation = correlation[np.isfinite(correlation)]
-    trace, units = float(np.trace(covariance)), len(covariance)
-    ratio = trace**2 / float(np.square(covariance).sum())
-    return {
-        "mean variance": trace / units,
-        "mean correlation": float(correlation.mean()),
-        "deviation of correlations over pairs": float(correlation.std()),
-        "mean absolute correlation": float(np.abs(correlation).mean()),
-        "mean squared correlation": float(np.square(correlation).mean()),
-        "participation ratio": ratio,
-        "whiteness (0: white)": math.sqrt(max(0.0, units / ratio - 1)),
-    }
+    kept, left = (tuple(names[which].tolist()) for which in (varying, ~varying))
+    return Sample(recording, values[:, varying], trial, kept, left, bin, bool(conditions))
 
 
 @final
@@ -130,76 +102,76 @@ class Picture:
 
     Attributes:
         sample: What was measured.
-        table: One row a measure: value, interval, what chance gives.
+        table: One row a measure: estimate, its interval, the floor of independent units, the mean over surrogates.
+        facts: What the numbers rest on, in one line.
         correlation: Correlation, shape `(units, units)`.
-        null: Correlations of all pairs in the surrogates.
-        p_value: Share of surrogates whose mean absolute correlation reaches that of the data.
+        null: Correlations of all pairs in the surrogates; empty without surrogates.
+        p_value: Share of surrogates whose mean absolute correlation reaches that of the data; None without surrogates.
     """
 
     sample: Sample
     table: pd.DataFrame
+    facts: str
     correlation: Array
     null: Array
-    p_value: float
+    p_value: float | None
 
 
-def picture(taken: Sample, seed: int = 0, tick: Callable[[], None] = lambda: None) -> Picture:
-    """Measure a recording.
+def picture(
+    taken: Sample, seed: int = 0, surrogates: int = SURROGATES, tick: Callable[[], None] = lambda: None
+) -> Picture:
+    """Measure a recording: `metrics.summary` of it, and beside it the same measures of surrogates.
 
-    The interval of a measure is that of 400 bootstrap samples of 20 blocks (percentiles of 95 %, Efron 1979, shifted to
-    the estimate: a bootstrap sample has more of its own noise than the data, which would move every interval up).
-    Chance: means over 99 surrogates in which every unit is shifted in time.
+    Chance: means over surrogates in which every unit is shifted in time (`metrics.shifted`).
 
     Args:
         taken: What is measured.
         seed: Seed of surrogates and bootstrap.
+        surrogates: How many surrogates; 0 for none.
         tick: Called after each surrogate.
 
     Returns:
         The numbers.
+
+    Raises:
+        InvalidValue: See `metrics.summary`.
     """
     pandas = require("pandas", "analysis")
-    values = taken.values
-    estimate = measures(metrics.covariance(values))
-    drawn = pandas.DataFrame([measures(matrix) for matrix in chance.block_covariances(values, BLOCKS, DRAWS, seed)])
-    upper = np.triu_indices(values.shape[1], 1)
-    surrogates, null = [], []
-    scale = np.sqrt(np.var(values, axis=0, ddof=1))
-    for matrix in chance.shifted(values, SURROGATES, seed):
-        surrogates.append(measures(matrix * scale * scale[:, None]))
-        null.append(matrix[upper])
-        tick()
-    by_chance = pandas.DataFrame(surrogates)
-    rows = []
-    for name, value in estimate.items():
-        low, high = np.quantile(drawn[name] - drawn[name].mean() + value, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        rows.append({"measure": name, "value": value, "low": low, "high": high, "chance": by_chance[name].mean()})
-    corrected = metrics.participation_ratio(values, correction="samples")
-    correlation = metrics.correlation(values)
-    edge = chance.marchenko_pastur_edge(*values.shape)
-    above = int((np.linalg.eigvalsh(correlation) > edge).sum())
-    exact = {
-        "participation ratio, corrected for the number of samples": corrected,
-        "eigenvalues above the Marchenko-Pastur edge": above,
-        **_level(taken),
-        "silent units (left out)": len(taken.silent),
-        "units": len(taken.units),
-        "samples": len(values),
-        "bin (s)": taken.bin,
-    }
-    rows += [{"measure": name, "value": float(value)} for name, value in exact.items()]
-    key = "mean absolute correlation"
-    reached = int((by_chance[key] >= estimate[key]).sum())
-    p_value = (1 + reached) / (1 + SURROGATES)
-    return Picture(taken, pandas.DataFrame(rows), correlation, np.concatenate(null), p_value)
+    summary = metrics.summary(
+        taken.recording, bin=taken.bin, silent="drop", over="trials" if taken.within_trials else "time",
+        replicates=REPLICATES, level=LEVEL, seed=seed,
+    )  # fmt: skip
+    population = metrics.moments_of(taken.values)
+    upper = np.triu_indices(len(taken.units), 1)
+    by_chance, null = [], []
+    if surrogates:
+        for surrogate in metrics.shifted(taken.values, surrogates, seed):
+            by_chance.append(_measures(surrogate))
+            null.append(surrogate.correlation.numpy()[upper])
+            tick()
+    table = summary.to_frame().drop(columns="bias").reset_index()
+    means = pandas.DataFrame(by_chance).mean() if by_chance else {}
+    table["surrogates"] = [means.get(name, math.nan) for name in table["measure"]]
+    correlation = population.correlation.numpy()
+    edge = metrics.marchenko_pastur_edge(*taken.values.shape)
+    above = float((np.linalg.eigvalsh(correlation) > edge).sum())
+    table.loc[len(table)] = {"measure": "eigenvalues_above_marchenko_pastur", "estimate": above}
+    p_value = None
+    if by_chance:
+        key = "mean_absolute_correlation"
+        reached = sum(drawn[key] >= summary[key].estimate for drawn in by_chance)
+        p_value = (1 + reached) / (1 + surrogates)
+    together = np.concatenate(null) if null else np.empty(0)
+    return Picture(taken, table, summary.facts, correlation, together, p_value)
 
 
 def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
     """How two recordings or periods of the same units differ: second minus first.
 
-    Intervals: both are drawn again by blocks, independently, as in `picture`. Effect sizes: difference over the
-    standard deviation of its bootstrap; for the correlations also Cohen's d of the paired differences over pairs, mean
-    over standard deviation (pairs share units, so d describes and is no test).
+    Intervals: blocks of time of both are drawn again, independently, as in `metrics.summary`. `difference / error` is
+    in standard deviations of that bootstrap, and grows with the length of the recordings. Cohen's d is an effect size:
+    mean over standard deviation of the paired differences over pairs of units (pairs share units, so it describes and
+    is no test).
 
     Args:
         first: The one that is compared with.
@@ -207,7 +179,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
         seed: Seed of the bootstrap.
 
     Returns:
-        One row a measure: first, second, difference, low, high, effect size; the last row is over pairs.
+        One row a measure: first, second, difference, low, high, difference / error, and Cohen's d where it is paired.
 
     Raises:
         InvalidValue: Fewer than two units that vary in both, or different bins.
@@ -219,29 +191,21 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
             f"against: {len(shared)} units of one label vary in both recordings; at least 2 are needed, in one bin."
         )
     values = [taken.values[:, [taken.units.index(name) for name in shared]] for taken in (first, second)]
-    one, two = (measures(metrics.covariance(part)) for part in values)
-    drawn = [
-        pandas.DataFrame([measures(matrix) for matrix in chance.block_covariances(part, BLOCKS, DRAWS, seed + k)])
-        for k, part in enumerate(values)
-    ]
+    drawn = [Resampling.of(part, replicates=REPLICATES, seed=seed + k) for k, part in enumerate(values)]
     rows = []
-    for name in one:
-        spread = drawn[1][name] - drawn[0][name]
-        difference = two[name] - one[name]
-        low, high = np.quantile(spread - spread.mean() + difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        row = {"measure": name, "first": one[name], "second": two[name], "difference": difference}
-        rows.append({**row, "low": low, "high": high, "effect size": difference / spread.std()})
+    for name, value in drawn[0].estimates.items():
+        other = drawn[1].estimates[name]
+        spread = np.subtract(drawn[1].replicated[name], drawn[0].replicated[name])
+        low, high, _ = bootstrap.interval(other - value, spread.tolist(), LEVEL)
+        error = float(spread.std())
+        row = {"measure": name, "first": value, "second": other, "difference": other - value, "low": low, "high": high}
+        rows.append({**row, "difference / error": (other - value) / error if error > 0 else math.nan})
     upper = np.triu_indices(len(shared), 1)
-    pairs = [metrics.correlation(part)[upper] for part in values]
-    paired = pairs[1] - pairs[0]
-    d = float(paired.mean() / paired.std(ddof=1)) if len(paired) > 1 and paired.std() > 0 else math.nan
-    over = {
-        "measure": f"correlation, paired over {len(paired)} pairs",
-        "first": pairs[0].mean(),
-        "second": pairs[1].mean(),
-    }
-    rows.append({**over, "difference": paired.mean(), "low": np.nan, "high": np.nan, "effect size": d})
+    paired = np.subtract(*(one.population.correlation.numpy()[upper] for one in drawn[::-1]))
+    effect = float(paired.mean() / paired.std(ddof=1)) if len(paired) > 1 and paired.std() > 0 else math.nan
     table: pd.DataFrame = pandas.DataFrame(rows)
+    # The mean of the paired differences is the difference of the means: the same row, the same interval.
+    table["Cohen's d over pairs"] = np.where(table["measure"] == "mean_correlation", effect, math.nan)
     return table
 
 
@@ -259,15 +223,13 @@ def write(made: Picture, directory: Path, prefix: str = "") -> None:
     pandas = require("pandas", "analysis")
     taken, correlation = made.sample, made.correlation
     where = f"bins of {1000 * taken.bin:g} ms"
-    save_table(
-        made.table, directory, f"{prefix}summary", f"Measures in {where}; 95 % intervals by blocks; chance: shifts."
-    )
+    save_table(made.table, directory, f"{prefix}summary", f"{made.facts}. Surrogates: every unit shifted in time.")
     upper = np.triu_indices(len(taken.units), 1)
     names = np.array(taken.units)
     pairs = pandas.DataFrame({"first": names[upper[0]], "second": names[upper[1]], "correlation": correlation[upper]})
     save_table(pairs, directory, f"{prefix}pairs", f"Correlation of every pair in {where}.")
     eigenvalues = np.linalg.eigvalsh(correlation)[::-1]
-    edge = chance.marchenko_pastur_edge(*taken.values.shape)
+    edge = metrics.marchenko_pastur_edge(*taken.values.shape)
     order = figures.cluster_order(correlation)
     lags, lagged = correlogram(taken)
     spread = 1 / math.sqrt(len(taken.values))
@@ -278,21 +240,23 @@ def write(made: Picture, directory: Path, prefix: str = "") -> None:
         ),
         "correlogram": (
             figures.correlogram(lags, lagged, spread),
-            "Mean and quartiles over pairs of the cross-correlation; band: one deviation of an independent pair.",
+            "Mean and quartiles over pairs of the cross-correlation; band: one deviation of an independent pair."
+            + (f" {_CORRELOGRAM} of the units, evenly spaced." if len(taken.units) > _CORRELOGRAM else ""),
         ),
         "eigenspectrum": (
             figures.eigenspectrum(eigenvalues, edge),
             "Eigenvalues of the correlation matrix and the edge that independent units would not pass.",
-        ),
-        "distribution": (
-            figures.correlation_distribution(correlation[upper], made.null, made.p_value),
-            "Correlations over pairs, and those of surrogates in which every unit is shifted in time.",
         ),
         "dimensionality": (
             figures.dimensionality(*_growth(taken.values), len(taken.units)),
             "Participation ratio of the first samples, as it is and corrected for their number.",
         ),
     }
+    if made.p_value is not None:
+        drawn["distribution"] = (
+            figures.correlation_distribution(correlation[upper], made.null, made.p_value),
+            "Correlations over pairs, and those of surrogates in which every unit is shifted in time.",
+        )
     if isinstance(taken.recording, SpikeTrains):
         position = {name: k for k, name in enumerate(taken.recording.units)}
         rows = [position[taken.units[unit]] for unit in order]
@@ -315,8 +279,16 @@ def correlogram(taken: Sample, longest: int = LAGS) -> tuple[Array, Array]:
     Returns:
         Lags (s), shape `(lags,)`, and correlations, shape `(lags, pairs)`: a pair's first unit leads at positive lags.
     """
-    longest = max(1, min(longest, int(np.bincount(taken.trial)[np.unique(taken.trial)].min()) // 2))
-    values = taken.values - taken.values.mean(axis=0)
+    chosen = (
+        np.unique(np.linspace(0, len(taken.units) - 1, _CORRELOGRAM).astype(int))
+        if (len(taken.units) > _CORRELOGRAM)
+        else np.arange(len(taken.units))
+    )
+    longest = max(1, min(longest, int(np.bincount(taken.trial)[np.unique(taken.trial)].min()) // 2 - 1))
+    if not taken.within_trials:
+        found = metrics.lagged_covariance(taken.values[:, chosen], longest)
+        return taken.bin * found.lags.numpy().astype(np.float64), found.pairs().numpy()
+    values = taken.values[:, chosen] - taken.values[:, chosen].mean(axis=0)
     values = values / np.sqrt(np.square(values).mean(axis=0))
     upper = np.triu_indices(values.shape[1], 1)
     sides = []
@@ -331,19 +303,18 @@ def correlogram(taken: Sample, longest: int = LAGS) -> tuple[Array, Array]:
 
 def _growth(values: NDArray[Any]) -> tuple[Array, Array, Array]:
     sizes = np.unique(np.geomspace(min(10, len(values)), len(values), 12).astype(int))
+    drawn = [_measures(metrics.moments_of(values[:size])) for size in sizes.tolist()]
     naive, corrected = (
-        np.array([metrics.participation_ratio(values[:size], correction=which) for size in sizes.tolist()])
-        for which in ("none", "samples")
+        np.array([one[name] for one in drawn]) for name in ("participation_ratio", "participation_ratio_samples")
     )
     return sizes.astype(np.float64), naive, corrected
+
+
+def _measures(population: metrics.Moments) -> dict[str, float]:
+    """The standard set of one population, without what follows from the spike times."""
+    return Reader().read(population, torch.ones(1, dtype=torch.float64))
 
 
 def _with_trials(recording: SpikeTrains | Rates, conditions: Sequence[str]) -> SpikeTrains | Rates:
     assert recording.trials is not None
     return replace(recording, trials=recording.trials.select(conditions))
-
-
-def _level(taken: Sample) -> dict[str, float]:
-    level = float(taken.values.mean())
-    spikes = isinstance(taken.recording, SpikeTrains)
-    return {"mean rate of these units (Hz)": level / taken.bin} if spikes else {"mean value of these units": level}

@@ -124,14 +124,19 @@ def report(directory: Path) -> None:
 @click.option("--period", default="", help="START:END, such as 0s:60s; all of the recording when left out.")
 @click.option("--against", default="", help="Another file, or another period START:END, to compare with.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tables and figures there.")
+@click.option("--surrogates", default=99, show_default=True, help="How many shifted recordings show chance; 0: none.")
 @click.option("--seed", default=0, show_default=True, help="Seed of surrogates and bootstrap.")
-def analyse(file: Path, bin: str, trials: str, period: str, against: str, out: Path | None, seed: int) -> None:
+def analyse(
+    file: Path, bin: str, trials: str, period: str, against: str, out: Path | None, surrogates: int, seed: int
+) -> None:
     """Analyse the correlations in a recording: NPZ, CSV, Parquet, NWB or NIX."""
     from neuro_decorr.report import analyse as command
 
     console = Console()
     console.width = max(console.width, 110)  # narrower, the numbers would be cut
-    tables = command.analyse(file, bin=bin, trials=trials, period=period, against=against, out=out, seed=seed)
+    tables = command.analyse(
+        file, bin=bin, trials=trials, period=period, against=against, out=out, surrogates=surrogates, seed=seed
+    )
     for title, rows in tables:
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
         for name in rows.columns:

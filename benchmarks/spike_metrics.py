@@ -1,0 +1,110 @@
+"""Time and memory of the measures of spike trains: the summary at full scale, lagged covariances beside Elephant.
+
+- lags: covariances of all pairs at 41 lags; opponent: elephant.spike_train_correlation.cross_correlation_histogram,
+  looped over all pairs of the same binned trains. Both give correlation coefficients, which are checked to be equal.
+- summary: of 1,000 units, an hour at 5 Hz in bins of 10 ms, every measure with its interval; the peak is that of the
+  process, counting included.
+
+Usage: python benchmarks/spike_metrics.py [--units 100] [--duration 600] [--large 1000] [--rounds N] [--out FILE.csv]
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import warnings
+from pathlib import Path
+
+import neo
+import numpy as np
+import quantities as pq
+import torch
+from elephant.conversion import BinnedSpikeTrain
+from elephant.spike_train_correlation import cross_correlation_histogram
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
+
+from benchmarks._measure import milliseconds, options, ratio, seconds, show
+from benchmarks.spike_counts import BIN, trains
+from neuro_decorr import metrics
+from neuro_decorr.recording import SpikeTrains
+
+LAGS = 20
+
+
+def by_pairs(binned: list[BinnedSpikeTrain], longest: int) -> NDArray[np.float64]:
+    """Cross-correlation coefficients by Elephant, pair by pair, shape (2 L + 1, pairs)."""
+    found = []
+    for i, first in enumerate(binned):
+        for second in binned[i + 1 :]:
+            histogram, _ = cross_correlation_histogram(
+                first, second, window=[-longest, longest], border_correction=True, cross_correlation_coefficient=True
+            )
+            found.append(histogram.magnitude[:, 0])
+    return np.array(found).T
+
+
+def lags(units: int, duration: float, rounds: int) -> list[dict[str, str]]:
+    """All pairs at all lags, ours and theirs in turn."""
+    times = trains(units, duration)
+    held = SpikeTrains(times, 0, duration)
+    binned = [
+        BinnedSpikeTrain(neo.SpikeTrain(unit, t_stop=duration, units="s"), bin_size=BIN * 1000 * pq.ms)
+        for unit in times
+    ]
+
+    def ours() -> NDArray[np.float64]:
+        return metrics.lagged_covariance(held, LAGS, bin=BIN, estimator="counts").pairs().numpy()
+
+    np.testing.assert_allclose(ours(), by_pairs(binned, LAGS), rtol=1e-9, atol=1e-10)
+    taken: dict[str, list[float]] = {"Elephant, pair by pair": [], "lagged_covariance": []}
+    for _ in range(rounds):
+        taken["lagged_covariance"].append(seconds(ours))
+        taken["Elephant, pair by pair"].append(seconds(lambda: by_pairs(binned, LAGS)))
+    what = f"{units} units, {duration:g} s, {2 * LAGS + 1} lags"
+    return [
+        {
+            "of": what,
+            "what": name,
+            "ms": milliseconds(values),
+            "Elephant / this": ratio(taken["Elephant, pair by pair"], values),
+            "peak of the process (MB)": "",
+        }
+        for name, values in taken.items()
+    ]
+
+
+def scale(units: int, duration: float, replicates: int) -> dict[str, str]:
+    """The whole summary of a large recording."""
+    held = SpikeTrains(trains(units, duration), 0, duration)
+    taken = seconds(lambda: metrics.summary(held, bin=BIN, replicates=replicates))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {
+        "of": f"{units} units, {duration:g} s",
+        "what": f"summary, {replicates} replicates",
+        "ms": f"{1e3 * taken:.4g}",
+        "Elephant / this": "",
+        "peak of the process (MB)": f"{peak:.0f}",
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__ or "", rounds=1)
+    parser.add_argument("--units", type=int, default=100, help="units beside Elephant")
+    parser.add_argument("--duration", type=float, default=600.0, help="seconds beside Elephant")
+    parser.add_argument("--large", type=int, default=1000, help="units of an hour; 0 for none")
+    parser.add_argument("--replicates", type=int, default=200, help="resamplings of the summary")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.filterwarnings("ignore", message="The 'copy' argument in Quantity is deprecated")
+    rows = []
+    if arguments.large:  # first: the peak is of the process
+        rows.append(scale(arguments.large, 3600.0, arguments.replicates))
+    rows += lags(arguments.units, arguments.duration, arguments.rounds)
+    show(rows, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""An honest picture of the correlations in a recording: the command `neuro-decorr analyse` and what it is made of."""
