@@ -19,6 +19,8 @@ from neuro_decorr.metrics.correlation import (
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.moments import Moments, moments
+from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
+from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
 from neuro_decorr.metrics.spectrum import (
     Correction,
     condition_number,
@@ -57,6 +59,14 @@ __all__ = [
     "participation_ratio",
     "spectral_flatness",
     "whiteness",
+    # under several conditions
+    "SignalNoise",
+    "signal_noise_correlation",
+    # few samples, shared variance (scikit-learn)
+    "SharedVariance",
+    "Shrunk",
+    "shared_variance",
+    "shrinkage_covariance",
     # over lags
     "LaggedCovariance",
     "lagged_covariance",

@@ -156,13 +156,14 @@ def picture(
     edge = metrics.marchenko_pastur_edge(*taken.values.shape)
     above = float((np.linalg.eigvalsh(correlation) > edge).sum())
     table.loc[len(table)] = {"measure": "eigenvalues_above_marchenko_pastur", "estimate": above}
-    p_value = None
+    p_value, facts = None, summary.facts
     if by_chance:
         key = "mean_absolute_correlation"
         reached = sum(drawn[key] >= summary[key].estimate for drawn in by_chance)
         p_value = (1 + reached) / (1 + surrogates)
+        facts += f"; mean |r| against {surrogates} surrogates: p = {p_value:.2g}"
     together = np.concatenate(null) if null else np.empty(0)
-    return Picture(taken, table, summary.facts, correlation, together, p_value)
+    return Picture(taken, table, facts, correlation, together, p_value)
 
 
 def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:

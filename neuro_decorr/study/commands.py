@@ -140,7 +140,9 @@ def analyse(
     for title, rows in tables:
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
         for name in rows.columns:
-            table.add_column(str(name), justify="left" if name == "measure" else "right")
+            # Names of measures are never cut; what a narrow terminal has no room for wraps in the head.
+            is_name = name == "measure"
+            table.add_column(str(name), justify="left" if is_name else "right", no_wrap=is_name, min_width=34 * is_name)
         for row in rows.itertuples(index=False):
             cells = [value if isinstance(value, str) else f"{value:.3g}" for value in row]
             table.add_row(*(Text("" if cell == "nan" else cell) for cell in cells))
