@@ -16,6 +16,7 @@ from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
 from neuro_decorr.rate.decorrelate import decorrelated_layers
 from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
 from neuro_decorr.rate.distributed import Processes, gathered, group_of
+from neuro_decorr.rate.moments import check_moments, follow_mean_, follow_transform_
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.weights import Weights
 from neuro_decorr.rules import Rule, Sample, State, add_, residual_of
@@ -43,12 +44,22 @@ class Plasticity(torch.optim.Optimizer):
       activities a = W x, wherever a rule moves D by a product of few rows; what is missing is of the order of the
       squared step at every update. Rules that have nothing cheaper stay exact, but keep no residuals.
 
+    With `moments`, the first moments of the optimiser of the weights (`exp_avg` of Adam, `momentum_buffer` of SGD)
+    follow as gradients do, so that a step still goes down a mean of gradients of one and the same function:
+
+    .. math:: m \leftarrow m A^T, \quad A = D_{new} D_{old}^{-1}, \qquad
+              m \leftarrow m - m_b\, (D (\mu_{new} - \mu_{old}))^T
+
+    Second moments stay: the mean of an elementwise square does not tell what it is in other coordinates.
+
     Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
 
     Attributes:
         rule: The rule.
         compensate: Whether, and how, the weight layers keep their function.
+        moments: The optimiser whose first moments follow the compensated weights, if any.
+        bias: Whether the compensated bias follows the mean.
         mean_rate: Rate of the running means; the first updates average all batches seen so far.
         processes: Whose forward passes drive an update.
     """
@@ -60,6 +71,8 @@ class Plasticity(torch.optim.Optimizer):
         lr: float | None = None,
         *,
         compensate: Compensation = False,
+        moments: torch.optim.Optimizer | None = None,
+        bias: Literal["follow", "leave"] = "follow",
         mean_rate: float = 0.1,
         sample: float | None = None,
         processes: Processes = True,
@@ -72,6 +85,10 @@ class Plasticity(torch.optim.Optimizer):
             rule: From `neuro_decorr.rules.get`.
             lr: Plasticity rate; the rule's own where None.
             compensate: Keep the function of the weight layers: "exact" (or True), "first_order", or False.
+            moments: With compensation: the optimiser of the weights (Adam, AdamW or SGD), whose first moments then
+                follow them; None leaves them.
+            bias: With compensation: "follow" keeps the function while the mean moves; "leave" lets it move with the
+                mean, as without compensation.
             mean_rate: Rate of the running means, in (0, 1].
             sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
             processes: Whose forward passes drive an update: `True`, those of all processes of torch.distributed where
@@ -80,7 +97,8 @@ class Plasticity(torch.optim.Optimizer):
         Raises:
             InvalidValue: No Decorrelation in the model; a rate or a fraction outside its range.
             StateMismatch: A Decorrelation has learnt already in a structure that the rule cannot continue.
-            Unsupported: Compensation of a layer without bias, of tied weights, or with no weight layer known.
+            Unsupported: Compensation of a layer without bias, of tied weights, or with no weight layer known;
+                moments of another kind of optimiser.
         """
         layers = list(decorrelated_layers(model))
         if not layers:
@@ -96,10 +114,18 @@ class Plasticity(torch.optim.Optimizer):
             raise InvalidValue(f"mean_rate must lie in (0, 1], got {mean_rate!r}.")
         if compensate not in (True, False, "exact", "first_order"):
             raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {compensate!r}.")
+        if bias not in ("follow", "leave"):
+            raise InvalidValue(f"bias must be 'follow' or 'leave', got {bias!r}.")
         if compensate:
-            _check_compensable(model, layers)
+            _check_compensable(model, layers, bias == "follow")
+        elif moments is not None or bias != "follow":
+            raise InvalidValue("moments and bias say how weights are compensated: pass compensate='exact' too.")
+        if moments is not None:
+            check_moments(moments, [(name, weights) for name, _, weights in layers if weights is not None])
         self.rule = rule
         self.compensate: Literal["exact", "first_order", False] = "exact" if compensate is True else compensate
+        self.moments = moments
+        self.bias = bias
         self.mean_rate = mean_rate
         self.processes = processes
         self._layers = layers
@@ -191,6 +217,8 @@ class Plasticity(torch.optim.Optimizer):
                 matrix = weights.matrix()
                 change.compensate_(matrix, state.get("weight_residual"), first_order=self.compensate == "first_order")
                 weights.write(matrix)
+                if self.moments is not None:
+                    follow_transform_(self.moments, weights, change)
         except LinAlgError as error:  # finite rows whose products are not
             raise self._diverged(name, rate) from error
 
@@ -207,6 +235,10 @@ class Plasticity(torch.optim.Optimizer):
         before = module.mean.clone()
         module.mean.lerp_(batch_mean, rate)
         moved = module.transform_centred(module.mean - before)  # what it moved by, its rounding included
+        if self.moments is not None:
+            follow_mean_(self.moments, weights, moved)
+        if self.bias == "leave":
+            return
         bias = weights.bias
         assert bias is not None  # checked at construction
         shift = weights.response(weights.matrix().to(moved.dtype), moved).view(-1, 1)
@@ -256,7 +288,9 @@ def _residuals(module: Decorrelation, weights: Weights) -> State:
     return {name: residual for name, residual in made.items() if residual is not None}
 
 
-def _check_compensable(model: nn.Module, layers: list[tuple[str, Decorrelation, Weights | None]]) -> None:
+def _check_compensable(
+    model: nn.Module, layers: list[tuple[str, Decorrelation, Weights | None]], bias_follows: bool
+) -> None:
     for name, module, weights in layers:
         if weights is None:
             raise Unsupported(
@@ -264,12 +298,13 @@ def _check_compensable(model: nn.Module, layers: list[tuple[str, Decorrelation, 
                 "let nd.decorrelate(model) place it, or use compensate=False."
             )
         layer = weights.layer
-        if module.center and layer.bias is None:
+        followed = module.center and bias_follows
+        if followed and layer.bias is None:
             raise Unsupported(
                 f"compensate: layer '{name}' has no bias to take up the moving mean; give it one, "
                 "call nd.decorrelate(model, center=False), or use compensate=False."
             )
-        if "weight" not in layer._parameters or (module.center and "bias" not in layer._parameters):
+        if "weight" not in layer._parameters or (followed and "bias" not in layer._parameters):
             raise Unsupported(
                 f"compensate: layer '{name}' makes its weight anew from other parameters at every pass, so that it "
                 "cannot be moved; remove that parametrization, skip the layer, or use compensate=False."

@@ -39,18 +39,25 @@ class Weights:
     @property
     def block(self) -> Tensor:
         """The weights of the group, shape (outputs, channels, *kernel): a view."""
-        weight: Tensor = self.layer.weight
-        return weight if self.groups == 1 else weight.chunk(self.groups)[self.group]
+        return self.part(self.layer.weight)
 
     @property
     def bias(self) -> Tensor | None:
         """The biases of the group, shape (outputs,): a view."""
         bias: Tensor | None = self.layer.bias
-        return bias if bias is None or self.groups == 1 else bias.chunk(self.groups)[self.group]
+        return None if bias is None else self.part(bias)
 
-    def matrix(self) -> Tensor:
-        """W, shape (rows, features): a view where the memory layout allows."""
-        block = self.block
+    def part(self, whole: Tensor) -> Tensor:
+        """The group's part of a tensor with the layer's outputs first: a view."""
+        return whole if self.groups == 1 else whole.chunk(self.groups)[self.group]
+
+    def matrix(self, whole: Tensor | None = None) -> Tensor:
+        """W, shape (rows, features): a view where the memory layout allows.
+
+        Args:
+            whole: A tensor of the shape of the layer's weight to be arranged in its place.
+        """
+        block = self.block if whole is None else self.part(whole)
         return block.movedim(1, -1).flatten(0, -2) if self.per_channel else block.flatten(1)
 
     def shaped(self, matrix: Tensor) -> Tensor:
@@ -60,9 +67,9 @@ class Weights:
             return matrix.view(len(block), *block.shape[2:], block.shape[1]).movedim(-1, 1)
         return matrix.view_as(block)
 
-    def write(self, matrix: Tensor) -> None:
+    def write(self, matrix: Tensor, whole: Tensor | None = None) -> None:
         """Put back what `matrix` gave and was changed in place: nothing to do where that was a view."""
-        block = self.block
+        block = self.block if whole is None else self.part(whole)
         if matrix.data_ptr() != block.data_ptr():
             block.copy_(self.shaped(matrix))
 

@@ -89,6 +89,11 @@ class LowRankFactor(Change):
             return _scaled_and_added(weight, 1 - self.scale, activity, self.right)
         return _scaled_and_added(weight, 1 / self.scale - 1, activity.div_(self.scale**2), self.right)
 
+    def moment_increment(self, moment: Tensor) -> Increment:
+        """Adds m (P - I) - w (m R^T) L. Cost: 4 rows outputs features flop."""
+        projected = (moment.to(self.right.dtype) @ self.right.T).mul_(-self.weight)
+        return _scaled_and_added(moment, self.scale - 1, projected, self.left)
+
 
 def _scaled_and_added(weight: Tensor, growth: float | Tensor, left: Tensor, right: Tensor) -> Increment:
     """Rows of W diag(growth) + left right."""
@@ -127,6 +132,11 @@ class DenseFactor(Change):
         passed = -(weight.to(self.growth.dtype) @ self.growth)
         return lambda rows: passed[rows]
 
+    def moment_increment(self, moment: Tensor) -> Increment:
+        """Adds m growth^T. Cost: 2 outputs features^2 flop."""
+        passed = moment.to(self.growth.dtype) @ self.growth.T
+        return lambda rows: passed[rows]
+
 
 @dataclass(frozen=True, eq=False)
 class InverseFactor(Change):
@@ -149,10 +159,7 @@ class InverseFactor(Change):
 
         Cost: 4 rows features^2 + rows^3 flop.
         """
-        wide = self.rows.double()
-        core = wide @ wide.T
-        core.diagonal().add_(1 / self.weight)
-        solved = torch.linalg.solve(core, wide).to(matrix.dtype).T
+        solved = self._solved().to(matrix.dtype).T
         projected = self.rows @ matrix
         if residual is None:
             torch.addmm(matrix, solved, projected, beta=self.scale, alpha=-self.scale, out=matrix)
@@ -161,10 +168,23 @@ class InverseFactor(Change):
         add_(matrix, lambda r: (matrix[r] * growth).addmm_(solved[r], projected, alpha=-self.scale), residual)
         return self
 
+    def _solved(self) -> Tensor:
+        """(w^{-1} I + X X^T)^{-1} X, in double precision."""
+        wide = self.rows.double()
+        core = wide @ wide.T
+        core.diagonal().add_(1 / self.weight)
+        solved: Tensor = torch.linalg.solve(core, wide)
+        return solved
+
     def increment(self, weight: Tensor) -> Increment:
         """W <- W A^{-1} = (W + w W X^T X) / g: exact, and local as it stands. Cost: 4 rows outputs features flop."""
         activity = (weight.to(self.rows.dtype) @ self.rows.T).mul_(self.weight / self.scale)
         return _scaled_and_added(weight, 1 / self.scale - 1, activity, self.rows)
+
+    def moment_increment(self, moment: Tensor) -> Increment:
+        """Adds m (g - 1) - g (m X^T) (w^{-1} I + X X^T)^{-1} X. Cost: 4 rows outputs features + rows^3 flop."""
+        projected = (moment.to(self.rows.dtype) @ self.rows.T).mul_(-self.scale)
+        return _scaled_and_added(moment, self.scale - 1, projected, self._solved().to(self.rows.dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,3 +212,10 @@ class Replacement(Change):
         passed = weight.double() @ (self.before.double() - after)
         solved = torch.linalg.solve(after, passed, left=False).to(self.after.dtype)
         return lambda rows: solved[rows]
+
+    def moment_increment(self, moment: Tensor) -> Increment:
+        """Adds m D_old^{-T} (D_new - D_old)^T. Cost: 2 outputs features^2 + 2/3 features^3 flop."""
+        before = self.before.double()
+        solved = torch.linalg.solve(before.T, moment.double(), left=False)
+        passed = (solved @ (self.after.double() - before).T).to(self.after.dtype)
+        return lambda rows: passed[rows]

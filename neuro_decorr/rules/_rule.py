@@ -66,6 +66,17 @@ class Change(ABC):
         """
         return self.increment(weight)
 
+    @abstractmethod
+    def moment_increment(self, moment: Tensor) -> Increment:
+        r"""What a mean of gradients of W gains when W is compensated: rows of :math:`m (A^T - I)`.
+
+        With W A^{-1} for W and A x for its inputs x, where A = D_new D_old^{-1}, a gradient delta x^T turns into
+        delta x^T A^T.
+
+        Args:
+            moment: m, shape (outputs, features).
+        """
+
     @final
     def compensate_(self, weight: Tensor, residual: Tensor | None = None, *, first_order: bool = False) -> None:
         r"""Keep the layer's function: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, in place.
