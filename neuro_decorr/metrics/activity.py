@@ -106,6 +106,8 @@ def as_stream(activity: Activity, bin: float | None = None) -> Stream:
             f"samples: got shape {tuple(array.shape)}; allowed is (samples, units): reshape or transpose the array."
         )
     count, units = array.shape
+    if count < 2 or units < 1:
+        raise InvalidValue(f"samples: got {count} samples of {units} units; at least 2 samples of 1 unit are needed.")
     if isinstance(array, Tensor):
         integers, device = not array.is_floating_point(), array.device
     else:

@@ -166,7 +166,7 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
     whole = rows * -(-wanted // rows)
     cells = -(-samples // whole)
     origin, constant = _origin(stream, rows, center)
-    narrow = stream.integers and stream.largest() ** 2 * whole < 2**31
+    narrow = stream.integers and (stream.largest() + float(origin.abs().max())) ** 2 * whole < 2**31
     made: Any = {"dtype": torch.float64, "device": stream.device}
     found = Sums(
         units=units,
@@ -183,7 +183,7 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
     for index, chunk in enumerate(stream.chunks(rows)):
         cell = index * rows // whole
         if stream.integers:
-            for part in _exact_parts(chunk, stream.device):
+            for part in _exact_parts(chunk, origin):
                 _add(found, cell, part)
         else:
             _add(found, cell, (real(chunk)[0] - origin).masked_fill_(constant, 0.0))
@@ -213,15 +213,17 @@ def _add(sums: Sums, cell: int, x: Tensor) -> None:
     sums.power[cell, 1] += power.square().sum()
 
 
-def _exact_parts(chunk: Samples, device: torch.device) -> Iterator[Tensor]:
+def _exact_parts(chunk: Samples, origin: Tensor) -> Iterator[Tensor]:
     """Rows of integers in float32, few enough for exact second moments; in float64 where that would be very few."""
     if isinstance(chunk, Tensor):
         single = chunk.detach().to(torch.float32)
     else:
-        single = torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.float32)).to(device)
+        single = torch.from_numpy(np.ascontiguousarray(chunk, dtype=np.float32)).to(origin.device)
+    if bool(origin.any()):
+        single = single - origin.float()
     rows = int(_EXACT / max(1.0, float(single.abs().max()) ** 2))
     if rows < min(64, len(single)):
-        yield real(chunk)[0]
+        yield real(chunk)[0] - origin
     else:
         yield from (single[start : start + rows] for start in range(0, len(single), rows))
 
@@ -230,8 +232,9 @@ def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
     """What is subtracted first, so that no digits are lost later, and the units that never vary; checks the values."""
     units = stream.units
     total = torch.zeros(units, dtype=torch.float64, device=stream.device)
-    if stream.integers:  # their sums are exact; those that never vary are known from the sums
-        return total, torch.zeros(units, dtype=torch.bool, device=stream.device)
+    if stream.integers:  # any whole number near the mean; those that never vary are known from the exact sums
+        near = real(next(iter(stream.chunks(rows))))[0].mean(dim=0).round() if center else total
+        return near, torch.zeros(units, dtype=torch.bool, device=stream.device)
     low, high, bad, resolution = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf), 0, 0.0
     for chunk in stream.chunks(rows):
         values, resolution = real(chunk)

@@ -115,6 +115,43 @@ def test_the_corrected_ratio_without_centering_is_that_of_the_u_statistics() -> 
     assert metrics.participation_ratio(x, correction="samples", center=False) == pytest.approx(numerator / denominator)
 
 
+@pytest.mark.parametrize("center", [True, False])
+def test_the_ratio_corrected_for_units_too_is_that_of_distinct_samples_and_units(center: bool) -> None:
+    x = np.random.default_rng(6).exponential(size=(5, 4)) @ np.diag([3.0, 1.0, 0.2, 2.0])
+    numerator, denominator = [], []
+    for a, b in itertools.permutations(range(4), 2):
+        u, v = x[:, a], x[:, b]
+        if center:
+            for i, j, k, l in itertools.permutations(range(5), 4):  # noqa: E741
+                numerator.append((u[i] - u[j]) ** 2 / 2 * (v[k] - v[l]) ** 2 / 2)
+                denominator.append((u[i] - u[j]) * (v[i] - v[j]) / 2 * (u[k] - u[l]) * (v[k] - v[l]) / 2)
+        else:
+            for i, j in itertools.permutations(range(5), 2):
+                numerator.append(u[i] ** 2 * v[j] ** 2)
+                denominator.append(u[i] * v[i] * u[j] * v[j])
+    expected = np.mean(numerator) / np.mean(denominator)
+    assert metrics.participation_ratio(x, correction="both", center=center) == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_correction_for_units_finds_the_dimensionality_of_the_population_they_were_drawn_from() -> None:
+    rng = np.random.default_rng(0)
+    gains = np.sqrt(np.geomspace(1, 0.1, 6))  # six common sources; with Gaussian loadings the population's ratio is
+    true = (gains**2).sum() ** 2 / (gains**4).sum()  # that of the sources: the mean of C_ab^2 is that of sum_k g_k^4
+    found = []
+    for _ in range(200):
+        sources = rng.normal(size=(80, 6)) * gains
+        found.append(sources @ rng.normal(size=(6, 50)))
+    both = np.mean([1 / metrics.participation_ratio(x, correction="both") for x in found])
+    samples = np.mean([1 / metrics.participation_ratio(x, correction="samples") for x in found])
+    assert both == pytest.approx(1 / true, rel=0.03)
+    assert samples > 1.05 / true, "the correction for samples alone leaves the bias of few units"
+
+
+def test_an_unknown_correction_is_named() -> None:
+    with pytest.raises(InvalidValue, match="got 'units'; allowed are 'none', 'samples', 'both'"):
+        metrics.participation_ratio(np.eye(5), correction="units")  # type: ignore[arg-type]
+
+
 def test_the_correction_removes_the_bias_of_few_samples() -> None:
     rng = np.random.default_rng(0)
     deviation = np.sqrt(np.geomspace(1, 0.05, 40))

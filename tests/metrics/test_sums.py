@@ -1,4 +1,4 @@
-"""Sums over cells give the moments of the array, of any weighting of its cells, exactly for integers."""
+"""Sums over cells against the moments of the array, and against the moments of the resampled array."""
 
 from __future__ import annotations
 
@@ -11,35 +11,102 @@ from hypothesis import strategies as st
 from neuro_decorr import metrics
 from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import as_stream
+from neuro_decorr.metrics.moments import Moments
 from neuro_decorr.metrics.sums import accumulate
+from neuro_decorr.recording import SpikeTrains
 
 
-@settings(max_examples=40)
-@given(
-    seed=st.integers(0, 2**16), samples=st.integers(2, 70), units=st.integers(1, 6), length=st.integers(1, 30),
-    center=st.booleans(), integers=st.booleans(), offset=st.sampled_from([0.0, 1e3]),
-)  # fmt: skip
-def test_all_cells_together_are_the_array(
-    seed: int, samples: int, units: int, length: int, center: bool, integers: bool, offset: float
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shape = (301, 6)
+    return {
+        "counts": rng.poisson(0.3, size=shape),
+        "bytes": rng.poisson(40, size=shape).astype(np.uint8),
+        "large counts": rng.poisson(30_000, size=shape).astype(np.uint16),
+        "negative": -rng.poisson(7, size=shape).astype(np.int32),
+        "binary": rng.random(shape) < 0.2,
+        "rates far from zero": rng.normal(size=shape) + 1e5,
+        "single precision": rng.exponential(size=shape).astype(np.float32),
+    }
+
+
+def same(found: Moments, expected: Moments) -> None:
+    for name in ("samples", "units", "silent", "center"):
+        assert getattr(found, name) == getattr(expected, name)
+    for name in ("covariance", "mean", "fourth", "unit_fourth"):
+        a, b = getattr(found, name), getattr(expected, name)
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * float(b.abs().max()))
+    assert torch.equal(found.constant, expected.constant)
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("length", [None, 7])
+@pytest.mark.parametrize("name", arrays())
+def test_all_cells_together_are_the_array(name: str, length: int | None, center: bool) -> None:
+    x = arrays()[name]
+    same(accumulate(as_stream(x), length, center=center).moments(), metrics.moments(x, center=center))
+
+
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("name", arrays())
+def test_weights_are_repetitions_of_cells(name: str, center: bool) -> None:
+    x = arrays()[name]
+    sums = accumulate(as_stream(x), 10, center=center)
+    assert sums.lengths.tolist() == [10] * 30 + [1]
+    weights = torch.from_numpy(np.random.default_rng(1).multinomial(31, np.full(31, 1 / 31), size=3)).double()
+    for weight, found in zip(weights, sums.resampled(weights), strict=True):
+        parts = [x[10 * k : 10 * k + 10] for k in range(31) for _ in range(int(weight[k]))]
+        same(found, metrics.moments(np.concatenate(parts), center=center))
+
+
+@pytest.mark.parametrize("silent", ["nan", "drop"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_silent_units_are_those_of_the_array(silent, kind) -> None:
+    x = np.random.default_rng(0).poisson(0.5, size=(60, 5)).astype(kind)
+    x[:, 1], x[:, 3] = 0, 9
+    same(accumulate(as_stream(x), 5).moments(silent), metrics.moments(x, silent=silent))
+
+
+def test_a_unit_silent_in_one_resampling_is_left_out_of_that_one() -> None:
+    x = np.random.default_rng(0).poisson(0.5, size=(60, 3))
+    x[:, 1] = 0
+    x[7, 1] = 1  # fires in the second cell only
+    weights = torch.ones(2, 12, dtype=torch.float64)
+    weights[0, 1], weights[0, 2] = 0, 2
+    without, with_it = accumulate(as_stream(x), 5).resampled(weights)
+    assert without.kept == 2
+    assert with_it.kept == 3
+    rest = np.delete(x, slice(5, 10), axis=0)
+    rest = np.concatenate([rest, x[10:15]])[:, [0, 2]]
+    np.testing.assert_allclose(without.covariance, np.cov(rest, rowvar=False), rtol=1e-12)
+
+
+def test_spike_trains_are_summed_without_their_array() -> None:
+    rng = np.random.default_rng(0)
+    trains = SpikeTrains([np.sort(rng.uniform(2, 32, size=n)) for n in (900, 3, 0, 400)], 2, 32)
+    stream = as_stream(trains, 0.1)
+    assert stream.whole is None
+    assert (stream.samples, stream.units) == (300, 4)
+    same(accumulate(stream, 13).moments(), metrics.moments(trains.counts(0.1)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), samples=st.integers(4, 80), length=st.integers(1, 90), shift=st.integers(0, 50))
+def test_cells_of_any_length_and_a_shift_in_time_leave_the_moments(
+    seed: int, samples: int, length: int, shift: int
 ) -> None:
-    source = np.random.default_rng(seed)
-    x = source.poisson(2, (samples, units)) if integers else source.normal(size=(samples, units)) + offset
-    sums = accumulate(as_stream(x), length, center=center)
-    got, expected = sums.moments(), metrics.moments(x, center=center)
-    scale = 1 + float(expected.covariance.abs().max())
-    torch.testing.assert_close(got.covariance, expected.covariance, rtol=1e-9, atol=1e-9 * scale)
-    torch.testing.assert_close(got.fourth, expected.fourth, rtol=1e-6, atol=1e-6 * scale**2)
-    assert (got.samples, got.units, got.silent) == (expected.samples, expected.units, expected.silent)
+    x = np.random.default_rng(seed).poisson(1.0, size=(samples, 4))
+    expected = metrics.moments(x)
+    same(accumulate(as_stream(x), length).moments(), expected)
+    same(accumulate(as_stream(np.roll(x, shift, axis=0)), length).moments(), expected)
 
 
-def test_drawn_cells_are_the_array_of_their_rows() -> None:
-    x = np.random.default_rng(0).normal(size=(60, 4))
-    sums = accumulate(as_stream(x), 10)
-    weights = torch.tensor([[2.0, 0, 1, 0, 3, 0]], dtype=torch.float64)
-    rows = np.concatenate([x[10 * cell : 10 * cell + 10] for cell in (0, 0, 2, 4, 4, 4)])
-    (got,) = sums.resampled(weights)
-    np.testing.assert_allclose(got.covariance.numpy(), np.cov(rows, rowvar=False), rtol=1e-10)
-    assert got.samples == 60
+def test_a_tensor_is_summed_on_its_device_without_history() -> None:
+    x = torch.randn(50, 3, requires_grad=True)
+    sums = accumulate(as_stream(x), 5)
+    assert sums.cross.device == x.device
+    assert not sums.cross.requires_grad
+    same(sums.moments(), metrics.moments(x))
 
 
 def test_large_counts_are_exact() -> None:
