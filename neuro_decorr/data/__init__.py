@@ -9,6 +9,7 @@ from neuro_decorr.data.dataset import Dataset, Split
 from neuro_decorr.data.digits import digits
 from neuro_decorr.data.seeds import stream
 from neuro_decorr.data.sources import covariance_with_condition, gaussian
+from neuro_decorr.data.spike_processes import compound_poisson_process, single_interaction_process
 
 __all__ = [
     # data sets
@@ -27,6 +28,9 @@ __all__ = [
     "gaussian",
     "modes",
     "with_common_modes",
+    # correlated spike trains
+    "compound_poisson_process",
+    "single_interaction_process",
     # passes and seeds
     "Batches",
     "batches",

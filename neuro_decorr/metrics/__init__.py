@@ -33,6 +33,7 @@ from neuro_decorr.metrics.spectrum import (
 )
 from neuro_decorr.metrics.summary import Row, Summary, summary
 from neuro_decorr.metrics.sums import moments_of
+from neuro_decorr.metrics.trains import Surrogate, spike_time_tiling, surrogate_trains
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
@@ -70,6 +71,10 @@ __all__ = [
     # over lags
     "LaggedCovariance",
     "lagged_covariance",
+    # spike trains, by Elephant
+    "Surrogate",
+    "spike_time_tiling",
+    "surrogate_trains",
     # what chance gives
     "marchenko_pastur_edge",
     "shifted",

@@ -1,0 +1,111 @@
+"""What Elephant has for spike trains: spike time tiling and surrogates, on recordings and with seeds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.metrics.bootstrap import generator
+from neuro_decorr.recording import SpikeTrains, to_neo
+from neuro_decorr.recording.elephant_random import seeded
+
+Surrogate: TypeAlias = Literal[
+    "dither_spikes", "dither_spike_train", "jitter_spikes", "shuffle_isis", "randomise_spikes"
+]
+"""Elephant: `"dither_spikes"` moves every spike, `"dither_spike_train"` every train as a whole, by up to `dt`;
+`"jitter_spikes"` draws every spike anew inside its window of `dt`; `"shuffle_isis"` keeps the intervals between spikes
+and loses their order; `"randomise_spikes"` keeps the number of spikes alone."""
+
+
+def spike_time_tiling(trains: SpikeTrains, dt: float = 0.005) -> NDArray[np.float64]:
+    r"""Spike time tiling coefficient of all pairs of units, a correlation that does not depend on the rates.
+
+    .. math:: \mathrm{STTC} = \frac12 \left( \frac{P_A - T_B}{1 - P_A T_B} + \frac{P_B - T_A}{1 - P_B T_A} \right)
+
+    with the share P of a train's spikes within :math:`\pm dt` of one of the other, and the share T of the recording
+    within :math:`\pm dt` of a spike. Cost: one call of Elephant for each pair, about a millisecond.
+
+    Source: Cutts and Eglen (2014), Detecting pairwise correlations in spike trains, J. Neuroscience 34,
+    doi:10.1523/JNEUROSCI.2767-14.2014; computed by Elephant.
+
+    Args:
+        trains: Spike trains.
+        dt: Half the width of the window (s).
+
+    Returns:
+        Coefficients, shape `(units, units)`, symmetric; NaN for units without spikes, 1 on the diagonal of the others.
+
+    Raises:
+        InvalidValue: A window that is not positive, or one unit only.
+        MissingExtra: Elephant is not installed.
+    """
+    _check_seconds("dt", dt)
+    count = len(trains.units)
+    if count < 2:
+        raise InvalidValue(f"trains: got {count} unit; pairs need at least 2.")
+    correlation = require("elephant.spike_train_correlation", "analysis")
+    seconds = require("quantities", "analysis").s
+    neo = _neo(trains)
+    found = np.full((count, count), np.nan)
+    firing = [unit for unit, times in enumerate(trains.times) if len(times)]
+    for position, first in enumerate(firing):
+        found[first, first] = 1.0
+        for second in firing[position + 1 :]:
+            value = correlation.spike_time_tiling_coefficient(neo[first], neo[second], dt=dt * seconds)
+            found[first, second] = found[second, first] = float(value)
+    return found
+
+
+def surrogate_trains(
+    trains: SpikeTrains, method: Surrogate = "dither_spikes", *, dt: float = 0.02, seed: int = 0
+) -> SpikeTrains:
+    """A surrogate of every unit, independent of the others: what remains of a correlation in it is not timing.
+
+    Source: Stella, Bouss, Palm and Gruen (2022), Comparing surrogates to evaluate precisely timed higher-order spike
+    correlations, eNeuro 9, doi:10.1523/ENEURO.0505-21.2022; drawn by Elephant.
+
+    Args:
+        trains: Spike trains.
+        method: How spikes are moved, see `Surrogate`.
+        dt: How far (s); without effect for `"shuffle_isis"` and `"randomise_spikes"`.
+        seed: Seed of the surrogate.
+
+    Returns:
+        Spike trains of the same window, labels and trials. Dithering leaves out spikes that would leave the window,
+        and spikes of a unit that meet become one.
+
+    Raises:
+        InvalidValue: An unknown method, a distance that is not positive, or a recording with gaps.
+        MissingExtra: Elephant is not installed.
+    """
+    if method not in get_args(Surrogate):
+        raise InvalidValue(f"method: got {method!r}; allowed are {', '.join(map(repr, get_args(Surrogate)))}.")
+    _check_seconds("dt", dt)
+    if trains.gaps:
+        raise InvalidValue("trains: a surrogate would put spikes into gaps; choose a period without with window().")
+    generator(seed)
+    drawing = require("elephant.spike_train_surrogates", "analysis")
+    seconds = require("quantities", "analysis").s
+    moves = {} if method in ("shuffle_isis", "randomise_spikes") else {"dt": dt * seconds}
+    with seeded(seed):
+        drawn = [
+            np.asarray(drawing.surrogates(train, 1, method=method, **moves)[0].rescale("s").magnitude, dtype=float)
+            if len(train)
+            else np.empty(0)
+            for train in _neo(trains)
+        ]
+    inside = [np.unique(times[(times >= trains.start) & (times <= trains.stop)]) for times in drawn]
+    return SpikeTrains(inside, trains.start, trains.stop, trains.units, trains.trials, notes=trains.notes)
+
+
+def _neo(trains: SpikeTrains) -> list[Any]:
+    return list(to_neo(SpikeTrains(trains.times, trains.start, trains.stop, trains.units)).segments[0].spiketrains)
+
+
+def _check_seconds(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise InvalidValue(f"{name}: got {value}; allowed is a positive number of seconds, such as 0.005.")
