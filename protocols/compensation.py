@@ -7,7 +7,7 @@ damped, compensated network learn faster than a centred one at equal wall clock?
 Data. CIFAR-10 from its binary files (`--full --directory DIR`); by default digits with common modes, which only show
 that everything works.
 
-Conditions. Credit assignment x arm x damping x {compensated, not} x learning rate of Adam. Arms: `none`, the control
+Conditions. Credit assignment x arm x damping x {compensated, not} x learning rate. Arms: `none`, the control
 `center`, k interneurons; for some credits the dense rule of Ahmad (2024) too.
 
 Measured. Validation and test accuracy after every epoch, with the processor seconds of the training alone. Learning
@@ -17,9 +17,11 @@ rate and damping of an arm are chosen on the validation split; the test split te
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 
 import neuro_decorr as nd
 from analysis import compensation
@@ -57,20 +59,31 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     plasticity = None
     if level["arm"] != "none":
         network = nd.decorrelate(network)
+    optimiser = _optimiser(c, network, level["learning_rate"])
+    if level["arm"] != "none":
         parameters = {
             "center": {},
             "interneuron": {"interneurons": c.interneurons, "damping": level["damping"]},
             "norm_preserving": {"rate": c.dense_rate},
         }[level["arm"]]
         rule = nd.rules.get(level["arm"], **parameters)
-        plasticity = nd.Plasticity(network, rule, compensate=level["compensated"], sample=c.sample)
+        following: dict[str, Any] = {}
+        if level["compensated"]:
+            moments = optimiser if c.moments == "transform" else None
+            following = {"compensate": "exact", "moments": moments, "bias": c.bias}
+        plasticity = nd.Plasticity(network, rule, sample=c.sample, **following)
     seeded = {} if level["credit"] == "backprop" else {"seed": seed}
     credit = nd.credit.get(level["credit"], network, **seeded)
-    optimiser = torch.optim.Adam(network.parameters(), lr=level["learning_rate"])
     train(
         network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, test=True,
         epochs=c.epochs, batch_size=c.batch_size,
     )  # fmt: skip
+
+
+def _optimiser(configuration: Configuration, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    if configuration.optimiser == "adam":
+        return torch.optim.Adam(network.parameters(), lr=rate)
+    return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
 
 
 def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:

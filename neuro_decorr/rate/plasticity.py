@@ -51,6 +51,7 @@ class Plasticity(torch.optim.Optimizer):
               m \leftarrow m - m_b\, (D (\mu_{new} - \mu_{old}))^T
 
     Second moments stay: the mean of an elementwise square does not tell what it is in other coordinates.
+    Measured, it makes no difference on the mean (docs/compensation.md), so the moments stay by default.
 
     Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
