@@ -19,6 +19,7 @@ from neuro_decorr.metrics.correlation import (
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.moments import Moments, moments
+from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
 from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
 from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
 from neuro_decorr.metrics.spectrum import (
@@ -78,6 +79,8 @@ __all__ = [
     # what chance gives
     "marchenko_pastur_edge",
     "shifted",
+    "SurrogateNull",
+    "surrogate_null",
     # networks
     "layer_inputs",
     # gradients

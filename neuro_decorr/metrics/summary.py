@@ -109,7 +109,7 @@ def summary(
 
     Intervals: circular moving-block bootstrap from sums over 64 cells, or over trials; see `bootstrap.draws` and
     `bootstrap.interval`. A block must outlast the autocorrelation of the activity. The floor takes the samples as
-    independent; for autocorrelated activity compare with `shifted` surrogates too.
+    independent; for autocorrelated activity compare with `surrogate_null` too.
 
     Cost: P N^2 once, and for every replicate 64 N^2 + 4/3 N^3. Memory: the sums of 64 cells, 256 N^2 bytes for counts
     and 512 N^2 for other numbers, 64 N^2 for the replicates; without intervals 40 N^2. Spike trains are counted in
