@@ -20,6 +20,7 @@ from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.moments import Moments, moments
 from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
+from neuro_decorr.metrics.paired import PairedChange, paired_change
 from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
 from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
 from neuro_decorr.metrics.spectrum import (
@@ -76,6 +77,9 @@ __all__ = [
     "Surrogate",
     "spike_time_tiling",
     "surrogate_trains",
+    # two recordings of the same units
+    "PairedChange",
+    "paired_change",
     # what chance gives
     "marchenko_pastur_edge",
     "shifted",
