@@ -35,7 +35,7 @@ from neuro_decorr.metrics.spectrum import (
 )
 from neuro_decorr.metrics.summary import Row, Summary, summary
 from neuro_decorr.metrics.sums import moments_of
-from neuro_decorr.metrics.trains import Surrogate, spike_time_tiling, surrogate_trains
+from neuro_decorr.metrics.trains import Surrogate, fano_factor, spike_time_tiling, surrogate_trains
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
@@ -75,6 +75,7 @@ __all__ = [
     "lagged_covariance",
     # spike trains, by Elephant
     "Surrogate",
+    "fano_factor",
     "spike_time_tiling",
     "surrogate_trains",
     # two recordings of the same units

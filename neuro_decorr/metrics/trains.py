@@ -60,6 +60,33 @@ def spike_time_tiling(trains: SpikeTrains, dt: float = 0.005) -> NDArray[np.floa
     return found
 
 
+def fano_factor(trains: SpikeTrains) -> NDArray[np.float64]:
+    """Fano factor of every unit over the trials, variance over mean of its spike counts: one for a Poisson process.
+
+    The variance is that of Elephant, divided by the number of trials; `summary` has the Fano factor over bins.
+
+    Args:
+        trains: Spike trains with at least two trials of one length. Trials of several conditions add the variance
+            of the tuning: keep one condition with `Trials.select`.
+
+    Returns:
+        Fano factors, shape `(units,)`; NaN for units without a spike in any trial.
+
+    Raises:
+        InvalidValue: No trials, one trial, or trials of unequal length.
+        MissingExtra: Elephant is not installed.
+    """
+    counts, _ = trains.trial_counts()
+    if len(counts) < 2:
+        raise InvalidValue("trials: got 1; a variance over trials needs at least 2.")
+    statistics = require("elephant.statistics", "analysis")
+    # Elephant counts the entries of each train; of an array of that many entries it counts the same.
+    factors = [
+        statistics.fanofactor([np.zeros(count) for count in unit]) if unit.any() else np.nan for unit in counts.T
+    ]
+    return np.array(factors, dtype=float)
+
+
 def surrogate_trains(
     trains: SpikeTrains, method: Surrogate = "dither_spikes", *, dt: float = 0.02, seed: int = 0
 ) -> SpikeTrains:

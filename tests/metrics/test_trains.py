@@ -9,7 +9,7 @@ import pytest
 
 from neuro_decorr import data, metrics
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording import SpikeTrains, Trials
 
 CPP = [0, 0.9, 0, 0, 0, 0.1]  # one event in ten makes all five units fire
 
@@ -93,3 +93,16 @@ def test_surrogates_keep_the_rates_and_lose_the_correlation(method) -> None:
 def test_bad_arguments(call, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         call()
+
+
+def test_fano_factor_is_variance_over_mean_of_the_trials() -> None:
+    trials = Trials.every(2.0, 50, start=10)
+    trains = SpikeTrains([*correlated().times, []], 0, 200, trials=trials)
+    windows = list(zip(trials.start, trials.stop, strict=True))
+    counts = np.array([[np.sum((unit >= a) & (unit < b)) for unit in trains.times] for a, b in windows])
+    found = metrics.fano_factor(trains)
+    np.testing.assert_allclose(found[:5], counts.var(axis=0)[:5] / counts.mean(axis=0)[:5])
+    assert np.isnan(found[5])
+    assert found[:5].mean() == pytest.approx(1, abs=0.35)
+    with pytest.raises(InvalidValue, match="needs at least 2"):
+        metrics.fano_factor(SpikeTrains([[1.0]], 0, 9, trials=Trials([0], [5])))
