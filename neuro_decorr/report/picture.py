@@ -169,10 +169,10 @@ def picture(
 def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
     """How two recordings or periods of the same units differ: second minus first.
 
-    Intervals: blocks of time of both are drawn again, independently, as in `metrics.summary`. `difference / error` is
-    in standard deviations of that bootstrap, and grows with the length of the recordings. Cohen's d is an effect size:
-    mean over standard deviation of the paired differences over pairs of units (pairs share units, so it describes and
-    is no test).
+    Intervals: blocks of time of both are drawn again, independently, as in `metrics.summary`. `in s.e.` is the
+    difference in standard deviations of that bootstrap, and grows with the length of the recordings. Cohen's d is an
+    effect size: mean over standard deviation of the paired differences over pairs of units (pairs share units, so it
+    describes and is no test).
 
     Args:
         first: The one that is compared with.
@@ -180,7 +180,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
         seed: Seed of the bootstrap.
 
     Returns:
-        One row a measure: first, second, difference, low, high, difference / error, and Cohen's d where it is paired.
+        One row a measure: first, second, difference, low, high, in s.e., and Cohen's d where it is paired.
 
     Raises:
         InvalidValue: Fewer than two units that vary in both, or different bins.
@@ -200,13 +200,13 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
         low, high, _ = bootstrap.interval(other - value, spread.tolist(), LEVEL)
         error = float(spread.std())
         row = {"measure": name, "first": value, "second": other, "difference": other - value, "low": low, "high": high}
-        rows.append({**row, "difference / error": (other - value) / error if error > 0 else math.nan})
+        rows.append({**row, "in s.e.": (other - value) / error if error > 0 else math.nan})
     upper = np.triu_indices(len(shared), 1)
     paired = np.subtract(*(one.population.correlation.numpy()[upper] for one in drawn[::-1]))
     effect = float(paired.mean() / paired.std(ddof=1)) if len(paired) > 1 and paired.std() > 0 else math.nan
     table: pd.DataFrame = pandas.DataFrame(rows)
     # The mean of the paired differences is the difference of the means: the same row, the same interval.
-    table["Cohen's d over pairs"] = np.where(table["measure"] == "mean_correlation", effect, math.nan)
+    table["Cohen's d"] = np.where(table["measure"] == "mean_correlation", effect, math.nan)
     return table
 
 

@@ -174,7 +174,7 @@ def eigenspectrum(eigenvalues: ArrayLike, edge: float, null: ArrayLike | None = 
     axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the correlation matrix")
     for axis in (axes.xaxis, axes.yaxis):  # 6, not 6 x 10^0: a spectrum often spans one decade
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("{x:g}" if axis is axes.yaxis and values[0] < 100 * values[positive][-1] else "")
+        axis.set_minor_formatter("{x:g}" if axis is axes.yaxis and values[0] < 15 * values[positive][-1] else "")
     axes.set_title(f"{above} of {len(values)} eigenvalues above the edge", fontsize="medium")
     _legend(axes)
     return figure
