@@ -170,9 +170,8 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
     """How two recordings or periods of the same units differ: second minus first.
 
     Intervals: blocks of time of both are drawn again, independently, as in `metrics.summary`. `in s.e.` is the
-    difference in standard deviations of that bootstrap, and grows with the length of the recordings. Cohen's d is an
-    effect size: mean over standard deviation of the paired differences over pairs of units (pairs share units, so it
-    describes and is no test).
+    difference in standard deviations of that bootstrap, and grows with the length of the recordings. The last row is
+    `metrics.paired_change`: the same change paired over pairs of units, its interval over units, and its effect sizes.
 
     Args:
         first: The one that is compared with.
@@ -180,7 +179,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
         seed: Seed of the bootstrap.
 
     Returns:
-        One row a measure: first, second, difference, low, high, in s.e., and Cohen's d where it is paired.
+        One row a measure: first, second, difference, low, high, in s.e.; Cohen's d and Cliff's delta in the last.
 
     Raises:
         InvalidValue: Fewer than two units that vary in both, or different bins.
@@ -193,7 +192,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
         )
     values = [taken.values[:, [taken.units.index(name) for name in shared]] for taken in (first, second)]
     drawn = [Resampling.of(part, replicates=REPLICATES, seed=seed + k) for k, part in enumerate(values)]
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, value in drawn[0].estimates.items():
         other = drawn[1].estimates[name]
         spread = np.subtract(drawn[1].replicated[name], drawn[0].replicated[name])
@@ -201,12 +200,13 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
         error = float(spread.std())
         row = {"measure": name, "first": value, "second": other, "difference": other - value, "low": low, "high": high}
         rows.append({**row, "in s.e.": (other - value) / error if error > 0 else math.nan})
-    upper = np.triu_indices(len(shared), 1)
-    paired = np.subtract(*(one.population.correlation.numpy()[upper] for one in drawn[::-1]))
-    effect = float(paired.mean() / paired.std(ddof=1)) if len(paired) > 1 and paired.std() > 0 else math.nan
+    if len(shared) > 2:
+        change = metrics.paired_change(values[0], values[1], level=LEVEL, seed=seed)
+        means = {k: drawn[n].estimates["mean_correlation"] for n, k in enumerate(("first", "second"))}
+        paired = {"difference": change.mean, "low": change.low, "high": change.high}
+        effects = {"Cohen's d": change.cohens_d, "Cliff's delta": change.cliffs_delta}
+        rows.append({"measure": "mean_correlation (paired)", **means, **paired, **effects})
     table: pd.DataFrame = pandas.DataFrame(rows)
-    # The mean of the paired differences is the difference of the means: the same row, the same interval.
-    table["Cohen's d"] = np.where(table["measure"] == "mean_correlation", effect, math.nan)
     return table
 
 

@@ -133,16 +133,14 @@ def analyse(
     from neuro_decorr.report import analyse as command
 
     console = Console()
-    console.width = max(console.width, 110)  # narrower, the numbers would be cut
+    console.width = max(console.width, 140)  # narrower, the numbers would be cut
     tables = command.analyse(
         file, bin=bin, trials=trials, period=period, against=against, out=out, surrogates=surrogates, seed=seed
     )
     for title, rows in tables:
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
         for name in rows.columns:
-            # Names of measures are never cut; what a narrow terminal has no room for wraps in the head.
-            is_name = name == "measure"
-            table.add_column(str(name), justify="left" if is_name else "right", no_wrap=is_name, min_width=34 * is_name)
+            table.add_column(str(name), justify="left" if name == "measure" else "right", no_wrap=True)
         for row in rows.itertuples(index=False):
             cells = [value if isinstance(value, str) else f"{value:.3g}" for value in row]
             table.add_row(*(Text("" if cell == "nan" else cell) for cell in cells))

@@ -45,6 +45,9 @@ def test_a_manipulation_that_decorrelates(tmp_path: Path, capsys: pytest.Capture
     # Half of the pairs, less the diagonal, are within a group: 14 of 29 of them.
     row = table.loc["mean_correlation"]
     assert row["low"] < -KNOWN["shared_modes"] * 14 / 29 < row["high"] < 0
+    paired = table.loc["mean_correlation (paired)"]
+    assert paired["difference"] == pytest.approx(row["difference"])  # the mean of differences, the difference of means
+    assert paired["high"] < 0 and paired["Cohen's d"] < -0.5 and paired["Cliff's delta"] < 0
     names = ("raster", "correlations", "correlogram", "eigenspectrum", "distribution", "dimensionality")
     for name in (*names, *(f"against_{name}" for name in names)):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
