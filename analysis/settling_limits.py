@@ -66,12 +66,6 @@ def remaining(activity: Tensor, fixed: Tensor) -> float:
     return float(((activity - fixed).square().mean() / fixed.square().mean()).sqrt())
 
 
-def correlation(activity: Tensor) -> float:
-    """Mean absolute correlation over all pairs."""
-    matrix = np.corrcoef(activity.numpy().T)
-    return float(np.abs(matrix[~np.eye(UNITS, dtype=bool)]).mean())
-
-
 def learnt(rule: str, hold: float, updates: int, seed: int) -> float:
     """Mean absolute correlation after learning from unfinished settling; not a number where the circuit diverged."""
     drive = stream(10, updates * ROWS + TEST, seed)
@@ -95,7 +89,9 @@ def learnt(rule: str, hold: float, updates: int, seed: int) -> float:
                 lateral = (lateral + torch.eye(UNITS)) / gain - torch.eye(UNITS)
             state = activity[-1]
         weights = circuit.lateral_weights() if rule == "anti_hebbian" else nd.LateralWeights(lateral)
-        return correlation(nd.settle(drive[-TEST:], weights, "continuous", initial=state, **options))
+        return nd.metrics.mean_absolute_correlation(
+            nd.settle(drive[-TEST:], weights, "continuous", initial=state, **options)
+        )
     except Diverged:
         return math.nan
 
@@ -125,7 +121,7 @@ def draw_learning(axis: Axes, table: pd.DataFrame) -> None:
         rows = table[table["rule"] == rule].groupby("hold")["correlation"].agg(["mean", "std"])
         axis.errorbar(rows.index, rows["mean"], rows["std"], color=colour, marker="o", capsize=2, label=words)
     seeds = sorted(set(table["seed"]))
-    before = np.mean([correlation(stream(10, TEST, seed)) for seed in seeds])
+    before = np.mean([nd.metrics.mean_absolute_correlation(stream(10, TEST, seed)) for seed in seeds])
     axis.axhline(before, color="#999999", linestyle="--", label="before learning")
     floor = math.sqrt(2 / (math.pi * TEST))  # of independent units
     axis.axhline(floor, color="#999999", linestyle=":", label="sampling floor")

@@ -133,11 +133,11 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 def distance_from_fixed_point(rule: Rule, found: Tensor, covariance: Tensor) -> tuple[float, float]:
     """Relative Frobenius distance up to what the rule leaves free, and the mean squared correlation."""
     expected = rule.fixed_point(covariance)
-    scale = found.diagonal().clamp_min(1e-300).rsqrt()
-    correlation = found * scale.unsqueeze(1) * scale
-    correlated = float((correlation.square().sum() - FEATURES) / (FEATURES * (FEATURES - 1)))
+    values, vectors = torch.linalg.eigh(found)
+    samples = (vectors * (FEATURES * values.clamp_min(0)).sqrt()).T  # whose second moment is exactly the one found
+    correlated = nd.metrics.mean_squared_correlation(samples, center=False)
     if rule.fixed_point_up_to == "unit_scales":
-        found, expected = correlation, torch.eye(FEATURES, dtype=torch.float64)
+        found, expected = nd.metrics.correlation(samples, center=False), torch.eye(FEATURES, dtype=torch.float64)
     if rule.fixed_point_up_to == "scale":
         found, expected = found / found.trace(), expected / expected.trace()
     return float((found - expected).norm() / expected.norm()), correlated

@@ -23,7 +23,7 @@ def test_stimuli_have_the_covariance_that_the_circuit_whitens() -> None:
 
 @pytest.mark.parametrize("rule", list(settling_limits.RATES))
 def test_learning_from_settled_activity_decorrelates(rule: str) -> None:
-    before = settling_limits.correlation(settling_limits.stream(10, settling_limits.TEST, 0))
+    before = nd.metrics.mean_absolute_correlation(settling_limits.stream(10, settling_limits.TEST, 0))
     assert settling_limits.learnt(rule, hold=10.0, updates=120, seed=0) < before / 3
 
 
