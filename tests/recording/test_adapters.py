@@ -30,6 +30,7 @@ from neuro_decorr.recording import (
 def simulation() -> tuple[b2.SpikeMonitor, b2.StateMonitor, b2.PopulationRateMonitor]:
     b2.prefs.codegen.target = "numpy"
     b2.start_scope()
+    b2.defaultclock.dt = 0.1 * b2.ms  # one clock a process: other tests set it too
     group = b2.NeuronGroup(
         4, "dv/dt = (drive - v) / (10*ms) : 1\ndrive : 1\nu = v*mV : volt", threshold="v > 1", reset="v = 0"
     )
