@@ -220,7 +220,7 @@ class Plasticity(torch.optim.Optimizer):
                 weights.write(matrix)
                 if self.moments is not None:
                     follow_transform_(self.moments, weights, change)
-        except LinAlgError as error:  # finite rows whose products are not
+        except (LinAlgError, Diverged) as error:  # finite rows whose products or norms are not
             raise self._diverged(name, rate) from error
 
     def _diverged(self, name: str, rate: float) -> Diverged:

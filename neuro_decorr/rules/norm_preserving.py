@@ -9,20 +9,29 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import Diverged, InvalidValue
 from neuro_decorr.rules._factor import LowRankFactor
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 
 def norm_gain(reference: Tensor, outputs: Tensor) -> float:
-    """The mean of |z| / |x| over rows that have both norms; 1 where none has."""
+    """The mean of |z| / |x| over rows that have both norms; 1 where none has.
+
+    Raises:
+        Diverged: It is zero: every |x| is too large for its dtype, and a gain of zero would wipe out D.
+    """
     norms, inverse = torch.linalg.vector_norm(reference, dim=1), torch.linalg.vector_norm(outputs, dim=1).reciprocal_()
     gain: float = torch.dot(norms, inverse).item() / norms.shape[0]
     if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
         ratios = norms.mul_(inverse)
         ratios = ratios[ratios.isfinite()]
         gain = float(ratios.mean()) if len(ratios) else 1.0
+    if gain == 0:
+        raise Diverged(
+            "the norms of the decorrelated activity are too large to work with; lower the rate of the plasticity or of "
+            "the weights."
+        )
     return gain
 
 

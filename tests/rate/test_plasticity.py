@@ -278,3 +278,15 @@ def test_hooks_and_the_profiler_see_a_step() -> None:
     module(data[2])
     plasticity.step()
     assert len(calls) == 3 and not torch.equal(module.matrix, before)
+
+
+@pytest.mark.parametrize("compensate", [False, "exact"])
+def test_rows_whose_norm_overflows_are_a_divergence_that_names_the_layer(compensate: bool | str) -> None:
+    model = nd.decorrelate(torch.nn.Sequential(torch.nn.Linear(4, 2)), center=False, sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("norm_preserving"), compensate=compensate)
+    matrix = model[0].decorrelation.matrix.mul_(1e20)
+    before = matrix.clone()
+    model(torch.tensor([[2e18, -2e18, 2e18, -2e18]]))  # outputs of 2e38: finite, as is their sum; their norm is not
+    with pytest.raises(Diverged, match="before layer '0' is not finite, or too large to work with"):
+        plasticity.step()
+    assert torch.equal(matrix, before)
