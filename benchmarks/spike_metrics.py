@@ -5,7 +5,7 @@
 - summary: of 1,000 units, an hour at 5 Hz in bins of 10 ms, every measure with its interval; the peak is that of the
   process, counting included.
 
-Usage: python benchmarks/spike_metrics.py [--units 100] [--duration 600] [--large 1000] [--rounds N] [--out FILE.csv]
+Usage: python benchmarks/spike_metrics.py [--units 100] [--large 1000] [--streamed 10000] [--out FILE.csv]
 """
 
 from __future__ import annotations
@@ -89,12 +89,27 @@ def scale(units: int, duration: float, replicates: int) -> dict[str, str]:
     }
 
 
+def streamed(units: int, duration: float = 100.0) -> dict[str, str]:
+    """Second moments of very many units, read in chunks: the matrices themselves are what memory holds."""
+    held = SpikeTrains(trains(units, duration), 0, duration)
+    taken = seconds(lambda: metrics.moments_of(held, BIN))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return {
+        "of": f"{units} units, {duration:g} s",
+        "what": "second moments in chunks",
+        "ms": f"{1e3 * taken:.4g}",
+        "Elephant / this": "",
+        "peak of the process (MB)": f"{peak:.0f}",
+    }
+
+
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__ or "", rounds=1)
     parser.add_argument("--units", type=int, default=100, help="units beside Elephant")
     parser.add_argument("--duration", type=float, default=600.0, help="seconds beside Elephant")
     parser.add_argument("--large", type=int, default=1000, help="units of an hour; 0 for none")
+    parser.add_argument("--streamed", type=int, default=0, help="units whose second moments stream, such as 10000")
     parser.add_argument("--replicates", type=int, default=200, help="resamplings of the summary")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -102,6 +117,8 @@ def main() -> None:
     rows = []
     if arguments.large:  # first: the peak is of the process
         rows.append(scale(arguments.large, 3600.0, arguments.replicates))
+    if arguments.streamed:
+        rows.append(streamed(arguments.streamed))
     rows += lags(arguments.units, arguments.duration, arguments.rounds)
     show(rows, arguments.out)
 
