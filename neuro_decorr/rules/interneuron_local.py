@@ -37,7 +37,15 @@ class InterneuronLocal(Rule):
 
     What a synapse needs is at it: the activity of unit j after the inhibition that j itself has received so far, and
     that of interneuron i. The synapse back from i onto j sees the same two and learns the same, anti-Hebbian in its
-    effect on the units; started elsewhere it converges to the synapse it mirrors, at the rate. Dividing by the
+    effect on the units. Written with the decay by the synapse's own strength, which is what r^{(i)} holds where both
+    directions are equal,
+
+    .. math::
+        \Delta U_{ji} = \frac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - U_{ji} u_i) \rangle, \qquad
+        \Delta V_{ji} = \frac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - V_{ji} u_i) \rangle,
+
+    a separate synapse back V that starts elsewhere loses its difference from U by the factor
+    1 - eta <u_i^2> / v_i at every update, whatever the inputs: so the library holds them once. Dividing by the
     interneuron's own variance makes the step free of the scale of the inputs, and as fast for weak directions as for
     strong ones. At rest U_i is the i-th eigenvector of the covariance and v_i its eigenvalue (Sanger's theorem).
 

@@ -73,6 +73,32 @@ def test_synapse_by_synapse(rows: int, features: int, seed: int, signs: str) -> 
     np.testing.assert_allclose(after["synapses"].numpy(), grown, rtol=1e-9, atol=1e-12)
 
 
+def test_separate_synapses_become_mirrors() -> None:
+    """Synapses back from the interneurons that start elsewhere lose the difference, at 1 - rate <u^2> / v an update."""
+    features, k, rate, generator = 12, 3, 0.1, np.random.default_rng(0)
+    vectors = np.linalg.qr(generator.normal(size=(features, features)))[0]
+    covariance = (vectors * np.r_[8.0, 4.0, 2.0, np.full(features - k, 0.3)]) @ vectors.T
+    onto = 0.8 * np.linalg.qr(generator.normal(size=(features, k)))[0]
+    back = 0.3 * generator.normal(size=(features, k))
+    expected, variance = onto - back, np.zeros(k)
+    for update in range(300):
+        left = np.eye(features)  # what the interneurons so far leave of the inputs
+        for i in range(k):
+            hears = left.T @ onto[:, i]
+            own, together = hears @ covariance @ hears, left @ covariance @ hears
+            variance[i] += max(rate, 1 / (1 + update)) * (own - variance[i])
+            left = left - np.outer(back[:, i], hears)
+            for synapses in (onto, back):
+                synapses[:, i] += rate / variance[i] * (together - own * synapses[:, i])
+            expected[:, i] *= 1 - rate * own / variance[i]
+        np.testing.assert_allclose(onto - back, expected, atol=1e-12)
+    np.testing.assert_allclose(back, onto, atol=1e-9)
+    np.testing.assert_allclose(np.abs(vectors[:, :k].T @ back), np.eye(k), atol=1e-3)
+    rule = rules.get("interneuron_local", interneurons=k, every=1, rate=rate, seed=1)
+    state = suite.run(rule, suite.rows_with(torch.from_numpy(covariance)), 300)
+    np.testing.assert_allclose(np.abs(vectors[:, :k].T @ state["synapses"].numpy()), np.eye(k), atol=1e-3)
+
+
 @pytest.mark.parametrize("signs", ["free", "fixed"])
 @pytest.mark.parametrize("updates", [1, 7, 300])
 def test_the_transform_is_the_settled_circuit(signs: str, updates: int) -> None:
