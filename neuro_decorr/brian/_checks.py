@@ -1,14 +1,52 @@
-"""Checks of parameters with units, and of groups: one line that says what to write instead."""
+"""Parameters with units, checked by what they are declared to be, and groups: one line that says what to write."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 from brian2 import Quantity, have_same_dimensions
 from brian2.units.fundamentalunits import get_dimensions
 
 from neuro_decorr.errors import InvalidValue
+
+
+def number(*, above: float | str = -math.inf) -> dict[str, Any]:
+    """Metadata of a field of a rule that is a finite number without units.
+
+    Args:
+        above: The bound that it must exceed: a number, or the name of another field.
+    """
+    return {"above": above}
+
+
+def quantity(unit: Quantity, *, above: str | None = None, companion: bool = False) -> dict[str, Any]:
+    """Metadata of a field of a rule that is one finite, positive quantity.
+
+    Args:
+        unit: Of its dimensions.
+        above: Name of another field, a quantity, that it must exceed.
+        companion: Whether it is a parameter of the neurons' companions, under the same name.
+    """
+    return {"above": above, "unit": unit, "companion": companion}
+
+
+def check_fields(rule: Any) -> None:
+    """Check every field that was declared by `number` or `quantity`.
+
+    Raises:
+        InvalidValue: A number or a quantity outside its range, or of other units.
+    """
+    for entry in fields(rule):
+        if "above" not in entry.metadata:
+            continue
+        above = entry.metadata["above"]
+        bound = getattr(rule, above) if isinstance(above, str) else above
+        if "unit" in entry.metadata:
+            check_quantity(rule, entry.name, entry.metadata["unit"], above=bound)
+        else:
+            check_number(rule, entry.name, above=bound)
 
 
 def check_number(rule: Any, name: str, above: float = -math.inf) -> None:
@@ -22,10 +60,11 @@ def check_number(rule: Any, name: str, above: float = -math.inf) -> None:
 def check_quantity(rule: Any, name: str, unit: Quantity, above: Any = None) -> None:
     """Raise InvalidValue unless a parameter is one finite quantity of a unit's dimensions, above 0 or another."""
     value = getattr(rule, name)
-    example = f"{name}=20*{unit}"
     if not have_same_dimensions(value, unit):
         got = getattr(get_dimensions(value), "__str__", lambda: "1")()
-        raise InvalidValue(f"{rule.name}: {name} needs units of {unit}, got {value!r} (units {got}); write {example}.")
+        raise InvalidValue(
+            f"{rule.name}: {name} needs units of {unit}, got {value!r} (units {got}); write {name}=20*{unit!r}."
+        )
     bound = 0.0 if above is None else float(above)
     if getattr(value, "shape", ()) != () or not bound < float(value) < math.inf:
         what = "positive" if above is None else f"above {above}"

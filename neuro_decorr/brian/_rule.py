@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from brian2 import Quantity, Synapses, have_same_dimensions, ms, second
 
 from neuro_decorr.brian import _companion, _drive
-from neuro_decorr.brian._checks import check_group, check_number, check_quantity
+from neuro_decorr.brian._checks import check_fields, check_group, number, quantity
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.errors import InvalidValue
 
@@ -36,14 +36,15 @@ class SpikingRule(ABC):
     equation: ClassVar[str]
     fixed_point_text: ClassVar[str]
     locality: ClassVar[str]
+    cost: ClassVar[str]
     reference: ClassVar[str]
     seen: ClassVar[tuple[str, ...]] = ("trace",)
     """Which variables of the two neurons' companions the plasticity sees."""
 
-    rate: float = 1e-3
-    trace_time: Quantity = field(default_factory=lambda: 50 * ms)
-    smallest_weight: float = 0.0
-    largest_weight: float = 1.0
+    rate: float = field(default=1e-3, metadata=number(above=0))
+    trace_time: Quantity = field(default_factory=lambda: 50 * ms, metadata=quantity(second, companion=True))
+    smallest_weight: float = field(default=0.0, metadata=number())
+    largest_weight: float = field(default=1.0, metadata=number(above="smallest_weight"))
     homeostasis: Homeostasis | None = None
 
     def __post_init__(self) -> None:
@@ -52,10 +53,7 @@ class SpikingRule(ABC):
         Raises:
             InvalidValue: A number or a quantity outside its range, or of other units.
         """
-        check_number(self, "rate", above=0)
-        check_number(self, "smallest_weight")
-        check_number(self, "largest_weight", above=self.smallest_weight)
-        check_quantity(self, "trace_time", second)
+        check_fields(self)
         if not (self.homeostasis is None or isinstance(self.homeostasis, Homeostasis)):
             raise InvalidValue(
                 f"{self.name}: homeostasis must be nd.brian.Homeostasis(...) or None, got {self.homeostasis!r}."
@@ -120,7 +118,8 @@ class SpikingRule(ABC):
     @property
     def trace_values(self) -> dict[str, Any]:
         """The values of the shared parameters in `traces`, by name."""
-        values: dict[str, Any] = {"trace_time": self.trace_time}
+        own = [entry.name for entry in fields(self) if entry.metadata.get("companion")]
+        values = {name: getattr(self, name) for name in own}
         if self.homeostasis is not None:
             values |= self.homeostasis.values
         return values

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from brian2 import Quantity, second
 
-from neuro_decorr.brian._checks import check_quantity
+from neuro_decorr.brian._checks import number, quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 
@@ -37,20 +36,14 @@ class CorrelationMeasuring(SpikingRule):
     equation = "w <- w + rate (x_i - <x_i> (1 + w)) at a spike of j, and with i and j exchanged"
     fixed_point_text = "w = <y x> / (<y> <x>) - 1"
     locality = "traces of the two neurons and the weight"
+    cost = "2 N a spike, all-to-all"
     reference = "King, Zylberberg, DeWeese 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
     seen = ("trace", "mean")
 
-    largest_weight: float = 10.0
-    mean_time: Quantity = field(default_factory=lambda: 10 * second)
-
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A number or a quantity outside its range, or of other units.
-        """
-        super().__post_init__()
-        check_quantity(self, "mean_time", second, above=self.trace_time)
+    largest_weight: float = field(default=10.0, metadata=number(above="smallest_weight"))
+    mean_time: Quantity = field(
+        default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
+    )
 
     @property
     def on_pre(self) -> str:
@@ -61,8 +54,3 @@ class CorrelationMeasuring(SpikingRule):
     def on_post(self) -> str:
         """The presynaptic trace against its mean, times what was measured so far."""
         return self._step("source_trace - source_mean*(1 + w)")
-
-    @property
-    def trace_values(self) -> dict[str, Any]:
-        """With the averaging time."""
-        return {**super().trace_values, "mean_time": self.mean_time}

@@ -34,6 +34,7 @@ class Foldiak(SpikingRule):
     equation = "w <- w + rate (x_i - rho tau) at a spike of j, and with i and j exchanged"
     fixed_point_text = "<y_i y_j> = p^2 at rates p"
     locality = "traces and target rates of the two neurons"
+    cost = "2 N a spike, all-to-all"
     reference = "Foldiak 1990, doi:10.1007/BF02331346; Zylberberg et al. 2011, doi:10.1371/journal.pcbi.1002250"
     seen = ("trace", "expected")
 

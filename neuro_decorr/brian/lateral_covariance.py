@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from brian2 import Quantity, second
 
-from neuro_decorr.brian._checks import check_quantity
+from neuro_decorr.brian._checks import quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian.homeostasis import Homeostasis
@@ -38,20 +37,14 @@ class LateralCovariance(SpikingRule):
     equation = "w <- w + rate (x_i - <x_i>) at a spike of j, and with i and j exchanged"
     fixed_point_text = "no covariance of spikes within the trace time (or w at a bound)"
     locality = "traces of the two neurons"
+    cost = "2 N a spike, all-to-all"
     reference = "Foldiak 1990, doi:10.1007/BF02331346; Vogels et al. 2011, doi:10.1126/science.1211095"
     seen = ("trace", "mean")
 
-    mean_time: Quantity = field(default_factory=lambda: 10 * second)
+    mean_time: Quantity = field(
+        default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
+    )
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
-
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A number or a quantity outside its range, or of other units.
-        """
-        super().__post_init__()
-        check_quantity(self, "mean_time", second, above=self.trace_time)
 
     @property
     def on_pre(self) -> str:
@@ -62,8 +55,3 @@ class LateralCovariance(SpikingRule):
     def on_post(self) -> str:
         """The presynaptic trace against its mean."""
         return self._step("source_trace - source_mean")
-
-    @property
-    def trace_values(self) -> dict[str, Any]:
-        """With the averaging time."""
-        return {**super().trace_values, "mean_time": self.mean_time}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from brian2 import Hz, Quantity, ms
+from brian2 import Hz, Quantity, ms, second
 
-from neuro_decorr.brian._checks import check_quantity
+from neuro_decorr.brian._checks import number, quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 
@@ -36,21 +36,13 @@ class Vogels(SpikingRule):
     equation = "w <- w + rate (x_i - 2 rho_0 tau) at a spike of j, w + rate x_j at a spike of i"
     fixed_point_text = "postsynaptic rate rho_0 (for independent spikes)"
     locality = "traces of the two neurons"
+    cost = "2 N a spike, all-to-all"
     reference = "Vogels et al. 2011, doi:10.1126/science.1211095"
 
-    rate: float = 1e-2
-    trace_time: Quantity = field(default_factory=lambda: 20 * ms)
-    largest_weight: float = 100.0
-    target_rate: Quantity = field(default_factory=lambda: 5 * Hz)
-
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A number or a quantity outside its range, or of other units.
-        """
-        super().__post_init__()
-        check_quantity(self, "target_rate", Hz)
+    rate: float = field(default=1e-2, metadata=number(above=0))
+    trace_time: Quantity = field(default_factory=lambda: 20 * ms, metadata=quantity(second, companion=True))
+    largest_weight: float = field(default=100.0, metadata=number(above="smallest_weight"))
+    target_rate: Quantity = field(default_factory=lambda: 5 * Hz, metadata=quantity(Hz))
 
     @property
     def namespace(self) -> dict[str, Any]:

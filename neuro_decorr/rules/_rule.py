@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal, NamedTuple, final
 
 import torch
@@ -229,11 +229,6 @@ def check_damping(rule: Rule) -> None:
             f"{rule.name}: damping must be a finite number >= 0 (0 whitens fully), got {value!r}; "
             "for no whitening at all use the rule 'center'."
         )
-
-
-def parameter_names(rule: type[Rule]) -> tuple[str, ...]:
-    """Names of the parameters of a rule, in order."""
-    return tuple(field.name for field in fields(rule))
 
 
 def transform(state: State, centred: Tensor) -> Tensor:
