@@ -23,6 +23,7 @@ from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noq
 from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
 from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
 from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
+from neuro_decorr.brian.schedule import Schedule  # noqa: E402
 from neuro_decorr.brian.vogels import Vogels  # noqa: E402
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Foldiak",
     "Homeostasis",
     "LateralCovariance",
+    "Schedule",
     "SpikingRule",
     "Vogels",
     # while it runs

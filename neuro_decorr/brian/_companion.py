@@ -44,8 +44,8 @@ def attach(rule: SpikingRule, synapses: Synapses, source: Any, target: Any, bias
     for side, group, index in (("source", before, "_synaptic_pre"), ("target", after, "_synaptic_post")):
         for name in rule.seen:
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
-    if rule.homeostasis is not None:
-        synapses.elapsed = linked_var(after, "elapsed")
+    if "pace" in after.variables:
+        synapses.pace = linked_var(after, "pace")
     if bias_drive is not None:
         first, last = (target.start, target.stop) if isinstance(target, Subgroup) else (0, len(target))
         statement = re.sub(r"\bbias\b", "bias_pre", bias_drive)

@@ -12,6 +12,7 @@ from brian2 import Quantity, Synapses, have_same_dimensions, ms, second
 from neuro_decorr.brian import _companion, _drive
 from neuro_decorr.brian._checks import check_fields, check_group, number, quantity
 from neuro_decorr.brian.homeostasis import Homeostasis
+from neuro_decorr.brian.schedule import Schedule, duration, phase_values, phases
 from neuro_decorr.errors import InvalidValue
 
 
@@ -27,6 +28,7 @@ class SpikingRule(ABC):
         rate: Change of the weight for a trace of one spike (dimensionless).
         trace_time: Decay of the spike traces, the time within which two spikes count as together.
         homeostasis: Keeps every postsynaptic neuron's rate; None for none.
+        schedule: When it learns, and when everything is held; None to learn without end.
         smallest_weight: Bound of the weights w.
         largest_weight: Bound of the weights w.
     """
@@ -46,6 +48,7 @@ class SpikingRule(ABC):
     smallest_weight: float = field(default=0.0, metadata=number())
     largest_weight: float = field(default=1.0, metadata=number(above="smallest_weight"))
     homeostasis: Homeostasis | None = None
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -58,6 +61,8 @@ class SpikingRule(ABC):
             raise InvalidValue(
                 f"{self.name}: homeostasis must be nd.brian.Homeostasis(...) or None, got {self.homeostasis!r}."
             )
+        if not (self.schedule is None or isinstance(self.schedule, Schedule)):
+            raise InvalidValue(f"{self.name}: schedule must be nd.brian.Schedule(...) or None, got {self.schedule!r}.")
 
     @property
     @abstractmethod
@@ -73,8 +78,8 @@ class SpikingRule(ABC):
     def model(self) -> str:
         """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
         linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in ("source", "target") for name in self.seen)
-        if self.homeostasis is not None:
-            linked += "\nelapsed : second (linked, shared)"
+        if self._timed:
+            linked += "\npace : 1 (linked, shared)"
         return f"w : 1\n{linked}\n{_declared(self.namespace)}"
 
     @property
@@ -83,6 +88,8 @@ class SpikingRule(ABC):
         equations = [_companion.TRACE, _companion.ELAPSED]
         if "mean" in self.seen:
             equations.append(_companion.MEAN)
+        if self._timed:
+            equations.append(phases(self.homeostasis, self.schedule))
         if self.homeostasis is not None:
             equations.append(self.homeostasis.equations)
         if "expected" in self.seen:
@@ -106,11 +113,9 @@ class SpikingRule(ABC):
         They are variables and not constants of a namespace, so that they can differ between runs of one compiled
         program (`device.run(run_args={synapses.learning_rate: 0})`).
         """
-        waiting = {} if self.homeostasis is None else {"calibration": self.homeostasis.start}
         return {
             "learning": 1.0,
             "learning_rate": self.rate,
-            **waiting,
             "smallest_weight": self.smallest_weight,
             "largest_weight": self.largest_weight,
         }
@@ -122,7 +127,21 @@ class SpikingRule(ABC):
         values = {name: getattr(self, name) for name in own}
         if self.homeostasis is not None:
             values |= self.homeostasis.values
-        return values
+        return values | phase_values(self.homeostasis, self.schedule)
+
+    @property
+    def learnt(self) -> Quantity:
+        """How long after the first run the weights and the bias are held for good.
+
+        Raises:
+            InvalidValue: No schedule.
+        """
+        return duration(self.homeostasis, self.schedule)
+
+    @property
+    def _timed(self) -> bool:
+        """Whether anything waits for a time: a calibration or a schedule."""
+        return self.homeostasis is not None or self.schedule is not None
 
     def parameters(self) -> dict[str, Any]:
         """The rule's parameters by name, as `neuro_decorr.brian.get` takes them."""
@@ -214,8 +233,7 @@ class SpikingRule(ABC):
 
     def _step(self, change: str) -> str:
         """A bounded step of the weight, nothing before the start or while frozen."""
-        waiting = "" if self.homeostasis is None else "*int(elapsed + dt/2 >= calibration)"
-        factor = f"learning{waiting}*learning_rate"
+        factor = f"learning{'*pace' if self._timed else ''}*learning_rate"
         return f"w = clip(w + {factor}*({change}), smallest_weight, largest_weight)"
 
 

@@ -56,20 +56,19 @@ class Homeostasis:
 
     @property
     def equations(self) -> str:
-        """What is added to the companion of a neuron."""
+        """What is added to the companion of a neuron; `balancing` is 1 while the bias moves."""
         own = "\nspikes : 1\ntarget_rate = spikes/calibration : Hz" if self.target_rate is None else ""
         return (
-            "dbias_rate/dt = homeostasis*int(elapsed + dt/2 >= calibration)*homeostasis_rate*target_rate : Hz\n"
-            "dbias_average/dt = (bias_rate - bias_average)/average_time : Hz\n"
-            "bias = dt*(homeostasis*bias_rate + (1 - homeostasis)*bias_average) : 1" + own
+            "dbias_rate/dt = balancing*homeostasis_rate*target_rate : Hz\n"
+            "dbias_average/dt = balancing*(bias_rate - bias_average)/average_time : Hz\n"
+            "bias = dt*(balancing*bias_rate + (1 - balancing)*bias_average) : 1" + own
         )
 
     @property
     def on_spike(self) -> str:
         """What a spike of the neuron does to it."""
-        own = "\nspikes_post += int(elapsed_post + dt/2 < calibration_post)" if self.target_rate is None else ""
-        begun = "int(elapsed_post + dt/2 >= calibration_post)"
-        return f"bias_rate_post -= homeostasis_post*{begun}*homeostasis_rate_post{own}"
+        own = "\nspikes_post += counting_post" if self.target_rate is None else ""
+        return f"bias_rate_post -= balancing_post*homeostasis_rate_post{own}"
 
     @property
     def values(self) -> dict[str, Any]:
@@ -79,6 +78,5 @@ class Homeostasis:
             "homeostasis": 1.0,
             "homeostasis_rate": self.rate,
             "average_time": self.average_time,
-            "calibration": self.start,
             **target,
         }

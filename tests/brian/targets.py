@@ -28,7 +28,8 @@ def main(target: str, file: str) -> None:
         method="euler",
     )
     cells.drive = "25*mV + 4*sin(i)*mV"
-    rule = nd.brian.get(rate=1e-3, homeostasis=nd.brian.Homeostasis(calibration=50 * ms))
+    schedule = nd.brian.Schedule(baseline=20 * ms, learning=300 * ms, annealing=150 * ms, consolidation=50 * ms)
+    rule = nd.brian.get(rate=1e-3, homeostasis=nd.brian.Homeostasis(calibration=50 * ms), schedule=schedule)
     synapses = rule.synapses(cells, cells[1:6], drive="gi_post -= w*mV", delay=2 * ms)
     synapses.connect(condition="i != j + 1")
     nd.brian.set_weights(synapses, 0.3 + 0.01 * np.arange(40).reshape(8, 5))
