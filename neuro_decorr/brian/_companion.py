@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2 import NeuronGroup, Subgroup, Synapses, linked_var
+from brian2 import NeuronGroup, Subgroup, Synapses, get_device, linked_var
 
 from neuro_decorr.brian._checks import whole_group
 
@@ -59,6 +59,10 @@ def attach(rule: SpikingRule, synapses: Synapses, source: Any, target: Any, bias
         injection.connect(j="i")
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
         synapses.contained_objects.append(injection)
+    # A standalone device declares the pathways of a Network's own synapses only, not of those inside of them.
+    device = get_device()
+    if hasattr(device, "synapses"):
+        device.synapses |= {inner for inner in synapses.contained_objects if isinstance(inner, Synapses)}
 
 
 def _companion(rule: SpikingRule, group: Any, synapses: Synapses, side: str) -> NeuronGroup:
