@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from neuro_decorr.brian._rule import SpikingRule
 
 TRACE = "dtrace/dt = -trace/trace_time : 1"
-MEAN = "dmean/dt = (trace - mean)/clip(elapsed, trace_time, mean_time) : 1"
+DEVIATION = (
+    "ddeviation/dt = -trace/trace_time - deviation/clip(elapsed, trace_time, mean_time) : 1\n"
+    "mean = trace - deviation : 1"
+)
+"""Of the trace from its mean, which follows it: dmean/dt = deviation/time. One number to read for every synapse."""
 EXPECTED = "expected = target_rate*trace_time : 1"
 ELAPSED = "elapsed : second (shared)"
 """Time since the companion first ran; the clock's own time may have been anything before."""
 ON_STEP = "elapsed += dt"
 ON_SPIKE = "trace_post += 1"
+DEVIATION_ON_SPIKE = "deviation_post += 1"
 
 
 def set_values(group: Any, values: dict[str, Any]) -> None:

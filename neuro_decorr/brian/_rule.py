@@ -86,8 +86,8 @@ class SpikingRule(ABC):
     def traces(self) -> str:
         """The equations of the companion that holds one set of traces a neuron, outside of the user's group."""
         equations = [_companion.TRACE, _companion.ELAPSED]
-        if "mean" in self.seen:
-            equations.append(_companion.MEAN)
+        if self._centred:
+            equations.append(_companion.DEVIATION)
         if self._timed:
             equations.append(phases(self.homeostasis, self.schedule))
         if self.homeostasis is not None:
@@ -99,7 +99,9 @@ class SpikingRule(ABC):
     @property
     def on_spike(self) -> str:
         """What a neuron's spike does to its companion."""
-        return "\n".join([_companion.ON_SPIKE, *([] if self.homeostasis is None else [self.homeostasis.on_spike])])
+        centred = [_companion.DEVIATION_ON_SPIKE] if self._centred else []
+        counted = [] if self.homeostasis is None else [self.homeostasis.on_spike]
+        return "\n".join([_companion.ON_SPIKE, *centred, *counted])
 
     @property
     def on_step(self) -> str:
@@ -183,7 +185,9 @@ class SpikingRule(ABC):
             drive: What a presynaptic spike does, with the weight `w`, such as `'gi_post -= w*mV'`.
             bias_drive: What the bias of the rate homeostasis does at every time step, with `bias`, the number of spikes
                 of weight 1 that it stands for, such as `'ge_post += bias*mV'`; where None, the drive with -bias for w.
-            delay: Of the transmission (the plasticity has none).
+            delay: Of the transmission (the plasticity has none): a time, or `'heterogeneous'` for delays that are set
+                after connecting, `synapses.transmission.delay = ...`. Where None, both share one pathway, which is
+                faster and smaller.
             **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace.
 
         Returns:
@@ -212,18 +216,19 @@ class SpikingRule(ABC):
             _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
         elif self.homeostasis is not None:
             bias_drive = _drive.with_bias(drive)
-        if delay is not None:
+        on_pre = _pathways(drive, self.on_pre, delay)
+        if not (delay is None or isinstance(delay, str)):
             options["delay"] = {"transmission": delay}
         synapses = Synapses(
             source,
             target,
             model=self.model,
-            on_pre={"transmission": drive, "learning_pre": self.on_pre},
+            on_pre=on_pre,
             on_post={"learning_post": self.on_post},
             **options,
         )
-        # A spike transmits the weight that there was before it.
-        synapses.transmission.order = synapses.learning_pre.order - 1
+        if "transmission" in on_pre:  # a spike transmits the weight that there was before it
+            synapses.transmission.order = synapses.learning_pre.order - 1
         _companion.set_values(synapses, self.namespace)
         _drive.check_units(drive, synapses, "drive")
         if bias_drive is not None:
@@ -231,10 +236,27 @@ class SpikingRule(ABC):
         _companion.attach(self, synapses, source, target, bias_drive)
         return synapses
 
+    @property
+    def _centred(self) -> bool:
+        """Whether the means of the traces are followed."""
+        return not {"mean", "deviation"}.isdisjoint(self.seen)
+
     def _step(self, change: str) -> str:
         """A bounded step of the weight, nothing before the start or while frozen."""
         factor = f"learning{'*pace' if self._timed else ''}*learning_rate"
         return f"w = clip(w + {factor}*({change}), smallest_weight, largest_weight)"
+
+
+def _pathways(drive: str, learning: str, delay: Any) -> dict[str, str]:
+    """What a presynaptic spike does: two pathways where the transmission has a delay, otherwise one.
+
+    One reads a synapse once instead of twice, and stores the list of every neuron's synapses once.
+    """
+    if delay is None:
+        return {"transmission_learning_pre": f"{drive}\n{learning}"}  # in this order: the weight before the spike
+    if isinstance(delay, str) and delay != "heterogeneous":
+        raise InvalidValue(f"delay must be a time such as 2*ms, 'heterogeneous' or None, got {delay!r}.")
+    return {"transmission": drive, "learning_pre": learning}
 
 
 def _declared(values: dict[str, Any]) -> str:

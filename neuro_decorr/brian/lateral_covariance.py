@@ -39,7 +39,7 @@ class LateralCovariance(SpikingRule):
     locality = "traces of the two neurons"
     cost = "2 N a spike, all-to-all"
     reference = "Foldiak 1990, doi:10.1007/BF02331346; Vogels et al. 2011, doi:10.1126/science.1211095"
-    seen = ("trace", "mean")
+    seen = ("deviation",)
 
     mean_time: Quantity = field(
         default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
@@ -49,9 +49,9 @@ class LateralCovariance(SpikingRule):
     @property
     def on_pre(self) -> str:
         """The postsynaptic trace against its mean."""
-        return self._step("target_trace - target_mean")
+        return self._step("target_deviation")
 
     @property
     def on_post(self) -> str:
         """The presynaptic trace against its mean."""
-        return self._step("source_trace - source_mean")
+        return self._step("source_deviation")

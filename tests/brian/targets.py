@@ -35,11 +35,12 @@ def main(target: str, file: str) -> None:
     nd.brian.set_weights(synapses, 0.3 + 0.01 * np.arange(40).reshape(8, 5))
     spikes = SpikeMonitor(cells)
     weights = brian2.StateMonitor(synapses, "w", record=np.arange(35), dt=100 * ms)  # all, counted by hand
-    brian2.run(200 * ms)
+    network = brian2.Network(cells, synapses, spikes, weights)
+    network.run(200 * ms)
     nd.brian.freeze(synapses)
-    brian2.run(200 * ms)
+    network.run(200 * ms)
     nd.brian.thaw(synapses)
-    brian2.run(200 * ms)
+    network.run(200 * ms)
     if standalone:
         brian2.device.build(directory=tempfile.mkdtemp(), compile=True, run=True)
     matrix = nd.brian.weights_to_matrix(synapses)
