@@ -18,7 +18,7 @@ DEVIATION = (
     "ddeviation/dt = -trace/trace_time - deviation/clip(elapsed, trace_time, mean_time) : 1\n"
     "mean = trace - deviation : 1"
 )
-"""Of the trace from its mean, which follows it: dmean/dt = deviation/time. One number to read for every synapse."""
+"""Of a trace from its mean, which follows it: dmean/dt = deviation/time. One number to read for every synapse."""
 EXPECTED = "expected = target_rate*trace_time : 1"
 ELAPSED = "elapsed : second (shared)"
 """Time since the companion first ran; the clock's own time may have been anything before."""
