@@ -23,6 +23,7 @@ from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noq
 from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
 from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
 from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
+from neuro_decorr.brian.rates import AntiHebbian, InterneuronLocal, Lateral, RateRule  # noqa: E402
 from neuro_decorr.brian.schedule import Schedule  # noqa: E402
 from neuro_decorr.brian.vogels import Vogels  # noqa: E402
 
@@ -32,7 +33,7 @@ __all__ = [
     "names",
     "register",
     "table",
-    # what a rule is, and the rules
+    # what a rule is, and the rules: for spikes
     "CorrelationMeasuring",
     "Foldiak",
     "Homeostasis",
@@ -40,6 +41,11 @@ __all__ = [
     "Schedule",
     "SpikingRule",
     "Vogels",
+    # and for rates
+    "AntiHebbian",
+    "InterneuronLocal",
+    "Lateral",
+    "RateRule",
     # while it runs
     "companion",
     "freeze",

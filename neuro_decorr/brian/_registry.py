@@ -1,22 +1,25 @@
-"""Rules for spiking populations by name."""
+"""Rules for populations in Brian2 by name: for spikes and for rates."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.rules.registry import Registry
 
-_RULES: Registry[SpikingRule] = Registry("rule for spiking populations")
+if TYPE_CHECKING:
+    from neuro_decorr.brian._rule import SpikingRule
+    from neuro_decorr.brian.rates import RateRule
 
-RuleType = TypeVar("RuleType", bound=SpikingRule)
+_RULES: Registry[SpikingRule | RateRule] = Registry("rule for populations in Brian2")
+
+RuleType = TypeVar("RuleType", bound="type[SpikingRule | RateRule]")
 
 
-def register(rule: type[RuleType]) -> type[RuleType]:
+def register(rule: RuleType) -> RuleType:
     """Make a rule known by its name; used as a class decorator.
 
     Args:
-        rule: A final subclass of `SpikingRule`.
+        rule: A final subclass of `SpikingRule` or `RateRule`.
 
     Returns:
         The same class.
@@ -27,15 +30,15 @@ def register(rule: type[RuleType]) -> type[RuleType]:
     return _RULES.register(rule)
 
 
-def get(name: str = "lateral_covariance", **parameters: Any) -> SpikingRule:
-    """A rule for spiking populations by name.
+def get(name: str = "lateral_covariance", **parameters: Any) -> Any:
+    """A rule for populations in Brian2 by name.
 
     Args:
         name: One of `names()`.
         **parameters: The rule's parameters, with units; those left out take their defaults.
 
     Returns:
-        The frozen rule.
+        The frozen rule: a `SpikingRule`, or for rate units a `RateRule`.
 
     Raises:
         UnknownName: No rule has the name; the nearest one is named.

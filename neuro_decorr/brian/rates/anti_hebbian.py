@@ -1,0 +1,82 @@
+"""Anti-Hebbian lateral plasticity of rate units in Brian2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from brian2 import Synapses
+
+from neuro_decorr import rules
+from neuro_decorr.brian._registry import register
+from neuro_decorr.brian.rates import _companions
+from neuro_decorr.brian.rates._place import Place
+from neuro_decorr.brian.rates._rule import RateRule
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class AntiHebbian(RateRule):
+    r"""`nd.rules.AntiHebbian` in Brian2, as published: lateral inhibition grows with the product of two activities.
+
+    .. math:: M \leftarrow M + \eta\, (x x^T - p\, I)
+
+    after every stimulus, with w of the synapse from j to i as M_ij; activities count up to the saturation. Connected
+    all to all, autapses included, the weights take the library's course, as far as the activity is settled and as long
+    as the library's floor under the eigenvalues of I + M is not reached: no synapse knows these, so there is no floor
+    here. Units that are silent, or that are not held long enough to grow to the power p, lose their self-inhibition
+    until their activity runs away (I + M is no longer positive). Without autapses
+    (`connect(condition="i != j")`) the rule only decorrelates, and that cannot happen to a single unit.
+
+    Cost: N^2 a time step for the sums, as any lateral synapses; 3 N^2 a stimulus for learning. One float a synapse.
+
+    Source: Foldiak (1989), Adaptive network for optimal linear feature extraction, Proc. IEEE/INNS IJCNN 1, 401-405;
+    Plumbley (1993), Efficient information transfer and anti-Hebbian neural networks, Neural Networks 6.
+
+    Attributes:
+        rate: eta, per stimulus; in units of amplitude / p^{3/2}.
+        target: p, the power of every output at rest, in squares of the scale.
+        saturation: Largest activity that synapses answer to, in multiples of sqrt(p); infinity as published.
+    """
+
+    described = rules.AntiHebbian
+    name = rules.AntiHebbian.name
+    title = rules.AntiHebbian.title
+    equation = rules.AntiHebbian.equation
+    fixed_point_text = rules.AntiHebbian.fixed_point_text
+    locality = rules.AntiHebbian.locality
+    cost = "N^2 a time step, 3 N^2 a stimulus"
+    reference = rules.AntiHebbian.reference
+
+    sampled: ClassVar[tuple[str, ...]] = ("output",)
+    linked: ClassVar[tuple[str, ...]] = ("source_output", "target_output")
+
+    rate: float = 1e-3
+    target: float = 1.0
+    saturation: float = 10.0
+
+    @property
+    def model(self) -> str:
+        """The weight, the inhibition, and the activities of the two units (linked)."""
+        return _companions.pair_model(self)
+
+    @property
+    def on_stimulus(self) -> str:
+        """M <- M + rate (x x^T - target I)."""
+        product = "*".join(f"clip({side}_output, -largest_output, largest_output)" for side in ("target", "source"))
+        return f"w += learning*whole_stimulus*learning_rate*({product} - power_at_rest*int(i == j))"
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """Whether it learns, how fast, towards which power, and up to which activity."""
+        most = self.saturation * self.target**0.5
+        return {"learning": 1.0, "learning_rate": self.rate, "power_at_rest": self.target, "largest_output": most}
+
+    def _parts(self) -> dict[str, str]:
+        return {
+            "companion of the units": _companions.sampling_equations(self.sampled, "1"),
+            "companion, at the end of a time step": _companions.sampling_statements(self.sampled),
+        }
+
+    def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
+        return _companions.pairs(self, place, options)[0]

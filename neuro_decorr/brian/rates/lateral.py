@@ -1,0 +1,93 @@
+"""Hebbian growth of lateral inhibition between a unit's drive and its neighbours' activity, in Brian2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from brian2 import Synapses, linked_var
+
+from neuro_decorr import rules
+from neuro_decorr.brian._registry import register
+from neuro_decorr.brian.rates import _companions
+from neuro_decorr.brian.rates._place import Place
+from neuro_decorr.brian.rates._rule import RateRule
+
+_LAYER = "input_power : 1\noutput_power : 1\ngain : 1"
+_SUMS = "input_power_post = inputs_pre**2 : 1 (summed)\noutput_power_post = output_pre**2 : 1 (summed)"
+_GAIN = """\
+active = int(input_power > 0 and output_power > 0)
+gain = active*sqrt(input_power/(output_power + 1 - active)) + 1 - active"""
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Lateral(RateRule):
+    r"""`nd.rules.Lateral` in Brian2: lateral inhibition learns from drive times activity, and keeps the norm.
+
+    .. math:: I + M \leftarrow (I + M + \eta\, z x^T) / g, \quad g = \lVert z \rVert / \lVert x \rVert
+
+    after every stimulus, with w of the synapse from j to i as M_ij. It is the library's update for one row: connected
+    all to all, autapses included, the weights take its course, as far as the activity is settled. Without autapses
+    (`connect(condition="i != j")`) the off-diagonal weights learn the same, around units that do not inhibit
+    themselves.
+
+    For single stimuli the rate must be well below 1 / |x|^2, and correlations stay at about
+    1.5 (eta |x_i|^2 / 2)^(1/2): let it fall with the number of units.
+
+    Cost: N^2 a time step for the sums, as any lateral synapses; 5 N^2 a stimulus for learning. One float a synapse.
+
+    Source: local form of Ahmad (2024), Correlations are ruining your gradient descent, arXiv:2407.10780.
+
+    Attributes:
+        rate: eta, per stimulus and per unit of input power.
+    """
+
+    described = rules.Lateral
+    needs_inputs = True
+    name = rules.Lateral.name
+    title = rules.Lateral.title
+    equation = rules.Lateral.equation
+    fixed_point_text = rules.Lateral.fixed_point_text
+    locality = rules.Lateral.locality
+    cost = "N^2 a time step, 5 N^2 a stimulus"
+    reference = rules.Lateral.reference
+
+    sampled: ClassVar[tuple[str, ...]] = ("output", "inputs")
+    linked: ClassVar[tuple[str, ...]] = ("source_output", "target_inputs", "layer_gain")
+
+    rate: float = 1e-3
+
+    @property
+    def model(self) -> str:
+        """The weight, the inhibition, and what the two units and the layer show (linked)."""
+        return _companions.pair_model(self)
+
+    @property
+    def on_stimulus(self) -> str:
+        """M <- (I + M + rate z x^T) / g - I, as an increment that is zero while frozen."""
+        hebbian = "learning_rate*target_inputs*source_output"
+        return f"w += learning*whole_stimulus*((1 - layer_gain)*(w + int(i == j)) + {hebbian})/layer_gain"
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """Whether it learns, and how fast."""
+        return {"learning": 1.0, "learning_rate": self.rate}
+
+    def _parts(self) -> dict[str, str]:
+        return {
+            "companion of the units": _companions.sampling_equations(self.sampled, "1"),
+            "companion, at the end of a time step": _companions.sampling_statements(self.sampled),
+            "one neuron for the layer": _LAYER,
+            "synapses of the companion onto it": _SUMS,
+            "that neuron, at the end of every stimulus": _GAIN,
+        }
+
+    def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
+        synapses, units = _companions.pairs(self, place, options)
+        name = f"{synapses.name}_layer"
+        layer, summing = _companions.layer(_companions.part(place, units), name, _LAYER, _SUMS, place.hold)
+        _companions.regularly(layer, "gain", _GAIN, dt=place.hold, when="start", order=_companions.BEFORE + 1)
+        synapses.layer_gain = linked_var(layer, "gain")
+        synapses.contained_objects.extend([layer, summing])
+        return synapses
