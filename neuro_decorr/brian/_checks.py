@@ -6,7 +6,7 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from brian2 import Quantity, have_same_dimensions
+from brian2 import Equations, Quantity, have_same_dimensions
 from brian2.units.fundamentalunits import get_dimensions
 
 from neuro_decorr.errors import InvalidValue
@@ -80,6 +80,31 @@ def check_group(group: Any, role: str) -> None:
             f"the {role} '{group.name}' emits no spikes, from which lateral plasticity learns; give the NeuronGroup "
             "a threshold, such as threshold='v > -50*mV'."
         )
+
+
+def check_clashes(rule: Any, weight: str, *groups: Any) -> None:
+    """Raise InvalidValue where the synapses would have a variable that their neurons have too.
+
+    Args:
+        rule: Whose model the synapses have.
+        weight: What the weight is called in it.
+        *groups: Of the neurons on both sides.
+    """
+    others = Equations(rule.model).names - {"w"}
+    if not str(weight).isidentifier() or weight.startswith("_") or weight.endswith(("_pre", "_post")):
+        raise InvalidValue(f"weight must be a name of a variable, such as weight='w_lateral', got {weight!r}.")
+    if weight in others:
+        raise InvalidValue(
+            f"weight={weight!r} is the name of another variable of the rule '{rule.name}'; take another."
+        )
+    for group in groups:
+        for name in sorted({weight, *others} & set(group.variables)):
+            mend = (
+                "call the weight otherwise, here with weight='w_lateral' and so in the drive"
+                if name == weight
+                else f"call it otherwise in your group, such as 'my_{name}'"
+            )
+            raise InvalidValue(f"group '{group.name}' has a variable '{name}', and so has '{rule.name}': {mend}.")
 
 
 def whole_group(group: Any) -> Any:

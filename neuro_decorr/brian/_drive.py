@@ -63,11 +63,11 @@ def check_units(drive: str, synapses: Synapses, what: str) -> None:
         check_units_statements(drive, variables)
     except DimensionMismatchError as error:
         raise InvalidValue(
-            f"the units of {what} {drive!r} do not match ({' '.join(str(error).split())}); w has none, so multiply it "
-            "by the unit of the variable, such as w*mV or w*nS."
+            f"the units of {what} {drive!r} do not match ({' '.join(str(error).split())}); the weight has none, so "
+            "multiply it by the unit of the variable, such as w*mV or w*nS."
         ) from error
 
 
-def with_bias(drive: str) -> str:
+def with_bias(drive: str, weight: str = "w") -> str:
     """The drive of a spike with the weight -bias: excitation in the same variable, of the opposite sign."""
-    return re.sub(r"\bw\b", "(-bias)", drive)
+    return re.sub(rf"\b{weight}\b", "(-bias)", drive)

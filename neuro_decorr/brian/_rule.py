@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from brian2 import Quantity, Synapses, have_same_dimensions, ms, second
 
 from neuro_decorr.brian import _companion, _drive
-from neuro_decorr.brian._checks import check_fields, check_group, number, quantity
+from neuro_decorr.brian._checks import check_clashes, check_fields, check_group, number, quantity
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule, duration, phase_values, phases
 from neuro_decorr.errors import InvalidValue
@@ -170,6 +170,7 @@ class SpikingRule(ABC):
         drive: str | None = None,
         *,
         bias_drive: str | None = None,
+        weight: str = "w",
         delay: Any = None,
         **options: Any,
     ) -> Synapses:
@@ -185,6 +186,7 @@ class SpikingRule(ABC):
             drive: What a presynaptic spike does, with the weight `w`, such as `'gi_post -= w*mV'`.
             bias_drive: What the bias of the rate homeostasis does at every time step, with `bias`, the number of spikes
                 of weight 1 that it stands for, such as `'ge_post += bias*mV'`; where None, the drive with -bias for w.
+            weight: Name of the weight in the synapses and in the drive; another one where your neurons have a `w`.
             delay: Of the transmission (the plasticity has none): a time, or `'heterogeneous'` for delays that are set
                 after connecting, `synapses.transmission.delay = ...`. Where None, both share one pathway, which is
                 faster and smaller.
@@ -194,7 +196,8 @@ class SpikingRule(ABC):
             A plain `brian2.Synapses`, not connected yet, every weight zero.
 
         Raises:
-            InvalidValue: A group without spikes, a drive that does not fit, an option that is the rule's own.
+            InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does
+                not fit, an option that is the rule's own.
         """
         own = sorted(set(options) & {"model", "on_pre", "on_post", "on_event"})
         if own:
@@ -209,30 +212,32 @@ class SpikingRule(ABC):
             raise InvalidValue(
                 "drive says what an inhibitory spike does to your neurons: give it, such as drive='gi_post -= w*mV'."
             )
-        _drive.check_names(drive, source, target, "w", "drive")
+        check_clashes(self, weight, source, target)
+        named = {part: re.sub(r"\bw\b", weight, getattr(self, part)) for part in ("model", "on_pre", "on_post")}
+        _drive.check_names(drive, source, target, weight, "drive")
         if bias_drive is not None:
             if self.homeostasis is None:
                 raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
             _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
         elif self.homeostasis is not None:
-            bias_drive = _drive.with_bias(drive)
-        on_pre = _pathways(drive, self.on_pre, delay)
+            bias_drive = _drive.with_bias(drive, weight)
+        on_pre = _pathways(drive, named["on_pre"], delay)
         if not (delay is None or isinstance(delay, str)):
             options["delay"] = {"transmission": delay}
         synapses = Synapses(
             source,
             target,
-            model=self.model,
+            model=named["model"],
             on_pre=on_pre,
-            on_post={"learning_post": self.on_post},
+            on_post={"learning_post": named["on_post"]},
             **options,
         )
         if "transmission" in on_pre:  # a spike transmits the weight that there was before it
             synapses.transmission.order = synapses.learning_pre.order - 1
         _companion.set_values(synapses, self.namespace)
         _drive.check_units(drive, synapses, "drive")
-        if bias_drive is not None:
-            _drive.check_units(re.sub(r"\bbias\b", "w", bias_drive), synapses, "bias_drive")  # as free of units as w
+        if bias_drive is not None:  # as free of units as w
+            _drive.check_units(re.sub(r"\bbias\b", weight, bias_drive), synapses, "bias_drive")
         _companion.attach(self, synapses, source, target, bias_drive)
         return synapses
 
