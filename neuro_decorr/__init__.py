@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuro_decorr import brian, credit, data, metrics, rate, recording, rules
+    from neuro_decorr import brian, credit, data, metrics, norse, rate, recording, rules
     from neuro_decorr.rate import (
         Decorrelation,
         LateralWeights,
@@ -39,6 +39,8 @@ __all__ = [
     "settling_course",
     # spiking populations in Brian2
     "brian",
+    # trainable spiking networks
+    "norse",
     # credit for all other weights
     "credit",
     # data and measures

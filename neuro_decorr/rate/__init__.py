@@ -1,10 +1,12 @@
 """Decorrelation in rate networks (PyTorch): the structure, its plasticity, its circuit, and the way back."""
 
 from neuro_decorr.rate.decorrelate import decorrelate, decorrelated_layers, fold
-from neuro_decorr.rate.decorrelation import Decorrelation, unremembered
+from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.plasticity import Plasticity
+from neuro_decorr.rate.probes import unremembered
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.settling import LateralWeights, Recurrent, settle, settling_course
+from neuro_decorr.rate.traces import Trace
 
 __all__ = [
     "Decorrelation",
@@ -12,6 +14,7 @@ __all__ = [
     "Plasticity",
     "Record",
     "Recurrent",
+    "Trace",
     "decorrelate",
     "decorrelated_layers",
     "fold",

@@ -12,9 +12,18 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported, unknown_name
+from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.convolution import attach, detach
 from neuro_decorr.rate.decorrelation import Decorrelation
-from neuro_decorr.rate.weights import WeightLayer, Weights, computes_of_its_own, decorrelations_of, folded
+from neuro_decorr.rate.traces import Signal, Trace
+from neuro_decorr.rate.weights import (
+    WeightLayer,
+    Weights,
+    computes_of_its_own,
+    decorrelations_of,
+    folded,
+    weights_behind_cells,
+)
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
@@ -32,6 +41,7 @@ def decorrelate(
     sample: float = 0.1,
     convolution: ConvolutionForm = "patches",
     structure: Literal["dense", "centering"] = "dense",
+    signal: Signal | Trace = "spikes",
 ) -> ModelType:
     r"""A copy of a model in which every Linear and convolution receives centred, decorrelated inputs.
 
@@ -53,6 +63,8 @@ def decorrelate(
         structure: `dense`: every D starts as a full identity matrix, which rules of that structure move and any user
             may set. `centering`: D = I without a matrix until a Plasticity brings the structure of its rule; for very
             wide layers that get interneurons, since features^2 numbers are never held.
+        signal: What drives the statistics: `spikes`, the inputs themselves; or where Linear layers are given whole
+            sequences (steps, batch, features), as in a spiking network, their `trace` or `rate`.
 
     Returns:
         The copy; the original is untouched.
@@ -66,8 +78,13 @@ def decorrelate(
     """
     _check_option("convolution", convolution, get_args(ConvolutionForm))
     decorrelated = copy.deepcopy(model)
-    for layer in _chosen(decorrelated, skip).values():
+    for name, layer in _chosen(decorrelated, skip).items():
         weight: torch.Tensor = layer.weight
+        if signal != "spikes" and not isinstance(layer, nn.Linear):
+            raise Unsupported(
+                f"layer '{name}' ({type(layer).__name__}) has no traces: they need a Linear layer; "
+                f"use signal='spikes', or leave it out with skip=('{name}',)."
+            )
         on_channels = convolution == "channels" and not isinstance(layer, nn.Linear)
         features = weight.shape[1] if on_channels else weight[0].numel()  # of one group
         decorrelations = [
@@ -76,6 +93,7 @@ def decorrelate(
                 center,
                 sample=sample,
                 structure=structure,
+                signal=signal,
                 device=weight.device,
                 dtype=torch.float64 if weight.dtype == torch.float64 else torch.float32,
             ).train(layer.training)
@@ -117,17 +135,26 @@ def fold(model: ModelType) -> ModelType:
                 detach(layer)
     if isinstance(plain, Decorrelation):
         return _as_linear(plain)  # type: ignore[return-value]  # a Decorrelation alone becomes a Linear
-    linears: dict[Decorrelation, nn.Linear] = {}
+    if isinstance(plain, DecorrelationCell):
+        return _as_linear(plain.decorrelation)  # type: ignore[return-value]
+    linears: dict[nn.Module, nn.Linear] = {}
     for parent in list(plain.modules()):
         for name, child in parent._modules.items():
-            if isinstance(child, Decorrelation):
-                parent._modules[name] = linears.setdefault(child, _as_linear(child))
+            if isinstance(child, Decorrelation | DecorrelationCell):
+                held = child if isinstance(child, Decorrelation) else child.decorrelation
+                parent._modules[name] = linears.setdefault(child, _as_linear(held))
+                if isinstance(stateful := getattr(parent, "stateful_layers", None), list):
+                    stateful[int(name)] = False  # Norse's SequentialState has noted which of its modules have a state
     return plain
 
 
 def decorrelated_layers(model: nn.Module) -> Iterator[tuple[str, Decorrelation, Weights | None]]:
-    """Every Decorrelation of a model with its name and, where `decorrelate` put it there, the weights behind it."""
+    """Every Decorrelation of a model with its name and, where they are known, the weights behind it.
+
+    They are known where `decorrelate` put it there, and of a cell that a plain Linear follows in a Sequential.
+    """
     behind = {found: weights for module in model.modules() for found, weights in decorrelations_of(module)}
+    behind |= weights_behind_cells(model)
     for name, module in model.named_modules():
         if isinstance(module, Decorrelation):
             weights = behind.get(module)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -20,6 +20,8 @@ from neuro_decorr.rate.record import (
     transformed,
     unwrapped,
 )
+from neuro_decorr.rate.steps import flat_steps, rows_of_pass, rows_of_steps, steps_of
+from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform
 
 
@@ -46,6 +48,7 @@ class Decorrelation(nn.Module):
         sample: Fraction of the rows of a batch that is remembered: floor(sample * rows) + 1, evenly spaced. Over many
             passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
+        trace: What drives the statistics in place of z, for sequences; None for z itself.
         mean: Buffer, the running mean, shape (features,).
     """
 
@@ -58,6 +61,7 @@ class Decorrelation(nn.Module):
         *,
         sample: float = 0.1,
         structure: Literal["dense", "centering"] = "dense",
+        signal: Signal | Trace = "spikes",
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -68,11 +72,15 @@ class Decorrelation(nn.Module):
             center: Subtract the running mean.
             sample: Fraction of rows remembered for the plasticity, in (0, 1].
             structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
+            signal: What drives the statistics: `spikes`, the input z itself, or for sequences (steps, ..., features)
+                its `trace` or its `rate`. It is z that is centred and transformed: what is linear in time, such as a
+                synapse behind, may act before D or after it.
             device: Where the buffers live.
             dtype: float32 or float64.
 
         Raises:
-            InvalidValue: Features that are not a positive whole number, a sample outside (0, 1], another dtype.
+            InvalidValue: Features that are not a positive whole number, a sample outside (0, 1], another dtype, a
+                signal that does not exist.
         """
         super().__init__()
         if type(features) is not int or features < 1:
@@ -87,6 +95,7 @@ class Decorrelation(nn.Module):
         self.center = center
         self.structure: Structure = structure
         self.sample = check_sample(sample)
+        self.trace = trace_of(signal)
         self.remembers = True
         self._record: Record | None = None
         self.register_buffer("mean", torch.zeros(features, dtype=dtype, device=device))
@@ -181,20 +190,54 @@ class Decorrelation(nn.Module):
         Raises:
             InvalidValue: Another number of features, or an empty batch in train mode.
         """
+        values, centred, outputs = self._computed(inputs, compute)
+        if self.training:
+            self.check_not_empty(values)
+            if self.trace is None:
+                self._remember(values, centred, outputs)
+            elif self.is_observed():
+                if inputs.dim() < 3:
+                    raise Unsupported(
+                        f"Decorrelation: a trace drives its statistics, and an input of shape {tuple(inputs.shape)} is "
+                        "one time step, which remembers nothing of the last; pass sequences (steps, batch, "
+                        f"{self.features}), or use neuro_decorr.norse.Decorrelation, whose state it carries."
+                    )
+                self._remember_steps(values, self.trace.filtered(values, None)[0])
+        return outputs.to(inputs.dtype)
+
+    def run_steps(self, inputs: Tensor, state: TraceState | None) -> tuple[Tensor, TraceState | None]:
+        """A forward pass over time steps, which remembers the same rows for one step at a time and for all at once.
+
+        Args:
+            inputs: z, shape (steps, batch, features), or one step (batch, features) or (features,).
+            state: Of the trace that drives the statistics; None at the start of a sequence.
+
+        Returns:
+            x = D (z - mean), the same shape and dtype, and the state after the last step: None without a trace.
+
+        Raises:
+            InvalidValue: Another number of features, or an empty input.
+        """
+        values, _, outputs = self._computed(inputs, self.transform_centred)
+        self.check_not_empty(values)
+        signal = values
+        if self.trace is not None:
+            signal, state = self.trace.filtered(steps_of(values), state)
+        if self.is_observed():
+            self._remember_steps(values, signal)
+        return outputs.to(inputs.dtype), state
+
+    def _computed(self, inputs: Tensor, compute: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The input in float32 or wider, the same centred, and the output."""
         if inputs.shape[-1:] != (self.features,):
             raise InvalidValue(
                 f"Decorrelation of {self.features} features got an input of shape {tuple(inputs.shape)}; "
                 f"its last dimension must be {self.features}."
             )
-        narrow = inputs.dtype in (torch.float16, torch.bfloat16)
-        values = inputs.to(self.mean.dtype) if narrow else inputs
+        values = inputs.to(self.mean.dtype) if inputs.dtype in (torch.float16, torch.bfloat16) else inputs
         with exactly(inputs):
             centred = values - self.mean if self.center else values
-            outputs = compute(centred)
-        if self.training:
-            self.check_not_empty(values)
-            self._remember(values, centred, outputs)
-        return outputs.to(inputs.dtype) if narrow else outputs
+            return values, centred, compute(centred)
 
     def fold_into(self, weight: Tensor) -> Tensor:
         """W D, shape (outputs, features), in the type of the weight; differentiable in W."""
@@ -249,21 +292,33 @@ class Decorrelation(nn.Module):
         rows = values.shape[0]  # several times faster than len
         kept = min(rows, int(self.sample * rows) + 1)
         if kept < rows:
-            spread = slice(None, (rows // kept) * kept, rows // kept)
+            spread = rows_of_pass(rows, kept, self._record)
             centred, outputs = centred[spread], outputs[spread]
         # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
         batch_mean = values.mean(dim=0) if self.center else self.mean
         self._add_record(centred.clone(), outputs.clone(), batch_mean, rows)
 
-    def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int) -> None:
+    @torch.no_grad()
+    def _remember_steps(self, values: Tensor, signal: Tensor) -> None:
+        """Remember rows of a signal at every time step: those that the steps would leave one after the other."""
+        values, signal = flat_steps(values), flat_steps(signal)
+        steps, rows, _ = signal.shape
+        sampled = rows_of_steps(signal, min(rows, int(self.sample * rows) + 1), self._record)
+        with exactly(sampled):
+            centred = sampled - self.mean if self.center else sampled
+            outputs = self.transform_centred(centred)
+        batch_mean = values.mean(dim=(0, 1)) if self.center else self.mean
+        self._add_record(centred, outputs, batch_mean, steps * rows, passes=steps)
+
+    def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int, passes: int = 1) -> None:
         if traced_in_transform():
             raise Unsupported(
                 "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
                 "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
             )
         record = Record(inputs, outputs, batch_mean, seen)
-        if self._record is not None or torch.compiler.is_compiling():
-            record = joined(self._record, record)
+        if self._record is not None or passes > 1 or torch.compiler.is_compiling():
+            record = joined(self._record, record, passes)
         if in_transform() and transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
             inputs, outputs, batch_mean = map(unwrapped, record[:3])
             record = Record(inputs, outputs, batch_mean, record.seen, record.kept)
@@ -308,35 +363,6 @@ class Decorrelation(nn.Module):
                 shapes = {name: state_dict[prefix + name].shape for name in names}
                 self._set_structure(found, {name: self.mean.new_empty(shape) for name, shape in shapes.items()})
         super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-
-@contextmanager
-def unremembered(model: nn.Module) -> Iterator[None]:
-    """Forward passes in here do not drive the plasticity: for passes that are probes, not experience.
-
-    Example:
-        >>> import torch
-        >>> import neuro_decorr as nd
-        >>> model = nd.decorrelate(torch.nn.Linear(3, 2))
-        >>> with nd.rate.unremembered(model):
-        ...     outputs = model(torch.randn(4, 3))
-        >>> model.decorrelation.take_record() is None
-        True
-
-    Args:
-        model: A model with Decorrelation modules in it, in train mode.
-
-    Yields:
-        Nothing.
-    """
-    paused = [module for module in model.modules() if isinstance(module, Decorrelation) and module.remembers]
-    for module in paused:
-        module.remembers = False
-    try:
-        yield
-    finally:
-        for module in paused:
-            module.remembers = True
 
 
 def exactly(tensor: Tensor) -> AbstractContextManager[object]:

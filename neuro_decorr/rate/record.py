@@ -41,12 +41,13 @@ class Record(NamedTuple):
         return Record(self.inputs[:kept], self.outputs[:kept], self.batch_mean, float(self.seen))
 
 
-def joined(earlier: Record | None, later: Record) -> Record:
+def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
     """The record of all forward passes: the rows of the earlier ones and of the last, and the mean over all rows.
 
     Args:
         earlier: Of the passes so far.
-        later: Of the last pass.
+        later: Of the last pass, or of several of one size.
+        passes: How many these are. What is kept of them is what would be kept of one after the other.
 
     Returns:
         Rows one below the other. Where they would be more than `MOST_ROWS` and more than the last pass has alone,
@@ -55,19 +56,16 @@ def joined(earlier: Record | None, later: Record) -> Record:
     """
     if torch.compiler.is_compiling():
         return _with_room(later) if earlier is None else _joined_in_graph(earlier, later)
-    if earlier is None:
-        return later
-    earlier = earlier.settled()
-    seen = earlier.seen + later.seen
-    share = later.seen / seen
-    rows = torch.cat((earlier.inputs, later.inputs)), torch.cat((earlier.outputs, later.outputs))
-    most = max(MOST_ROWS, len(later.inputs))
-    if len(rows[0]) > most:
-        slots = torch.arange(most, device=rows[0].device)
-        before = len(earlier.inputs)
-        spread = _spread(slots, before, before, len(later.inputs), share)
-        rows = rows[0][spread], rows[1][spread]
-    return Record(*rows, torch.lerp(earlier.batch_mean, later.batch_mean, share), seen)
+    before, seen, rows, batch_mean = 0, 0.0, (later.inputs, later.outputs), later.batch_mean
+    if earlier is not None:
+        earlier = earlier.settled()
+        before, seen = len(earlier.inputs), float(earlier.seen)
+        rows = torch.cat((earlier.inputs, later.inputs)), torch.cat((earlier.outputs, later.outputs))
+        batch_mean = torch.lerp(earlier.batch_mean, later.batch_mean, later.seen / (seen + later.seen))
+    kept = _thinned(before, seen, len(later.inputs) // passes, later.seen / passes, passes, rows[0].device)
+    if kept is not None:
+        rows = rows[0][kept], rows[1][kept]
+    return Record(*rows, batch_mean, seen + later.seen)
 
 
 def in_backward() -> bool:
@@ -104,6 +102,32 @@ def unwrapped(tensor: Tensor) -> Tensor:
         tensor = torch._C._functorch.get_unwrapped(tensor)
         tensor = tensor.movedim(axis, 0) if mapped else tensor
     return tensor
+
+
+def _thinned(
+    before: int, seen: float, rows: int, size: float | Tensor, passes: int, device: torch.device
+) -> Tensor | None:
+    """Which rows stay after several passes, each of which may thin them out; None for all.
+
+    Args:
+        before: How many rows there are of earlier passes.
+        seen: How many rows these have seen.
+        rows: How many rows there are of each pass, below them.
+        size: How many rows each pass has seen.
+        passes: Number of passes.
+        device: Where the indices live.
+    """
+    most = max(MOST_ROWS, rows)
+    if before + passes * rows <= most:
+        return None
+    kept = torch.arange(before, device=device)
+    for start in range(before, before + passes * rows, rows):
+        earlier = len(kept)
+        kept = torch.cat((kept, torch.arange(start, start + rows, device=device)))
+        if len(kept) > most:
+            kept = kept[_spread(torch.arange(most, device=device), earlier, earlier, rows, size / (seen + size))]
+        seen = seen + float(size)
+    return kept
 
 
 def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share: float | Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias, final, get_args
 
 import torch
 from torch import Tensor, nn
 
+from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.decorrelation import Decorrelation, exactly
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -88,6 +91,26 @@ def decorrelations_of(layer: nn.Module) -> Iterator[tuple[Decorrelation, Weights
         if isinstance(decorrelation, Decorrelation):
             per_channel = decorrelation.features != layer.weight[0].numel()
             yield decorrelation, Weights(layer, group, len(found), per_channel)
+
+
+def weights_behind_cells(model: nn.Module) -> dict[Decorrelation, Weights]:
+    """The weights of plain Linear layers that follow a cell with a Decorrelation in a Sequential, and nothing else."""
+    sequences = [
+        list(module._modules.values())
+        for module in model.modules()
+        if isinstance(module, nn.Sequential)
+        and (type(module).forward is nn.Sequential.forward or hasattr(module, "stateful_layers"))  # Norse's
+    ]
+    uses = Counter(child for module in model.modules() for child in module._modules.values())
+    return {
+        cell.decorrelation: Weights(layer)
+        for sequence in sequences
+        for cell, layer in pairwise(sequence)
+        if isinstance(cell, DecorrelationCell)
+        and isinstance(layer, nn.Linear)
+        and not (computes_of_its_own(layer) or layer._forward_pre_hooks)
+        and uses[cell] == uses[layer] == 1
+    }
 
 
 def computes_of_its_own(layer: WeightLayer) -> bool:

@@ -1,0 +1,28 @@
+"""Trainable spiking networks that decorrelate: cells of `(input, state) -> (output, state)` beside those of Norse.
+
+network = norse.torch.SequentialState(
+    nd.norse.Decorrelation(64), torch.nn.Linear(64, 10), nd.norse.LIF(10)
+)
+plasticity = nd.Plasticity(network, nd.rules.get("norm_preserving"))
+"""
+
+from neuro_decorr.errors import require
+
+require("norse", "norse")
+
+from neuro_decorr.norse._surrogate import Surrogate  # noqa: E402  # Norse is an extra
+from neuro_decorr.norse.decorrelation import Decorrelation  # noqa: E402
+from neuro_decorr.norse.lif import LIF, LIFState  # noqa: E402
+from neuro_decorr.rate.traces import Signal, Trace, TraceState  # noqa: E402
+
+__all__ = [
+    # decorrelation between cells
+    "Decorrelation",
+    "Signal",
+    "Trace",
+    "TraceState",
+    # neurons
+    "LIF",
+    "LIFState",
+    "Surrogate",
+]

@@ -1,0 +1,183 @@
+"""Leaky integrate-and-fire neurons: their parameters as buffers, and one time step."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.norse._surrogate import Surrogate, derivative, spike
+
+PerNeuron: TypeAlias = float | Sequence[float] | Tensor
+"""One number for all neurons, or one for each."""
+
+
+class Neurons(nn.Module, ABC):
+    r"""Current-based leaky integrate-and-fire neurons, by Euler steps, as in Norse.
+
+    .. math::
+        i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t, \qquad
+        v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
+        z_t = \Theta(v_t - \theta), \quad v_t \leftarrow v_\text{reset} \text{ where } z_t = 1
+
+    Without a synapse (`synapse_time=None`) i is I itself: Norse's `LIFBoxCell`; with one its `LIFCell`. No gradient
+    goes through the reset.
+
+    The parameters, one a neuron, are buffers, float32 or wider, whatever the model is cast to; autocast changes
+    neither them nor the state.
+
+    Attributes:
+        features: Number of neurons.
+        dt: Time step, in seconds.
+        surrogate: Shape of the surrogate derivative of a spike.
+        slope: Its slope, per unit of the potential.
+        threshold: Buffer, theta, shape (features,).
+        leak: Buffer, shape (features,).
+        reset: Buffer, shape (features,).
+        membrane_time: Buffer, tau_m in seconds, shape (features,).
+        synapse_time: Buffer, tau_s in seconds, shape (features,); dt without a synapse.
+    """
+
+    threshold: Tensor
+    leak: Tensor
+    reset: Tensor
+    membrane_time: Tensor
+    synapse_time: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        threshold: PerNeuron,
+        leak: PerNeuron,
+        reset: PerNeuron,
+        membrane_time: PerNeuron,
+        synapse_time: PerNeuron | None,
+        dt: float,
+        surrogate: Surrogate,
+        slope: float,
+        device: torch.device | str | None,
+        dtype: torch.dtype,
+    ) -> None:
+        """Check the parameters and register them.
+
+        Raises:
+            InvalidValue: A number of neurons, a parameter, a time or an option outside what is allowed.
+        """
+        super().__init__()
+        name = type(self).__name__
+        if type(features) is not int or features < 1:
+            raise InvalidValue(f"{name}: features, the number of neurons, must be a whole number >= 1: {features!r}.")
+        if type(dt) not in (int, float) or not 0 < dt < math.inf:
+            raise InvalidValue(f"{name}: dt must be a positive number of seconds, got {dt!r}.")
+        if surrogate not in get_args(Surrogate):
+            raise InvalidValue(f"{name}: surrogate must be one of {', '.join(get_args(Surrogate))}; got {surrogate!r}.")
+        if type(slope) not in (int, float) or not 0 < slope < math.inf:
+            raise InvalidValue(f"{name}: slope must be a positive number, got {slope!r}.")
+        if dtype not in (torch.float32, torch.float64):
+            raise InvalidValue(f"{name}: dtype must be float32 or float64, got {dtype}.")
+        self.features = features
+        self.dt = dt
+        self.surrogate: Surrogate = surrogate
+        self.slope = slope
+        given = {
+            "threshold": threshold,
+            "leak": leak,
+            "reset": reset,
+            "membrane_time": membrane_time,
+            "synapse_time": dt if synapse_time is None else synapse_time,
+        }
+        for parameter, value in given.items():
+            least = dt if parameter.endswith("_time") else -math.inf
+            values = per_neuron(f"{name}: {parameter}", value, features, least, device, dtype)
+            self.register_buffer(parameter, values)
+        if not bool((self.reset < self.threshold).all()):
+            raise InvalidValue(f"{name}: the reset must lie below the threshold, for every neuron.")
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Run one time step or a sequence."""
+
+    def checked(self, inputs: Tensor) -> Tensor:
+        """The currents in float32 or wider.
+
+        Raises:
+            InvalidValue: Another number of neurons, or an empty input.
+        """
+        name = type(self).__name__
+        if inputs.shape[-1:] != (self.features,):
+            raise InvalidValue(
+                f"{name} of {self.features} neurons got an input of shape {tuple(inputs.shape)}; "
+                f"its last dimension must be {self.features}."
+            )
+        if inputs.numel() == 0:
+            raise InvalidValue(
+                f"{name} got an empty input of shape {tuple(inputs.shape)}; give it at least one time step and one "
+                "sequence."
+            )
+        return inputs.to(torch.promote_types(inputs.dtype, self.threshold.dtype))
+
+    def integrated(self, potential: Tensor, current: Tensor) -> Tensor:
+        """The potential after one time step of a current, before the threshold."""
+        share = (self.dt / self.membrane_time).to(potential.dtype)
+        return torch.lerp(potential, self.leak + current, share)
+
+    def fired(self, potential: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes, and the potential after their reset."""
+        spikes = spike(potential - self.threshold, self.surrogate, self.slope)
+        return spikes, torch.where(spikes.detach() > 0, self.reset, potential)
+
+    def decayed(self, current: Tensor) -> Tensor:
+        """The synaptic current that is left for the next time step."""
+        return current * (1 - self.dt / self.synapse_time)
+
+    def pseudo_derivative(self, potential: Tensor) -> Tensor:
+        """What stands for the derivative of a spike by the potential before its reset, such as in e-prop."""
+        return derivative(potential - self.threshold, self.surrogate, self.slope)
+
+    def extra_repr(self) -> str:
+        """What print(model) shows."""
+        return f"{self.features}, dt={self.dt:g}, surrogate={self.surrogate}, slope={self.slope:g}"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Neurons:
+        """Moves and casts as any module, but never to less than float32."""
+
+        def at_least_float32(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
+
+        super()._apply(at_least_float32, recurse)  # type: ignore[no-untyped-call]  # torch types it not
+        return self
+
+
+def per_neuron(
+    what: str,
+    value: PerNeuron,
+    features: int,
+    least: float = -math.inf,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """A parameter as one number a neuron, a copy.
+
+    Args:
+        what: Its name, for messages.
+        value: One number, or one a neuron.
+        features: Number of neurons.
+        least: The smallest that is allowed.
+        device: Where it lives.
+        dtype: Its type.
+
+    Raises:
+        InvalidValue: Another shape, or a number that is not finite or too small.
+    """
+    given = torch.as_tensor(value, dtype=torch.float64)
+    if given.shape not in ((), (features,)) or not bool(torch.isfinite(given).all()) or bool((given < least).any()):
+        bound = "" if least == -math.inf else f" >= {least:g}"
+        raise InvalidValue(f"{what} must be one finite number{bound}, or {features} of them, got {value!r}.")
+    return given.expand(features).to(device=device, dtype=dtype, copy=True).contiguous()

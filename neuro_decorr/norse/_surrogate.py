@@ -1,0 +1,74 @@
+"""Spikes with a surrogate derivative, for every way that torch has to differentiate."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, final
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+Surrogate: TypeAlias = Literal["superspike", "triangle"]
+"""What stands for the derivative of a spike by its distance x to the threshold; s is the slope.
+
+`superspike`: 1 / (1 + s |x|)^2. Source: Zenke, Ganguli (2018), SuperSpike, doi:10.1162/neco_a_01086.
+`triangle`: max(0, 1 - s |x|). Source: Bellec et al. (2020), doi:10.1038/s41467-020-17236-y.
+"""
+
+
+def derivative(distance: Tensor, surrogate: Surrogate, slope: float) -> Tensor:
+    """What stands for the derivative of a spike.
+
+    Args:
+        distance: Potential less threshold.
+        surrogate: Its shape.
+        slope: s.
+    """
+    if surrogate == "superspike":
+        return (1 + slope * distance.abs()).square().reciprocal()
+    return (1 - slope * distance.abs()).relu()
+
+
+def spike(distance: Tensor, surrogate: Surrogate, slope: float) -> Tensor:
+    """1 above the threshold, else 0, with the surrogate for its derivative.
+
+    Gradients, forward-mode derivatives, `vmap` of both, and `torch.compile` without a graph break.
+
+    Args:
+        distance: Potential less threshold.
+        surrogate: The shape of the derivative.
+        slope: s.
+    """
+    if torch.compiler.is_compiling():  # a Function with a forward derivative cannot be traced (torch 2.13)
+        return _heaviside(distance) + derivative(distance, surrogate, slope).detach() * (distance - distance.detach())
+    result: Tensor = _Spike.apply(distance, surrogate, slope)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _heaviside(distance: Tensor) -> Tensor:
+    return (distance > 0).to(distance.dtype)
+
+
+@final
+class _Spike(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(distance: Tensor, _surrogate: Surrogate, _slope: float) -> Tensor:
+        return _heaviside(distance)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        distance, ctx.surrogate, ctx.slope = inputs
+        ctx.save_for_backward(distance)
+        ctx.save_for_forward(distance)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (distance,) = ctx.saved_tensors
+        return gradient * derivative(distance, ctx.surrogate, ctx.slope), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
+        (distance,) = ctx.saved_tensors
+        return tangent * derivative(distance, ctx.surrogate, ctx.slope)
