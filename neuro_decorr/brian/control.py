@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from brian2 import NeuronGroup, Synapses, TimedArray, second
+from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
+from brian2.devices.device import all_devices
 from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr.errors import InvalidValue, Unsupported
@@ -39,6 +40,7 @@ def freeze(synapses: Synapses, *, homeostasis: bool = False) -> None:
 
     Raises:
         InvalidValue: Other synapses, or no homeostasis to hold.
+        Unsupported: A standalone program that has run already.
     """
     _switch(synapses, learning=0.0, homeostasis=0.0 if homeostasis else None)
 
@@ -51,6 +53,7 @@ def thaw(synapses: Synapses) -> None:
 
     Raises:
         InvalidValue: Other synapses.
+        Unsupported: A standalone program that has run already.
     """
     group = companion(synapses)
     _switch(synapses, learning=1.0, homeostasis=1.0 if "homeostasis" in group.variables else None)
@@ -58,11 +61,27 @@ def thaw(synapses: Synapses) -> None:
 
 def _switch(synapses: Synapses, learning: float, homeostasis: float | None) -> None:
     group = companion(synapses)
+    _check_not_run("freeze and thaw")
     if homeostasis is not None:
         if "homeostasis" not in group.variables:
             raise InvalidValue("these synapses have no homeostasis to hold; use freeze(synapses).")
         group.homeostasis = homeostasis
     synapses.learning = learning
+
+
+def _target() -> str:
+    """The name of the device in use, as `set_device` takes it."""
+    return next((str(name) for name, device in all_devices.items() if device is get_device()), "this device")
+
+
+def _check_not_run(what: str) -> None:
+    """Raise Unsupported where the program has been compiled and run already: a change would reach nothing, silently."""
+    if getattr(get_device(), "has_been_run", False):
+        raise Unsupported(
+            f"{what} cannot change a program of {_target()} that has run already. Say all before it is built: "
+            f"set_device('{_target()}', build_on_run=False), every run(), then device.build(); or run it again with "
+            "other values by device.run(run_args={synapses.learning: 0})."
+        )
 
 
 def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.float64]:
@@ -85,7 +104,7 @@ def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.flo
     try:
         matrix[np.asarray(synapses.i), np.asarray(synapses.j)] = np.asarray(getattr(synapses, f"{variable}_"))
     except NotImplementedError as error:
-        raise Unsupported("on a standalone device the weights are known after the run; read them then.") from error
+        raise Unsupported(f"on {_target()} the weights are known after the program has run; read them then.") from error
     return matrix
 
 
@@ -101,7 +120,9 @@ def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> N
     Raises:
         InvalidValue: Another shape, no such variable, or (where the connections are known) an entry that is not a
             finite number at a synapse.
+        Unsupported: A standalone program that has run already.
     """
+    _check_not_run("set_weights")
     if variable not in synapses.variables:
         raise InvalidValue(f"the synapses have no variable {variable!r}; they have: {', '.join(synapses.variables)}.")
     values = np.asarray(matrix, dtype=float)

@@ -1,0 +1,51 @@
+"""A scenario on one target of Brian2, in a process of its own: python -m tests.brian.on_target TARGET SCENARIO FILE."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import brian2
+import numpy as np
+
+ROOT = Path(__file__).parent.parent.parent
+
+Results = dict[str, np.ndarray]
+Scenario = Callable[[], Callable[[], Results]]
+"""Sets all up and calls run(); what it returns reads the results, on a standalone device after the build."""
+
+
+def simulate(scenario: str, target: str, folder: Path) -> Results:
+    """The results of a scenario, named as `package.module:function`, on a target: a device is set for good."""
+    file = folder / f"{target}.npz"
+    command = [sys.executable, "-W", "ignore", "-m", "tests.brian.on_target", target, scenario, str(file)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stderr
+    with np.load(file) as saved:
+        return dict(saved)
+
+
+def main(target: str, name: str, file: str) -> None:
+    """Run a scenario and save its results."""
+    standalone = target == "cpp_standalone"
+    if standalone:
+        brian2.set_device("cpp_standalone", build_on_run=False, directory=None)
+    else:
+        brian2.prefs.codegen.target = target
+    module, _, function = name.partition(":")
+    scenario: Scenario = getattr(import_module(module), function)
+    results = scenario()
+    if standalone:
+        with tempfile.TemporaryDirectory() as directory:
+            brian2.device.build(directory=directory, compile=True, run=True)
+            np.savez(file, **results())
+    else:
+        np.savez(file, **results())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

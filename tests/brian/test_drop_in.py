@@ -1,0 +1,92 @@
+"""Published models of four kinds take lateral plasticity without a change of their own lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import brian2
+import numpy as np
+import pytest
+
+from tests.brian.drop_in import MODELS, Model, run
+from tests.brian.on_target import Results, simulate
+
+STEP = 1e-4  # s
+
+
+@pytest.fixture(autouse=True)
+def _numpy_target() -> Iterator[None]:
+    before, step = brian2.prefs.codegen.target, brian2.defaultclock.dt
+    brian2.prefs.codegen.target = "numpy"
+    yield
+    brian2.prefs.codegen.target = before
+    brian2.defaultclock.dt = step
+
+
+def relearnt(model: Model, fired: np.ndarray, pre: np.ndarray, post: np.ndarray) -> np.ndarray:
+    """Weights of some pairs from the spikes that were recorded (steps, neurons): the published statements in a loop."""
+    rule = model.rule
+    trace_time, start = float(rule.trace_time), round(model.frozen * 1e-3 / STEP)
+    weights, trace, mean = np.zeros(len(pre)), np.zeros(fired.shape[1]), np.zeros(fired.shape[1])
+
+    def change(neuron: np.ndarray) -> np.ndarray:
+        if rule.name == "foldiak":
+            return trace[neuron] - float(rule.homeostasis.target_rate) * trace_time
+        if rule.name == "correlation_measuring":
+            return trace[neuron] - mean[neuron] * (1 + weights)
+        return trace[neuron] - mean[neuron]
+
+    for step, now in enumerate(fired):
+        averaged = np.clip(step * STEP, trace_time, float(getattr(rule, "mean_time", 1e9)))
+        trace, mean = trace - STEP / trace_time * trace, mean + STEP / averaged * (trace - mean)
+        if step >= start:
+            for spiking, seen in ((now[pre], post), (now[post], pre)):
+                moved = np.clip(weights + rule.rate * change(seen), rule.smallest_weight, rule.largest_weight)
+                weights = np.where(spiking, moved, weights)
+        trace = trace + now
+    return weights
+
+
+def check(model: Model, found: Results) -> None:
+    """Not a spike differs while all weights are zero; then weights move, as the rule says, and spikes with them."""
+    start, stop = (round(duration * 1e-3 / STEP) for duration in (model.frozen, model.frozen + model.learning))
+    spikes = {
+        kind: set(zip(found[f"{kind}_monitors"], found[f"{kind}_steps"], found[f"{kind}_neurons"], strict=True))
+        for kind in ("plain", "dropped")
+    }
+    before = {kind: {spike for spike in all_ if spike[1] < start} for kind, all_ in spikes.items()}
+    weights = found["weights"]
+    count = len(weights)
+    assert len(before["plain"]) > count / 4 and before["plain"] == before["dropped"]
+    assert spikes["plain"] != spikes["dropped"]
+    connected = ~np.eye(count, dtype=bool)
+    assert np.isnan(weights[~connected]).all()
+    assert 0 <= weights[connected].min() < weights[connected].max() <= model.rule.largest_weight
+    fired = np.zeros((stop, count), dtype=bool)
+    for monitor, step, neuron in spikes["dropped"]:
+        if monitor == 0 and neuron < count:  # the rule's neurons are the first of the first monitor's
+            fired[step, neuron] = True
+    pre, post = np.random.default_rng(0).integers(count, size=(2, 3000))
+    pre, post = pre[pre != post], post[pre != post]
+    expected = relearnt(model, fired, pre, post)
+    assert len(np.unique(expected)) > 50
+    np.testing.assert_allclose(weights[pre, post], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_published_model_takes_the_rule(name: str) -> None:
+    check(MODELS[name], run(name)())
+
+
+@pytest.mark.slow
+@pytest.mark.standalone
+def test_published_models_take_the_rule_alike_on_every_target(tmp_path: Path) -> None:
+    expected = simulate("tests.brian.drop_in:run_all", "numpy", tmp_path)
+    for target in ("cython", "cpp_standalone"):
+        found = simulate("tests.brian.drop_in:run_all", target, tmp_path)
+        assert set(found) == set(expected)
+        for name, model in MODELS.items():
+            check(model, {key.removeprefix(f"{name}_"): found[key] for key in found if key.startswith(f"{name}_")})
+        for key, values in expected.items():
+            np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-12, err_msg=f"{key} on {target}")
