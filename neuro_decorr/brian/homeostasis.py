@@ -57,7 +57,7 @@ class Homeostasis:
     @property
     def equations(self) -> str:
         """What is added to the companion of a neuron; `balancing` is 1 while the bias moves."""
-        own = "\nspikes : 1\ntarget_rate = spikes/calibration : Hz" if self.target_rate is None else ""
+        own = "\ncounted : 1\ntarget_rate = counted/calibration : Hz" if self.target_rate is None else ""
         return (
             "dbias_rate/dt = balancing*homeostasis_rate*target_rate : Hz\n"
             "dbias_average/dt = balancing*(bias_rate - bias_average)/average_time : Hz\n"
@@ -67,7 +67,7 @@ class Homeostasis:
     @property
     def on_spike(self) -> str:
         """What a spike of the neuron does to it."""
-        own = "\nspikes_post += counting_post" if self.target_rate is None else ""
+        own = "\ncounted_post += counting_post" if self.target_rate is None else ""
         return f"bias_rate_post -= balancing_post*homeostasis_rate_post{own}"
 
     @property
