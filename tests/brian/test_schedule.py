@@ -75,6 +75,8 @@ def test_every_phase_is_that_of_the_loop_and_leaves_alone_what_it_should() -> No
     Network(source, neurons, telling, synapses, weights, bias).run(STEPS * ms)
 
     fired = np.vstack([np.zeros((1, NEURONS), dtype=bool), trains[:-1]])  # a neuron spikes a step after it is told
+    counted = fired[BASELINE:BEGIN].sum(axis=0)
+    assert counted.max() > 0 and np.array_equal(traces.counted, counted)
     expected, expected_bias, expected_average = loop(fired)
     pre, post = np.asarray(synapses.i), np.asarray(synapses.j)
     np.testing.assert_allclose(weights.w.T, expected[:, pre, post], rtol=1e-9, atol=1e-12)
