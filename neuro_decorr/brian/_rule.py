@@ -72,7 +72,7 @@ class SpikingRule(ABC):
     @property
     @abstractmethod
     def on_post(self) -> str:
-        """The plasticity at a postsynaptic spike."""
+        """The plasticity at a postsynaptic spike; empty for none."""
 
     @property
     def model(self) -> str:
@@ -229,7 +229,7 @@ class SpikingRule(ABC):
             target,
             model=named["model"],
             on_pre=on_pre,
-            on_post={"learning_post": named["on_post"]},
+            on_post={"learning_post": named["on_post"]} if named["on_post"] else None,
             **options,
         )
         if "transmission" in on_pre:  # a spike transmits the weight that there was before it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from brian2 import Quantity, second
 
@@ -10,6 +11,7 @@ from neuro_decorr.brian._checks import quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian.homeostasis import Homeostasis
+from neuro_decorr.errors import InvalidValue
 
 
 @register
@@ -30,6 +32,10 @@ class LateralCovariance(SpikingRule):
 
     Attributes:
         mean_time: Averaging time of the means of the traces, several seconds.
+        moved_by: Whose spikes move a weight: those of `"both"` neurons, or those of the `"presynaptic"` one alone, by
+            twice as much. The drift is the same where the covariance of the two trains is symmetric in time (shared
+            input), single weights scatter more, and large populations run up to twice as fast: a neuron's incoming
+            weights lie far apart in memory.
     """
 
     name = "lateral_covariance"
@@ -45,13 +51,24 @@ class LateralCovariance(SpikingRule):
         default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
     )
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
+    moved_by: Literal["both", "presynaptic"] = "both"
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A number or a quantity outside its range, or of other units; a choice that there is not.
+        """
+        super().__post_init__()
+        if self.moved_by not in {"both", "presynaptic"}:
+            raise InvalidValue(f"{self.name}: moved_by must be 'both' or 'presynaptic', got {self.moved_by!r}.")
 
     @property
     def on_pre(self) -> str:
         """The postsynaptic trace against its mean."""
-        return self._step("target_deviation")
+        return self._step("target_deviation" if self.moved_by == "both" else "2*target_deviation")
 
     @property
     def on_post(self) -> str:
-        """The presynaptic trace against its mean."""
-        return self._step("source_deviation")
+        """The presynaptic trace against its mean; nothing where presynaptic spikes alone move weights."""
+        return self._step("source_deviation") if self.moved_by == "both" else ""

@@ -178,6 +178,7 @@ def test_bad_drives(drive: str | None, message: str) -> None:
         ("lateral_covariance", {"mean_time": 10 * ms}, "above 50"),
         ("lateral_covariance", {"rate": 0.0}, "finite number above 0"),
         ("lateral_covariance", {"largest_weight": -1.0}, "above 0"),
+        ("lateral_covariance", {"moved_by": "postsynaptic"}, "moved_by must be 'both' or 'presynaptic'"),
         ("lateral_covariance", {"homeostasis": 10 * Hz}, "must be nd.brian.Homeostasis"),
         ("lateral_covariance", {"tau": 5 * ms}, "no parameter 'tau'; it has: rate"),
         ("vogels", {"target_rate": 0 * Hz}, "target_rate must be one finite quantity, positive"),

@@ -175,6 +175,26 @@ def test_one_pathway_transmits_and_learns_what_two_do() -> None:
         np.testing.assert_allclose(received, results[0][1], rtol=1e-12)
 
 
+def test_presynaptic_spikes_alone_move_weights_by_twice_as_much() -> None:
+    trains = spikes(8)
+    source, neurons, telling = relay(trains)
+    rule = nd.brian.get(moved_by="presynaptic", rate=0.02, trace_time=20 * ms, mean_time=200 * ms, homeostasis=None)
+    synapses = rule.synapses(neurons, drive="g_post -= w*mV")
+    synapses.connect()
+    synapses.w = 0.3
+    Network(source, neurons, telling, synapses).run(STEPS * STEP * ms)
+    expected = np.full((NEURONS, NEURONS), 0.3)
+    trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
+    for step in range(1, STEPS):
+        mean = mean + (trace - mean) / np.clip(step * STEP, 20, 200)
+        trace = trace * (1 - STEP / 20)
+        for neuron in np.flatnonzero(trains[step - 1]):
+            expected[neuron] = np.clip(expected[neuron] + 2 * 0.02 * (trace - mean), 0, 1)
+        trace = trace + trains[step - 1]
+    assert np.std(expected) > 1e-3
+    np.testing.assert_allclose(nd.brian.weights_to_matrix(synapses), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_delays_of_their_own() -> None:
     """One spike arrives at every neuron after its own delay; the weights are those without delays."""
     trains = np.zeros((STEPS, NEURONS), dtype=bool)
