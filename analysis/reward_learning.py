@@ -1,0 +1,227 @@
+"""Learning from reward with and without lateral inhibition of the inputs: curves, learning rates, tables, finding."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis import style
+from neuro_decorr import study
+from neuro_decorr.report import save_figure, save_table
+
+FIXED = "no learning"
+CREDITS = {
+    "node_perturbation": "node perturbation",
+    "broadcast_feedback": "broadcast feedback",
+    "hidden_fixed": "hidden layer fixed",
+}
+COLOURS = {
+    "none": "#000000",
+    "homeostasis": "#56B4E9",
+    "lateral": "#D55E00",
+    "shuffled": "#009E73",
+    "uniform": "#CC79A7",
+}
+CAPTION = (
+    "Test accuracy at the end, without noise and learning: mean and standard deviation over paired seeds; difference "
+    "to inputs `none` with the same credit, centred eligibility and the same seeds, and its 95 % interval (Student). "
+    "The learning rate of each row was chosen on another seed by validation images, from the same rates for every row. "
+    "`decoder`: linear discriminant of the same input counts."
+)
+CONTRASTS = (
+    "Paired differences of test accuracy with 95 % intervals (Student), centred eligibility: learnt lateral inhibition "
+    "against each control, and broadcast feedback against the same network whose hidden layer stays as drawn."
+)
+INPUTS = (
+    "Spike counts of the input neurons over the trials of learning, mean over seeds: mean absolute correlation between "
+    "neurons, what independent ones would show (floor), participation ratio, rate, neurons that never spike, mean "
+    "inhibitory weight, and the test accuracy of a linear discriminant."
+)
+
+
+KEYS = ["credit", "eligibility", "arm"]
+
+
+def chosen(results: pd.DataFrame) -> pd.DataFrame:
+    """The learning rate of each condition: best mean accuracy of the last two validations, on the selection seeds.
+
+    Ties go to the smaller rate.
+    """
+    rows = results[(results["stage"] == "select") & (results["kind"] == "validation")]
+    last = sorted(rows["learnt"].unique())[-2:]
+    score = rows[rows["learnt"].isin(last)].groupby([*KEYS, "learning_rate"])["accuracy"].mean()
+    best = score.sort_index().groupby(KEYS).idxmax()
+    return pd.DataFrame(list(best), columns=[*KEYS, "learning_rate"])
+
+
+def outcomes(results: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
+    """Test accuracies by credit, eligibility and arm, at the chosen learning rate, in the order of the seeds."""
+    tests = results[(results["stage"] == "measure") & (results["kind"] == "test")].merge(chosen(results))
+    return {key: list(rows["accuracy"]) for key, rows in tests.sort_values("seed").groupby(KEYS)}
+
+
+def table(results: pd.DataFrame) -> pd.DataFrame:
+    """One row a credit, eligibility and arm, at the chosen learning rate."""
+    counted = results[(results["stage"] == "measure") & (results["kind"] == "inputs")]
+    decoders = counted.groupby("arm")["decoder"].mean()
+    runs, rates = outcomes(results), chosen(results).set_index(KEYS)["learning_rate"]
+    rows = []
+    for credit, eligibility in itertools.product(CREDITS, ("centred", "uncentred", FIXED)):
+        for arm in style.ordered(counted["arm"], list(COLOURS)):
+            if (credit, eligibility, arm) not in runs:
+                continue
+            values = study.summary(runs[credit, eligibility, arm])
+            difference = study.paired_difference(runs[credit, eligibility, arm], runs[credit, "centred", "none"])
+            rows.append(
+                {
+                    "credit": credit,
+                    "eligibility": eligibility,
+                    "inputs": arm,
+                    "accuracy": values.mean,
+                    "deviation": values.standard_deviation,
+                    "minus reference": difference.mean,
+                    "low": difference.low,
+                    "high": difference.high,
+                    "seeds": values.n,
+                    "learning rate": float(rates[credit, eligibility, arm]),
+                    "decoder": float(decoders[arm]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def inputs(results: pd.DataFrame) -> pd.DataFrame:
+    """One row an arm: what its input population is like."""
+    columns = ["correlation", "floor", "dimensions", "rate", "silent", "inhibition", "decoder"]
+    rows = results[(results["stage"] == "measure") & (results["kind"] == "inputs")]
+    means = rows.groupby("arm")[columns].mean()
+    order = style.ordered(rows["arm"], list(COLOURS))
+    return means.loc[order].reset_index().rename(columns={"arm": "inputs", "rate": "rate (Hz)"})
+
+
+def contrasts(results: pd.DataFrame) -> pd.DataFrame:
+    """Learnt lateral inhibition against each control, and what learning in the hidden layer adds; paired, centred."""
+    runs = outcomes(results)
+    pairs = [
+        (f"{credit}: lateral - {control}", (credit, "centred", "lateral"), (credit, "centred", control))
+        for credit in CREDITS
+        for control in ("none", "homeostasis", "shuffled", "uniform")
+    ] + [
+        (
+            f"{arm}: hidden layer learns - fixed",
+            ("broadcast_feedback", "centred", arm),
+            ("hidden_fixed", "centred", arm),
+        )
+        for arm in COLOURS
+    ]
+    rows = []
+    for name, one, other in pairs:
+        if one in runs and other in runs:
+            gap = study.paired_difference(runs[one], runs[other])
+            verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "no difference shown"
+            rows.append(
+                {"comparison": name, "difference": gap.mean, "low": gap.low, "high": gap.high, "verdict": verdict}
+            )
+    return pd.DataFrame(rows)
+
+
+def finding(results: pd.DataFrame, chance: float) -> str:
+    """What came out, in words, whichever way it fell."""
+    made, counted = table(results), inputs(results).set_index("inputs")
+    still = made[made["eligibility"] == FIXED]["accuracy"].mean()
+    low, high = counted["decoder"].min(), counted["decoder"].max()
+    lines = [
+        f"Test accuracy after learning, {int(made['seeds'].iloc[0])} paired seeds (chance {chance:.2f}, without "
+        f"learning {still:.2f}; linear decoder of the inputs {low:.2f} to {high:.2f}); in brackets minus inputs 'none':"
+    ]
+    for credit, rows in made[made["eligibility"] == "centred"].groupby("credit", sort=False):
+        lines.append(f"{CREDITS[credit]}, centred eligibility")
+        for row in rows.to_dict("records"):
+            interval = f"{row['minus reference']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f}"
+            correlated = counted.at[row["inputs"], "correlation"]
+            lines.append(f"  {row['inputs']:12s} |r| {correlated:.2f}  {row['accuracy']:.3f} ({interval})")
+    lines.append("Differences with 95 % intervals")
+    for row in contrasts(results).to_dict("records"):
+        interval = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        lines.append(f"  {row['comparison']:48s} {interval}  {row['verdict']}")
+    return "\n".join(lines)
+
+
+def draw(results: pd.DataFrame, directory: Path, classes: int) -> str:
+    """Write the tables and the figure of a study.
+
+    Args:
+        results: Tidy results, of selection and measurement.
+        directory: Directory of the study.
+        classes: How many classes, for the level of chance.
+
+    Returns:
+        The finding in words.
+    """
+    save_table(table(results), directory, "reward_learning", CAPTION, digits=3)
+    save_table(contrasts(results), directory, "reward_learning_contrasts", CONTRASTS, digits=3)
+    save_table(inputs(results), directory, "reward_learning_inputs", INPUTS, digits=3)
+    measured = results[results["stage"] == "measure"]
+    best, chance = measured.merge(chosen(results)), 1 / classes
+    figure, axes = plt.subplots(2, 4, figsize=(13.5, 7), layout="constrained", width_ratios=(1.3, 1.3, 1.3, 1))
+    for row, credit in zip(axes, ("node_perturbation", "broadcast_feedback"), strict=True):
+        for axis, eligibility in zip(row, ("centred", "uncentred"), strict=False):
+            curves = best[(best["kind"] == "validation") & (best["credit"] == credit)]
+            _lines(axis, curves[curves["eligibility"] == eligibility], "learnt", chance)
+            axis.set(title=f"{eligibility} eligibility", xlabel="trials of learning")
+        row[0].set_ylabel(f"{CREDITS[credit]}\nvalidation accuracy")
+        tests = measured[(measured["kind"] == "test") & (measured["credit"] == credit)]
+        _lines(row[2], tests[tests["eligibility"] == "centred"], "learning_rate", chance)
+        row[2].set(title="centred, every learning rate", xlabel="learning rate", xscale="log", ylabel="test accuracy")
+    counted = measured[measured["kind"] == "inputs"]
+    _dots(axes[0][3], {arm: list(rows["correlation"]) for arm, rows in counted.groupby("arm")})
+    axes[0][3].set(title="correlation of inputs", ylabel="mean |r| of counts", ylim=(0, None))
+    axes[0][3].axhline(counted["floor"].mean(), color="#888888", linewidth=0.8, linestyle=":")
+    runs, arms = outcomes(results), list(counted["arm"].unique())
+    gain = {
+        arm: list(np.subtract(*(runs[credit, "centred", arm] for credit in ("broadcast_feedback", "hidden_fixed"))))
+        for arm in arms
+    }
+    _dots(axes[1][3], gain)
+    axes[1][3].set(title="hidden layer: learns - fixed", ylabel="test accuracy")
+    axes[1][3].axhline(0, color="#888888", linewidth=0.8, linestyle=":")
+    figure.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, title="inputs"
+    )
+    save_figure(
+        figure,
+        directory,
+        "reward_learning",
+        "First two columns: accuracy on validation images (no noise, nothing learns) by trials of learning, at the "
+        "learning rate that was chosen for each line on another seed. Third: test accuracy at the end by learning "
+        "rate. Mean over paired seeds, shaded one standard deviation, dotted chance. Right, a dot a seed: mean "
+        "absolute correlation of the input counts (dotted what independent neurons would show), and what learning in "
+        "the hidden layer adds to learning above it.",
+    )
+    plt.close(figure)
+    return finding(results, 1 / classes)
+
+
+def _lines(axis: Axes, rows: pd.DataFrame, where: str, chance: float) -> None:
+    for arm in style.ordered(rows["arm"], list(COLOURS)):
+        course = rows[rows["arm"] == arm].pivot_table(index=where, columns="seed", values="accuracy")
+        mean, deviation = course.mean(axis=1), course.std(axis=1).fillna(0)
+        axis.plot(mean.index, mean, marker="o", markersize=3, color=COLOURS[arm], label=arm)
+        axis.fill_between(mean.index, mean - deviation, mean + deviation, color=COLOURS[arm], alpha=0.1, linewidth=0)
+    axis.axhline(chance, color="#888888", linewidth=0.8, linestyle=":")
+    axis.set_ylim(0.2, 1)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _dots(axis: Axes, values: dict[str, list[float]]) -> None:
+    arms = [arm for arm in COLOURS if arm in values]
+    for place, arm in enumerate(arms):
+        axis.plot(np.full(len(values[arm]), place), values[arm], "o", markersize=4, alpha=0.6, color=COLOURS[arm])
+    axis.set_xlim(-0.5, len(arms) - 0.5)
+    axis.set_xticks(range(len(arms)), arms, rotation=35, ha="right")
+    axis.spines[["top", "right"]].set_visible(False)
