@@ -77,7 +77,8 @@ class Size:
         hidden: Hidden neurons of each of them.
         trials: How many patterns are shown one after the other; even, for they come in pairs.
         trial: How long each is shown, whole ms (s).
-        calibration: How long the rates of the input neurons are counted before inhibition may learn (s).
+        adaptation: How long the input population adapts from the beginning on (s): a fifth each of it calibration,
+            annealing and consolidation (`nd.brian.Schedule`), two fifths learning in between; held from then on.
 
     Raises:
         InvalidValue: A number out of its range.
@@ -90,7 +91,7 @@ class Size:
     hidden: int = 20
     trials: int = 100
     trial: float = 0.15
-    calibration: float = 30.0
+    adaptation: float = 150.0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -104,8 +105,8 @@ class Size:
             raise InvalidValue(
                 f"{self}: needs inputs, readouts, hidden from 1, classes from 2, an even number of trials."
             )
-        if self.trial <= 0 or abs(self.trial * 1_000 - round(self.trial * 1_000)) > 1e-9 or self.calibration <= 0:
-            raise InvalidValue(f"{self}: a trial lasts whole milliseconds, and the calibration is positive.")
+        if self.trial <= 0 or abs(self.trial * 1_000 - round(self.trial * 1_000)) > 1e-9 or self.adaptation <= 0:
+            raise InvalidValue(f"{self}: a trial lasts whole milliseconds, and the adaptation is positive.")
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,11 @@ class Discrimination:
         return self.size.trials * self.size.trial * second + 1 * ms
 
     def results(self) -> dict[str, NDArray[np.float64]]:
-        """What a run left: `inputs` and `outputs`, spike counts (trials, neurons), and settings that it changed."""
+        """What a run left: spike counts (trials, neurons) by population, settings that it changed, lateral weights."""
         counts = {name: np.asarray(monitor.count)[:, 1:].T for name, monitor in self.monitors.items()}
         changed = {name: np.array(self.settings[name][:], dtype=float) for name in CHANGED if name in self.settings}
-        return counts | changed | {"lateral_matrix": nd.brian.weights_to_matrix(self.lateral)}
+        matrix = nd.brian.weights_to_matrix(self.lateral)
+        return counts | changed | {"lateral_matrix": matrix, "calibration": np.array(self.size.adaptation / 5)}
 
 
 def spiking_discrimination(size: Size) -> Discrimination:
@@ -143,8 +145,8 @@ def spiking_discrimination(size: Size) -> Discrimination:
 
     **Inputs.** Leaky integrate-and-fire neurons (membrane 20 ms, threshold 10 mV), each driven by a Poisson process
     of its own whose rate is the pattern's (`afferents`, Hz, one row a trial; 0.8 mV a spike). They inhibit each other
-    by `nd.brian.get("lateral_covariance")`, with rate homeostasis; either is on in the trials where
-    `lateral_learns` and `lateral_adapts` are 1.
+    by `nd.brian.get("lateral_covariance")`, with rate homeostasis (settings `lateral_learning` and `homeostasis`, 1 or
+    0).
 
     **Readouts.** One output neuron a class; weights of either sign (Dale's law is not kept). While `learns` is 1, every
     pattern is shown in two trials, in which a constant current of opposite sign perturbs every output neuron j:
@@ -201,7 +203,7 @@ def spiking_discrimination(size: Size) -> Discrimination:
     outputs.category = "i % classes"
     outputs.readout = "i // classes"
     outputs.bias = 11 * mV  # some spikes from the first trial on
-    lateral = _lateral(inputs, size, shared, times["trial"])
+    lateral = _lateral(inputs, size, shared)
     readout = Synapses(inputs, outputs, READOUT, on_pre=ON_INPUT_SPIKE, name="readout", **shared)
     readout.connect()
     reward = Synapses(outputs, outputs, on_pre=REWARD, name="reward", **shared)
@@ -222,13 +224,15 @@ def spiking_discrimination(size: Size) -> Discrimination:
     outputs.run_regularly("count = 0", clock=times["trial"], when="start", order=1)
     outputs.run_regularly(END_OF_PAIR, clock=times["pair"], when="start", order=1)
     inputs.run_regularly(AFFERENTS, clock=times[""], when="start", order=2)
-    network = Network(inputs, outputs, lateral, *lateral.contained_objects, readout, reward, *monitors.values())
+    network = Network(inputs, outputs, lateral, readout, reward, *monitors.values())
     network.add(part.objects if part else [])
     companion = nd.brian.companion(lateral)
     settings = arrays | {
         "random_seed": inputs.random_seed,
         "lateral_weights": lateral.w,
-        "own_spikes": companion.state("spikes"),
+        "lateral_learning": lateral.learning,
+        "homeostasis": companion.homeostasis,
+        "own_spikes": companion.counted,
         "elapsed": companion.elapsed,
         "weights": readout.w,
         "learning_rate": outputs.learning_rate,
@@ -243,7 +247,7 @@ def _arrays(size: Size) -> dict[str, TimedArray]:
     """What differs from trial to trial: one row a trial, and one for the time step after the last."""
     rows = size.trials + 1
     shapes = {"afferents": (rows, size.inputs), "noise": (rows, size.classes)}
-    names = ("afferents", "noise", "label", "parity", "learns", "adapts", "lateral_learns", "lateral_adapts")
+    names = ("afferents", "noise", "label", "parity", "learns", "adapts")
     unit = {"afferents": Hz}
     return {
         name: TimedArray(np.zeros(shapes.get(name, rows)) * unit.get(name, 1), dt=size.trial * second, name=name)
@@ -251,14 +255,12 @@ def _arrays(size: Size) -> dict[str, TimedArray]:
     }
 
 
-def _lateral(inputs: NeuronGroup, size: Size, shared: dict[str, Any], trial: Clock) -> Synapses:
-    """Lateral inhibition whose plasticity and homeostasis are switched by the trial."""
-    homeostasis = nd.brian.Homeostasis(calibration=size.calibration * second, rate=1 * Hz)
-    rule = nd.brian.get("lateral_covariance", rate=1e-3, homeostasis=homeostasis)
+def _lateral(inputs: NeuronGroup, size: Size, shared: dict[str, Any]) -> Synapses:
+    """Lateral inhibition that learns while the population adapts, and is then held."""
+    fifth = size.adaptation / 5 * second
+    homeostasis = nd.brian.Homeostasis(calibration=fifth, rate=1 * Hz)
+    schedule = nd.brian.Schedule(learning=2 * fifth, annealing=fifth, consolidation=fifth)
+    rule = nd.brian.get("lateral_covariance", rate=1e-3, homeostasis=homeostasis, schedule=schedule)
     lateral = rule.synapses(inputs, drive="inhibition_post -= w*inhibition_size", name="lateral", **shared)
     lateral.connect(condition="i != j")
-    lateral.run_regularly("learning = lateral_learns(t)", clock=trial, when="start")
-    companion = nd.brian.companion(lateral)
-    companion.namespace["lateral_adapts"] = shared["namespace"]["lateral_adapts"]
-    companion.run_regularly("homeostasis = lateral_adapts(t)", clock=trial, when="start")
     return lateral

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from models.spiking_discrimination import Size
 from neuro_decorr import data, errors, metrics, study
 from neuro_decorr.data import Split
-from protocols._spiking_program import Target
+from protocols._spiking_program import Results, Target
 
 Arm = Literal["none", "homeostasis", "lateral", "shuffled", "uniform"]
 BASE, GAIN = 300.0, 700.0  # Hz of an input's afferents for black, and what white adds
@@ -88,15 +88,8 @@ class Trials:
     afferents: Array
     noise: Array
 
-    def settings(self, plastic: bool, homeostasis: bool) -> dict[str, Array]:
-        """The arrays over trials that the network takes, with one more row for the time step after the last trial.
-
-        Args:
-            plastic: Whether lateral inhibition learns, in the first four fifths of the adaptation.
-            homeostasis: Whether the inputs keep their rates during the adaptation, held at the end of it.
-        """
-        adaptation = self.kinds == "adaptation"
-        early = adaptation & (np.cumsum(adaptation) <= 0.8 * adaptation.sum())
+    def settings(self) -> dict[str, Array]:
+        """The arrays over trials that the network takes, with one more row for the time step after the last trial."""
         learning = self.kinds == "learning"
         columns = {
             "afferents": self.afferents,
@@ -104,9 +97,7 @@ class Trials:
             "label": self.labels,
             "parity": np.resize([1.0, -1.0], len(self.kinds)),
             "learns": learning,
-            "adapts": adaptation | learning,
-            "lateral_learns": early & plastic,
-            "lateral_adapts": adaptation & homeostasis,
+            "adapts": learning | (self.kinds == "adaptation"),
         }
         return {name: np.concatenate([values, 0.0 * values[-1:]]).astype(float) for name, values in columns.items()}
 
@@ -197,7 +188,7 @@ def size(configuration: Configuration) -> Size:
         hidden=configuration.hidden,
         trials=configuration.trials,
         trial=configuration.trial,
-        calibration=configuration.adaptation * configuration.trial / 5,
+        adaptation=configuration.adaptation * configuration.trial,
     )
 
 
@@ -263,6 +254,24 @@ def described(counts: Array, shown: Trials, trial: float) -> dict[str, float]:
         "silent": int((~active).sum()),
         "decoder": float(decoder.score(counts[test], shown.labels[test])),
     }
+
+
+def inhibition(arm: Arm, learnt: Results | None, seed: int) -> Results:
+    """The settings of an arm's input population.
+
+    Args:
+        arm: Which one.
+        learnt: Results of the run in which inhibition was learnt, for the arms that take its weights.
+        seed: Of the places of shuffled weights.
+    """
+    settings = {"lateral_learning": np.array(float(arm == "lateral")), "homeostasis": np.array(float(arm != "none"))}
+    if arm in ("none", "homeostasis", "lateral") or learnt is None:
+        return settings
+    matrix = learnt["lateral_matrix"]
+    weights = shuffled(matrix, seed) if arm == "shuffled" else 0 * matrix + np.nanmean(matrix)
+    # The calibration is over: homeostasis from the first trial on, at the rates there were before any inhibition.
+    given = {"own_spikes": learnt["own_spikes"], "elapsed": learnt["calibration"]}
+    return settings | given | {"lateral_weights": weights[~np.isnan(weights)]}
 
 
 def shuffled(matrix: Array, seed: int) -> Array:

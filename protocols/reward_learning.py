@@ -39,17 +39,16 @@ from neuro_decorr import study
 from protocols._reward_learning import (
     SELECTION_SEED,
     Arm,
-    Array,
     Configuration,
     accuracy,
     described,
+    inhibition,
     readouts,
-    shuffled,
     size,
     start,
     trials,
 )
-from protocols._spiking_program import Program
+from protocols._spiking_program import Program, Results
 
 
 def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
@@ -70,16 +69,10 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     """All arms of a seed."""
     c, seed = configuration, condition.seed
     shown, initial = trials(c, seed), start(c, seed)
-    learnt: dict[str, Array] = {}
+    learnt: Results | None = None
     for number, arm in enumerate(sorted(c.arms, key=Arm.__args__.index)):
         recorder.progress(number, len(c.arms))
-        settings = initial | shown.settings(plastic=arm == "lateral", homeostasis=arm != "none")
-        if arm in ("shuffled", "uniform"):
-            matrix = learnt["lateral_matrix"]
-            weights = shuffled(matrix, seed) if arm == "shuffled" else 0 * matrix + np.nanmean(matrix)
-            # Homeostasis from the first trial on, at the rates that the neurons had before any inhibition.
-            settings |= {"lateral_weights": weights[~np.isnan(weights)], "own_spikes": learnt["own_spikes"]}
-            settings |= {"elapsed": np.array(1e6)}
+        settings = initial | shown.settings() | inhibition(arm, learnt, seed)
         found = program(c).run(settings, seed, recorder.progress)
         learnt = found if arm == "lateral" else learnt
         for population, levels in readouts(c).items():

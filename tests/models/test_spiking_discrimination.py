@@ -17,7 +17,7 @@ from models.spiking_discrimination import Discrimination, Size, spiking_discrimi
 from neuro_decorr.errors import InvalidValue
 from protocols._spiking_program import Program
 
-SIZE = Size(inputs=5, classes=3, readouts=3, networks=3, hidden=4, trials=20, trial=0.05, calibration=0.1)
+SIZE = Size(inputs=5, classes=3, readouts=3, networks=3, hidden=4, trials=20, trial=0.05, adaptation=0.25)
 LEARNS = np.array([0] * 4 + [1] * 10 + [0] * 2 + [1] * 2 + [0] * 2)
 RATES, CENTRED = np.array([0.02, 0.05, 0.0]), np.array([1.0, 0.0, 1.0])
 POPULATIONS = ("inputs", "outputs", "hidden", "decisions")
@@ -35,8 +35,6 @@ def settings() -> dict[str, np.ndarray]:
         "parity": np.resize([1.0, -1.0], rows),
         "learns": LEARNS,
         "adapts": LEARNS + (np.arange(rows) < 4),
-        "lateral_learns": np.arange(rows) < 4,
-        "lateral_adapts": np.arange(rows) < 4,
     }
     whole = {name: np.concatenate([values, 0 * values[-1:]]).astype(float) for name, values in columns.items()}
     return whole | {
@@ -167,10 +165,10 @@ def test_bias_goes_to_the_target_rate_outside_of_tests(recorded: Recorded) -> No
     np.testing.assert_allclose(recorded.results["bias"], bias, rtol=1e-9)
 
 
-def test_lateral_weights_learn_after_the_calibration_and_during_adaptation_only(recorded: Recorded) -> None:
-    course = np.asarray(recorded.lateral.w)  # (synapses, trials), at the beginning of each
-    assert not course[:, :3].any()  # two trials of calibration
-    assert (course[:, 4] > course[:, 3]).any()
+def test_lateral_weights_learn_between_calibration_and_consolidation_only(recorded: Recorded) -> None:
+    course = np.asarray(recorded.lateral.w)  # (synapses, trials), at the beginning of each; phases of 50 ms
+    assert not course[:, :2].any()
+    assert (course[:, 4] > course[:, 1]).any()
     np.testing.assert_array_equal(course[:, 5:], np.repeat(course[:, 4:5], SIZE.trials - 4, axis=1))
 
 
@@ -181,7 +179,7 @@ def test_expected_change_is_the_gradient_of_a_reward_linear_in_the_noise() -> No
     the expectation, exactly.
     """
     signs = np.array(list(itertools.product([1.0, -1.0], repeat=3)))
-    size = Size(inputs=2, classes=3, readouts=2, trials=2 * len(signs), trial=0.03, calibration=0.1)
+    size = Size(inputs=2, classes=3, readouts=2, trials=2 * len(signs), trial=0.03)
     gradient = np.array([0.7, -0.2, 0.4])
 
     def build() -> Discrimination:
@@ -217,7 +215,7 @@ def test_expected_change_is_the_gradient_of_a_reward_linear_in_the_noise() -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"trials": 7}, {"classes": 1}, {"readouts": 0}, {"trial": 0.0105}, {"calibration": 0.0}]
+    "change", [{"trials": 7}, {"classes": 1}, {"readouts": 0}, {"trial": 0.0105}, {"adaptation": 0.0}]
 )
 def test_impossible_sizes(change: dict[str, float]) -> None:
     with pytest.raises(InvalidValue, match=next(iter(change))):

@@ -31,7 +31,7 @@ class TestTrials:
         assert (first % 2 == 0).all() and (shown.kinds[first + 1] == "learning").all()
         for values in (shown.afferents, shown.labels, shown.noise):
             np.testing.assert_array_equal(values[first], values[first + 1])
-        np.testing.assert_array_equal(shown.settings(True, True)["parity"][first], 1)
+        np.testing.assert_array_equal(shown.settings()["parity"][first], 1)
         assert shown.checks == [("validation", 0), *(("validation", 20 * k) for k in range(1, 5)), ("test", 80)]
 
     def test_images_of_a_split_are_shown_in_its_trials_only(self) -> None:
@@ -44,15 +44,11 @@ class TestTrials:
 
     def test_nothing_learns_outside_of_its_trials(self) -> None:
         kinds = [*self.shown.kinds.tolist(), "end"]
-        settings = self.shown.settings(plastic=True, homeostasis=True)
-        names = ("learns", "adapts", "lateral_learns", "lateral_adapts")
+        settings = self.shown.settings()
+        names = ("learns", "adapts")
         on = {name: {kinds[trial] for trial in np.flatnonzero(settings[name])} for name in names}
         assert on["learns"] == {"learning"}
-        assert on["lateral_learns"] == on["lateral_adapts"] == {"adaptation"}
         assert on["adapts"] == {"adaptation", "learning"}
-        assert settings["lateral_learns"].sum() == 80 and settings["lateral_adapts"].sum() == 100
-        off = self.shown.settings(plastic=False, homeostasis=False)
-        assert not off["lateral_learns"].any() and not off["lateral_adapts"].any()
 
     def test_common_modes_differ_between_trials_and_rates_are_never_negative(self) -> None:
         shown = parts.trials(self.configuration.model_copy(update={"strength": 0.5}), 3)
@@ -72,6 +68,20 @@ def test_shuffled_weights_are_the_same_in_other_places() -> None:
     found = parts.shuffled(matrix, 0)
     assert np.isnan(np.diag(found)).all() and (found != matrix).sum() > 30
     np.testing.assert_array_equal(np.sort(found[~np.isnan(found)]), np.sort(matrix[~np.isnan(matrix)]))
+
+
+def test_controls_take_the_weights_and_the_rates_of_the_run_that_learnt() -> None:
+    matrix = np.random.default_rng(0).uniform(size=(4, 4))
+    np.fill_diagonal(matrix, np.nan)
+    learnt = {"lateral_matrix": matrix, "own_spikes": np.arange(4.0), "calibration": np.array(3.0)}
+    found = {arm: parts.inhibition(arm, learnt, 0) for arm in parts.Arm.__args__}
+    switches = {arm: (float(values["lateral_learning"]), float(values["homeostasis"])) for arm, values in found.items()}
+    assert switches == {"none": (0, 0), "homeostasis": (0, 1), "lateral": (1, 1), "shuffled": (0, 1), "uniform": (0, 1)}
+    for arm in ("shuffled", "uniform"):
+        assert found[arm]["lateral_weights"].mean() == pytest.approx(np.nanmean(matrix))
+        np.testing.assert_array_equal(found[arm]["own_spikes"], learnt["own_spikes"])
+    assert np.ptp(found["uniform"]["lateral_weights"]) == 0
+    assert not any("lateral_weights" in found[arm] for arm in ("none", "homeostasis", "lateral"))
 
 
 def test_initial_weights_are_the_same_for_all_that_are_compared() -> None:
