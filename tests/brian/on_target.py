@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 Results = dict[str, np.ndarray]
 Scenario = Callable[[], Callable[[], Results]]
-"""Sets all up and calls run(); what it returns reads the results, on a standalone device after the build."""
+"""Sets all up and calls run(); what it returns reads the results. Builds a standalone program where it needs more."""
 
 
 def simulate(scenario: str, target: str, folder: Path) -> Results:
@@ -39,7 +39,7 @@ def main(target: str, name: str, file: str) -> None:
     module, _, function = name.partition(":")
     scenario: Scenario = getattr(import_module(module), function)
     results = scenario()
-    if standalone:
+    if standalone and not brian2.device.has_been_run:
         with tempfile.TemporaryDirectory() as directory:
             brian2.device.build(directory=directory, compile=True, run=True)
             np.savez(file, **results())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from brian2 import NetworkOperation
 
+from tests.brian import sweep
 from tests.brian.every_rule import circuits, run, spiking_rules
 from tests.brian.on_target import Results, simulate
 
@@ -50,17 +51,17 @@ def test_nothing_is_a_network_operation() -> None:
 
 @pytest.mark.slow
 @pytest.mark.standalone
-def test_every_target_gives_the_same_spikes_and_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["cython", "cpp_standalone"])
+def test_every_target_gives_the_same_spikes_and_weights(target: str, tmp_path: Path) -> None:
     expected = run()()
-    for target in ("cython", "cpp_standalone"):
-        found = simulate("tests.brian.every_rule:run", target, tmp_path)
-        assert set(found) == set(expected)
-        check_phases(found)
-        for key, values in expected.items():
-            if key.startswith("refused"):
-                check_refusal(key, str(found[key]), target)
-            else:
-                np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-12, err_msg=f"{key} on {target}")
+    found = simulate("tests.brian.every_rule:run", target, tmp_path)
+    assert set(found) == set(expected)
+    check_phases(found)
+    for key, values in expected.items():
+        if key.startswith("refused"):
+            check_refusal(key, str(found[key]), target)
+        else:
+            np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-12, err_msg=f"{key} on {target}")
 
 
 def check_refusal(key: str, said: str, target: str) -> None:
@@ -71,3 +72,20 @@ def check_refusal(key: str, said: str, target: str) -> None:
         assert said.startswith("NotImplementedError") and "C++ standalone" in said  # Brian2's own
     else:
         assert said.startswith("Unsupported") and "cpp_standalone" in said and "\n" not in said
+
+
+def test_every_choice_of_a_sweep_matters() -> None:
+    found = sweep.run()()
+    weights = [found[f"{name} weights"] for name in sweep.RUNS]
+    assert all(not np.array_equal(a, b, equal_nan=True) for k, a in enumerate(weights) for b in weights[:k])
+    assert np.nanmax(found["bounded weights"]) == 0.31 and np.nanstd(found["frozen weights"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.standalone
+def test_one_compiled_program_runs_with_other_parameters(tmp_path: Path) -> None:
+    expected = sweep.run()()
+    found = simulate("tests.brian.sweep:run", "cpp_standalone", tmp_path)
+    assert set(found) == set(expected)
+    for key, values in expected.items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-12, err_msg=key)
