@@ -39,7 +39,8 @@ def relearnt(model: Model, fired: np.ndarray, pre: np.ndarray, post: np.ndarray)
 
     for step, now in enumerate(fired):
         averaged = np.clip(step * STEP, trace_time, float(getattr(rule, "mean_time", 1e9)))
-        trace, mean = trace - STEP / trace_time * trace, mean + STEP / averaged * (trace - mean)
+        trace = trace - STEP / trace_time * trace
+        mean = mean + STEP / averaged * (trace - mean)
         if step >= start:
             for spiking, seen in ((now[pre], post), (now[post], pre)):
                 moved = np.clip(weights + rule.rate * change(seen), rule.smallest_weight, rule.largest_weight)

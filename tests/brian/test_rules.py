@@ -48,7 +48,8 @@ def reference(name: str, trains: np.ndarray, **values: float) -> np.ndarray:
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
     for step in range(STEPS):
         warm = np.clip(step * STEP, trace_time, values["mean_time"])
-        trace, mean = trace - STEP * trace / trace_time, mean + STEP * (trace - mean) / warm
+        trace = trace - STEP * trace / trace_time
+        mean = mean + STEP * (trace - mean) / warm
         fired = trains[step]
 
         def change(side: str, neuron: int, weight: float, trace: np.ndarray = trace, mean: np.ndarray = mean) -> float:
@@ -128,6 +129,22 @@ def test_bias_integrates_the_difference_from_the_target_and_reaches_the_drive() 
     np.testing.assert_allclose(np.asarray(neurons.g) * 1e3, injected, rtol=0, atol=1e-4)
 
 
+def test_independent_neurons_learn_nothing_on_average() -> None:
+    """What synapses read of a trace is, on average over a regular train, its mean: no weight drifts."""
+    trains = np.zeros((STEPS, NEURONS), dtype=bool)
+    trains[::10] = True
+    source, neurons, telling = relay(trains)
+    rule = nd.brian.get(homeostasis=None, trace_time=20 * ms, mean_time=80 * ms)
+    synapses = rule.synapses(neurons, drive="g_post -= w*mV")
+    synapses.connect(condition="i != j")
+    read = StateMonitor(nd.brian.companion(synapses), ["trace", "deviation"], record=[0], when="synapses")
+    network = Network(source, neurons, telling, synapses, read)
+    network.run(STEPS * STEP * ms)
+    whole = slice(STEPS - 100, STEPS)  # ten periods, five averaging times after the start
+    assert read.trace[0, whole].mean() == pytest.approx(0.1 * 20, rel=0.06)
+    assert abs(read.deviation[0, whole].mean()) < 0.01 * read.trace[0, whole].mean()
+
+
 def test_own_rates_are_counted_before_anything_is_learnt() -> None:
     trains = spikes(2, 0.2)
     source, neurons, telling = relay(trains)
@@ -186,8 +203,8 @@ def test_presynaptic_spikes_alone_move_weights_by_twice_as_much() -> None:
     expected = np.full((NEURONS, NEURONS), 0.3)
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
     for step in range(1, STEPS):
-        mean = mean + (trace - mean) / np.clip(step * STEP, 20, 200)
         trace = trace * (1 - STEP / 20)
+        mean = mean + (trace - mean) / np.clip(step * STEP, 20, 200)
         for neuron in np.flatnonzero(trains[step - 1]):
             expected[neuron] = np.clip(expected[neuron] + 2 * 0.02 * (trace - mean), 0, 1)
         trace = trace + trains[step - 1]

@@ -45,7 +45,8 @@ def loop(fired: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pace = 1.0 if BEGIN <= step < STILL else 0.0
         if step > BEGIN + LEARNING:
             pace *= (STILL - step) / ANNEALING
-        trace, mean = trace - trace / 20, mean + (trace - mean) / np.clip(step, 20, 200)
+        trace = trace - trace / 20
+        mean = mean + (trace - mean) / np.clip(step, 20, 200)
         moving = BEGIN <= step < HELD
         if moving:  # both by forward Euler, from the values before the step
             bias, average = bias + 3 * counted / CALIBRATION, average + (bias - average) / 30
