@@ -34,7 +34,7 @@ class LateralCovariance(SpikingRule):
         mean_time: Averaging time of the means of the traces, several seconds.
         moved_by: Whose spikes move a weight: those of `"both"` neurons, or those of the `"presynaptic"` one alone, by
             twice as much. The drift is the same where the covariance of the two trains is symmetric in time (shared
-            input), single weights scatter more, and large populations run up to twice as fast: a neuron's incoming
+            input), single weights scatter more, and 2000 neurons run two to three times as fast: a neuron's incoming
             weights lie far apart in memory.
     """
 
