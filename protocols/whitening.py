@@ -134,10 +134,10 @@ def distance_from_fixed_point(rule: Rule, found: Tensor, covariance: Tensor) -> 
     """Relative Frobenius distance up to what the rule leaves free, and the mean squared correlation."""
     expected = rule.fixed_point(covariance)
     values, vectors = torch.linalg.eigh(found)
-    samples = (vectors * (FEATURES * values.clamp_min(0)).sqrt()).T  # whose second moment is exactly the one found
+    samples = (vectors * (len(values) * values.clamp_min(0)).sqrt()).T  # whose second moment is exactly the one found
     correlated = nd.metrics.mean_squared_correlation(samples, center=False)
     if rule.fixed_point_up_to == "unit_scales":
-        found, expected = nd.metrics.correlation(samples, center=False), torch.eye(FEATURES, dtype=torch.float64)
+        found, expected = nd.metrics.correlation(samples, center=False), torch.eye(len(values), dtype=torch.float64)
     if rule.fixed_point_up_to == "scale":
         found, expected = found / found.trace(), expected / expected.trace()
     return float((found - expected).norm() / expected.norm()), correlated

@@ -13,8 +13,8 @@ from neuro_decorr.errors import InvalidValue
 
 ELAPSED = """\
 elapsed : second (shared)
-hold : second (shared, constant)
-whole = int(elapsed + dt/2 >= hold) : 1 (shared)"""
+stimulus_time : second (shared, constant)
+whole = int(elapsed + dt/2 >= stimulus_time) : 1 (shared)"""
 """`whole`: whether a stimulus was seen from its beginning, at the time when the weights move."""
 BEFORE = -10
 """Order of what happens at the start of the first step of a stimulus, before statements of the user's own."""
@@ -28,12 +28,12 @@ def sampling_equations(variables: tuple[str, ...], unit: str) -> str:
         unit: Of the user's variables.
     """
     lines = [f"seen_{name} : {unit} (linked)\n{name} : 1" for name in variables]
-    return "\n".join([*lines, f"scale : {unit} (shared, constant)", ELAPSED])
+    return "\n".join([*lines, f"unit_activity : {unit} (shared, constant)", ELAPSED])
 
 
 def sampling_statements(variables: tuple[str, ...]) -> str:
     """What it does at the end of every time step, in which a stimulus is still there."""
-    return "\n".join(["elapsed += dt", *[f"{name} = seen_{name}/scale" for name in variables]])
+    return "\n".join(["elapsed += dt", *[f"{name} = seen_{name}/unit_activity" for name in variables]])
 
 
 def sampler(
@@ -55,7 +55,7 @@ def sampler(
     )
     for variable in variables:
         setattr(made, f"seen_{variable}", linked_var(group, getattr(place, variable)))
-    set_values(made, {"scale": place.scale, "hold": place.hold})
+    set_values(made, {"unit_activity": place.scale, "stimulus_time": place.hold})
     regularly(made, "sampling", statements, clock=group.clock, when="end", order=order)
     return made
 

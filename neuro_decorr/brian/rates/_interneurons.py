@@ -17,22 +17,22 @@ from neuro_decorr.errors import InvalidValue
 if TYPE_CHECKING:
     from neuro_decorr.brian.rates.interneuron_local import InterneuronLocal
 
-_TURN = "turn = timestep(t, dt) % timestep(hold, dt) : integer (shared)"
+_TURN = "turn = timestep(t, dt) % timestep(stimulus_time, dt) : integer (shared)"
 """The place of a time step within its stimulus: interneuron i answers in the step with turn i."""
 UNITS = f"""\
 seen_output : {{unit}} (linked)
 seen_inputs : {{unit}} (linked)
-output = seen_output/scale : 1
+output = seen_output/unit_activity : 1
 inputs : 1
 left : 1
 taken : 1
 inhibition : 1
-scale : {{unit}} (shared, constant)
+unit_activity : {{unit}} (shared, constant)
 {_companions.ELAPSED}
 {_TURN}"""
 ON_STEP = """\
 elapsed += dt
-inputs = int(turn == 0)*seen_inputs/scale + int(turn > 0)*inputs
+inputs = int(turn == 0)*seen_inputs/unit_activity + int(turn > 0)*inputs
 left = int(turn == 0)*inputs + int(turn > 0)*(left - taken)"""
 INTERNEURONS = f"""\
 activity : 1
@@ -43,11 +43,11 @@ variance : 1
 power : 1
 updates : 1
 gain : 1
-step : 1
+weight_step : 1
 present : 1 (linked)
 plastic : 1 (linked)
 whole : 1 (linked)
-hold : second (shared, constant)
+stimulus_time : second (shared, constant)
 {_TURN}"""
 ANSWER = "volley = int(i == turn)*heard + int(i != turn)*volley"
 AVERAGES = """\
@@ -56,10 +56,10 @@ averaging = moving*clip(1/(1 + updates), learning_rate, 1)
 power += averaging*(present - power)
 variance += averaging*(volley**2 - variance)
 updates += plastic*whole
-step = moving*learning_rate/(variance + 0.001*power + int(power == 0))
+weight_step = moving*learning_rate/(variance + 0.001*power + int(power == 0))
 relative = variance/(damping*(power + int(power == 0)))
 gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative) - 1)"""
-RELAY = "{inhibition}_post = inhibition_pre*scale_pre : {unit} (summed)"
+RELAY = "{inhibition}_post = inhibition_pre*unit_activity_pre : {unit} (summed)"
 LAYER = "power : 1"
 SUMS = "power_post = inputs_pre**2/N_pre : 1 (summed)"
 _END = 10
@@ -94,7 +94,7 @@ def circuit(rule: InterneuronLocal, place: Place, options: dict[str, Any]) -> Sy
         name=f"{name}_target_traces",
         namespace={},
     )
-    set_values(interneurons, {**rule.interneuron_values, "hold": place.hold})
+    set_values(interneurons, {**rule.interneuron_values, "stimulus_time": place.hold})
     start = rule.library.initial_state(len(place.group), dtype=torch.float64)["synapses"].numpy()
     options["namespace"]["start"] = TimedArray(start.reshape(1, -1), dt=1 * second)
     synapses = Synapses(part, interneurons, rule.model, name=name, **options)

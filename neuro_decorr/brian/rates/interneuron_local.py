@@ -88,7 +88,7 @@ class InterneuronLocal(RateRule):
     @property
     def on_stimulus(self) -> str:
         """Hebbian onto what is left."""
-        return "w += step_post*volley_post*met"
+        return "w += weight_step_post*volley_post*met"
 
     @property
     def on_learnt(self) -> str:

@@ -157,7 +157,7 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
     parts = {part.split("\n", 1)[0]: part.split("\n", 1)[1].strip() for part in printed[1:]}
     units = NeuronGroup(5, parts["companion of the units"])
     units.seen_output = brian2.linked_var(group, "x")
-    units.scale, units.hold = 1, HOLD * ms
+    units.unit_activity, units.stimulus_time = 1, HOLD * ms
     units.run_regularly(parts["companion, at the end of a time step"], when="end")
     synapses = Synapses(group, group, parts["model of the synapses"].replace("output_pre", "x_pre"))
     synapses.connect()
