@@ -1,0 +1,55 @@
+"""A population while its lateral inhibition learns: correlation and rate by time, for every mixing and sign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from analysis import spiking_style, style
+from neuro_decorr.report import save_figure
+
+
+def draw(measured: pd.DataFrame, directory: Path) -> None:
+    """Draw the figure.
+
+    Args:
+        measured: Tidy results.
+        directory: Directory of the study.
+    """
+    course = spiking_style.rows(measured, "course")
+    kinds = style.ordered(course["mixing"], list(spiking_style.MIXINGS))
+    size = (3.2 * len(kinds) + 0.6, 5.2)
+    figure, axes = plt.subplots(
+        2, len(kinds), figsize=size, squeeze=False, sharex=True, sharey="row", layout="constrained"
+    )
+    for column, kind in enumerate(kinds):
+        top, bottom = axes[0][column], axes[1][column]
+        own = course[course["mixing"] == kind]
+        for sign, colour in spiking_style.SIGNS.items():
+            for _, run in own[own["sign"] == sign].groupby("seed"):
+                first = run["seed"].iloc[0] == own["seed"].min()
+                top.plot(run["time"], run["mean_absolute"], color=colour, label=f"weights {sign}" if first else None)
+                bottom.plot(run["time"], run["rate"], color=colour)
+        top.axhline(own["floor"].mean(), color="#999999", linestyle=":", label="independent neurons")
+        top.set(title=f"inputs: {spiking_style.MIXINGS[kind]}", ylim=(0, None))
+        bottom.set(xlabel="s since learning began", ylim=(0, None))
+        spiking_style.plain(top, bottom)
+    axes[0][0].set_ylabel("mean |r| (50 ms)")
+    axes[1][0].set_ylabel("mean rate (Hz)")
+    handles = {label: h for axis in axes[0] for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False)
+    save_figure(
+        figure,
+        directory,
+        "spiking_course",
+        "Mean absolute correlation of spike counts and mean rate while the lateral inhibition learns, its rate is "
+        "annealed, and the homeostasis consolidates; one line a seed. Dotted: what independent neurons show in windows "
+        "of this length.",
+    )
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    style.command(lambda measured, timings, directory: draw(measured, directory))

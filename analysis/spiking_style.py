@@ -1,0 +1,46 @@
+"""What the figures of the spiking population share: arms, their colours and names, and the reading of rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+ARMS = {  # Okabe and Ito's palette
+    "before": ("#000000", "before"),
+    "learnt": ("#D55E00", "learnt"),
+    "replayed": ("#CC79A7", "learnt, feedback cut"),
+    "other_input": ("#E69F00", "feedback cut, other input"),
+    "uniform": ("#56B4E9", "uniform, same mean"),
+    "shuffled": ("#0072B2", "learnt, shuffled pairs"),
+    "homeostasis": ("#009E73", "homeostasis alone"),
+}
+MIXINGS = {
+    "positive": "positive",
+    "mixed": "both signs",
+    "opposed": "two opposed halves",
+    "antagonists": "antagonist pairs",
+}
+SIGNS = {"non-negative": "#D55E00", "signed": "#0072B2"}
+
+
+def rows(results: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The measurements of a kind, without the columns of others."""
+    return results[results["kind"] == kind].dropna(axis=1, how="all")
+
+
+def controlled(results: pd.DataFrame) -> pd.DataFrame:
+    """The conditions of one mixing, one sign, whose controls ran; the first of them."""
+    with_controls = results[results["arm"] == "uniform"]
+    first = with_controls.iloc[0] if len(with_controls) else results.iloc[0]
+    return results[(results["mixing"] == first["mixing"]) & (results["sign"] == first["sign"])]
+
+
+def arms(found: pd.DataFrame) -> list[str]:
+    """The arms that were measured, in the order of the legend."""
+    return [arm for arm in ARMS if arm in set(found["arm"])]
+
+
+def plain(*axes: Axes) -> None:
+    """No frame on top and on the right."""
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
