@@ -14,7 +14,7 @@ checks it): the number of spikes, which sets the cost, makes no difference betwe
 
 Times are of the simulation alone, without compilation, in seconds a simulated second. The clock-driven case costs the
 same in every step, so that a fraction of a second is enough where it is slow. Memory is the peak of the compiled
-program (or of the Python process), its excess over static ones in bytes a synapse; a float has eight.
+program, its excess over static ones in bytes a synapse; a float has eight.
 `huge pages` is the same program in memory pages of 2 MB (GLIBC_TUNABLES=glibc.malloc.hugetlb=1), for both opponents.
 
 Usage: python benchmarks/brian_plasticity.py [--sizes N ...] [--targets cython cpp_standalone] [--seconds S]
@@ -63,7 +63,7 @@ dg/dt = -g/(5*ms){injected} : volt
 """
 BY_HAND = """
 dx/dt = -x/trace_time : 1
-dm/dt = (x - m)/clip(t, trace_time, mean_time) : 1
+dm/dt = (x - x*dt/trace_time - m)/clip(t, trace_time, mean_time) : 1
 dbias/dt = bias_rate*target_rate : Hz
 """
 CHANGE = "(x_pre*(x_post - m_post) + x_post*(x_pre - m_pre))/trace_time"
@@ -261,6 +261,7 @@ def compare(target: str, size: int, chosen: list[str], arguments: Any) -> tuple[
     rate = same_spikes({case: runs[case, ""] for case in chosen}, durations) / size
     taken = {way: [run.seconds / durations[way[0]] for run in runs[way]] for way in ways}
     synapses = size * (size - 1)
+    plain = target == "cpp_standalone" and size >= 1000
     rows = []
     for (case, pages), values in taken.items():
         excess = max(run.memory for run in runs[case, pages]) - max(run.memory for run in runs["static", pages])
@@ -274,8 +275,8 @@ def compare(target: str, size: int, chosen: list[str], arguments: Any) -> tuple[
                 "s / simulated s": f"{statistics.median(values):.3g}",
                 "this / static": ratio(values, taken["static", pages]),
                 "clock-driven / this": "" if slowest is None else ratio(slowest, values),
-                # Below a thousand neurons the size of the program itself hides that of the synapses.
-                "B a synapse over static": f"{excess / synapses:.1f}" if size >= 1000 else "",
+                # That of Python, or the size of a small program, hides that of the synapses.
+                "B a synapse over static": f"{excess / synapses:.1f}" if plain else "",
             }
         )
     return rows, [
