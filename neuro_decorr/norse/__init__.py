@@ -12,7 +12,11 @@ require("norse", "norse")
 
 from neuro_decorr.norse._surrogate import Surrogate  # noqa: E402  # Norse is an extra
 from neuro_decorr.norse.decorrelation import Decorrelation  # noqa: E402
+from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis  # noqa: E402
+from neuro_decorr.norse.lateral import LateralLIF, LateralState  # noqa: E402
+from neuro_decorr.norse.lateral_covariance import LateralCovariance  # noqa: E402
 from neuro_decorr.norse.lif import LIF, LIFState  # noqa: E402
+from neuro_decorr.norse.plasticity import NeuronPlasticity  # noqa: E402
 from neuro_decorr.rate.traces import Signal, Trace, TraceState  # noqa: E402
 
 __all__ = [
@@ -24,5 +28,12 @@ __all__ = [
     # neurons
     "LIF",
     "LIFState",
+    "LateralLIF",
+    "LateralState",
     "Surrogate",
+    # what neurons learn by themselves
+    "Homeostasis",
+    "LateralCovariance",
+    "NeuronPlasticity",
+    "ThresholdHomeostasis",
 ]

@@ -10,8 +10,11 @@ from typing import Any, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.norse._record import NeuronRecord, added
 from neuro_decorr.norse._surrogate import Surrogate, derivative, spike
+from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
+from neuro_decorr.rate.record import in_backward, in_transform, traced_in_transform, unwrapped
 
 PerNeuron: TypeAlias = float | Sequence[float] | Tensor
 """One number for all neurons, or one for each."""
@@ -36,6 +39,8 @@ class Neurons(nn.Module, ABC):
         dt: Time step, in seconds.
         surrogate: Shape of the surrogate derivative of a spike.
         slope: Its slope, per unit of the potential.
+        homeostasis: What keeps every neuron's rate, if anything.
+        remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         threshold: Buffer, theta, shape (features,).
         leak: Buffer, shape (features,).
         reset: Buffer, shape (features,).
@@ -61,6 +66,7 @@ class Neurons(nn.Module, ABC):
         dt: float,
         surrogate: Surrogate,
         slope: float,
+        homeostasis: Homeostasis | ThresholdHomeostasis | None,
         device: torch.device | str | None,
         dtype: torch.dtype,
     ) -> None:
@@ -98,6 +104,16 @@ class Neurons(nn.Module, ABC):
             self.register_buffer(parameter, values)
         if not bool((self.reset < self.threshold).all()):
             raise InvalidValue(f"{name}: the reset must lie below the threshold, for every neuron.")
+        if isinstance(homeostasis, ThresholdHomeostasis) and float(self.reset.max()) >= homeostasis.smallest_threshold:
+            raise InvalidValue(f"{name}: the reset must lie below the smallest threshold of the homeostasis.")
+        self.homeostasis = homeostasis
+        self.remembers = True
+        self._record: NeuronRecord | None = None
+
+    @property
+    @abstractmethod
+    def learns(self) -> bool:
+        """Whether a `NeuronPlasticity` moves something here."""
 
     @abstractmethod
     def forward(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
@@ -136,6 +152,29 @@ class Neurons(nn.Module, ABC):
         """The synaptic current that is left for the next time step."""
         return current * (1 - self.dt / self.synapse_time)
 
+    def is_observed(self) -> bool:
+        """Whether the forward pass that is running is one to remember."""
+        return self.training and self.remembers and self.learns and not in_backward()
+
+    def take_record(self) -> NeuronRecord | None:
+        """Hand out what the forward passes in train mode since the last call left, and forget it."""
+        record = self._record
+        object.__setattr__(self, "_record", None)
+        return record
+
+    def _add_record(self, record: NeuronRecord) -> None:
+        if traced_in_transform():
+            raise Unsupported(
+                "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
+                "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
+            )
+        steps, spikes, traces, coincidences = added(self._record, record)
+        if in_transform():  # inside torch.func.grad every result is seen through it
+            steps, spikes, traces = unwrapped(steps), unwrapped(spikes), unwrapped(traces)
+            coincidences = None if coincidences is None else unwrapped(coincidences)
+        # Past nn.Module's own assignment, which searches all of its registries.
+        object.__setattr__(self, "_record", NeuronRecord(steps, spikes, traces, coincidences))
+
     def pseudo_derivative(self, potential: Tensor) -> Tensor:
         """What stands for the derivative of a spike by the potential before its reset, such as in e-prop."""
         return derivative(potential - self.threshold, self.surrogate, self.slope)
@@ -151,6 +190,7 @@ class Neurons(nn.Module, ABC):
             moved = fn(tensor)
             return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
 
+        self._record = None
         super()._apply(at_least_float32, recurse)  # type: ignore[no-untyped-call]  # torch types it not
         return self
 

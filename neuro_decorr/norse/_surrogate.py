@@ -40,13 +40,14 @@ def spike(distance: Tensor, surrogate: Surrogate, slope: float) -> Tensor:
         slope: s.
     """
     if torch.compiler.is_compiling():  # a Function with a forward derivative cannot be traced (torch 2.13)
-        return _heaviside(distance) + derivative(distance, surrogate, slope).detach() * (distance - distance.detach())
+        slopes = derivative(distance, surrogate, slope).detach()
+        return _heaviside(distance.detach()) + slopes * (distance - distance.detach())
     result: Tensor = _Spike.apply(distance, surrogate, slope)  # type: ignore[no-untyped-call]
     return result
 
 
 def _heaviside(distance: Tensor) -> Tensor:
-    return (distance > 0).to(distance.dtype)
+    return distance.clamp(0, 1).ceil()  # unlike a comparison it lets what is not a number through
 
 
 @final

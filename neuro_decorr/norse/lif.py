@@ -7,8 +7,11 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse._neurons import Neurons, PerNeuron
+from neuro_decorr.norse._record import summed
 from neuro_decorr.norse._surrogate import Surrogate
+from neuro_decorr.norse.homeostasis import ThresholdHomeostasis
 
 
 class LIFState(NamedTuple):
@@ -59,6 +62,7 @@ class LIF(Neurons):
         dt: float = 1e-3,
         surrogate: Surrogate = "superspike",
         slope: float = 10.0,
+        homeostasis: ThresholdHomeostasis | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -74,12 +78,17 @@ class LIF(Neurons):
             dt: Time step, in seconds.
             surrogate: Shape of the surrogate derivative of a spike.
             slope: Its slope.
+            homeostasis: Lets a `NeuronPlasticity` move the thresholds so that every neuron keeps its rate.
             device: Where the parameters live.
             dtype: float32 or float64.
 
         Raises:
             InvalidValue: A number of neurons, a parameter, a time or an option outside what is allowed.
         """
+        if not (homeostasis is None or isinstance(homeostasis, ThresholdHomeostasis)):
+            raise InvalidValue(
+                f"LIF: homeostasis must be a nd.norse.ThresholdHomeostasis(...) or None, got {homeostasis!r}."
+            )
         super().__init__(
             features,
             threshold=threshold,
@@ -90,9 +99,15 @@ class LIF(Neurons):
             dt=dt,
             surrogate=surrogate,
             slope=slope,
+            homeostasis=homeostasis,
             device=device,
             dtype=dtype,
         )
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a homeostasis."""
+        return self.homeostasis is not None
 
     def initial_state(
         self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -134,4 +149,6 @@ class LIF(Neurons):
             current = self.decayed(current)
             trains.append(spikes)
         outputs = torch.stack(trains) if currents.dim() > 2 else trains[0]
+        if self.is_observed():
+            self._add_record(summed(outputs))
         return outputs.to(inputs.dtype), LIFState(potential, current)

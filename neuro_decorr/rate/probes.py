@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
-
-from neuro_decorr.rate.decorrelation import Decorrelation
 
 
 @contextmanager
@@ -24,12 +23,12 @@ def unremembered(model: nn.Module) -> Iterator[None]:
         True
 
     Args:
-        model: A model with Decorrelation modules in it, in train mode.
+        model: A model with modules in it that remember passes, in train mode.
 
     Yields:
         Nothing.
     """
-    paused = [module for module in model.modules() if isinstance(module, Decorrelation) and module.remembers]
+    paused: list[Any] = [module for module in model.modules() if vars(module).get("remembers")]
     for module in paused:
         module.remembers = False
     try:

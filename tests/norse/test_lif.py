@@ -95,6 +95,11 @@ def test_bounded_in_silence_and_under_constant_drive() -> None:
         assert spikes.mean() in (0.0, 1.0)
 
 
+def test_what_is_not_a_number_is_not_silence() -> None:
+    spikes, _ = nd.norse.LIF(2)(torch.tensor([[[1.0, torch.nan]]]))
+    assert spikes[0, 0, 0] == 0 and spikes[0, 0, 1].isnan()
+
+
 def test_bad_parameters_and_inputs_are_told() -> None:
     for options, match in (
         ({"threshold": [1.0, 2.0]}, "threshold must be one finite number, or 3 of them"),

@@ -1,0 +1,62 @@
+"""What neurons remember of their spikes since the last plasticity step: sums, so that memory does not grow."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.rate.steps import flat_steps
+
+
+class NeuronRecord(NamedTuple):
+    """Sums over the time steps of all passes in train mode since the last step, means over their sequences.
+
+    Attributes:
+        steps: Number of time steps, shape ().
+        spikes: Spikes of every neuron, shape (features,).
+        traces: Traces as the synapses read them, shape (features,); zeros where there are none.
+        coincidences: Trace of neuron i at spikes of neuron j, shape (features, features); None where there are none.
+    """
+
+    steps: Tensor
+    spikes: Tensor
+    traces: Tensor
+    coincidences: Tensor | None
+
+
+def summed(spikes: Tensor, traces: Tensor | None = None) -> NeuronRecord:
+    """The record of one pass.
+
+    Args:
+        spikes: Shape (steps, ..., features).
+        traces: After their decay in each step, before its spikes are added, the same shape.
+
+    Returns:
+        Without a graph, and outside of all transforms.
+    """
+    rows = flat_steps(spikes)
+    steps, batch, features = rows.shape
+    of_traces, coincidences = rows.new_zeros(features), None
+    if traces is not None:
+        trace_rows = flat_steps(traces)
+        of_traces = trace_rows.sum(dim=0).mean(dim=0)
+        coincidences = trace_rows.reshape(-1, features).T @ rows.reshape(-1, features) / batch
+    return NeuronRecord(rows.new_full((), steps), rows.sum(dim=0).mean(dim=0), of_traces, coincidences)
+
+
+def added(earlier: NeuronRecord | None, later: NeuronRecord) -> NeuronRecord:
+    """The record of all passes."""
+    if earlier is None:
+        return later
+    coincidences = later.coincidences
+    if coincidences is not None and earlier.coincidences is not None:
+        coincidences = coincidences + earlier.coincidences
+    steps, spikes, traces = (one + other for one, other in zip(earlier[:3], later[:3], strict=True))
+    return NeuronRecord(steps, spikes, traces, coincidences)
+
+
+def is_finite(record: NeuronRecord) -> bool:
+    """Whether all sums are finite numbers."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in record if tensor is not None)

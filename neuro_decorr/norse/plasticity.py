@@ -1,0 +1,147 @@
+"""The optimiser of what neurons learn by themselves: lateral inhibition and homeostasis."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.errors import Diverged, InvalidValue
+from neuro_decorr.norse._neurons import Neurons
+from neuro_decorr.norse._record import NeuronRecord, is_finite
+from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
+from neuro_decorr.norse.lateral import LateralLIF
+
+
+@final
+class NeuronPlasticity(torch.optim.Optimizer):
+    r"""Moves the lateral weights, biases and thresholds of a network's neurons; reads like any optimiser of torch.
+
+    One `step()` consumes the sums that every `LateralLIF`, and every `LIF` with a homeostasis, remembered of the
+    forward passes in train mode since the last step, and moves its buffers once. Stepping after every time step of one
+    sequence is the online rule; stepping after a batch of sequences its sum over time, mean over the batch.
+
+    `lr` of a group is the rate of one cell: of its lateral weights, or of its thresholds where it has no rule. All that
+    is learnt is in the network's own state dict.
+
+    Cost: 10 features^2 flop a step for each `LateralLIF`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Attach to the neurons of a network, one group of parameters for each cell that learns.
+
+        Args:
+            model: A network with `LateralLIF` or `LIF(homeostasis=...)` in it, or one of these alone. Build the
+                plasticity after moving it to its device, as any optimiser.
+
+        Raises:
+            InvalidValue: No neurons that learn.
+        """
+        self._cells = [
+            (name, cell) for name, cell in model.named_modules() if isinstance(cell, Neurons) and cell.learns
+        ]
+        if not self._cells:
+            raise InvalidValue(
+                f"{type(model).__name__} holds no neurons that learn by themselves: use nd.norse.LateralLIF(features), "
+                "or nd.norse.LIF(features, homeostasis=nd.norse.ThresholdHomeostasis())."
+            )
+        self._warned = False
+        super().__init__([{"params": [_moved(cell)], "lr": _rate(cell)} for _, cell in self._cells], {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every cell once from its forward passes in train mode since the last step.
+
+        Cells without a forward pass since the last step are left alone; that is said once.
+
+        Args:
+            closure: Called first, with gradients enabled, as torch's optimisers do.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            Diverged: The activity of neurons left the finite numbers; the message names them.
+        """
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        idle = []
+        for (name, cell), group in zip(self._cells, self.param_groups, strict=True):
+            group["params"] = [_moved(cell)]  # Module.to() makes new buffers
+            record = cell.take_record()
+            if record is None:
+                idle.append(name or type(cell).__name__)
+                continue
+            if not is_finite(record):
+                raise Diverged(f"the activity of neurons '{name}' is not finite; lower the currents or the weights.")
+            _update(cell, record, float(group["lr"]))
+        if idle and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"NeuronPlasticity.step() found no forward pass in train mode since the last step for: "
+                f"{', '.join(idle)}; nothing was learnt there. Call model.train() and run a batch before each step.",
+                stacklevel=2,
+            )
+        return result
+
+
+def _moved(cell: Neurons) -> Tensor:
+    """The buffer that stands for a cell as a parameter."""
+    return cell.weight if isinstance(cell, LateralLIF) else cell.threshold
+
+
+def _rate(cell: Neurons) -> float:
+    if isinstance(cell, LateralLIF):
+        return cell.rule.rate
+    assert cell.homeostasis is not None  # it learns
+    return cell.homeostasis.rate
+
+
+def _update(cell: Neurons, record: NeuronRecord, lr: float) -> None:
+    homeostasis = cell.homeostasis
+    if isinstance(homeostasis, ThresholdHomeostasis):
+        rate = homeostasis.rate if isinstance(cell, LateralLIF) else lr
+        homeostasis.update_(cell.threshold, record.spikes, cell.dt * record.steps, rate)
+    if isinstance(cell, LateralLIF):
+        _update_lateral(cell, record, lr)
+
+
+def _update_lateral(cell: LateralLIF, record: NeuronRecord, lr: float) -> None:
+    """What Brian2 does in one time step, in its order; over several steps with the weights and means of before."""
+    rule, homeostasis = cell.rule, cell.homeostasis
+    assert record.coincidences is not None  # of a cell with a rule
+    steps, dt = float(record.steps), cell.dt
+    elapsed = float(cell.elapsed)
+    begun = homeostasis is None or elapsed + dt / 2 >= homeostasis.start
+    # The mean relaxes to the mean trace: one Euler step a time step, whose time grows with what there is to average.
+    time = min(max(elapsed, rule.trace_time), rule.mean_time)
+    cell.mean.lerp_(record.traces / steps, _approach(steps, dt, time))
+    if isinstance(homeostasis, Homeostasis):
+        _update_bias(cell, homeostasis, record, begun)
+    if begun:
+        covariance = record.coincidences - torch.outer(cell.mean, record.spikes)
+        rule.update_(cell.weight, covariance.to(cell.weight.dtype), lr)
+    cell.elapsed.add_(steps * dt)
+
+
+def _approach(steps: float, dt: float, time: float) -> float:
+    """How far Euler steps of relaxation come, of the distance to the target: 1 - (1 - dt / time)^steps."""
+    return -math.expm1(steps * math.log1p(-dt / time)) if dt < time else 1.0
+
+
+def _update_bias(cell: LateralLIF, homeostasis: Homeostasis, record: NeuronRecord, begun: bool) -> None:
+    steps, dt = float(record.steps), cell.dt
+    if not begun:
+        cell.calibrated_spikes.add_(record.spikes)
+        return
+    cell.bias_average.lerp_(cell.bias, _approach(steps, dt, homeostasis.average_time))
+    target: Tensor | float | None = homeostasis.target_rate
+    if target is None:
+        target = cell.calibrated_spikes / homeostasis.calibration
+    cell.bias.add_(target * (steps * dt) - record.spikes, alpha=homeostasis.rate)
