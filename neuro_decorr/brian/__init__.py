@@ -22,9 +22,11 @@ from neuro_decorr.brian.control import (  # noqa: E402
 from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noqa: E402
 from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
 from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
+from neuro_decorr.brian.interneuron import Interneuron  # noqa: E402
 from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
 from neuro_decorr.brian.rates import AntiHebbian, InterneuronLocal, Lateral, RateRule  # noqa: E402
 from neuro_decorr.brian.schedule import Schedule  # noqa: E402
+from neuro_decorr.brian.variance import Variance  # noqa: E402
 from neuro_decorr.brian.vogels import Vogels  # noqa: E402
 
 __all__ = [
@@ -37,9 +39,11 @@ __all__ = [
     "CorrelationMeasuring",
     "Foldiak",
     "Homeostasis",
+    "Interneuron",
     "LateralCovariance",
     "Schedule",
     "SpikingRule",
+    "Variance",
     "Vogels",
     # and for rates
     "AntiHebbian",

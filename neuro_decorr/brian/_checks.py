@@ -57,6 +57,13 @@ def check_number(rule: Any, name: str, above: float = -math.inf) -> None:
         raise InvalidValue(f"{rule.name}: {name} must be a finite number{bound} (without units), got {value!r}.")
 
 
+def check_count(rule: Any, name: str) -> None:
+    """Raise InvalidValue unless a parameter is a whole number of at least 1."""
+    value = getattr(rule, name)
+    if type(value) is not int or value < 1:
+        raise InvalidValue(f"{rule.name}: {name} must be a whole number of at least 1, got {value!r}.")
+
+
 def check_quantity(rule: Any, name: str, unit: Quantity, above: Any = None) -> None:
     """Raise InvalidValue unless a parameter is one finite quantity of a unit's dimensions, above 0 or another."""
     value = getattr(rule, name)

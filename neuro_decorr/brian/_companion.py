@@ -49,8 +49,11 @@ def attach(rule: SpikingRule, synapses: Synapses, source: Any, target: Any, bias
     """
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
     after = _companion(rule, postsynaptic, synapses, "target")
-    before = after if presynaptic is postsynaptic else _companion(rule, presynaptic, synapses, "source")
-    for side, group, index in (("source", before, "_synaptic_pre"), ("target", after, "_synaptic_post")):
+    seen = {"target": (after, "_synaptic_post")}
+    if rule.sees_source:
+        before = after if presynaptic is postsynaptic else _companion(rule, presynaptic, synapses, "source")
+        seen["source"] = (before, "_synaptic_pre")
+    for side, (group, index) in seen.items():
         for name in rule.seen:
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
     if "pace" in after.variables:
@@ -68,7 +71,35 @@ def attach(rule: SpikingRule, synapses: Synapses, source: Any, target: Any, bias
         injection.connect(j="i")
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
         synapses.contained_objects.append(injection)
-    # A standalone device declares the pathways of a Network's own synapses only, not of those inside of them.
+    _declare(synapses)
+
+
+def attach_self(synapses: Synapses, target: Any, drive: str) -> None:
+    """Let every neuron act on itself at its spikes, by the weight that its companion holds.
+
+    Args:
+        synapses: After `attach`; they gain one of `contained_objects`.
+        target: Their postsynaptic group.
+        drive: What a spike does to its neuron, with `self_weight`.
+    """
+    own = Synapses(
+        target,
+        target,
+        "self_weight : 1 (linked)",
+        on_pre=drive,
+        clock=target.clock,
+        name=f"{synapses.name}_self",
+        namespace=synapses.namespace,
+    )
+    traces = next(group for group in synapses.contained_objects if group.name == f"{synapses.name}_target_traces")
+    own.self_weight = linked_var(traces, "self_weight", index="_synaptic_post")
+    own.connect(j="i")
+    synapses.contained_objects.append(own)
+    _declare(synapses)
+
+
+def _declare(synapses: Synapses) -> None:
+    """A standalone device declares the pathways of a Network's own synapses only, not of those inside of them."""
     device = get_device()
     if hasattr(device, "synapses"):
         device.synapses |= {inner for inner in synapses.contained_objects if isinstance(inner, Synapses)}

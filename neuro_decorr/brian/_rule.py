@@ -13,6 +13,7 @@ from neuro_decorr.brian import _companion, _drive
 from neuro_decorr.brian._checks import check_clashes, check_fields, check_group, number, quantity
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule, duration, phase_values, phases
+from neuro_decorr.brian.variance import Variance
 from neuro_decorr.errors import InvalidValue
 
 
@@ -28,6 +29,7 @@ class SpikingRule(ABC):
         rate: Change of the weight for a trace of one spike (dimensionless).
         trace_time: Decay of the spike traces, the time within which two spikes count as together.
         homeostasis: Keeps every postsynaptic neuron's rate; None for none.
+        variance: Brings every postsynaptic neuron's count variance to a target; None for none.
         schedule: When it learns, and when everything is held; None to learn without end.
         smallest_weight: Bound of the weights w.
         largest_weight: Bound of the weights w.
@@ -42,12 +44,15 @@ class SpikingRule(ABC):
     reference: ClassVar[str]
     seen: ClassVar[tuple[str, ...]] = ("trace",)
     """Which variables of the two neurons' companions the plasticity sees."""
+    sees_source: ClassVar[bool] = True
+    """Whether it sees those of the presynaptic neuron."""
 
     rate: float = field(default=1e-3, metadata=number(above=0))
     trace_time: Quantity = field(default_factory=lambda: 50 * ms, metadata=quantity(second, companion=True))
     smallest_weight: float = field(default=0.0, metadata=number())
     largest_weight: float = field(default=1.0, metadata=number(above="smallest_weight"))
     homeostasis: Homeostasis | None = None
+    variance: Variance | None = None
     schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +65,13 @@ class SpikingRule(ABC):
         if not (self.homeostasis is None or isinstance(self.homeostasis, Homeostasis)):
             raise InvalidValue(
                 f"{self.name}: homeostasis must be nd.brian.Homeostasis(...) or None, got {self.homeostasis!r}."
+            )
+        if not (self.variance is None or isinstance(self.variance, Variance)):
+            raise InvalidValue(f"{self.name}: variance must be nd.brian.Variance(...) or None, got {self.variance!r}.")
+        if self.variance is not None and not self._centred:
+            raise InvalidValue(
+                f"{self.name}: a variance needs the mean of the traces, which this rule does not follow; use "
+                "nd.brian.get('lateral_covariance', variance=...)."
             )
         if not (self.schedule is None or isinstance(self.schedule, Schedule)):
             raise InvalidValue(f"{self.name}: schedule must be nd.brian.Schedule(...) or None, got {self.schedule!r}.")
@@ -77,10 +89,15 @@ class SpikingRule(ABC):
     @property
     def model(self) -> str:
         """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
-        linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in ("source", "target") for name in self.seen)
+        linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in self.sides for name in self.seen)
         if self._timed:
             linked += "\npace : 1 (linked, shared)"
-        return f"w : 1\n{linked}\n{_declared(self.namespace)}"
+        return f"w : 1\n{linked}\n{declared(self.namespace)}"
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The sides of a synapse of which the plasticity sees the traces."""
+        return ("source", "target") if self.sees_source else ("target",)
 
     @property
     def traces(self) -> str:
@@ -92,9 +109,11 @@ class SpikingRule(ABC):
             equations.append(phases(self.homeostasis, self.schedule))
         if self.homeostasis is not None:
             equations.append(self.homeostasis.equations)
+        if self.variance is not None:
+            equations.append(self.variance.equations(self._timed))
         if "expected" in self.seen:
             equations.append(_companion.EXPECTED)
-        return "\n".join([*equations, _declared(self.trace_values)])
+        return "\n".join([*equations, declared(self.trace_values)])
 
     @property
     def on_spike(self) -> str:
@@ -106,7 +125,7 @@ class SpikingRule(ABC):
     @property
     def on_step(self) -> str:
         """What the companion does at the end of every time step (`run_regularly(..., when="end")`)."""
-        return _companion.ON_STEP
+        return "\n".join([_companion.ON_STEP, *([] if self.variance is None else [self.variance.on_step])])
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -129,6 +148,8 @@ class SpikingRule(ABC):
         values = {name: getattr(self, name) for name in own}
         if self.homeostasis is not None:
             values |= self.homeostasis.values
+        if self.variance is not None:
+            values |= self.variance.values
         return values | phase_values(self.homeostasis, self.schedule)
 
     @property
@@ -151,17 +172,21 @@ class SpikingRule(ABC):
 
     def __str__(self) -> str:
         """Everything that is added to the user's model, to be read and pasted."""
-        parts = {
+        return f"{self.name}: {self.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in self._parts.items())
+
+    @property
+    def _parts(self) -> dict[str, str]:
+        """What is added, each part under its heading."""
+        return {
             "model of the synapses": self.model,
             "on_pre": self.on_pre,
             "on_post": self.on_post,
-            "parameters of the synapses": _shown(self.namespace),
+            "parameters of the synapses": shown(self.namespace),
             "companion, one set of traces a neuron": self.traces,
             "at a neuron's spike": self.on_spike,
             "at the end of a time step": self.on_step,
-            "parameters of the companion": _shown(self.trace_values),
+            "parameters of the companion": shown(self.trace_values),
         }
-        return f"{self.name}: {self.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in parts.items())
 
     def synapses(
         self,
@@ -239,6 +264,9 @@ class SpikingRule(ABC):
         if bias_drive is not None:  # as free of units as w
             _drive.check_units(re.sub(r"\bbias\b", weight, bias_drive), synapses, "bias_drive")
         _companion.attach(self, synapses, source, target, bias_drive)
+        if self.variance is not None:
+            _drive.check_names(drive, target, target, weight, "drive")  # of a neuron onto itself
+            _companion.attach_self(synapses, target, re.sub(rf"\b{weight}\b", "self_weight", drive))
         return synapses
 
     @property
@@ -264,7 +292,7 @@ def _pathways(drive: str, learning: str, delay: Any) -> dict[str, str]:
     return {"transmission": drive, "learning_pre": learning}
 
 
-def _declared(values: dict[str, Any]) -> str:
+def declared(values: dict[str, Any]) -> str:
     """Declarations of shared parameters."""
     return "\n".join(f"{name} : {_unit(value)} (shared, constant)" for name, value in values.items())
 
@@ -275,5 +303,5 @@ def _unit(value: Any) -> str:
     return "second" if have_same_dimensions(value, second) else "Hz"  # a rule has times and rates only
 
 
-def _shown(values: dict[str, Any]) -> str:
+def shown(values: dict[str, Any]) -> str:
     return "\n".join(f"{name} = {value}" for name, value in values.items())

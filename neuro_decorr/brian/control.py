@@ -67,6 +67,8 @@ def _switch(synapses: Synapses, learning: float, homeostasis: float | None) -> N
             raise InvalidValue("these synapses have no homeostasis to hold; use freeze(synapses).")
         group.homeostasis = homeostasis
     synapses.learning = learning
+    if "self_learning" in group.variables:
+        group.self_learning = learning
 
 
 def _target() -> str:
