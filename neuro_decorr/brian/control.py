@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
@@ -12,22 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from neuro_decorr.errors import InvalidValue, Unsupported
 
 
-def companion(synapses: Synapses) -> NeuronGroup:
-    """The companion of the postsynaptic neurons, with their traces, means and bias; for monitors of your own.
+def companion(synapses: Synapses, side: Literal["target", "source"] = "target") -> NeuronGroup:
+    """The companion of the neurons on one side, with their traces, means and bias; for monitors of your own.
 
     Args:
         synapses: From `SpikingRule.synapses`.
+        side: Of the postsynaptic neurons (`"target"`) or of the presynaptic ones (`"source"`): one and the same where
+            both are of one group. The bias is the target's.
 
     Returns:
-        A NeuronGroup of the size of the whole postsynaptic group.
+        A NeuronGroup of the size of the whole group on that side.
 
     Raises:
-        InvalidValue: Other synapses.
+        InvalidValue: Other synapses, or another side.
     """
-    name = f"{getattr(synapses, 'name', '')}_target_traces"
-    for contained in getattr(synapses, "contained_objects", ()):
-        if isinstance(contained, NeuronGroup) and contained.name == name:
-            return contained
+    if side not in ("target", "source"):
+        raise InvalidValue(f"side must be 'target' or 'source', got {side!r}.")
+    held = [item for item in getattr(synapses, "contained_objects", ()) if isinstance(item, NeuronGroup)]
+    for which in (side, "target"):
+        for group in held:
+            if group.name == f"{synapses.name}_{which}_traces":
+                return group
     raise InvalidValue(f"these are no synapses of a rule from nd.brian.get(...): {synapses!r}.")
 
 

@@ -1,0 +1,71 @@
+"""The page on Brian2: the model that it shows runs with the lines that it adds, the order that it states is the one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import brian2
+import numpy as np
+import pytest
+from brian2 import Network, ms, scheduling_summary
+
+import neuro_decorr as nd
+from tests.brian.drop_in import builder, lateral_synapses, monitors, source, with_lines
+from tests.brian.every_rule import population
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "brian.md").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _numpy_target() -> Iterator[None]:
+    before, step = brian2.prefs.codegen.target, brian2.defaultclock.dt
+    brian2.prefs.codegen.target = "numpy"
+    brian2.defaultclock.dt = 0.1 * ms
+    yield
+    brian2.prefs.codegen.target = before
+    brian2.defaultclock.dt = step
+
+
+def test_the_difference_that_is_shown_is_two_lines_on_a_published_model() -> None:
+    (shown,) = re.findall(r"```diff\n(.*?)```", PAGE, flags=re.DOTALL)
+    lines = shown.splitlines()
+    assert {line[:2].strip() for line in lines} == {"", "+"}
+    kept = "".join(f"{line[2:]}\n" for line in lines if not line.startswith("+"))
+    added = tuple(line[2:].strip() for line in lines if line.startswith("+"))
+    text = source("current_based")
+    assert kept in text and len(added) == 2
+    changed = with_lines(text, added)
+    assert "".join(f"{line[2:]}\n" for line in lines) in changed
+    network, plain = builder(changed, nd=nd)(count=400), builder(text)(count=400)
+    for built in (network, plain):
+        built.run(20 * ms)
+    spikes = [monitors(built)[0] for built in (network, plain)]
+    assert len(spikes[0].t) > 20 and np.array_equal(spikes[0].t, spikes[1].t)  # still counting rates: nothing learnt
+    lateral = lateral_synapses(network)
+    assert len(lateral.w[:]) == 400 * 399 and nd.brian.companion(lateral).trace[:].max() > 0.5
+
+
+def test_the_order_that_is_stated() -> None:
+    cells = population()
+    lateral = nd.brian.get().synapses(cells, drive="gi_post -= w*mV", name="lateral")
+    lateral.connect(condition="i != j")
+    network = Network(cells, lateral)
+    network.run(0.1 * ms)
+    entries = [(entry.when, str(entry.order), entry.name) for entry in scheduling_summary(network).entries]
+    expected = [entry for entry in entries if entry[2].startswith("lateral")]
+    rows = re.findall(r"^\| (\w+) \| (-?\d+) \| .* \| `(lateral\w+)` \|$", PAGE, flags=re.MULTILINE)
+    assert len(rows) == 6 and rows == expected
+
+
+def test_names_that_the_page_uses_are_there() -> None:
+    """Parameters that a sweep can change, functions, rules."""
+    cells = population()
+    lateral = nd.brian.get().synapses(cells, drive="gi_post -= w*mV")
+    (synaptic, own) = re.findall(r"variables of the synapses \((.*?)\) and of\nthe companions \((.*?),\s", PAGE)[0]
+    assert set(re.findall(r"`(\w+)`", synaptic)) <= set(lateral.variables)
+    assert {"trace_time", "mean_time"} <= set(nd.brian.companion(lateral).variables) and "trace_time" in own
+    assert all(hasattr(nd.brian, name) for name in re.findall(r"nd\.brian\.(\w+)", PAGE))
+    table = re.findall(r"^\| `(\w+)` \| ", PAGE, flags=re.MULTILINE)
+    assert set(table) <= set(nd.brian.names()) and len(table) >= 4
