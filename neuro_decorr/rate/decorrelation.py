@@ -14,6 +14,7 @@ from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
 from neuro_decorr.rate.record import (
     Record,
     in_backward,
+    in_plain_python,
     in_transform,
     joined,
     traced_in_transform,
@@ -22,7 +23,7 @@ from neuro_decorr.rate.record import (
 )
 from neuro_decorr.rate.steps import flat_steps, rows_of_pass, rows_of_steps, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
-from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform
+from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform, transform_
 
 
 class Decorrelation(nn.Module):
@@ -49,10 +50,7 @@ class Decorrelation(nn.Module):
             passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         trace: What drives the statistics in place of z, for sequences; None for z itself.
-        mean: Buffer, the running mean, shape (features,).
     """
-
-    mean: Tensor
 
     def __init__(
         self,
@@ -98,9 +96,14 @@ class Decorrelation(nn.Module):
         self.trace = trace_of(signal)
         self.remembers = True
         self._record: Record | None = None
-        self.register_buffer("mean", torch.zeros(features, dtype=dtype, device=device))
+        self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
         if structure == "dense":
             self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
+
+    @property
+    def mean(self) -> Tensor:
+        """Buffer, the running mean, shape (features,)."""
+        return self._buffers["mean"]  # type: ignore[return-value]  # never None; past nn.Module's slow look-up
 
     @property
     def matrix(self) -> Tensor:
@@ -153,6 +156,11 @@ class Decorrelation(nn.Module):
             return F.linear(centred, self._buffers["matrix"])  # type: ignore[arg-type]  # never None
         return transform(self.transform_state(), centred)
 
+    def _transform_own(self, centred: Tensor) -> Tensor:
+        """The same in the place of the rows, which nobody else may hold: a pass over the batch less."""
+        own = centred.dim() == 2 and in_plain_python()
+        return transform_(self.transform_state(), centred) if own else self.transform_centred(centred)
+
     def subtracted(self) -> Tensor:
         """What a forward pass subtracts, shape (features,): the running mean, or zeros without centring."""
         return self.mean if self.center else torch.zeros_like(self.mean)
@@ -161,7 +169,7 @@ class Decorrelation(nn.Module):
         """Hand out what the forward passes in train mode since the last call left, and forget it."""
         record = self._record
         object.__setattr__(self, "_record", None)
-        return record.settled() if record is not None else None
+        return record if record is None or record.kept is None else record.settled()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Transform a batch.
@@ -175,7 +183,8 @@ class Decorrelation(nn.Module):
         Raises:
             InvalidValue: Another number of features, or an empty batch in train mode.
         """
-        return self.run(inputs, self.transform_centred)
+        own = self.center and self.structure == "low_rank"
+        return self.run(inputs, self._transform_own if own else self.transform_centred)
 
     def run(self, inputs: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """A forward pass in which something else computes x from z - mean, such as a circuit that settles.
@@ -193,9 +202,12 @@ class Decorrelation(nn.Module):
         values, centred, outputs = self._computed(inputs, compute)
         if self.training:
             self.check_not_empty(values)
-            if self.trace is None:
-                self._remember(values, centred, outputs)
-            elif self.is_observed():
+            plain = in_plain_python()  # asked once: it takes as long as a small operation
+            if not ((self.remembers and not in_backward()) if plain else self.is_observed()):
+                pass
+            elif self.trace is None:
+                self._remember(values, None if outputs is centred else centred, outputs, plain)
+            else:
                 if inputs.dim() < 3:
                     raise Unsupported(
                         f"Decorrelation: a trace drives its statistics, and an input of shape {tuple(inputs.shape)} is "
@@ -229,7 +241,7 @@ class Decorrelation(nn.Module):
 
     def _computed(self, inputs: Tensor, compute: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The input in float32 or wider, the same centred, and the output."""
-        if inputs.shape[-1:] != (self.features,):
+        if not inputs.dim() or inputs.shape[-1] != self.features:
             raise InvalidValue(
                 f"Decorrelation of {self.features} features got an input of shape {tuple(inputs.shape)}; "
                 f"its last dimension must be {self.features}."
@@ -276,27 +288,24 @@ class Decorrelation(nn.Module):
             outputs = self.transform_centred(centred)
         self._add_record(centred, outputs, rows.mean(dim=0), seen)
 
-    def _remember(self, values: Tensor, centred: Tensor, outputs: Tensor) -> None:
-        if not self.is_observed():
-            return
-        if outputs.requires_grad or centred.requires_grad:
-            values, centred, outputs = values.detach(), centred.detach(), outputs.detach()
-        if in_transform():
-            values, centred, outputs = (
-                unwrapped(values.detach()),
-                unwrapped(centred.detach()),
-                unwrapped(outputs.detach()),
-            )
+    def _remember(self, values: Tensor, centred: Tensor | None, outputs: Tensor, plain: bool) -> None:
+        """Remember rows of z - mean and of x; the former are `values` less the mean where x has taken their place."""
+        drive = values if centred is None else centred
+        if outputs.requires_grad or drive.requires_grad:
+            values, drive, outputs = values.detach(), drive.detach(), outputs.detach()
+        if not plain and in_transform():
+            values, drive, outputs = (unwrapped(tensor.detach()) for tensor in (values, drive, outputs))
         if values.dim() != 2:
-            centred, outputs, values = (tensor.reshape(-1, self.features) for tensor in (centred, outputs, values))
+            drive, outputs, values = (tensor.reshape(-1, self.features) for tensor in (drive, outputs, values))
         rows = values.shape[0]  # several times faster than len
         kept = min(rows, int(self.sample * rows) + 1)
         if kept < rows:
             spread = rows_of_pass(rows, kept, self._record)
-            centred, outputs = centred[spread], outputs[spread]
-        # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
+            drive, outputs = drive[spread], outputs[spread]
         batch_mean = values.mean(dim=0) if self.center else self.mean
-        self._add_record(centred.clone(), outputs.clone(), batch_mean, rows)
+        # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
+        drive = drive - self.mean if centred is None and self.center else drive.clone()
+        self._add_record(drive, outputs.clone(), batch_mean, rows, plain=plain)
 
     @torch.no_grad()
     def _remember_steps(self, values: Tensor, signal: Tensor) -> None:
@@ -310,20 +319,27 @@ class Decorrelation(nn.Module):
         batch_mean = values.mean(dim=(0, 1)) if self.center else self.mean
         self._add_record(centred, outputs, batch_mean, steps * rows, passes=steps)
 
-    def _add_record(self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int, passes: int = 1) -> None:
+    def _add_record(
+        self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int, passes: int = 1, plain: bool = False
+    ) -> None:
+        record = Record(inputs, outputs, batch_mean, seen)
+        if not plain or self._record is not None:
+            record = self._joined(record, passes)
+        # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.
+        object.__setattr__(self, "_record", record)
+
+    def _joined(self, record: Record, passes: int) -> Record:
         if traced_in_transform():
             raise Unsupported(
                 "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
                 "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
             )
-        record = Record(inputs, outputs, batch_mean, seen)
         if self._record is not None or passes > 1 or torch.compiler.is_compiling():
             record = joined(self._record, record, passes)
         if in_transform() and transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
             inputs, outputs, batch_mean = map(unwrapped, record[:3])
             record = Record(inputs, outputs, batch_mean, record.seen, record.kept)
-        # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.
-        object.__setattr__(self, "_record", record)
+        return record
 
     def extra_repr(self) -> str:
         """What print(model) shows."""

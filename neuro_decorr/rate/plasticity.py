@@ -171,12 +171,20 @@ class Plasticity(torch.optim.Optimizer):
             or torch.autograd.profiler._is_profiler_enabled
         )
 
-    @torch.no_grad()
     def _step(self, closure: Callable[[], Any] | None) -> Any:
         result = None
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
+        enabled = torch.is_grad_enabled()
+        torch.set_grad_enabled(False)  # half as dear as the context manager
+        try:
+            self._update_layers()
+        finally:
+            torch.set_grad_enabled(enabled)
+        return result
+
+    def _update_layers(self) -> None:
         self._follow_moved_buffers()
         idle = []
         rate = float(self.param_groups[0]["lr"])
@@ -190,9 +198,8 @@ class Plasticity(torch.optim.Optimizer):
             warnings.warn(
                 f"Plasticity.step() found no forward pass in train mode since the last step for: {', '.join(idle)}; "
                 "nothing was learnt there. Call model.train() and run a batch before each step.",
-                stacklevel=2,
+                stacklevel=4,
             )
-        return result
 
     def _records(self) -> list[Record | None]:
         """What was remembered since the last step, layer by layer, in all processes."""

@@ -78,6 +78,11 @@ def in_transform() -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def in_plain_python() -> bool:
+    """Whether neither a compiler nor a transform of torch.func is at work."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
+
+
 def transformed(tensor: Tensor) -> bool:
     """Whether a tensor is seen through a transform of torch.func."""
     return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(tensor)

@@ -21,6 +21,7 @@ from neuro_decorr.rules._rule import (
     check_positive,
     dense_matrix,
     transform,
+    transform_,
 )
 from neuro_decorr.rules.anti_hebbian import AntiHebbian
 from neuro_decorr.rules.center import Center
@@ -74,4 +75,5 @@ __all__ = [
     "dense_matrix",
     "residual_of",
     "transform",
+    "transform_",
 ]

@@ -252,6 +252,21 @@ def transform(state: State, centred: Tensor) -> Tensor:
     return centred
 
 
+def transform_(state: State, centred: Tensor) -> Tensor:
+    """Apply a low-rank transform to centred rows in their place.
+
+    Args:
+        state: Holds `directions` and `suppression`.
+        centred: Shape (rows, features); overwritten.
+
+    Returns:
+        The same tensor. Cost: 4 k features a row.
+    """
+    directions = state["directions"]
+    inhibition = (centred @ directions) * state["suppression"]
+    return centred.addmm_(inhibition, directions.T, alpha=-1)
+
+
 def dense_matrix(state: State, features: int, like: Tensor) -> Tensor:
     """The dense equivalent D of a state's transform, shape (features, features)."""
     if "matrix" in state:

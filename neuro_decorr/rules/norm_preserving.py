@@ -21,10 +21,9 @@ def norm_gain(reference: Tensor, outputs: Tensor) -> float:
     Raises:
         Diverged: It is zero: every |x| is too large for its dtype, and a gain of zero would wipe out D.
     """
-    norms, inverse = torch.linalg.vector_norm(reference, dim=1), torch.linalg.vector_norm(outputs, dim=1).reciprocal_()
-    gain: float = torch.dot(norms, inverse).item() / norms.shape[0]
+    ratios = torch.linalg.vector_norm(reference, dim=1).div_(torch.linalg.vector_norm(outputs, dim=1))
+    gain: float = ratios.sum().item() / ratios.shape[0]
     if not math.isfinite(gain):  # a row of zeros carries no norm to preserve
-        ratios = norms.mul_(inverse)
         ratios = ratios[ratios.isfinite()]
         gain = float(ratios.mean()) if len(ratios) else 1.0
     if gain == 0:

@@ -108,6 +108,27 @@ def test_in_place_work_behind_it_does_not_reach_the_record() -> None:
     assert record is not None and torch.equal(record.inputs, expected)
 
 
+@pytest.mark.parametrize("center", [True, False])
+def test_low_rank_form_computed_in_place_leaves_the_input_the_record_and_the_gradient_as_they_are(center: bool) -> None:
+    module = nd.Decorrelation(6, center, sample=0.5)
+    nd.Plasticity(module, nd.rules.get("interneuron", interneurons=2))
+    generator = torch.Generator().manual_seed(0)
+    for buffer in module.buffers():
+        buffer.copy_(torch.rand(buffer.shape, generator=generator))
+    directions, suppression = module.transform_state()["directions"], module.transform_state()["suppression"]
+    matrix = torch.eye(6).double() - directions.double() * suppression.double() @ directions.double().T
+    values = torch.randn(8, 6, generator=generator)
+    inputs, upstream = values.clone().requires_grad_(), torch.randn(8, 6, generator=generator)
+    outputs = module(inputs)
+    outputs.backward(upstream)
+    record = module.take_record()
+    centred = values - module.mean if center else values
+    assert record is not None and torch.equal(inputs, values) and torch.equal(record.inputs, centred[:5])
+    torch.testing.assert_close(outputs.double(), centred.double() @ matrix.T)
+    assert torch.equal(record.outputs, outputs[:5]) and not record.outputs.requires_grad
+    torch.testing.assert_close(inputs.grad.double(), upstream.double() @ matrix)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_state_stays_float32_in_a_narrow_model(dtype: torch.dtype) -> None:
     module = learnt()
