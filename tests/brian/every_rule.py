@@ -23,6 +23,11 @@ def spiking_rules() -> list[str]:
     return [name for name in nd.brian.names() if isinstance(nd.brian.get(name), nd.brian.SpikingRule)]
 
 
+def rules_between_neurons() -> list[str]:
+    """Those for synapses from any neurons to any others: interneurons come with their own."""
+    return [name for name in spiking_rules() if name != "interneuron"]
+
+
 def quick(name: str, **parameters: Any) -> nd.brian.SpikingRule:
     """A rule whose times fit into some hundred milliseconds."""
     usual = nd.brian.get(name)
@@ -60,6 +65,11 @@ def circuits() -> dict[str, tuple[list[NeuronGroup], Synapses]]:
     scheduled = quick("lateral_covariance", schedule=schedule).synapses(cells, drive="gi_post -= w*mV")
     scheduled.connect(condition="i != j")
     found["schedule"] = ([cells], scheduled)
+    cells = population()
+    variance = nd.brian.Variance(dispersion=0.3, rate=20 * Hz)
+    white = quick("lateral_covariance", variance=variance).synapses(cells, drive="gi_post -= w*mV")
+    white.connect(condition="i != j")
+    found["variance"] = ([cells], white)
     before, after = population(), population(SIZE + 2)
     between = quick("lateral_covariance").synapses(before[3:7], after[2:8], drive="gi_post -= w*mV")
     between.connect(condition="(i + j) % 3 > 0")
@@ -106,6 +116,8 @@ def run() -> Callable[[], Results]:
             found[f"{name} course"] = np.asarray(course.w)
             if "bias_rate" in nd.brian.companion(synapses).variables:
                 found[f"{name} bias"] = np.asarray(nd.brian.companion(synapses).bias_rate)
+            if "self_weight" in nd.brian.companion(synapses).variables:
+                found[f"{name} self"] = np.asarray(nd.brian.companion(synapses).self_weight)
         late = {call.__name__: refusal(call, synapses) for call in (nd.brian.freeze, nd.brian.thaw)}
         late["set_weights"] = refusal(nd.brian.set_weights, synapses, nd.brian.weights_to_matrix(synapses))
         refused = {"weights_to_matrix": reading, "store": storing, **late}

@@ -12,7 +12,7 @@ from brian2 import Hz, Network, NeuronGroup, Synapses, ms, um
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue
-from tests.brian.every_rule import quick, spiking_rules
+from tests.brian.every_rule import quick, rules_between_neurons, spiking_rules
 from tests.brian.told import NEURONS, STEP, STEPS, told, trains
 
 DRIVE = "g_post -= w*mV"
@@ -40,7 +40,7 @@ def lateral(
     return synapses
 
 
-@pytest.mark.parametrize("rule", spiking_rules())
+@pytest.mark.parametrize("rule", rules_between_neurons())
 def test_subgroups_of_two_groups(rule: str) -> None:
     """None starts at its group's first neuron, one is a part of a part: they learn as within the whole groups."""
     before, after = told(trains(0)), told(trains(1))

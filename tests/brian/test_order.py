@@ -12,7 +12,7 @@ import pytest
 from brian2 import Network, SpikeMonitor, StateMonitor, ms, scheduling_summary, volt
 
 import neuro_decorr as nd
-from tests.brian.every_rule import population, quick, spiking_rules
+from tests.brian.every_rule import population, quick, rules_between_neurons
 from tests.brian.told import STEP, STEPS, told, trains
 
 
@@ -30,7 +30,7 @@ ORDERS: list[dict[str, Any]] = [{"delay": 0 * ms}, {"order": 3}, {"delay": 0 * m
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {}) for name in spiking_rules()), *(("lateral_covariance", options) for options in ORDERS)],
+    [*((name, {}) for name in rules_between_neurons()), *(("lateral_covariance", options) for options in ORDERS)],
     ids=str,
 )
 def test_a_spike_transmits_the_weight_that_there_was_before_it(name: str, options: dict[str, Any]) -> None:

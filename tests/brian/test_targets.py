@@ -26,7 +26,7 @@ def _numpy_target() -> Iterator[None]:
 
 def check_phases(found: Results) -> None:
     """Weights learn, do not move by a bit while frozen, and learn again; the neurons spike throughout."""
-    for name in [*spiking_rules(), "schedule", "subgroups"]:
+    for name in [*spiking_rules(), "schedule", "variance", "subgroups"]:
         start, frozen, thawed = found[f"{name} course"].T
         end = found[f"{name} weights"]
         end = end[np.isfinite(end)]
