@@ -8,9 +8,11 @@ plasticity = nd.Plasticity(network, nd.rules.get("norm_preserving"))
 
 from neuro_decorr.errors import require
 
-require("norse", "norse")
+for _module in ("norse", "nir", "nirtorch"):
+    require(_module, "norse")
 
-from neuro_decorr.norse._surrogate import Surrogate  # noqa: E402  # Norse is an extra
+from neuro_decorr.norse._nir import from_nir, to_nir  # noqa: E402  # Norse is an extra
+from neuro_decorr.norse._surrogate import Surrogate  # noqa: E402
 from neuro_decorr.norse.decorrelation import Decorrelation  # noqa: E402
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis  # noqa: E402
 from neuro_decorr.norse.lateral import LateralLIF, LateralState  # noqa: E402
@@ -36,4 +38,7 @@ __all__ = [
     "LateralCovariance",
     "NeuronPlasticity",
     "ThresholdHomeostasis",
+    # to and from other simulators and hardware
+    "from_nir",
+    "to_nir",
 ]

@@ -50,6 +50,7 @@ class Decorrelation(nn.Module):
             passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         trace: What drives the statistics in place of z, for sequences; None for z itself.
+        rule: The rule of the last `Plasticity` that was attached; None before.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Decorrelation(nn.Module):
         self.structure: Structure = structure
         self.sample = check_sample(sample)
         self.trace = trace_of(signal)
+        self.rule: Rule | None = None
         self.remembers = True
         self._record: Record | None = None
         self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
@@ -126,6 +128,7 @@ class Decorrelation(nn.Module):
         Raises:
             StateMismatch: D has learnt already in another structure, so that changing it would lose something.
         """
+        self.rule = rule
         initial = rule.initial_state(self.features, dtype=self.mean.dtype, device=self.mean.device)
         names = TRANSFORM[rule.structure]
         present = self.transform_state()
