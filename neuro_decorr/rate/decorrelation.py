@@ -21,7 +21,7 @@ from neuro_decorr.rate.record import (
     transformed,
     unwrapped,
 )
-from neuro_decorr.rate.steps import flat_steps, rows_of_pass, rows_of_steps, steps_of
+from neuro_decorr.rate.steps import check_sequence, flat_steps, rows_of_pass, rows_of_steps, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform, transform_
 
@@ -211,12 +211,7 @@ class Decorrelation(nn.Module):
             elif self.trace is None:
                 self._remember(values, None if outputs is centred else centred, outputs, plain)
             else:
-                if inputs.dim() < 3:
-                    raise Unsupported(
-                        f"Decorrelation: a trace drives its statistics, and an input of shape {tuple(inputs.shape)} is "
-                        "one time step, which remembers nothing of the last; pass sequences (steps, batch, "
-                        f"{self.features}), or use neuro_decorr.norse.Decorrelation, whose state it carries."
-                    )
+                check_sequence(values)
                 self._remember_steps(values, self.trace.filtered(values, None)[0])
         return outputs.to(inputs.dtype)
 
