@@ -1,46 +1,60 @@
-"""Write the table of rules into README.md, from the registry.
+"""Write the tables of rules into README.md and docs/brian.md, from the registries.
 
 Usage: python tools/readme.py [--check]
 
-The table stands between two marks. With --check nothing is written; the exit code is 1 where the README is behind.
+A table stands between two marks. With --check nothing is written; the exit code is 1 where a file is behind. The table
+of the rules in Brian2 is left as it is where Brian2 is not installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
 from neuro_decorr import rules
+from neuro_decorr.rules.registry import COLUMNS
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- rules: made by tools/readme.py -->", "<!-- end of rules -->"
-COLUMNS = ("name", "what it does", "update", "fixed point", "local to", "cost of an update", "source")
 
 
-def table() -> str:
-    """The registered rules as a Markdown table."""
+def table(rows: list[dict[str, str]]) -> str:
+    """Registered rules as a Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
-    for row in rules.table():
+    for row in rows:
         # Outside code, < would begin a tag.
         cells = [f"`{row[c]}`" if c in ("name", "update") else row[c].replace("<", "&lt;") for c in COLUMNS]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
-def filled(text: str) -> str:
-    """The README with the table of this moment."""
+def tables() -> dict[Path, list[dict[str, str]]]:
+    """The table of every file, of the rules whose packages are installed."""
+    found = {ROOT / "README.md": rules.table()}
+    if importlib.util.find_spec("brian2") is not None:
+        from neuro_decorr import brian
+
+        found[ROOT / "docs" / "brian.md"] = brian.table()
+    return found
+
+
+def filled(text: str, rows: list[dict[str, str]]) -> str:
+    """The text of a file with its table of this moment."""
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
 
 
 def main() -> int:
     """Write or check; see the usage above."""
-    text = README.read_text(encoding="utf-8")
-    if "--check" in sys.argv[1:]:
-        return int(filled(text) != text)
-    README.write_text(filled(text), encoding="utf-8")
-    return 0
+    behind = False
+    for path, rows in tables().items():
+        text = path.read_text(encoding="utf-8")
+        behind |= filled(text, rows) != text
+        if "--check" not in sys.argv[1:]:
+            path.write_text(filled(text, rows), encoding="utf-8")
+    return int(behind and "--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":
