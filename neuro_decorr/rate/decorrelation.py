@@ -160,9 +160,10 @@ class Decorrelation(nn.Module):
         return transform(self.transform_state(), centred)
 
     def _transform_own(self, centred: Tensor) -> Tensor:
-        """The same in the place of the rows, which nobody else may hold: a pass over the batch less."""
-        own = centred.dim() == 2 and in_plain_python()
-        return transform_(self.transform_state(), centred) if own else self.transform_centred(centred)
+        """The same in the place of the rows, which nobody else holds: a gradient of the directions would need them."""
+        state = self.transform_state()
+        own = centred.dim() == 2 and in_plain_python() and not state["directions"].requires_grad
+        return transform_(state, centred) if own else transform(state, centred)
 
     def subtracted(self) -> Tensor:
         """What a forward pass subtracts, shape (features,): the running mean, or zeros without centring."""
@@ -253,8 +254,7 @@ class Decorrelation(nn.Module):
         """W D, shape (outputs, features), in the type of the weight; differentiable in W."""
         state = {name: tensor.to(weight.dtype) for name, tensor in self.transform_state().items()}
         with exactly(weight):
-            # A low-rank D is symmetric; a dense one need not be.
-            return weight @ state["matrix"] if self.structure == "dense" else transform(state, weight)
+            return weight @ state["matrix"] if self.structure == "dense" else transform(state, weight)  # symmetric
 
     def check_not_empty(self, values: Tensor) -> None:
         """Raise InvalidValue for a batch without rows in train mode."""

@@ -129,6 +129,18 @@ def test_low_rank_form_computed_in_place_leaves_the_input_the_record_and_the_gra
     torch.testing.assert_close(inputs.grad.double(), upstream.double() @ matrix)
 
 
+def test_the_directions_of_interneurons_can_be_differentiated() -> None:
+    module = nd.Decorrelation(6)
+    nd.Plasticity(module, nd.rules.get("interneuron", interneurons=2))
+    module.transform_state()["suppression"].fill_(0.5)
+    directions = module.transform_state()["directions"].clone().requires_grad_()
+    inputs, upstream = torch.randn(8, 6), torch.randn(8, 6)
+    torch.func.functional_call(module, {"directions": directions}, (inputs,)).backward(upstream)
+    z, g, u = inputs.double(), upstream.double(), directions.detach().double()
+    expected = -0.5 * (z.T @ g + g.T @ z) @ u  # of -tr(G^T Z U S U^T)
+    torch.testing.assert_close(directions.grad.double(), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_state_stays_float32_in_a_narrow_model(dtype: torch.dtype) -> None:
     module = learnt()
