@@ -34,6 +34,8 @@ def main(target: str, name: str, file: str) -> None:
     standalone = target == "cpp_standalone"
     if standalone:
         brian2.set_device("cpp_standalone", build_on_run=False, directory=None)
+        # Brian2's own is "-j": a compiler for every file at once, hundreds of them, whatever the machine.
+        brian2.prefs["devices.cpp_standalone.extra_make_args_unix"] = ["-j2"]
     else:
         brian2.prefs.codegen.target = target
     module, _, function = name.partition(":")

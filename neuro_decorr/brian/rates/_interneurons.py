@@ -96,7 +96,7 @@ def circuit(rule: InterneuronLocal, place: Place, options: dict[str, Any]) -> Sy
     )
     set_values(interneurons, {**rule.interneuron_values, "stimulus_time": place.hold})
     start = rule.library.initial_state(len(place.group), dtype=torch.float64)["synapses"].numpy()
-    options["namespace"]["start"] = TimedArray(start.reshape(1, -1), dt=1 * second)
+    options["namespace"]["random_start"] = TimedArray(start.reshape(1, -1), dt=1 * second)
     synapses = Synapses(part, interneurons, rule.model, name=name, **options)
     set_values(synapses, rule.namespace)
     layer, summing = _companions.layer(part, f"{name}_layer", LAYER, SUMS, place.hold)

@@ -139,6 +139,11 @@ class RateRule(ABC):
                 f"{', '.join(own)} of the synapses come from the rule '{self.name}'; to change them, paste the strings "
                 "of print(rule) into Synapses of your own."
             )
+        if "delay" in options:
+            raise InvalidValue(
+                "sums over synapses come without a delay in Brian2, so rate rules have none; "
+                "nd.settle(..., method='continuous', delay=...) is where inhibition comes late."
+            )
         place = Place(group, output, inhibition, inputs, Quantity(scale), hold)
         check_place(place, self.needs_inputs, least_hold, time_constant, get_local_namespace(1))
         options["namespace"] = {**(place.whole.namespace or {}), **(options.get("namespace") or {})}

@@ -94,7 +94,9 @@ class InterneuronLocal(RateRule):
     def on_learnt(self) -> str:
         """After that: the sum of squares is at most 1, and synapses that have not started start."""
         scaling = "1 + learning*whole_pre*(clip(sqrt(strength_post), 1, inf) - 1)"
-        return f"w = int(strength_post > 0)*w/({scaling}) + int(strength_post == 0)*start(0*second, i*N_post + j)"
+        return (
+            f"w = int(strength_post > 0)*w/({scaling}) + int(strength_post == 0)*random_start(0*second, i*N_post + j)"
+        )
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class InterneuronLocal(RateRule):
     def _parts(self) -> dict[str, str]:
         values = "\n".join(f"{name} = {value}" for name, value in self.interneuron_values.items())
         return {
-            "synapses, after that": self.on_learnt,
+            "synapses, after that (random_start: the synapses of library.initial_state)": self.on_learnt,
             "synapses, at the end of a time step (third)": self.on_turn,
             "companion of the units, which the synapses start from": _interneurons.UNITS.format(unit="1"),
             "companion, at the end of a time step (first)": _interneurons.ON_STEP,

@@ -192,6 +192,7 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
         ({"time_constant": 20 * ms}, "here 100. ms, got hold=80. ms"),
         ({"time_constant": -1 * ms}, "time_constant must be one finite duration"),
         ({"least_hold": -1}, "a number of time constants"),
+        ({"delay": 1 * ms}, "rate rules have none"),
         ({"on_pre": "x_post = 0"}, "on_pre of the synapses come from the rule"),
     ],
 )
