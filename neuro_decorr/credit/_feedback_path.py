@@ -18,12 +18,15 @@ class ErrorBroadcast:
 
     Args:
         outputs: Number of network outputs, the last dimension of the error.
+        time_first: Whether the time that the error lacks is the first dimension of a layer's input, else it comes
+            after the samples.
     """
 
-    __slots__ = ("error", "outputs")
+    __slots__ = ("error", "outputs", "time_first")
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, time_first: bool = False) -> None:
         self.outputs = outputs
+        self.time_first = time_first
         self.error: Tensor | None = None
 
     def receive(self, error: Tensor) -> None:
@@ -59,11 +62,14 @@ class ErrorBroadcast:
         shape = signal.shape[:-1]
         if shape == leading:
             return signal
-        if shape != leading[: len(shape)]:
+        if self.time_first and shape == leading[1:]:
+            return signal.expand(*leading, signal.shape[-1])
+        if self.time_first or shape != leading[: len(shape)]:
+            time = "a time dimension before them" if self.time_first else "begin alike (batch, then time)"
             raise Unsupported(
                 f"direct feedback: the error at the output has the leading dimensions {tuple(shape)}, the input of a "
-                f"layer has {tuple(leading)}; they must be equal, or begin alike (batch, then time). A model that "
-                "folds time into the batch inside needs feedback_alignment instead."
+                f"layer has {tuple(leading)}; they must be equal, or {time}. Layers that run over (time, batch, "
+                "units) need time_first=True; a model that folds time into the batch inside needs feedback_alignment."
             )
         inner = (1,) * (len(leading) - len(shape))
         return signal.reshape(*shape, *inner, signal.shape[-1]).expand(*leading, signal.shape[-1])

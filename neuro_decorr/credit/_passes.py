@@ -11,6 +11,7 @@ from neuro_decorr.credit._layers import Forward, name_of, own_parameters, replac
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit._side_effects import Buffers, random_state
+from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
 
 Kept = Literal["noise", "activity"]
@@ -22,10 +23,13 @@ class Perturbed(NamedTuple):
     Attributes:
         losses: Unreduced losses (samples, ...), float64.
         nodes: For every node tensor its noise (unit variance) or its perturbed activity, whichever was asked for.
+            Noise that is held over the pass is the same tensor in all places, without the dimension of time.
+        shapes: Shapes of the node tensors.
     """
 
     losses: Tensor
     nodes: list[Tensor]
+    shapes: list[torch.Size]
 
 
 class Clean(NamedTuple):
@@ -59,11 +63,13 @@ class Passes:
         model: The network.
         sigma: Standard deviation of the noise, in units of the nodes.
         noise: Where the noise comes from.
+        layout: Where the samples are in the node tensors, and for how long noise is held.
     """
 
-    def __init__(self, model: nn.Module, sigma: float, noise: Noise) -> None:
+    def __init__(self, model: nn.Module, sigma: float, noise: Noise, layout: Layout) -> None:
         self.sigma = sigma
         self.noise = noise
+        self.layout = layout
         self._model = (model,)
         self._modules = walk(model)
         self._layers = _owners(model)
@@ -92,34 +98,37 @@ class Passes:
         if isinstance(inputs, Tensor) and inputs.requires_grad:
             inputs = inputs.detach()
         restore_random_state = random_state(devices)
-        visits = _Visits(model, self.sigma, self.noise, keep)
+        visits = _Visits(model, self.sigma, self.noise, keep, self.layout)
         perturbed = []
         with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
             for _ in range(directions):
                 with torch.no_grad(), self._buffers.restored(model, self._modules):
                     losses_of_pass = losses.of(model(inputs))
-                perturbed.append(Perturbed(losses_of_pass, visits.take()))
+                perturbed.append(Perturbed(losses_of_pass, *visits.take()))
                 restore_random_state()
             visits.perturbing = False
             with torch.enable_grad():
                 outputs = model(inputs)
             losses_of_pass = losses.of(outputs)
-            if outputs.requires_grad:
+            if visits.use_parameters(outputs):
                 raise Unsupported(
                     "the model uses trainable parameters outside the forward of the layer that owns them, so that "
                     "perturbing the outputs of its layers misses them; call the layers, or freeze these parameters."
                 )
-            loss, share = losses.total(outputs, losses_of_pass)
-        clean = Clean(loss, losses_of_pass, share, visits.take())
+            loss, share = losses.total(outputs.detach(), losses_of_pass)
+        nodes, shapes = visits.take()
+        clean = Clean(loss, losses_of_pass, share, nodes)
         samples = len(losses_of_pass)
-        for layer, node in zip(visits.layers, clean.nodes, strict=False):
-            if node.shape[:1] != (samples,):
+        for layer, node in zip(visits.layers, nodes, strict=False):
+            if self.layout.samples(node) != samples:
+                place = "second (time_first=True)" if self.layout.is_sequence(node) else "first"
                 raise Unsupported(
                     f"the output of layer {name_of(model, layer)} has shape {tuple(node.shape)}, but there are "
-                    f"{samples} losses: its first dimension must be the sample."
+                    f"{samples} losses: its {place} dimension must be the sample; time_first=True is for layers that "
+                    "run over (time, samples, units)."
                 )
         for one in perturbed:
-            if [node.shape for node in one.nodes] != [node.shape for node in clean.nodes]:
+            if one.shapes != shapes:
                 raise StateMismatch(
                     "the perturbed and the clean pass did not visit the same nodes: the model's path depends on its "
                     "values, or on a state that is no buffer."
@@ -142,19 +151,40 @@ class Passes:
 class _Visits:
     """What happens at the nodes: noise in a perturbed pass, a cut of the graph in the clean one."""
 
-    def __init__(self, model: nn.Module, sigma: float, noise: Noise, keep: Kept) -> None:
+    def __init__(self, model: nn.Module, sigma: float, noise: Noise, keep: Kept, layout: Layout) -> None:
         self.perturbing = True
         self.layers: list[nn.Module] = []
         self._model = model
         self._sigma = sigma
         self._noise = noise
         self._keep = keep
+        self._layout = layout
         self._nodes: list[Tensor] = []
+        self._shapes: list[torch.Size] = []
+        self._held: dict[nn.Module, Tensor] = {}
+        self._parameters = {id(parameter) for parameter in model.parameters()}
+        self._followed: set[Any] = set()
 
-    def take(self) -> list[Tensor]:
-        """What was kept since the last call, in the order of the visits."""
-        nodes, self._nodes = self._nodes, []
-        return nodes
+    def use_parameters(self, *tensors: Any) -> bool:
+        """Whether the graph of a tensor reaches a parameter of the model.
+
+        That a tensor requires a gradient is not enough: cells of Norse start from a state that requires one.
+        """
+        found = [node for tensor in tensors if (node := _source(tensor)) is not None]
+        for node in found:
+            if node in self._followed:
+                continue
+            self._followed.add(node)
+            if id(getattr(node, "variable", None)) in self._parameters:
+                return True
+            found.extend(earlier for earlier, _ in node.next_functions if earlier is not None)
+        return False
+
+    def take(self) -> tuple[list[Tensor], list[torch.Size]]:
+        """What was kept since the last call, in the order of the visits, and the shapes of the outputs."""
+        kept = self._nodes, self._shapes
+        self._nodes, self._shapes, self._held = [], [], {}
+        return kept
 
     def stand_in(self, layer: nn.Module) -> Forward:
         """The layer's forward, followed by the visit of its output."""
@@ -175,24 +205,47 @@ class _Visits:
                 f"layer {name_of(self._model, layer)} returns {got}; perturbation needs one float32 or float64 tensor "
                 "(half precision rounds a small perturbation away)."
             )
-        noise = self._noise.draw(output)
+        noise = self._noise_for(layer, output)
         noisy = torch.add(output, noise, alpha=self._sigma)
+        self._shapes.append(output.shape)
         if self._keep == "noise":
             self._nodes.append(noise)
             return noisy
         self._nodes.append(noisy)
         return noisy.clone()  # what follows may work in place
 
+    def _noise_for(self, layer: nn.Module, output: Tensor) -> Tensor:
+        like = self._layout.drawn(output)
+        if not self._layout.held:
+            return self._noise.draw(like)
+        noise = self._held.get(layer)
+        if noise is None:
+            noise = self._held[layer] = self._noise.draw(like)
+        elif noise.shape != like.shape:
+            raise Unsupported(
+                f"the outputs of layer {name_of(self._model, layer)} change from shape {tuple(noise.shape)} to "
+                f"{tuple(like.shape)} within a pass, so that its noise cannot be held; use hold='step'."
+            )
+        return noise
+
     def _cut(self, layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
-        if any(isinstance(argument, Tensor) and argument.requires_grad for argument in arguments):
+        if self.use_parameters(*arguments):
             raise Unsupported(
                 f"the input of layer {name_of(self._model, layer)} depends on trainable parameters that no layer owns "
                 "or that are used outside the forward of their owner; perturbation cannot assign credit to them."
             )
         self.layers.append(layer)
         self._nodes.append(output)
+        self._shapes.append(output.shape)
         detached = output.detach()
         return detached if self._keep == "noise" else detached.clone()
+
+
+def _source(tensor: Any) -> Any:
+    """Where the graph of a tensor begins, if it has one; for a leaf the node that accumulates its gradient."""
+    if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+        return None
+    return tensor.grad_fn or torch.autograd.graph.get_gradient_edge(tensor).node
 
 
 def _owners(model: nn.Module) -> list[nn.Module]:

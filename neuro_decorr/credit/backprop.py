@@ -17,8 +17,9 @@ class Backprop(Credit):
 
     $$\delta_l = f'(a_l) \odot W_{l+1}^T \delta_{l+1}, \qquad \partial L / \partial W_l = \sum_n \delta_l x_l^T$$
 
-    with a_l = W_l x_l (features,) per sample and n over the samples. The same as `loss.backward()`. Cost: one forward
-    and one backward pass.
+    with a_l = W_l x_l (features,) per sample and n over the samples. The same as `loss.backward()`. In a
+    network that runs in time it is backpropagation through time, for spikes with their surrogate derivative. Cost: one
+    forward and one backward pass; keeps the activations of all steps.
 
     Source: Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors,
     doi:10.1038/323533a0.

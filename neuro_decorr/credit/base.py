@@ -77,7 +77,8 @@ class Credit(nn.Module, ABC):
 
         Args:
             loss_function: Maps (outputs, targets) to a scalar loss.
-            inputs: What the model is called with; the first dimension is the sample.
+            inputs: What the model is called with; the first dimension is the sample, or, where the credit was made
+                with `time_first`, the time of three or more.
             targets: Passed on to `loss_function`.
 
         Returns:

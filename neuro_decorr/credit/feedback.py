@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from neuro_decorr.credit import _checks
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath
 from neuro_decorr.credit._layers import name_of, own_parameters, replaced_forwards, walk
+from neuro_decorr.credit._time import layout_problems
 from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
@@ -34,6 +35,9 @@ class FeedbackAlignment(Credit):
     exact outer product with its own input; the output layer from its true error. Everything between the linear
     layers (activation functions, normalisation, reshaping) is differentiated exactly. Cost: as backprop, plus the
     feedback weights.
+
+    In time (a spiking network, one layer used at every step) the same B serves at all steps, and what lies between the
+    layers, the membranes and their surrogate derivatives, is differentiated through time.
 
     B is drawn once, Gaussian, with the root mean square of the layer's weight at creation times `scale`; a layer that
     starts at zero gets 1 / sqrt(3 in_features), what torch would have initialised it with. One B per module: a
@@ -105,8 +109,11 @@ class DirectFeedbackAlignment(Credit):
     backprop, with products of width `outputs` instead of the layers' widths.
 
     B_l is drawn once, Gaussian, with the root mean square that the weight of layer l has at creation times `scale`;
-    a layer that starts at zero gets 1 / sqrt(3 in_features). Inputs with more dimensions than the error (batch, time,
-    features) receive the same error along the inner ones.
+    a layer that starts at zero gets 1 / sqrt(3 in_features).
+
+    In time a layer receives the same e at all its steps: where it is called once a step, and where its inputs have a
+    dimension that the error lacks, (batch, time, features) or, with `time_first`, (time, batch, features). A readout
+    that averages over T steps would pass e / T on to each of them: `scale=1 / T` makes up for that.
 
     Source: Nøkland 2016, Direct feedback alignment provides learning in deep neural networks, arXiv:1609.01596.
 
@@ -118,6 +125,7 @@ class DirectFeedbackAlignment(Credit):
             `FeedbackAlignment`.
         outputs: Size of the last dimension of the model's output; by default the `out_features` of the linear layer
             that the model defines last.
+        time_first: Whether layers run over sequences (time, batch, features); else over (batch, time, features).
 
     Raises:
         InvalidValue: A parameter is out of range.
@@ -142,11 +150,14 @@ class DirectFeedbackAlignment(Credit):
         scale: float = 1.0,
         feedback_site: FeedbackSite = "pre_decorrelation",
         outputs: int | None = None,
+        time_first: bool = False,
     ) -> None:
         super().__init__(model)
         outputs_problem = None if outputs is None else _checks.integer("outputs", outputs, 1)
-        _checks.refuse(self.description.name, *_common_problems(seed, scale, feedback_site), outputs_problem)
+        problems = (*_common_problems(seed, scale, feedback_site), outputs_problem, *layout_problems(time_first))
+        _checks.refuse(self.description.name, *problems)
         self.feedback_site = feedback_site
+        self.time_first = time_first
         self.outputs = list(_linear_layers(self))[-1][1].out_features if outputs is None else outputs
         self._paths = _make_paths(self, seed, scale, lambda _: self.outputs)
 
@@ -157,7 +168,7 @@ class DirectFeedbackAlignment(Credit):
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the direct feedback alignment update to `.grad`; see `Credit.backward`."""
         model = self._checked_model()
-        broadcast = ErrorBroadcast(self.outputs)
+        broadcast = ErrorBroadcast(self.outputs, self.time_first)
         with _feedback(self, self._paths, self.feedback_site, broadcast):
             outputs = model(inputs)
             if not isinstance(outputs, Tensor):

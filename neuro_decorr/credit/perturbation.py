@@ -12,6 +12,7 @@ from neuro_decorr.credit import _checks
 from neuro_decorr.credit._losses import SampleLosses, per_sample
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
+from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import Credit, Description, LossFunction
 from neuro_decorr.credit.registry import register
 
@@ -37,6 +38,16 @@ class NodePerturbation(Credit):
     Batch normalisation in train mode couples the samples of a batch: the effect of one sample's noise on the losses
     of the others enters as noise, so the gradient through the batch statistics is left out.
 
+    In a network that runs in time every time step has nodes of its own, N of them in T steps for N / T units.
+    `hold="pass"` gives every unit one current that is constant in time instead:
+
+    $$\hat\delta_l = \frac{L(a_t + \sigma \xi) - L(a_t)}{\sigma} \, \xi_l, \qquad
+    \Delta W_l = \sum_n \hat\delta_l \big(\sum_t x_{l,t}\big)^T$$
+
+    whose expectation is the gradient with respect to such a current, sum_t dL/da_{l,t}, with T times fewer nodes to
+    tell apart. As an estimate of the gradient of a weight it is unbiased where the input of the layer, or the
+    gradient at its output, does not change in time, and leaves out their covariance over time elsewhere.
+
     Source: Flower & Jabri 1992, Summed weight neuron perturbation: an O(n) improvement over weight perturbation,
     NeurIPS 5; Werfel, Xie & Seung 2005, Learning curves for stochastic gradient descent in linear feedforward
     networks, doi:10.1162/089976605774320539.
@@ -46,6 +57,10 @@ class NodePerturbation(Credit):
         sigma: Standard deviation of the noise, in units of the nodes.
         noise: "gaussian" or "rademacher" (+1 or -1).
         directions: Number of independent perturbed passes to average over; divides the variance.
+        hold: For how long a unit keeps its noise: "step", fresh in every call of its layer and every element of the
+            output; or "pass", the same for a sample in all calls of its layer and all time steps.
+        time_first: Whether layers run over sequences (time, samples, units); then so is every tensor of three or more
+            dimensions. A network that calls its layers once a time step, with (samples, units), needs it not.
         seed: Seed of the noise.
 
     Raises:
@@ -71,24 +86,27 @@ class NodePerturbation(Credit):
         sigma: float = 1e-3,
         noise: Distribution = "gaussian",
         directions: int = 1,
+        hold: Hold = "step",
+        time_first: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
         problem = _checks.integer("directions", directions, 1)
-        _checks.refuse(self.description.name, *_common_problems(sigma, noise, seed), problem)
+        problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
+        _checks.refuse(self.description.name, *problems)
         self.directions = directions
-        self._passes = Passes(model, sigma, Noise(noise, seed))
+        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold))
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""
         self._checked_model()
         perturbed, clean = self._passes.run(inputs, SampleLosses(loss_function, targets), self.directions, "noise")
-        deltas: list[Tensor] = []
+        sums: list[Tensor] = []
         for one in perturbed:
             weight = per_sample(one.losses - clean.losses) * (clean.share / (self._passes.sigma * self.directions))
-            weighed = _weigh(one.nodes, weight)
-            deltas = [a.add_(b) for a, b in zip(deltas, weighed, strict=True)] if deltas else weighed
-        _backward_at_nodes(clean.nodes, deltas)
+            weighed = _weigh(_distinct(one.nodes), weight, self._passes.layout)
+            sums = [a.add_(b) for a, b in zip(sums, weighed, strict=True)] if sums else weighed
+        _backward_at_nodes(clean.nodes, perturbed[0].nodes)  # which holds the sums now
         return clean.loss
 
     def get_extra_state(self) -> Tensor:
@@ -125,6 +143,8 @@ class ActivityPerturbation(Credit):
         sigma: Standard deviation of the noise, in units of the nodes.
         noise: "gaussian" or "rademacher" (+1 or -1).
         normalisation: "N" (the scale of the gradient), "sqrtN" or "none": the factor c.
+        time_first: Whether layers run over sequences (time, samples, units); then so is every tensor of three or more
+            dimensions. A network that calls its layers once a time step, with (samples, units), needs it not.
         seed: Seed of the noise.
 
     Raises:
@@ -150,24 +170,27 @@ class ActivityPerturbation(Credit):
         sigma: float = 1e-3,
         noise: Distribution = "gaussian",
         normalisation: Normalisation = "N",
+        time_first: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
         problem = _checks.one_of("normalisation", normalisation, get_args(Normalisation))
-        _checks.refuse(self.description.name, *_common_problems(sigma, noise, seed), problem)
+        problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first))
+        _checks.refuse(self.description.name, *problems)
         self.normalisation = normalisation
-        self._passes = Passes(model, sigma, Noise(noise, seed))
+        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first))
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the activity perturbation estimate to `.grad`; see `Credit.backward`."""
         self._checked_model()
         (perturbed,), clean = self._passes.run(inputs, SampleLosses(loss_function, targets), 1, "activity")
+        layout = self._passes.layout
         changes = [noisy.sub_(node.detach()) for noisy, node in zip(perturbed.nodes, clean.nodes, strict=True)]
-        squares = sum(change.flatten(1).square().sum(1, dtype=torch.float64) for change in changes)
+        squares = sum(layout.squares(change) for change in changes)
         nodes = sum(change.numel() for change in changes) // len(clean.losses)
         factor = {"N": float(nodes), "sqrtN": math.sqrt(nodes), "none": 1.0}[self.normalisation] * clean.share
         weight = per_sample(perturbed.losses - clean.losses).mul_(factor).div_(squares)
-        _backward_at_nodes(clean.nodes, _weigh(changes, weight))
+        _backward_at_nodes(clean.nodes, _weigh(changes, weight, layout))
         return clean.loss
 
     def get_extra_state(self) -> Tensor:
@@ -187,18 +210,23 @@ def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | 
     )
 
 
-def _weigh(nodes: list[Tensor], weight: Tensor) -> list[Tensor]:
-    """Node tensors (samples, ...) times one weight per sample, in place."""
+def _distinct(nodes: list[Tensor]) -> list[Tensor]:
+    """The tensors of a list, those that stand in several places once."""
+    return list({id(node): node for node in nodes}.values())
+
+
+def _weigh(nodes: list[Tensor], weight: Tensor, layout: Layout) -> list[Tensor]:
+    """Node tensors times one weight per sample, in place."""
     shaped: dict[tuple[torch.dtype, int], Tensor] = {}
     for node in nodes:
         kind = (node.dtype, node.dim())
         if kind not in shaped:
-            shaped[kind] = weight.to(node.dtype).view(-1, *(1,) * (node.dim() - 1))
+            shaped[kind] = layout.weights(node, weight)
         node.mul_(shaped[kind])
     return nodes
 
 
 def _backward_at_nodes(nodes: list[Tensor], deltas: list[Tensor]) -> None:
-    """Add the products of the deltas with the layers' own Jacobians to `.grad`."""
-    learning = [(node, delta) for node, delta in zip(nodes, deltas, strict=True) if node.requires_grad]
+    """Add the products of the deltas, those without time at all steps, with the layers' own Jacobians to `.grad`."""
+    learning = [(node, delta.expand_as(node)) for node, delta in zip(nodes, deltas, strict=True) if node.requires_grad]
     torch.autograd.backward([node for node, _ in learning], [delta for _, delta in learning])
