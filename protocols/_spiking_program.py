@@ -30,8 +30,9 @@ Results: TypeAlias = dict[str, NDArray[np.float64]]
 class Program:
     """Runs of one network, each from its initial state.
 
-    In C++ the sources are written to a folder of this process. The first process of a study (the children of one
-    parent) compiles them, on all cores, and hands the program on to the others.
+    In C++ every process writes the sources to a folder of its own. The first one compiles them, on all cores, and
+    leaves the program in the folder of temporary files for the others that have the same sources; all of it is removed
+    when the processes end.
 
     Args:
         build: Makes the network: an object with `network`, `duration`, `settings` (what can be set, by name) and
@@ -49,7 +50,7 @@ class Program:
         Args:
             values: Settings by name; those left out keep the network's own values.
             seed: Of all random numbers of the run; the same numbers on every target.
-            progress: Called with (done, total) while it compiles.
+            progress: Called with (done, total) files while it compiles.
 
         Returns:
             What the network's `results()` gives.
@@ -87,7 +88,8 @@ class Program:
         return made.results()
 
     def _compile(self, progress: Progress) -> Any:
-        device = brian2.set_device("cpp_standalone", build_on_run=False) or brian2.device
+        brian2.set_device("cpp_standalone", build_on_run=False)
+        device = brian2.device
         folder = tempfile.mkdtemp(prefix="neuro_decorr_")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         brian2.prefs.devices.cpp_standalone.extra_make_args_unix = ["-j", str(os.cpu_count() or 1), "--silent"]
@@ -108,7 +110,8 @@ class Program:
                     lambda: progress(sum(file.with_suffix(".o").exists() for file in files), len(files)),
                 )
                 (Path(folder) / "main").rename(shared)
-                weakref.finalize(self, shared.unlink, missing_ok=True)
+                for file in (shared, Path(f"{shared}.lock")):
+                    weakref.finalize(self, file.unlink, missing_ok=True)
             shutil.copy(shared, Path(folder) / "main")
         return made
 

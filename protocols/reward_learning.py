@@ -16,7 +16,7 @@ weights in random places; `uniform`, their mean everywhere, both with the homeos
 credits, eligibilities, learning rates and readouts that do not learn see the same input spikes in one run.
 
 Budget. Every condition has the same learning rates; the best one is chosen by validation images on a seed that is not
-measured. Test images are shown once, at the end.
+measured. Test images are shown at the end only.
 
 Measured. Accuracy on held-out images without noise and learning, several times on the way; correlations and dimensions
 of the input counts; a linear decoder of them as upper bound. Paired seeds: the same images, noise and first weights.
