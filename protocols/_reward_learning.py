@@ -31,7 +31,7 @@ class Configuration(study.Configuration):
     classes: int = Field(3, ge=2, le=10, description="digits 0, 1, ... to tell apart")
     strength: float = Field(0.4, ge=0, description="strength of the common modes added to every image")
     learning_rates: tuple[float, ...] = Field(
-        (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2), description="learning rates, all of them in every run"
+        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), description="learning rates, all of them in every run"
     )
     hidden: int = Field(20, ge=1, description="hidden neurons of the networks that learn by broadcast feedback")
     adaptation: int = Field(
