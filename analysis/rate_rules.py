@@ -13,18 +13,19 @@ from neuro_decorr.report import save_figure, save_table
 
 RULES = {"lateral": "lateral", "anti_hebbian": "anti-Hebbian", "interneuron_local": "interneurons"}
 SIMULATORS = {
-    "torch": ("torch", {"color": "#56B4E9", "linewidth": 5, "alpha": 0.7}),
-    "brian2": ("Brian2", {"color": "#000000", "linewidth": 1.3}),
-    "brian2_short": ("Brian2, stimuli held too briefly", {"color": "#D55E00", "linewidth": 1.3, "linestyle": "--"}),
+    "torch": ("torch, settled", {"color": "#56B4E9", "linewidth": 5, "alpha": 0.7}),
+    "brian2": ("Brian2, stimuli of {hold:g} tau", {"color": "#000000", "linewidth": 1.3}),
+    "brian2_short": ("Brian2, stimuli of {hold:g} tau", {"color": "#D55E00", "linewidth": 1.3, "linestyle": "--"}),
 }
 ROWS = {
     "correlation": "root mean squared correlation",
     "weights_apart": "largest difference of a weight\nfrom its value in torch",
 }
 CAPTION = (
-    "At the end, mean and deviation over paired seeds: root mean squared correlation between units, at the start, at "
-    "the end and at the fixed point of the rule; relative distance of the outputs' covariance from that fixed point; "
-    "largest difference of a weight from its value in torch; seconds of a run."
+    "At the end, mean and deviation over paired seeds, stimuli held for so many time constants: root mean squared "
+    "correlation between units, at the start, at the end and at the fixed point of the rule; relative distance of the "
+    "outputs' covariance from that fixed point; largest difference of a weight from its value in torch; seconds of a "
+    "run."
 )
 
 
@@ -32,7 +33,7 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
     """Draw the figure and write the table of a study.
 
     Args:
-        measured: Tidy results of the measured runs.
+        measured: Tidy results of the measured runs, with the `hold` of each, in time constants.
         timings: Tidy timings.
         directory: Directory of the study.
 
@@ -81,6 +82,7 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
 def _line(axis: Axes, rows: pd.DataFrame, quantity: str, simulator: str) -> None:
     """Median over the seeds, and their range."""
     words, look = SIMULATORS[simulator]
+    words = words.format(hold=rows["hold"].iloc[0]) if len(rows) else words
     seeds = rows[rows["updates"] > 0].dropna(subset=[quantity]).groupby("updates")[quantity]
     if quantity != "weights_apart":  # which is zero at the start
         seeds = rows.groupby("updates")[quantity]
@@ -90,7 +92,7 @@ def _line(axis: Axes, rows: pd.DataFrame, quantity: str, simulator: str) -> None
 
 
 def _table(rows: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
-    keys = ["rule", "simulator"]
+    keys = ["rule", "simulator", "hold"]
     started = rows[rows["updates"] == 0].groupby(keys)["correlation"].mean()
     last = rows[rows["updates"] == rows["updates"].max()].groupby(keys)
     table = pd.DataFrame({"correlation at the start": started})
@@ -98,7 +100,7 @@ def _table(rows: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
         words = quantity.replace("_", " ")
         table[f"{words} mean"], table[f"{words} std"] = last[quantity].mean(), last[quantity].std()
     table["correlation at rest"] = last["at_rest"].mean()
-    table["seconds"] = timings.groupby(keys)["wall_seconds"].mean()
+    table["seconds"] = timings.groupby(keys[:2])["wall_seconds"].mean()
     runs = rows.drop_duplicates([*keys, "seed"]).groupby(keys)
     table["seeds"], table["diverged"] = runs.size(), runs["diverged"].sum()
     return table.reset_index()
@@ -110,11 +112,7 @@ def _finding(table: pd.DataFrame) -> str:
         apart = "" if row["simulator"] == "torch" else f" ({row['weights apart mean']:.1e})"
         lost = f", {int(row['diverged'])} of {row['seeds']} diverged" if row["diverged"] else ""
         lines.append(
-            f"  {RULES.get(row['rule'], row['rule'])}, {SIMULATORS[row['simulator']][0]}: "
+            f"  {RULES.get(row['rule'], row['rule'])}, {SIMULATORS[row['simulator']][0].format(hold=row['hold'])}: "
             f"{row['correlation at the start']:.3f} -> {row['correlation mean']:.3f}{apart}{lost}"
         )
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: print(draw(measured, timings, directory)))

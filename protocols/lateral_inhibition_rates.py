@@ -115,7 +115,9 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
     """The figure, the table, the differences."""
-    print(rate_rules.draw(results[results["stage"] == "measure"], timings, directory))
+    holds = {"torch": np.inf, "brian2": configuration.hold, "brian2_short": configuration.short_hold}
+    measured = results[results["stage"] == "measure"]
+    print(rate_rules.draw(measured.assign(hold=measured["simulator"].map(holds)), timings, directory))
 
 
 PROTOCOL = study.Protocol(
