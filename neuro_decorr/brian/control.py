@@ -9,6 +9,7 @@ from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
 from brian2.devices.device import all_devices
 from numpy.typing import ArrayLike, NDArray
 
+from neuro_decorr.brian._checks import whole_group
 from neuro_decorr.errors import InvalidValue, Unsupported
 
 
@@ -24,15 +25,17 @@ def companion(synapses: Synapses, side: Literal["target", "source"] = "target") 
         A NeuronGroup of the size of the whole group on that side.
 
     Raises:
-        InvalidValue: Other synapses, or another side.
+        InvalidValue: Other synapses, another side, or a side that the plasticity does not see.
     """
     if side not in ("target", "source"):
         raise InvalidValue(f"side must be 'target' or 'source', got {side!r}.")
     held = [item for item in getattr(synapses, "contained_objects", ()) if isinstance(item, NeuronGroup)]
-    for which in (side, "target"):
-        for group in held:
-            if group.name == f"{synapses.name}_{which}_traces":
-                return group
+    one = held and whole_group(synapses.source) is whole_group(synapses.target)
+    for group in held:
+        if group.name == f"{synapses.name}_{'target' if one else side}_traces":
+            return group
+    if held and side == "source" and "learning" in synapses.variables:
+        raise InvalidValue(f"the plasticity of '{synapses.name}' sees nothing of its source, which has no companion.")
     raise InvalidValue(f"these are no synapses of a rule from nd.brian.get(...): {synapses!r}.")
 
 

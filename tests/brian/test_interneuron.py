@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import brian2
 import numpy as np
@@ -11,6 +12,7 @@ from brian2 import Hz, Network, NeuronGroup, SpikeGeneratorGroup, SpikeMonitor, 
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue
+from tests.brian.on_target import simulate
 
 NEURONS, INTERNEURONS, STEPS = 6, 3, 500
 RATE, TRACE_TIME, MEAN_TIME, THRESHOLD, EXCESS, SPONTANEOUS = 0.02, 20.0, 200.0, 1.5, 0.4, 0.03  # times in ms
@@ -177,5 +179,34 @@ def test_refusals() -> None:
             rule(**parameters)
     with pytest.raises(InvalidValue, match="give one group"):
         rule().synapses(neurons, other, drive="v_post -= w")
+    lateral = rule().synapses(neurons, drive="v_post -= w")
+    with pytest.raises(InvalidValue, match="sees nothing of its source"):
+        nd.brian.companion(lateral, "source")
     with pytest.raises(InvalidValue, match="must be a group"):
         rule().synapses("neurons", drive="v_post -= w")
+
+
+def common_modes(counts: np.ndarray, modes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The leading eigenvalues and eigenvectors of the covariance of counts less the variances of the neurons."""
+    covariance = np.cov(counts.astype(float).T)
+    values, vectors = np.linalg.eigh(covariance - np.diag(np.diag(covariance)))
+    return values[::-1][:modes], vectors[:, ::-1][:, :modes]
+
+
+@pytest.mark.slow
+@pytest.mark.standalone
+def test_a_population_learns_its_common_modes_and_cancels_them(tmp_path: Path) -> None:
+    """Two sources, two modes: the weights span them (Oja), and held-out input has lost most of them."""
+    found = simulate("tests.brian.common_modes:run", "cpp_standalone", tmp_path)
+    counts = [found["before"], found["after"]]
+    values, modes = common_modes(counts[0], 2)
+    weights = found["weights"]
+    assert weights.min() >= 0  # Dale's law
+    _, strength, span = np.linalg.svd(weights, full_matrices=False)
+    cosines = np.linalg.svd(span[:2] @ modes, compute_uv=False)
+    assert cosines.min() > 0.8  # of random directions: about sqrt(2 / 60)
+    assert strength[1] > 1.5 * strength[2]
+    covariance = np.cov(counts[1].astype(float).T)
+    left = np.diag(modes.T @ (covariance - np.diag(np.diag(covariance))) @ modes)
+    assert np.all(left < values / 3) and left[0] < values[0] / 8
+    assert counts[1].mean() == pytest.approx(counts[0].mean(), rel=0.1)
