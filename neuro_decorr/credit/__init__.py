@@ -18,6 +18,7 @@ Example:
 from neuro_decorr.credit.backprop import Backprop
 from neuro_decorr.credit.base import Credit, Description, LossFunction
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
+from neuro_decorr.credit.forward import ForwardGradient
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
 from neuro_decorr.credit.registry import get, names, register, table
 
@@ -28,6 +29,7 @@ __all__ = [
     "Description",
     "DirectFeedbackAlignment",
     "FeedbackAlignment",
+    "ForwardGradient",
     "LossFunction",
     "NodePerturbation",
     "get",

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from neuro_decorr.credit._forward_mode import derivative, with_tangent
 from neuro_decorr.credit._layers import Forward, name_of, own_parameters, replaced_forwards, walk
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
@@ -14,14 +15,15 @@ from neuro_decorr.credit._side_effects import Buffers, random_state
 from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
 
-Kept = Literal["noise", "activity"]
+Kept = Literal["noise", "activity", "tangent"]
+"""What is kept of a perturbed pass: noise, or activities, or the noise of a pass with derivatives along it."""
 
 
 class Perturbed(NamedTuple):
     """A perturbed pass.
 
     Attributes:
-        losses: Unreduced losses (samples, ...), float64.
+        losses: Unreduced losses (samples, ...), float64; their derivatives along the noise where these were asked for.
         nodes: For every node tensor its noise (unit variance) or its perturbed activity, whichever was asked for.
             Noise that is held over the pass is the same tensor in all places, without the dimension of time.
         shapes: Shapes of the node tensors.
@@ -103,7 +105,10 @@ class Passes:
         with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
             for _ in range(directions):
                 with torch.no_grad(), self._buffers.restored(model, self._modules):
-                    losses_of_pass = losses.of(model(inputs))
+                    if keep == "tangent":
+                        losses_of_pass = derivative(lambda: losses.of(model(inputs)))
+                    else:
+                        losses_of_pass = losses.of(model(inputs))
                 perturbed.append(Perturbed(losses_of_pass, *visits.take()))
                 restore_random_state()
             visits.perturbing = False
@@ -206,8 +211,11 @@ class _Visits:
                 "(half precision rounds a small perturbation away)."
             )
         noise = self._noise_for(layer, output)
-        noisy = torch.add(output, noise, alpha=self._sigma)
         self._shapes.append(output.shape)
+        if self._keep == "tangent":
+            self._nodes.append(noise)
+            return with_tangent(output, noise.expand_as(output))
+        noisy = torch.add(output, noise, alpha=self._sigma)
         if self._keep == "noise":
             self._nodes.append(noise)
             return noisy
@@ -238,7 +246,7 @@ class _Visits:
         self._nodes.append(output)
         self._shapes.append(output.shape)
         detached = output.detach()
-        return detached if self._keep == "noise" else detached.clone()
+        return detached.clone() if self._keep == "activity" else detached
 
 
 def _source(tensor: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, Literal, final, get_args
 
-import torch
 from torch import Tensor, nn
 
 from neuro_decorr.credit import _checks
 from neuro_decorr.credit._losses import SampleLosses, per_sample
+from neuro_decorr.credit._nodes import assign, backward_at_nodes, weigh
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
@@ -101,12 +101,8 @@ class NodePerturbation(Credit):
         """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""
         self._checked_model()
         perturbed, clean = self._passes.run(inputs, SampleLosses(loss_function, targets), self.directions, "noise")
-        sums: list[Tensor] = []
-        for one in perturbed:
-            weight = per_sample(one.losses - clean.losses) * (clean.share / (self._passes.sigma * self.directions))
-            weighed = _weigh(_distinct(one.nodes), weight, self._passes.layout)
-            sums = [a.add_(b) for a, b in zip(sums, weighed, strict=True)] if sums else weighed
-        _backward_at_nodes(clean.nodes, perturbed[0].nodes)  # which holds the sums now
+        changes = [per_sample(one.losses - clean.losses).div_(self._passes.sigma) for one in perturbed]
+        assign(perturbed, changes, clean, self._passes.layout)
         return clean.loss
 
     def get_extra_state(self) -> Tensor:
@@ -190,7 +186,7 @@ class ActivityPerturbation(Credit):
         nodes = sum(change.numel() for change in changes) // len(clean.losses)
         factor = {"N": float(nodes), "sqrtN": math.sqrt(nodes), "none": 1.0}[self.normalisation] * clean.share
         weight = per_sample(perturbed.losses - clean.losses).mul_(factor).div_(squares)
-        _backward_at_nodes(clean.nodes, _weigh(changes, weight, layout))
+        backward_at_nodes(clean.nodes, weigh(changes, weight, layout))
         return clean.loss
 
     def get_extra_state(self) -> Tensor:
@@ -208,25 +204,3 @@ def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | 
         _checks.one_of("noise", noise, get_args(Distribution)),
         _checks.integer("seed", seed, 0),
     )
-
-
-def _distinct(nodes: list[Tensor]) -> list[Tensor]:
-    """The tensors of a list, those that stand in several places once."""
-    return list({id(node): node for node in nodes}.values())
-
-
-def _weigh(nodes: list[Tensor], weight: Tensor, layout: Layout) -> list[Tensor]:
-    """Node tensors times one weight per sample, in place."""
-    shaped: dict[tuple[torch.dtype, int], Tensor] = {}
-    for node in nodes:
-        kind = (node.dtype, node.dim())
-        if kind not in shaped:
-            shaped[kind] = layout.weights(node, weight)
-        node.mul_(shaped[kind])
-    return nodes
-
-
-def _backward_at_nodes(nodes: list[Tensor], deltas: list[Tensor]) -> None:
-    """Add the products of the deltas, those without time at all steps, with the layers' own Jacobians to `.grad`."""
-    learning = [(node, delta.expand_as(node)) for node, delta in zip(nodes, deltas, strict=True) if node.requires_grad]
-    torch.autograd.backward([node for node, _ in learning], [delta for _, delta in learning])
