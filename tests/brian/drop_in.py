@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import brian2
 import numpy as np
-from brian2 import Hz, Network, SpikeMonitor, Synapses, ms
+from brian2 import Hz, Network, SpikeMonitor, Synapses, get_device, ms
 
 import neuro_decorr as nd
 from tests.brian.on_target import Results
@@ -46,8 +48,8 @@ MODELS = {
             'lateral = rule.synapses(neurons, drive="gi_post += 20*w*nS", bias_drive="ge_post += bias*nS")',
             CONNECT,
         ),
-        frozen=15,
-        learning=20,
+        frozen=12,
+        learning=14,
         size={"count": 200},
     ),
     "vogels_2011": Model(
@@ -56,16 +58,16 @@ MODELS = {
             'lateral = rule.synapses(excitatory, drive="g_gaba_post += w*nS", bias_drive="g_ampa_post += bias*nS")',
             CONNECT,
         ),
-        frozen=40,
-        learning=40,
+        frozen=30,
+        learning=20,
         size={"count": 400},
     ),
     "brunel_wang_2001": Model(
         rule=nd.brian.get("correlation_measuring", mean_time=80 * ms, **PAIRED),
-        lines=('lateral = rule.synapses(pyramidal, drive="gaba_post += w")', CONNECT, "network.add(lateral)"),
-        frozen=60,
-        learning=60,
-        size={"count": 100, "steps": 1200},
+        lines=('lateral = rule.synapses(pyramidal, drive="gaba_post += 20*w")', CONNECT, "network.add(lateral)"),
+        frozen=45,
+        learning=35,
+        size={"count": 100, "steps": 800},
     ),
 }
 
@@ -120,6 +122,12 @@ def run(name: str) -> Callable[[], Results]:
     brian2.defaultclock.dt = 0.1 * ms
     plain = import_module(f"tests.brian.examples.{name}").build(**model.size)
     plain.run((model.frozen + model.learning) * ms)
+    expected: Callable[[], Results] = partial(spikes, plain)
+    if not hasattr(get_device(), "has_been_run"):  # gone, it leaves its names, and so its compiled code, to the other
+        known = expected()
+        expected = partial(dict, known)
+        del plain
+        gc.collect()
     dropped = builder(with_lines(source(name), model.lines), rule=model.rule)(**model.size)
     lateral = lateral_synapses(dropped)
     nd.brian.freeze(lateral, homeostasis=model.rule.homeostasis is not None)
@@ -128,15 +136,9 @@ def run(name: str) -> Callable[[], Results]:
     dropped.run(model.learning * ms)
 
     def results() -> Results:
-        found = {f"plain_{key}": values for key, values in spikes(plain).items()}
+        found = {f"plain_{key}": values for key, values in expected().items()}
         found |= {f"dropped_{key}": values for key, values in spikes(dropped).items()}
         found["weights"] = nd.brian.weights_to_matrix(lateral)
         return found
 
     return results
-
-
-def run_all() -> Callable[[], Results]:
-    """All models in one process, and on a standalone device in one program."""
-    parts = {name: run(name) for name in MODELS}
-    return lambda: {f"{name}_{key}": values for name, part in parts.items() for key, values in part().items()}

@@ -15,12 +15,12 @@ import numpy as np
 ROOT = Path(__file__).parent.parent.parent
 
 Results = dict[str, np.ndarray]
-Scenario = Callable[[], Callable[[], Results]]
+Scenario = Callable[..., Callable[[], Results]]
 """Sets all up and calls run(); what it returns reads the results. Builds a standalone program where it needs more."""
 
 
 def simulate(scenario: str, target: str, folder: Path) -> Results:
-    """The results of a scenario, named as `package.module:function`, on a target: a device is set for good."""
+    """The results of a scenario, `package.module:function` or `...:argument`, on a target: a device is set for good."""
     file = folder / f"{target}.npz"
     command = [sys.executable, "-W", "ignore", "-m", "tests.brian.on_target", target, scenario, str(file)]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=1800)
@@ -38,9 +38,9 @@ def main(target: str, name: str, file: str) -> None:
         brian2.prefs["devices.cpp_standalone.extra_make_args_unix"] = ["-j2"]
     else:
         brian2.prefs.codegen.target = target
-    module, _, function = name.partition(":")
+    module, function, *arguments = name.split(":")
     scenario: Scenario = getattr(import_module(module), function)
-    results = scenario()
+    results = scenario(*arguments)
     if standalone and not brian2.device.has_been_run:
         with tempfile.TemporaryDirectory() as directory:
             brian2.device.build(directory=directory, compile=True, run=True)

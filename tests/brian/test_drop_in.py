@@ -82,11 +82,10 @@ def test_a_published_model_takes_the_rule(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.standalone
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("target", ["cython", "cpp_standalone"])
-def test_published_models_take_the_rule_alike_on_every_target(target: str, tmp_path: Path) -> None:
-    found = simulate("tests.brian.drop_in:run_all", target, tmp_path)
-    for name, model in MODELS.items():
-        part = {key.removeprefix(f"{name}_"): found[key] for key in found if key.startswith(f"{name}_")}
-        check(model, part)
-        for key, values in run(name)().items():
-            np.testing.assert_allclose(part[key], values, rtol=1e-9, atol=1e-12, err_msg=f"{key} of {name} on {target}")
+def test_a_published_model_takes_the_rule_alike_on_every_target(target: str, name: str, tmp_path: Path) -> None:
+    found = simulate(f"tests.brian.drop_in:run:{name}", target, tmp_path)
+    check(MODELS[name], found)
+    for key, values in run(name)().items():
+        np.testing.assert_allclose(found[key], values, rtol=1e-9, atol=1e-12, err_msg=f"{key} of {name} on {target}")

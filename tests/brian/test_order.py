@@ -12,7 +12,7 @@ import pytest
 from brian2 import Network, SpikeMonitor, StateMonitor, ms, scheduling_summary, volt
 
 import neuro_decorr as nd
-from tests.brian.every_rule import population, quick, rules_between_neurons
+from tests.brian.every_rule import population, quick, spiking_rules
 from tests.brian.told import STEP, STEPS, told, trains
 
 
@@ -30,23 +30,24 @@ ORDERS: list[dict[str, Any]] = [{"delay": 0 * ms}, {"order": 3}, {"delay": 0 * m
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {}) for name in rules_between_neurons()), *(("lateral_covariance", options) for options in ORDERS)],
+    [*((name, {}) for name in spiking_rules()), *(("lateral_covariance", options) for options in ORDERS)],
     ids=str,
 )
 def test_a_spike_transmits_the_weight_that_there_was_before_it(name: str, options: dict[str, Any]) -> None:
     """The monitor sees the weights when a step starts: their sum over spikes is what has arrived."""
-    spikes = trains(0, 0.1)
-    neurons = told(spikes)
+    neurons = told(trains(0, 0.1))
     rule = quick(name, rate=0.05)
     bias = {} if rule.homeostasis is None else {"bias_drive": "g_post += 0*bias*mV"}
     synapses = rule.synapses(neurons, drive="g_post -= w*mV", **bias, **options)
     synapses.connect(condition="i != j")
     synapses.w = 0.3
-    course = StateMonitor(synapses, "w", record=True)
-    Network(neurons, synapses, course).run(STEPS * STEP * ms)
-    arrived = np.zeros(spikes.shape[1])
-    np.add.at(arrived, np.asarray(synapses.j), (course.w * spikes[:, np.asarray(synapses.i)].T).sum(axis=1))
-    assert np.ptp(course.w) > 0.05
+    course, spikes = StateMonitor(synapses, "w", record=True), SpikeMonitor(synapses.source)
+    Network(neurons, synapses, course, spikes).run(STEPS * STEP * ms)
+    fired = np.zeros((len(synapses.source), STEPS))
+    fired[spikes.i, np.round(spikes.t / (STEP * ms)).astype(int)] = 1
+    arrived = np.zeros(len(neurons))
+    np.add.at(arrived, np.asarray(synapses.j), (course.w * fired[np.asarray(synapses.i)]).sum(axis=1))
+    assert np.ptp(course.w) > 0.05 and fired.sum() > 10
     np.testing.assert_allclose(neurons.g / (-1e-3 * volt), arrived, rtol=1e-12)
 
 
