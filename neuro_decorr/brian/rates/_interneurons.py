@@ -62,6 +62,10 @@ gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative)
 RELAY = "{inhibition}_post = inhibition_pre*unit_activity_pre : {unit} (summed)"
 LAYER = "power : 1"
 SUMS = "power_post = inputs_pre**2/N_pre : 1 (summed)"
+ORDER = """\
+start of a stimulus: sums of the layer, interneurons, synapses, strength, synapses after that
+every time step: activity, inhibition, synapses onto the units, equations of the units
+end of a time step: companion, heard, interneurons, synapses, taken"""
 _END = 10
 """Order of the first volley, at the end of a time step, after statements of the user's own."""
 

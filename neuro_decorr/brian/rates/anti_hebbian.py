@@ -76,6 +76,7 @@ class AntiHebbian(RateRule):
         return {
             "companion of the units": _companions.sampling_equations(self.sampled, "1"),
             "companion, at the end of a time step": _companions.sampling_statements(self.sampled),
+            "order": "start of a stimulus: synapses\nend of a time step: companion",
         }
 
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:

@@ -129,6 +129,7 @@ class InterneuronLocal(RateRule):
             ),
             "one neuron for the layer": _interneurons.LAYER,
             "synapses of the companion onto it": _interneurons.SUMS,
+            "order": _interneurons.ORDER,
         }
 
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:

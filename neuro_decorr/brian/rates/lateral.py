@@ -81,6 +81,7 @@ class Lateral(RateRule):
             "one neuron for the layer": _LAYER,
             "synapses of the companion onto it": _SUMS,
             "that neuron, at the end of every stimulus": _GAIN,
+            "order": "start of a stimulus: sums of the layer, its neuron, synapses\nend of a time step: companion",
         }
 
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
