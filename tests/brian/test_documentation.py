@@ -60,12 +60,10 @@ def test_the_order_that_is_stated() -> None:
 
 
 def test_names_that_the_page_uses_are_there() -> None:
-    """Parameters that a sweep can change, functions, rules."""
+    """Parameters that a sweep can change, functions."""
     cells = population()
     lateral = nd.brian.get().synapses(cells, drive="gi_post -= w*mV")
     (synaptic, own) = re.findall(r"variables of the synapses \((.*?)\) and of\nthe companions \((.*?),\s", PAGE)[0]
     assert set(re.findall(r"`(\w+)`", synaptic)) <= set(lateral.variables)
     assert {"trace_time", "mean_time"} <= set(nd.brian.companion(lateral).variables) and "trace_time" in own
     assert all(hasattr(nd.brian, name) for name in re.findall(r"nd\.brian\.(\w+)", PAGE))
-    table = re.findall(r"^\| `(\w+)` \| ", PAGE, flags=re.MULTILINE)
-    assert set(table) <= set(nd.brian.names()) and len(table) >= 4

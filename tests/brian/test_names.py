@@ -70,13 +70,16 @@ def test_neurons_may_have_every_name_of_the_companion() -> None:
     assert all(np.all(getattr(group, name)[:] == 1000.0) for name in names)
 
 
-def test_neurons_with_a_w_of_their_own() -> None:
+@pytest.mark.parametrize(
+    "learner", [rule(), nd.brian.get("interneuron", interneurons=5, homeostasis=None)], ids=["pairs", "interneurons"]
+)
+def test_neurons_with_a_w_of_their_own(learner: nd.brian.SpikingRule) -> None:
     """As those of the adaptive exponential model: the weight takes another name, and learns the same."""
     found = {}
     for weight, declarations in (("w", ()), ("w_lateral", ("dw/dt = -w/(1*second) : volt",))):
         start_scope()
         group = neurons(*declarations)
-        synapses = rule().synapses(group, drive=f"gi_post -= {weight}*mV", weight=weight)
+        synapses = learner.synapses(group, drive=f"gi_post -= {weight}*mV", weight=weight)
         synapses.connect(condition="i != j")
         nd.brian.set_weights(synapses, np.full((5, 5), 0.2), variable=weight)
         run(50 * ms)
