@@ -14,6 +14,10 @@ from neuro_decorr.brian._rule import SpikingRule, declared, shown
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.errors import InvalidValue
 
+_PHASE = 0.618
+"""Of the first interneuron, in steps between two of them. From 0, charges would meet the threshold exactly after
+whole numbers of time steps, and the rounding of a target of Brian2 would decide in which step they spike."""
+
 
 @register
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +181,7 @@ class Interneuron(SpikingRule):
         )
         for name, value in self.interneuron_values.items():
             setattr(interneurons, name, value)
-        interneurons.charge = self.threshold * np.arange(self.interneurons) / self.interneurons
+        interneurons.charge = self.threshold * (np.arange(self.interneurons) + _PHASE) / self.interneurons
         synapses = super().synapses(interneurons, source, drive, **options)
         synapses.contained_objects.append(interneurons)
         return synapses

@@ -56,7 +56,7 @@ def loop(spikes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, list[tupl
     """The published statements over steps and pairs; weights[interneuron, neuron], and who spiked when."""
     weights, fired = weights.copy(), []
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
-    charge = THRESHOLD * np.arange(INTERNEURONS) / INTERNEURONS
+    charge = THRESHOLD * (np.arange(INTERNEURONS) + 0.618) / INTERNEURONS
     for step in range(STEPS):
         warm = np.clip(step, TRACE_TIME, MEAN_TIME)
         trace = trace - trace / TRACE_TIME
@@ -116,7 +116,7 @@ def test_an_interneuron_counts_the_weighted_spikes_to_within_one() -> None:
     monitor = SpikeMonitor(synapses.source)
     Network(*population.all, synapses, monitor).run(STEPS * ms)
     heard = weights @ spikes[:-1].sum(axis=0) / THRESHOLD + SPONTANEOUS * STEPS
-    heard += np.arange(INTERNEURONS) / INTERNEURONS  # the charge of the start
+    heard += (np.arange(INTERNEURONS) + 0.618) / INTERNEURONS  # the charge of the start
     assert heard.min() > 20
     assert np.all((heard - 1.5 < monitor.count[:]) & (monitor.count[:] <= heard))
     np.testing.assert_allclose(population.neurons.g, -weights.T @ monitor.count, rtol=1e-7)
