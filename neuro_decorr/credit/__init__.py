@@ -17,6 +17,7 @@ Example:
 
 from neuro_decorr.credit.backprop import Backprop
 from neuro_decorr.credit.base import Credit, Description, LossFunction
+from neuro_decorr.credit.eprop import EProp
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
 from neuro_decorr.credit.forward import ForwardGradient
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
@@ -28,6 +29,7 @@ __all__ = [
     "Credit",
     "Description",
     "DirectFeedbackAlignment",
+    "EProp",
     "FeedbackAlignment",
     "ForwardGradient",
     "LossFunction",

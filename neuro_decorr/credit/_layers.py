@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -47,28 +47,37 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 
 @contextmanager
-def replaced_forwards(replacements: Iterable[tuple[nn.Module, Forward]]) -> Iterator[None]:
-    """Let functions stand in for the `forward` of layers, and put everything back, whatever happens.
+def replaced(replacements: Iterable[tuple[nn.Module, str, Forward]]) -> Iterator[None]:
+    """Let functions stand in for methods of modules, and put everything back, whatever happens.
+
+    Args:
+        replacements: A module, the name of its method, and what is to be called instead.
+
+    Yields:
+        Nothing; the stand-ins are in place.
+    """
+    saved: list[tuple[dict[str, Any], str, Any]] = []
+    try:
+        for module, name, function in replacements:
+            attributes = module.__dict__
+            saved.append((attributes, name, attributes.get(name, _ABSENT)))
+            attributes[name] = function
+        yield
+    finally:
+        for attributes, name, function in reversed(saved):
+            if function is _ABSENT:
+                del attributes[name]
+            else:
+                attributes[name] = function
+
+
+def replaced_forwards(replacements: Iterable[tuple[nn.Module, Forward]]) -> AbstractContextManager[None]:
+    """Let functions stand in for the `forward` of layers.
 
     Instance attributes rather than hooks: cheaper to install for one pass, and unlike a forward hook a stand-in sees
     the layer's input after all pre-hooks and its output before any other hook.
 
     Args:
         replacements: Pairs of a layer and what is to be called instead of its `forward`.
-
-    Yields:
-        Nothing; the stand-ins are in place.
     """
-    saved: list[tuple[dict[str, Any], Any]] = []
-    try:
-        for layer, forward in replacements:
-            attributes = layer.__dict__
-            saved.append((attributes, attributes.get("forward", _ABSENT)))
-            attributes["forward"] = forward
-        yield
-    finally:
-        for attributes, forward in reversed(saved):
-            if forward is _ABSENT:
-                del attributes["forward"]
-            else:
-                attributes["forward"] = forward
+    return replaced((layer, "forward", forward) for layer, forward in replacements)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, final, get_args
+from collections.abc import Iterator
+from typing import Any, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +11,12 @@ from torch.nn.parameter import is_lazy
 
 from neuro_decorr.credit import _checks
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath
-from neuro_decorr.credit._layers import name_of, own_parameters, replaced_forwards, walk
+from neuro_decorr.credit._feedback_weights import FeedbackSite, make_paths, sending_feedback
+from neuro_decorr.credit._layers import name_of, own_parameters, walk
 from neuro_decorr.credit._time import layout_problems
 from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
-
-FeedbackSite = Literal["pre_decorrelation", "post_decorrelation"]
 
 # Modules with weights that feedback leaves to exact differentiation: they scale single features or look up rows.
 _ELEMENTWISE = (nn.LayerNorm, nn.Embedding, nn.EmbeddingBag)
@@ -82,7 +80,8 @@ class FeedbackAlignment(Credit):
         super().__init__(model)
         _checks.refuse(self.description.name, *_common_problems(seed, scale, feedback_site))
         self.feedback_site = feedback_site
-        self._paths = _make_paths(self, seed, scale, lambda layer: layer.out_features)
+        generator = torch.Generator().manual_seed(seed)
+        self._paths = make_paths(self, _linear_layers(self), generator, scale, lambda layer: layer.out_features)
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B (out_features, in_features) by the qualified name of their layer."""
@@ -91,7 +90,7 @@ class FeedbackAlignment(Credit):
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the feedback alignment update to `.grad`; see `Credit.backward`."""
         model = self._checked_model()
-        with _feedback(self, self._paths, self.feedback_site, None):
+        with sending_feedback(self, self._paths, self.feedback_site, None):
             loss = scalar_loss(loss_function, model(inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -159,7 +158,8 @@ class DirectFeedbackAlignment(Credit):
         self.feedback_site = feedback_site
         self.time_first = time_first
         self.outputs = list(_linear_layers(self))[-1][1].out_features if outputs is None else outputs
-        self._paths = _make_paths(self, seed, scale, lambda _: self.outputs)
+        generator = torch.Generator().manual_seed(seed)
+        self._paths = make_paths(self, _linear_layers(self), generator, scale, lambda _: self.outputs)
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B (outputs, in_features) by the qualified name of their layer."""
@@ -169,7 +169,7 @@ class DirectFeedbackAlignment(Credit):
         """Add the direct feedback alignment update to `.grad`; see `Credit.backward`."""
         model = self._checked_model()
         broadcast = ErrorBroadcast(self.outputs, self.time_first)
-        with _feedback(self, self._paths, self.feedback_site, broadcast):
+        with sending_feedback(self, self._paths, self.feedback_site, broadcast):
             outputs = model(inputs)
             if not isinstance(outputs, Tensor):
                 raise Unsupported(f"{self.description.name} needs a model that returns one tensor, got {type(outputs)}")
@@ -212,62 +212,6 @@ def _linear_layers(credit: Credit) -> Iterator[tuple[str, nn.Linear]]:
         raise Unsupported(f"{credit.description.name} needs a model with nn.Linear layers; this one has none.")
 
 
-def _make_paths(credit: Credit, seed: int, scale: float, rows: Callable[[nn.Linear], int]) -> list[FeedbackPath]:
-    """Draw the feedback weights of all linear layers, as buffers of the credit."""
-    generator = torch.Generator().manual_seed(seed)
-    paths = []
-    for name, layer in _linear_layers(credit):
-        weight = layer.weight.detach()
-        # Drawn in float64 on the CPU: the same seed gives the same feedback on every device and in every precision.
-        feedback = torch.randn(rows(layer), layer.in_features, generator=generator, dtype=torch.float64)
-        size = weight.double().square().mean().sqrt().item() or (3 * layer.in_features) ** -0.5
-        buffer = _buffer_name(credit, name)
-        credit.register_buffer(buffer, (feedback * (scale * size)).to(weight))
-        paths.append(FeedbackPath(layer, buffer))
-    return paths
-
-
-def _buffer_name(credit: Credit, layer: str) -> str:
-    """A name for a layer's buffer: unlike a layer's, it may hold no dots."""
-    name = f"feedback/{layer.replace('.', '/')}" if layer else "feedback"
-    while name in credit._buffers:  # only if a module's own name holds a slash
-        name += "'"
-    return name
-
-
 def _weights_by_layer(credit: Credit, paths: list[FeedbackPath]) -> dict[str, Tensor]:
     names = {module: name for name, module in credit.model.named_modules()}
     return {names[path.layer]: credit.get_buffer(path.buffer) for path in paths}
-
-
-def _on_device_of(credit: Credit, path: FeedbackPath) -> Tensor:
-    """The feedback weights of a layer, after the credit has followed a model that moved to another device."""
-    feedback = credit._buffers[path.buffer]
-    assert feedback is not None
-    weight = path.layer._parameters.get("weight")
-    if weight is not None and weight.device != feedback.device:
-        feedback = credit._buffers[path.buffer] = feedback.to(weight.device)
-    return feedback
-
-
-@contextmanager
-def _feedback(
-    credit: Credit, paths: list[FeedbackPath], site: FeedbackSite, broadcast: ErrorBroadcast | None
-) -> Iterator[None]:
-    """Let the linear layers send their feedback signals, for the duration of one forward and backward pass."""
-    hooks = []
-    skips = site == "pre_decorrelation"
-    try:
-        for path in paths:
-            path.feedback = _on_device_of(credit, path)
-            path.broadcast = broadcast
-            path.skips_pre_hooks = skips and bool(path.layer._forward_pre_hooks)
-            if path.skips_pre_hooks:
-                hooks.append(path.layer.register_forward_pre_hook(path.remember, prepend=True, with_kwargs=True))
-        with replaced_forwards([(path.layer, path.forward) for path in paths]):
-            yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for path in paths:
-            path.feedback = path.broadcast = path.receiver = None

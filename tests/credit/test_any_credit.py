@@ -14,7 +14,8 @@ from neuro_decorr import credit
 from neuro_decorr.errors import StateMismatch
 from tests.credit.loops import gradients, make_case
 
-pytestmark = pytest.mark.parametrize("name", credit.names())
+# Every credit but eprop, which is for spiking networks: tests/credit/test_eprop.py.
+pytestmark = pytest.mark.parametrize("name", [name for name in credit.names() if name != "eprop"])
 
 
 def test_the_loss_is_the_one_of_the_clean_network(name) -> None:

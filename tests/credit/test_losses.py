@@ -140,7 +140,7 @@ def test_a_diverged_loss_is_returned_not_refused(network) -> None:
     assert loss.isnan()
 
 
-@pytest.mark.parametrize("name", credit.names())
+@pytest.mark.parametrize("name", [name for name in credit.names() if name != "eprop"])
 def test_the_loss_must_be_one_number(network, name) -> None:
     model, inputs, targets = network
 
@@ -151,7 +151,7 @@ def test_the_loss_must_be_one_number(network, name) -> None:
         credit.get(name, model).backward(loss_function, inputs, targets)
 
 
-@pytest.mark.parametrize("name", credit.names())
+@pytest.mark.parametrize("name", [name for name in credit.names() if name != "eprop"])
 def test_an_error_of_the_loss_keeps_its_message(network, name) -> None:
     model, inputs, targets = network
     with pytest.raises((ValueError, RuntimeError), match=r"batch_size|size"):

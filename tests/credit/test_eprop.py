@@ -1,0 +1,323 @@
+"""E-prop against backpropagation through time where they agree, and against a loop elsewhere."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import norse.torch
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import neuro_decorr as nd
+from neuro_decorr import credit
+from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
+from tests.credit.loops import assert_gradients, gradients
+from tests.credit.spiking_loops import (
+    MEMBRANE,
+    SYNAPSE,
+    THETA,
+    SpikingCase,
+    exact_neurons,
+    forward,
+    make_spiking_case,
+    samples_of,
+    surrogate,
+    zeros,
+)
+
+STEPWISE = pytest.mark.parametrize("stepwise", [False, True])
+
+
+def run(case: SpikingCase, name: str = "eprop", **parameters: object) -> credit.Credit:
+    case.model.zero_grad()
+    assignment = credit.get(name, case.model, **parameters)
+    assignment.backward(F.mse_loss, case.inputs, case.targets)
+    return assignment
+
+
+def eligibility(potentials: np.ndarray, spikes: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """The sum over time of the eligibility of every synapse, (units, inputs), one synapse after the other."""
+    steps, units = potentials.shape
+    total = np.zeros((units, inputs.shape[1]))
+    for j in range(units):
+        for i in range(inputs.shape[1]):
+            filtered = trace = 0.0
+            for step in range(steps):
+                filtered = SYNAPSE * filtered + inputs[step, i]
+                forgotten = step > 0 and spikes[step - 1, j] > 0
+                trace = (1 - MEMBRANE) * (0.0 if forgotten else trace) + MEMBRANE * filtered
+                total[j, i] += surrogate(potentials[step, j]) * trace
+    return total
+
+
+def eprop_loop(case: SpikingCase, feedback: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """E-prop with given B_l (outputs, units) for all layers but the last."""
+    weights, biases = zeros(case)
+    targets = case.targets.numpy()
+    for sequence, target in zip(samples_of(case), targets, strict=True):
+        courses, rates = forward(case, sequence)
+        last = 2 * (rates - target) / targets.size / len(sequence)
+        for number, course in enumerate(courses):
+            signal = last if number == len(courses) - 1 else last @ feedback[number]
+            weights[number] += signal[:, None] * eligibility(course.potentials, course.spikes, course.inputs)
+            ones = np.ones((len(sequence), 1))
+            biases[number] += signal * eligibility(course.potentials, course.spikes, ones)[:, 0]
+    return weights, biases
+
+
+@STEPWISE
+@pytest.mark.parametrize("feedback", ["symmetric", "random"])
+def test_the_loop(stepwise, feedback) -> None:
+    case = make_spiking_case(stepwise=stepwise)
+    assignment = run(case, feedback=feedback)
+    if feedback == "symmetric":
+        upper, middle = (case.layers[number].weight.detach().numpy() for number in (2, 1))
+        matrices = [upper @ middle, upper]
+    else:
+        matrices = [matrix.numpy() for matrix in assignment.state_dict().values()]
+        assert [matrix.shape for matrix in matrices] == [(3, 7), (3, 6)]
+    assert_gradients(case, eprop_loop(case, matrices))
+
+
+@STEPWISE
+@pytest.mark.parametrize("feedback", ["symmetric", "random"])
+def test_one_layer_without_recurrence_is_backprop_through_time(stepwise, feedback) -> None:
+    case = make_spiking_case((6, 5), steps=40, batch=3, stepwise=stepwise)
+    run(case, feedback=feedback)
+    ours = gradients(case.model)
+    run(case, "backprop")
+    for one, exact in zip(ours, gradients(case.model), strict=True):
+        assert exact.abs().max() > 1e-4
+        torch.testing.assert_close(one, exact, rtol=1e-10, atol=1e-14)
+
+
+class Readout(nn.Module):
+    """One spiking layer, and a linear readout of its rates, or of its spikes at every step."""
+
+    def __init__(self, rates: bool, neurons: nn.Module | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.rates = rates
+        self.hidden = nn.Linear(5, 8, dtype=torch.float64)
+        self.hidden.weight.data.mul_(4)
+        self.neurons = neurons or exact_neurons(8)
+        self.readout = nn.Linear(8, 3, dtype=torch.float64)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        spikes, _ = self.neurons(self.hidden(inputs))
+        return self.readout(spikes.mean(0)) if self.rates else self.readout(spikes).mean(0)
+
+
+def batch(steps: int = 30) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return (
+        torch.rand(steps, 4, 5, generator=generator, dtype=torch.float64),
+        torch.rand(4, 3, generator=generator, dtype=torch.float64),
+    )
+
+
+@pytest.mark.parametrize("rates", [True, False])
+@pytest.mark.parametrize(("feedback", "same_as"), [("symmetric", "backprop"), ("random", "feedback_alignment")])
+def test_a_linear_readout_makes_it_a_surrogate_gradient(rates, feedback, same_as) -> None:
+    model, (inputs, targets) = Readout(rates), batch()
+    assignment = credit.get("eprop", model, feedback=feedback)
+    assignment.backward(F.mse_loss, inputs, targets)
+    ours = gradients(model)
+    model.zero_grad()
+    exact = credit.get(same_as, model)
+    if feedback == "random":
+        exact.feedback_weights()["readout"].copy_(assignment.state_dict()["feedback/readout"])
+    exact.backward(F.mse_loss, inputs, targets)
+    for one, other in zip(ours, gradients(model), strict=True):
+        assert other.abs().max() > 1e-4
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
+
+
+def test_lateral_inhibition_takes_part_in_the_dynamics_and_not_in_the_eligibility() -> None:
+    """The same spikes without inhibition are those of neurons that get its current from outside."""
+    cell = nd.norse.LateralLIF(8, threshold=THETA, dtype=torch.float64)
+    cell.weight.copy_(0.4 * torch.rand(8, 8, generator=torch.Generator().manual_seed(3)).fill_diagonal_(0))
+    model, (inputs, targets) = Readout(rates=True, neurons=cell), batch()
+    credit.get("eprop", model).backward(F.mse_loss, inputs, targets)
+    currents = model.hidden(inputs).detach()
+    spikes = cell(currents)[0]
+    before = torch.cat([torch.zeros_like(spikes[:1]), spikes[:-1]])
+    assert (before @ cell.weight.T).abs().max() > 0.1
+    outside = Readout(rates=True)
+    given = outside.neurons.forward
+    outside.neurons.forward = lambda arriving: given(arriving - before @ cell.weight.T)
+    assert torch.equal(outside.neurons(currents)[0], spikes)
+    F.mse_loss(outside(inputs), targets).backward()
+    for one, other in zip(gradients(model), gradients(outside), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
+
+
+def test_time_constants_and_surrogates_of_every_neuron() -> None:
+    times = torch.linspace(2e-3, 9e-3, 8, dtype=torch.float64)
+    neurons = nd.norse.LIF(
+        8,
+        threshold=THETA,
+        leak=0.1,
+        reset=-0.1,
+        membrane_time=times + 5e-3,
+        synapse_time=times,
+        dtype=torch.float64,
+        surrogate="triangle",
+        slope=1.5,
+    )
+    model, (inputs, targets) = Readout(rates=True, neurons=neurons), batch()
+    credit.get("eprop", model).backward(F.mse_loss, inputs, targets)
+    ours = gradients(model)
+    model.zero_grad()
+    F.mse_loss(model(inputs), targets).backward()
+    for one, other in zip(ours, gradients(model), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
+
+
+def test_a_decorrelation_before_the_layer_gives_its_input() -> None:
+    model, (inputs, targets) = nd.decorrelate(Readout(rates=True)), batch()
+    for _, found, _ in nd.rate.decorrelated_layers(model):
+        found.matrix.add_(0.2 * torch.randn(found.matrix.shape, generator=torch.Generator().manual_seed(4)).double())
+    credit.get("eprop", model).backward(F.mse_loss, inputs, targets)
+    ours = gradients(model)
+    model.zero_grad()
+    credit.get("backprop", model).backward(F.mse_loss, inputs, targets)
+    for one, other in zip(ours, gradients(model), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-13)
+
+
+def test_memory_does_not_grow_with_the_steps() -> None:
+    """What lives at the last step, hidden activities above all, is as much after 200 steps as after 20."""
+    alive = {}
+    for steps in (20, 200):
+        model = make_spiking_case((4, 6, 2), steps=steps, batch=2, stepwise=True)
+        seen: list[weakref.ref] = []
+        model.layers[1].register_forward_pre_hook(lambda _, given, seen=seen: seen.append(weakref.ref(given[0])))
+
+        def loss(outputs: Tensor, targets: Tensor, seen=seen, steps=steps) -> Tensor:
+            gc.collect()
+            alive[steps] = sum(reference() is not None for reference in seen)
+            assert len(seen) == steps
+            return F.mse_loss(outputs, targets)
+
+        credit.get("eprop", model.model).backward(loss, model.inputs, model.targets)
+    assert alive[20] == alive[200] <= 1
+
+
+def test_frozen_parameters_get_nothing_and_the_rest_the_same() -> None:
+    case = make_spiking_case()
+    run(case)
+    everything = {name: parameter.grad.clone() for name, parameter in case.model.named_parameters()}
+    case.layers[0].requires_grad_(False)
+    case.layers[1].bias.requires_grad_(False)
+    case.model.zero_grad()
+    credit.get("eprop", case.model).backward(F.mse_loss, case.inputs, case.targets)
+    learned = {name for name, parameter in case.model.named_parameters() if parameter.grad is not None}
+    assert len(learned) == 3
+    for name, parameter in case.model.named_parameters():
+        if name in learned:
+            torch.testing.assert_close(parameter.grad, everything[name])
+
+
+@pytest.mark.parametrize("feedback", ["symmetric", "random"])
+def test_what_every_credit_promises(feedback) -> None:
+    case = make_spiking_case()
+    before = [(module, set(module.__dict__)) for module in case.model.modules()]
+    assignment = credit.get("eprop", case.model, feedback=feedback, seed=3)
+    loss = assignment.backward(F.mse_loss, case.inputs, case.targets)
+    assert not loss.requires_grad
+    torch.testing.assert_close(loss, F.mse_loss(case.model(case.inputs), case.targets).detach())
+    once = gradients(case.model)
+    assignment.backward(F.mse_loss, case.inputs, case.targets)
+    for twice, one in zip(gradients(case.model), once, strict=True):
+        torch.testing.assert_close(twice, 2 * one)
+    with pytest.raises(ZeroDivisionError):
+        assignment.backward(lambda *_: 1 / 0, case.inputs, case.targets)
+    assert [(module, set(module.__dict__)) for module in case.model.modules()] == before
+    other = credit.get("eprop", case.model, feedback=feedback, seed=4)
+    other.load_state_dict(assignment.state_dict())
+    case.model.zero_grad()
+    other.backward(F.mse_loss, case.inputs, case.targets)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(case.model), once, strict=True))
+    case.model.network[1] = exact_neurons(7)
+    with pytest.raises(StateMismatch, match="modules of the model have changed"):
+        assignment.backward(F.mse_loss, case.inputs, case.targets)
+
+
+def test_random_feedback_has_the_size_of_the_symmetric_one_and_a_seed() -> None:
+    case = make_spiking_case((4, 200, 100))
+    symmetric = credit.get("eprop", case.model).feedback_weights()[0]
+    first, again, other = (credit.get("eprop", case.model, feedback="random", seed=s).state_dict() for s in (1, 1, 2))
+    name = "feedback/network/0"
+    assert torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name])
+    # 4 standard errors of a root mean square of 20,000 Gaussian numbers
+    assert first[name].square().mean().sqrt().item() == pytest.approx(symmetric.square().mean().sqrt().item(), rel=0.02)
+    double = credit.get("eprop", case.model, feedback="random", seed=1, scale=2.0).state_dict()
+    torch.testing.assert_close(double[name], 2 * first[name])
+
+
+def lif(features: int) -> nn.Module:
+    return nd.norse.LIF(features)
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        ([nn.Linear(3, 3), nn.Tanh()], r"needs spiking neurons, nd\.norse\.LIF or nd\.norse\.LateralLIF"),
+        ([nn.Linear(3, 3), norse.torch.LIFCell()], r"'1' \(LIFCell\) is one of Norse.*nd\.norse\.LIF has"),
+        ([nn.Linear(3, 3), norse.torch.LSNNCell()], r"'1' \(LSNNCell\) is one of Norse"),
+        ([nn.Linear(3, 3), lif(3), nn.LayerNorm(3), nn.Linear(3, 3), lif(3)], r"traces for '2' \(LayerNorm\)"),
+        ([nn.Linear(3, 3), nn.Linear(3, 3), lif(3)], r"traces for '0' \(Linear\)"),
+        ([nn.Linear(3, 3), lif(3), lif(3)], r"nn\.Linear before the neurons '2' \(LIF\)"),
+        ([nn.Linear(3, 4), lif(4), nn.Linear(3, 3), lif(3)], r"'2' \(Linear\) takes 3 inputs, .* are 4"),
+    ],
+)
+def test_what_has_no_eligibility_traces_is_refused_by_name(modules, message) -> None:
+    with pytest.raises(Unsupported, match=message):
+        credit.get("eprop", norse.torch.SequentialState(*modules))
+
+
+def test_random_feedback_through_another_readout_is_refused() -> None:
+    network = nn.Sequential(nn.Linear(3, 3), lif(3), nn.Conv1d(3, 2, 1))
+    with pytest.raises(Unsupported, match=r"'2' \(Conv1d\) would send the error through its weights"):
+        credit.get("eprop", network, feedback="random")
+
+
+class Odd(nn.Module):
+    """A layer that is read out or wired in a way that eprop cannot treat."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.layer, self.neurons = kind, nn.Linear(3, 3), lif(3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        currents = self.layer(inputs)
+        spikes, _ = self.neurons(2 * currents if self.kind == "scaled" else currents)
+        if self.kind == "last step":
+            return spikes[-1]
+        return currents.mean(0) if self.kind == "currents" else spikes.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("last step", "weighs all time steps of the last neurons alike"),
+        ("scaled", r"'layer' \(Linear\) to reach 'neurons' \(LIF\) as it is"),
+    ],
+)
+def test_what_would_go_wrong_silently_is_refused(kind, message) -> None:
+    with pytest.raises(Unsupported, match=message):
+        credit.get("eprop", Odd(kind)).backward(F.mse_loss, torch.rand(9, 2, 3), torch.rand(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [({"feedback": "adaptive"}, "one of 'symmetric', 'random'"), ({"seed": -1, "scale": 0}, "seed .*; scale ")],
+)
+def test_values_are_checked_at_once(parameters, message) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        credit.get("eprop", make_spiking_case().model, **parameters)
