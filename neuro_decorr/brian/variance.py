@@ -25,10 +25,10 @@ class Variance:
     multiple of the identity: white.
 
     What can be reached depends on the neuron. Integrate-and-fire neurons with noise are more regular than a Poisson
-    train as they are (D 0.75 before and 0.55 after decorrelation, at 10 Hz), so that a target above that needs s < 0.
-    Counts cannot be arbitrarily regular: inhibition of a decay much shorter than the trace time comes too early to
-    compensate. In a population of 100 with currents of 10 ms, D from 0.45 to 1 was reached; at 0.3 the weight still
-    grew, and from 1.2 on bursting makes the variance so steep a function of s that it scatters over the neurons.
+    train as they are, so that s = 0 means some D below 1, a target above it needs s < 0 and one below it s > 0. Counts
+    cannot be arbitrarily regular: inhibition that decays much faster than the trace comes too early to compensate, and
+    for too low a target s ends at its bound. Far above D = 1 neurons burst, which makes the variance so steep a
+    function of s that it scatters. `tests/brian/test_variance.py` reaches 0.45 and 1 from a D between.
 
     The drive must reach a variable that a spike does not reset: a current or a conductance, not the membrane potential.
     A conductance must not become negative: then smallest_weight=0, and only targets below the neuron's own are reached.
