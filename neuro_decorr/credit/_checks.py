@@ -22,6 +22,11 @@ def integer(name: str, value: object, minimum: int) -> str | None:
     return f"{name} must be an integer >= {minimum}, got {value!r}"
 
 
+def boolean(name: str, value: object) -> str | None:
+    """The problem with a parameter that must be True or False, or None."""
+    return None if isinstance(value, bool) else f"{name} must be True or False, got {value!r}"
+
+
 def one_of(name: str, value: object, allowed: Sequence[str]) -> str | None:
     """The problem with a parameter that must be one of some words, or None."""
     if isinstance(value, str) and value in allowed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuro_decorr.credit._passes import Clean, Perturbed
+from neuro_decorr.credit._results import Clean, Perturbed
 from neuro_decorr.credit._time import Layout
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -11,43 +11,13 @@ from neuro_decorr.credit._forward_mode import derivative, with_tangent
 from neuro_decorr.credit._layers import Forward, name_of, own_parameters, replaced_forwards, walk
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
-from neuro_decorr.credit._side_effects import Buffers, random_state
+from neuro_decorr.credit._results import Clean, Perturbed, passes_side_by_side
+from neuro_decorr.credit._side_effects import Buffers, RandomState
 from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
 
 Kept = Literal["noise", "activity", "tangent"]
 """What is kept of a perturbed pass: noise, or activities, or the noise of a pass with derivatives along it."""
-
-
-class Perturbed(NamedTuple):
-    """A perturbed pass.
-
-    Attributes:
-        losses: Unreduced losses (samples, ...), float64; their derivatives along the noise where these were asked for.
-        nodes: For every node tensor its noise (unit variance) or its perturbed activity, whichever was asked for.
-            Noise that is held over the pass is the same tensor in all places, without the dimension of time.
-        shapes: Shapes of the node tensors.
-    """
-
-    losses: Tensor
-    nodes: list[Tensor]
-    shapes: list[torch.Size]
-
-
-class Clean(NamedTuple):
-    """The clean pass.
-
-    Attributes:
-        loss: The loss of the batch, a detached scalar.
-        losses: Unreduced losses (samples, ...), float64.
-        share: What each of them contributes to `loss`.
-        nodes: The node tensors, each with the graph of its own layer and nothing more.
-    """
-
-    loss: Tensor
-    losses: Tensor
-    share: float
-    nodes: list[Tensor]
 
 
 @final
@@ -66,9 +36,13 @@ class Passes:
         sigma: Standard deviation of the noise, in units of the nodes.
         noise: Where the noise comes from.
         layout: Where the samples are in the node tensors, and for how long noise is held.
+        side_by_side: Whether the perturbed passes are one, over a batch that repeats the samples.
     """
 
-    def __init__(self, model: nn.Module, sigma: float, noise: Noise, layout: Layout) -> None:
+    def __init__(
+        self, model: nn.Module, sigma: float, noise: Noise, layout: Layout, side_by_side: bool = False
+    ) -> None:
+        self.side_by_side = side_by_side
         self.sigma = sigma
         self.noise = noise
         self.layout = layout
@@ -99,18 +73,27 @@ class Passes:
             raise Unsupported("perturbation needs a model with trainable parameters; this one has none.")
         if isinstance(inputs, Tensor) and inputs.requires_grad:
             inputs = inputs.detach()
-        restore_random_state = random_state(devices)
+        random_state = RandomState(devices)
         visits = _Visits(model, self.sigma, self.noise, keep, self.layout)
         perturbed = []
         with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
-            for _ in range(directions):
+            if self.side_by_side:
+                with torch.no_grad(), self._buffers.restored(model, self._modules):
+                    perturbed = passes_side_by_side(model, inputs, losses, directions, self.layout, visits.take)
+                if random_state.was_used():
+                    random_state.restore()
+                    raise Unsupported(
+                        "the model draws random numbers (dropout?), which directions side by side cannot share; use "
+                        "vectorised=False."
+                    )
+            for _ in range(0 if self.side_by_side else directions):
                 with torch.no_grad(), self._buffers.restored(model, self._modules):
                     if keep == "tangent":
                         losses_of_pass = derivative(lambda: losses.of(model(inputs)))
                     else:
                         losses_of_pass = losses.of(model(inputs))
                 perturbed.append(Perturbed(losses_of_pass, *visits.take()))
-                restore_random_state()
+                random_state.restore()
             visits.perturbing = False
             with torch.enable_grad():
                 outputs = model(inputs)

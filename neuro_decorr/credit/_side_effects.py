@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -83,26 +83,31 @@ class Buffers:
             )
 
 
-def random_state(devices: Set[torch.device]) -> Callable[[], None]:
-    """Remember torch's random state, so that several passes see the same dropout.
+@final
+class RandomState:
+    """Torch's random state before the passes, so that all of them see the same dropout.
 
     Args:
         devices: Where the passes run.
-
-    Returns:
-        A function that puts the state back.
     """
-    on_cpu = torch.get_rng_state()
-    elsewhere = []
-    for device in devices:
-        if device.type == "cpu":
-            continue
-        backend = torch.get_device_module(device)
-        elsewhere.append((backend, device, backend.get_rng_state(device)))
 
-    def restore() -> None:
-        torch.set_rng_state(on_cpu)
-        for backend, device, state in elsewhere:
+    def __init__(self, devices: Set[torch.device]) -> None:
+        self._on_cpu = torch.get_rng_state()
+        self._elsewhere = []
+        for device in devices:
+            if device.type == "cpu":
+                continue
+            backend = torch.get_device_module(device)
+            self._elsewhere.append((backend, device, backend.get_rng_state(device)))
+
+    def restore(self) -> None:
+        """Put the state back."""
+        torch.set_rng_state(self._on_cpu)
+        for backend, device, state in self._elsewhere:
             backend.set_rng_state(state, device)
 
-    return restore
+    def was_used(self) -> bool:
+        """Whether random numbers have been drawn since."""
+        return not torch.equal(self._on_cpu, torch.get_rng_state()) or any(
+            not torch.equal(state, backend.get_rng_state(device)) for backend, device, state in self._elsewhere
+        )

@@ -63,6 +63,6 @@ class Layout(NamedTuple):
 def layout_problems(time_first: object, hold: object = "step") -> tuple[str | None, ...]:
     """The problems with the parameters of a layout."""
     return (
-        None if isinstance(time_first, bool) else f"time_first must be True or False, got {time_first!r}",
+        _checks.boolean("time_first", time_first),
         _checks.one_of("hold", hold, get_args(Hold)),
     )

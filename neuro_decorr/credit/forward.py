@@ -14,7 +14,7 @@ from neuro_decorr.credit._losses import SampleLosses, per_sample
 from neuro_decorr.credit._nodes import assign
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
-from neuro_decorr.credit._side_effects import Buffers, random_state
+from neuro_decorr.credit._side_effects import Buffers, RandomState
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
@@ -117,7 +117,7 @@ class ForwardGradient(Credit):
         learning = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         if not learning:
             raise Unsupported("forward_gradient needs a model with trainable parameters; this one has none.")
-        restore_random_state = random_state({parameter.device for parameter in learning.values()})
+        random_state = RandomState({parameter.device for parameter in learning.values()})
         estimates = [torch.zeros_like(parameter) for parameter in learning.values()]
         with torch.no_grad():
             for _ in range(self.directions):
@@ -132,7 +132,7 @@ class ForwardGradient(Credit):
 
                 with self._buffers_of_model.restored(model, self._modules_of_model):
                     slope = derivative(moved_loss).item() / self.directions
-                restore_random_state()
+                random_state.restore()
                 for estimate, direction in zip(estimates, directions, strict=True):
                     estimate.add_(direction, alpha=slope)
             loss = scalar_loss(loss_function, model(inputs), targets)

@@ -61,6 +61,9 @@ class NodePerturbation(Credit):
             output; or "pass", the same for a sample in all calls of its layer and all time steps.
         time_first: Whether layers run over sequences (time, samples, units); then so is every tensor of three or more
             dimensions. A network that calls its layers once a time step, with (samples, units), needs it not.
+        vectorised: Whether the perturbed passes run as one, over a batch that repeats the samples `directions` times
+            (and the memory of a pass with it). Refused for models that couple the samples of a batch or draw random
+            numbers, which passes of their own share. The noise is as good, but not the same.
         seed: Seed of the noise.
 
     Raises:
@@ -88,14 +91,15 @@ class NodePerturbation(Credit):
         directions: int = 1,
         hold: Hold = "step",
         time_first: bool = False,
+        vectorised: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
         problem = _checks.integer("directions", directions, 1)
         problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
-        _checks.refuse(self.description.name, *problems)
+        _checks.refuse(self.description.name, *problems, _checks.boolean("vectorised", vectorised))
         self.directions = directions
-        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold))
+        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold), vectorised)
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""

@@ -37,7 +37,7 @@ def test_an_unknown_name_gets_the_nearest() -> None:
 
 
 def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> None:
-    message = "'sigm', 'step'; allowed: sigma, noise, directions, hold, time_first, seed"
+    message = "'sigm', 'step'; allowed: sigma, noise, directions, hold, time_first, vectorised, seed"
     with pytest.raises(InvalidValue, match=message):
         credit.get("node_perturbation", nn.Linear(2, 3), sigm=1.0, step=2)
     with pytest.raises(InvalidValue, match="allowed: none"):
@@ -53,6 +53,7 @@ def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> Non
         ("node_perturbation", {"noise": "cauchy"}, "noise must be one of 'gaussian', 'rademacher', got 'cauchy'"),
         ("node_perturbation", {"hold": "trial"}, "hold must be one of 'step', 'pass', got 'trial'"),
         ("node_perturbation", {"time_first": 1}, "time_first must be True or False, got 1"),
+        ("node_perturbation", {"vectorised": 8}, "vectorised must be True or False, got 8"),
         ("direct_feedback_alignment", {"time_first": None}, "time_first must be True or False, got None"),
         ("node_perturbation", {"directions": 0}, "directions must be an integer >= 1, got 0"),
         ("node_perturbation", {"seed": 1.5}, "seed must be an integer >= 0, got 1.5"),

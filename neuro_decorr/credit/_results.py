@@ -1,0 +1,104 @@
+"""What passes leave: losses and nodes; and many perturbed passes as one over a longer batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from neuro_decorr.credit._layers import name_of
+from neuro_decorr.credit._losses import SampleLosses
+from neuro_decorr.credit._time import Layout
+from neuro_decorr.errors import Unsupported
+
+
+class Perturbed(NamedTuple):
+    """A perturbed pass.
+
+    Attributes:
+        losses: Unreduced losses (samples, ...), float64; their derivatives along the noise where these were asked for.
+        nodes: For every node tensor its noise (unit variance) or its perturbed activity, whichever was asked for.
+            Noise that is held over the pass is the same tensor in all places, without the dimension of time.
+        shapes: Shapes of the node tensors.
+    """
+
+    losses: Tensor
+    nodes: list[Tensor]
+    shapes: list[torch.Size]
+
+
+class Clean(NamedTuple):
+    """The clean pass.
+
+    Attributes:
+        loss: The loss of the batch, a detached scalar.
+        losses: Unreduced losses (samples, ...), float64.
+        share: What each of them contributes to `loss`.
+        nodes: The node tensors, each with the graph of its own layer and nothing more.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    share: float
+    nodes: list[Tensor]
+
+
+def passes_side_by_side(
+    model: nn.Module,
+    inputs: Any,
+    losses: SampleLosses,
+    directions: int,
+    layout: Layout,
+    take: Callable[[], tuple[list[Tensor], list[torch.Size]]],
+) -> list[Perturbed]:
+    """Run all perturbed passes as one, over a batch that repeats the samples, and take it apart.
+
+    Args:
+        model: The model, with what perturbs its nodes in place.
+        inputs: One tensor.
+        losses: The losses to evaluate.
+        directions: How many times the samples are repeated.
+        layout: Where the samples are.
+        take: Hands out nodes and shapes of the pass.
+
+    Raises:
+        Unsupported: Something couples the samples of a batch, or the inputs cannot be repeated.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
+            raise Unsupported(
+                f"{name_of(model, module)} normalises over the batch, which directions side by side would share; use "
+                "vectorised=False, or model.eval()."
+            )
+    if not isinstance(inputs, Tensor) or inputs.dim() < 1:
+        raise Unsupported(
+            f"directions side by side need a model that is called with one tensor, got {type(inputs).__name__}; use "
+            "vectorised=False."
+        )
+    outputs = model(torch.cat([inputs] * directions, layout.sample_dimension(inputs)))
+    samples = layout.samples(inputs) or 0
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != (samples * directions,):
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise Unsupported(
+            f"directions side by side need one output per sample: {directions} times {samples} samples gave {got}. "
+            "Inputs of (time, samples, units) need time_first=True."
+        )
+    nodes, shapes = take()
+    parts: dict[int, tuple[Tensor, ...]] = {}
+    for node in nodes:
+        if id(node) not in parts:
+            parts[id(node)] = node.chunk(directions, layout.sample_dimension(node))
+    of_one = [_shape_of_one(shape, directions, layout) for shape in shapes]
+    return [
+        Perturbed(losses.of(output), [parts[id(node)][direction] for node in nodes], of_one)
+        for direction, output in enumerate(outputs.chunk(directions))
+    ]
+
+
+def _shape_of_one(shape: torch.Size, directions: int, layout: Layout) -> torch.Size:
+    sizes = list(shape)
+    sizes[int(layout.time_first and len(sizes) > 2)] //= directions
+    return torch.Size(sizes)
