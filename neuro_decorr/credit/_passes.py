@@ -105,7 +105,7 @@ class Passes:
                 )
             loss, share = losses.total(outputs.detach(), losses_of_pass)
         nodes, shapes = visits.take()
-        clean = Clean(loss, losses_of_pass, share, nodes)
+        clean = Clean(loss, losses_of_pass, share, nodes, visits.layers)
         samples = len(losses_of_pass)
         for layer, node in zip(visits.layers, nodes, strict=False):
             if self.layout.samples(node) != samples:

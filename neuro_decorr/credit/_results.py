@@ -38,12 +38,14 @@ class Clean(NamedTuple):
         losses: Unreduced losses (samples, ...), float64.
         share: What each of them contributes to `loss`.
         nodes: The node tensors, each with the graph of its own layer and nothing more.
+        layers: Whose outputs they are.
     """
 
     loss: Tensor
     losses: Tensor
     share: float
     nodes: list[Tensor]
+    layers: list[nn.Module]
 
 
 def passes_side_by_side(

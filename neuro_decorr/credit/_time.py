@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuro_decorr.credit import _checks
 
@@ -66,3 +67,32 @@ def layout_problems(time_first: object, hold: object = "step") -> tuple[str | No
         _checks.boolean("time_first", time_first),
         _checks.one_of("hold", hold, get_args(Hold)),
     )
+
+
+def low_passed(
+    tensors: list[Tensor], layers: list[nn.Module], layout: Layout, trace: float, backward: bool = False
+) -> list[Tensor]:
+    r"""Exponential traces of what the layers return, or the adjoint of taking them.
+
+    .. math:: y_t = e^{-1/\tau} y_{t-1} + a_t
+
+    Args:
+        tensors: One a visit, in their order; overwritten.
+        layers: Whose visits they are: those of one layer follow each other in time.
+        layout: Whether tensors hold sequences themselves.
+        trace: tau in time steps.
+        backward: From the last step to the first.
+
+    Returns:
+        The traces, in the order of the visits.
+    """
+    left = math.exp(-1 / trace)
+    last: dict[nn.Module, Tensor] = {}
+    visits = list(zip(layers, tensors, strict=True))
+    for layer, tensor in reversed(visits) if backward else visits:
+        steps = tensor.unbind() if layout.is_sequence(tensor) else (tensor,)
+        for step in reversed(steps) if backward else steps:
+            if layer in last:
+                step.add_(last[layer], alpha=left)
+            last[layer] = step
+    return tensors

@@ -12,7 +12,8 @@ from neuro_decorr.credit._losses import SampleLosses, per_sample
 from neuro_decorr.credit._nodes import assign, backward_at_nodes, weigh
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
-from neuro_decorr.credit._time import Hold, Layout, layout_problems
+from neuro_decorr.credit._results import Clean
+from neuro_decorr.credit._time import Hold, Layout, layout_problems, low_passed
 from neuro_decorr.credit.base import Credit, Description, LossFunction
 from neuro_decorr.credit.registry import register
 
@@ -135,6 +136,15 @@ class ActivityPerturbation(Credit):
     float64. Cost: two forward passes and one product per layer; no backward pass; keeps two activations of every
     node. Batch normalisation in train mode: as for `NodePerturbation`.
 
+    Between spiking neurons the difference of a current is a sum over spikes that came or went, 0 or 1 each. With
+    `trace` the activity of a node is its current as a synapse filters it, in the place of a and a~:
+
+    $$y_t = e^{-1/\tau} y_{t-1} + a_t, \qquad \Delta W_l = \sum_n \sum_t \hat\delta_{l,t}
+    \big(\textstyle\sum_{s \le t} e^{-(t-s)/\tau} x_{l,s}\big)^T$$
+
+    with the norm over all units and time steps of y~ - y. N counts units and time steps, or, with `hold="pass"`, units
+    alone: c = N is then unbiased for a single layer with inputs that are constant in time.
+
     Source: Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks,
     arXiv:2310.00965. Published code scales by sqrt(N) where the text has N, hence the option.
 
@@ -143,6 +153,8 @@ class ActivityPerturbation(Credit):
         sigma: Standard deviation of the noise, in units of the nodes.
         noise: "gaussian" or "rademacher" (+1 or -1).
         normalisation: "N" (the scale of the gradient), "sqrtN" or "none": the factor c.
+        trace: Time constant tau of the traces that are compared, in time steps; None compares the outputs themselves.
+        hold: For how long a unit keeps its noise; see `NodePerturbation`.
         time_first: Whether layers run over sequences (time, samples, units); then so is every tensor of three or more
             dimensions. A network that calls its layers once a time step, with (samples, units), needs it not.
         seed: Seed of the noise.
@@ -170,15 +182,18 @@ class ActivityPerturbation(Credit):
         sigma: float = 1e-3,
         noise: Distribution = "gaussian",
         normalisation: Normalisation = "N",
+        trace: float | None = None,
+        hold: Hold = "step",
         time_first: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
         problem = _checks.one_of("normalisation", normalisation, get_args(Normalisation))
-        problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first))
-        _checks.refuse(self.description.name, *problems)
+        problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
+        _checks.refuse(self.description.name, *problems, None if trace is None else _checks.positive("trace", trace))
         self.normalisation = normalisation
-        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first))
+        self.trace = trace
+        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold))
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the activity perturbation estimate to `.grad`; see `Credit.backward`."""
@@ -186,11 +201,16 @@ class ActivityPerturbation(Credit):
         (perturbed,), clean = self._passes.run(inputs, SampleLosses(loss_function, targets), 1, "activity")
         layout = self._passes.layout
         changes = [noisy.sub_(node.detach()) for noisy, node in zip(perturbed.nodes, clean.nodes, strict=True)]
+        if self.trace is not None:
+            changes = low_passed(changes, clean.layers, layout, self.trace)
         squares = sum(layout.squares(change) for change in changes)
-        nodes = sum(change.numel() for change in changes) // len(clean.losses)
+        nodes = _draws(clean, layout) // len(clean.losses)
         factor = {"N": float(nodes), "sqrtN": math.sqrt(nodes), "none": 1.0}[self.normalisation] * clean.share
         weight = per_sample(perturbed.losses - clean.losses).mul_(factor).div_(squares)
-        backward_at_nodes(clean.nodes, weigh(changes, weight, layout))
+        deltas = weigh(changes, weight, layout)
+        if self.trace is not None:  # what a step adds to the traces of all later ones
+            deltas = low_passed(deltas, clean.layers, layout, self.trace, backward=True)
+        backward_at_nodes(clean.nodes, deltas)
         return clean.loss
 
     def get_extra_state(self) -> Tensor:
@@ -208,3 +228,11 @@ def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | 
         _checks.one_of("noise", noise, get_args(Distribution)),
         _checks.integer("seed", seed, 0),
     )
+
+
+def _draws(clean: Clean, layout: Layout) -> int:
+    """How many numbers the noise of a pass has."""
+    if not layout.held:
+        return sum(node.numel() for node in clean.nodes)
+    drawn = dict(zip(clean.layers, clean.nodes, strict=True))  # one visit a layer
+    return sum(layout.drawn(node).numel() for node in drawn.values())

@@ -35,6 +35,7 @@ class Course:
     """What one layer does for one sample: arrays (steps, units)."""
 
     inputs: np.ndarray
+    currents: np.ndarray
     potentials: np.ndarray
     spikes: np.ndarray
 
@@ -94,7 +95,7 @@ def forward(
         if noise is not None:
             currents = currents + noise[number]
         potentials, spikes = neurons(currents)
-        courses.append(Course(signal, potentials, spikes))
+        courses.append(Course(signal, currents, potentials, spikes))
         signal = spikes
     return courses, signal.mean(0)
 
@@ -169,4 +170,28 @@ def perturbation_loop(
         for number, course in enumerate(courses):
             weights[number] += change * own[number].T @ course.inputs
             biases[number] += change * own[number].sum(0)
+    return weights, biases
+
+
+def trace_of(steps: np.ndarray, time: float) -> np.ndarray:
+    """Each step with all before it, decayed."""
+    return np.array([sum(np.exp(-(t - s) / time) * steps[s] for s in range(t + 1)) for t in range(len(steps))])
+
+
+def activity_loop(
+    case: SpikingCase, noise: list[np.ndarray], sigma: float, time: float, held: bool
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Activity perturbation on traces of the currents, of the mean squared error of the rates."""
+    weights, biases = zeros(case)
+    targets = case.targets.numpy()
+    nodes = sum(layer.out_features for layer in case.layers) * (1 if held else case.model.steps)
+    for index, (sequence, target) in enumerate(zip(samples_of(case), targets, strict=True)):
+        courses, clean = forward(case, sequence)
+        perturbed, noisy = forward(case, sequence, [sigma * xi[:, index] for xi in noise])
+        change = (((noisy - target) ** 2).mean() - ((clean - target) ** 2).mean()) / len(targets)
+        moved = [trace_of(b.currents - a.currents, time) for a, b in zip(courses, perturbed, strict=True)]
+        factor = nodes * change / sum((m**2).sum() for m in moved)
+        for number, course in enumerate(courses):
+            weights[number] += factor * moved[number].T @ trace_of(course.inputs, time)
+            biases[number] += factor * moved[number].T @ trace_of(np.ones(len(sequence)), time)
     return weights, biases

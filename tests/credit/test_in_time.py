@@ -14,6 +14,7 @@ from neuro_decorr.errors import Unsupported
 from tests.credit.loops import assert_gradients, gradients
 from tests.credit.spiking_loops import (
     SpikingCase,
+    activity_loop,
     feedback_loop,
     forward,
     make_spiking_case,
@@ -135,6 +136,46 @@ def test_node_perturbation_is_the_loop(stepwise, hold, noise) -> None:
     expected = perturbation_loop(case, applied, SIGMA)
     assert min(np.abs(weight).max() for weight in expected[0]) > 0
     assert_gradients(case, expected, rtol=1e-8)
+
+
+@STEPWISE
+@pytest.mark.parametrize("hold", ["step", "pass"])
+def test_activity_perturbation_compares_traces_of_the_currents(stepwise, hold) -> None:
+    case = make_spiking_case(stepwise=stepwise)
+    recorder = Recorder(case, SIGMA)
+    run("activity_perturbation", case, sigma=SIGMA, hold=hold, trace=4.0, time_first=not stepwise)
+    expected = activity_loop(case, recorder.noise(), SIGMA, 4.0, held=hold == "pass")
+    assert min(np.abs(weight).max() for weight in expected[0]) > 0
+    assert_gradients(case, expected, rtol=1e-8)
+
+
+def test_held_noise_makes_activity_perturbation_of_one_layer_unbiased_on_any_trace() -> None:
+    """For an input that is constant in time, and a loss that is linear in the currents."""
+    torch.manual_seed(5)
+    steps, samples, copies = 7, 2, 40_000
+    layer, readout = nn.Linear(3, 4, dtype=torch.float64), torch.randn(steps, 1, 4, dtype=torch.float64)
+    inputs = torch.randn(samples, 3, dtype=torch.float64)
+
+    class Read(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return (self.layer(inputs.expand(steps, *inputs.shape)) * readout).sum((0, 2))[:, None]
+
+    def loss(outputs: Tensor, _: Tensor) -> Tensor:
+        return outputs.mean()
+
+    gradient = readout[:, 0].sum(0)
+    expected = torch.outer(gradient, inputs.mean(0))
+    credit.get("activity_perturbation", Read(), sigma=1.0, hold="pass", trace=3.0, time_first=True).backward(
+        loss, inputs.repeat(copies, 1), torch.zeros(samples * copies, 1)
+    )
+    # With Gaussian xi, N (g . xi) xi / |xi|^2 has the second moment N |g|^2.
+    error = gradient.norm() * inputs.norm(dim=1).square().sum().sqrt() * (4 / copies) ** 0.5 / samples
+    assert 3 * error < expected.norm() / 10
+    assert (layer.weight.grad - expected).norm() < 3 * error
 
 
 class Linear(nn.Module):

@@ -57,6 +57,8 @@ def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> Non
         ("direct_feedback_alignment", {"time_first": None}, "time_first must be True or False, got None"),
         ("node_perturbation", {"directions": 0}, "directions must be an integer >= 1, got 0"),
         ("node_perturbation", {"seed": 1.5}, "seed must be an integer >= 0, got 1.5"),
+        ("activity_perturbation", {"trace": 0.0}, "trace must be a finite number > 0, got 0.0"),
+        ("activity_perturbation", {"hold": "trial"}, "hold must be one of 'step', 'pass', got 'trial'"),
         ("activity_perturbation", {"normalisation": "n"}, "one of 'N', 'sqrtN', 'none', got 'n'"),
         ("feedback_alignment", {"scale": -1}, "scale must be"),
         ("feedback_alignment", {"feedback_site": "x"}, "one of 'pre_decorrelation', 'post_decorrelation', got 'x'"),
