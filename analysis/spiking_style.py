@@ -31,7 +31,8 @@ def rows(results: pd.DataFrame, kind: str) -> pd.DataFrame:
 def controlled(results: pd.DataFrame) -> pd.DataFrame:
     """The conditions of one mixing, one sign, whose controls ran; the first of them."""
     with_controls = results[results["arm"] == "uniform"]
-    first = with_controls.iloc[0] if len(with_controls) else results.iloc[0]
+    of_all = results.sort_values("mixing", key=lambda kinds: kinds.map(list(MIXINGS).index), kind="stable")
+    first = (with_controls if len(with_controls) else of_all).iloc[0]
     return results[(results["mixing"] == first["mixing"]) & (results["sign"] == first["sign"])]
 
 
