@@ -88,7 +88,7 @@ def _figure(shown: pd.DataFrame, directory: Path) -> None:
     correlations, lagged = spiking_style.rows(shown, "correlation"), spiking_style.rows(shown, "lag")
     rates = spiking_style.rows(shown, "rate")
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
-    close = middle.inset_axes((0.6, 0.5, 0.4, 0.5), xlim=(-120, 120), ylim=(-0.006, 0.012))
+    close = middle.inset_axes((0.66, 0.5, 0.34, 0.5), xlim=(-120, 120), ylim=(-0.006, 0.012), yticks=(0, 0.01))
     close.tick_params(labelsize=7)
     names = spiking_style.arms(correlations)
     for arm in names:
