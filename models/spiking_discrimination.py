@@ -116,7 +116,7 @@ class Discrimination:
     Attributes:
         size: What was built.
         network: To be run for `duration`.
-        settings: What can be set, by name: variables of groups, and arrays over trials (see `TIMED`).
+        settings: What can be set, by name: variables of groups, and arrays over trials.
         lateral: The lateral synapses of the input population.
         monitors: Spike counts of every trial at its end, by population.
     """
