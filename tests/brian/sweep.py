@@ -50,11 +50,11 @@ def run() -> Callable[[], Results]:
             network, lateral, spikes = circuit()
             for view, value in chosen(lateral):
                 view[:] = value
-            network.run(200 * ms)
+            network.run(120 * ms)
             keep(name, lateral, spikes)
         return lambda: found
     network, lateral, spikes = circuit()
-    network.run(200 * ms)
+    network.run(120 * ms)
     with tempfile.TemporaryDirectory() as directory:
         brian2.device.build(directory=directory, compile=True, run=False)
         for name, chosen in RUNS.items():
