@@ -60,3 +60,9 @@ def added(earlier: NeuronRecord | None, later: NeuronRecord) -> NeuronRecord:
 def is_finite(record: NeuronRecord) -> bool:
     """Whether all sums are finite numbers."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in record if tensor is not None)
+
+
+def cast(record: NeuronRecord, like: Tensor) -> NeuronRecord:
+    """The record on the device and in the type of the buffers that it is going to move."""
+    steps, spikes, traces = (tensor.to(like) for tensor in record[:3])
+    return NeuronRecord(steps, spikes, traces, None if record.coincidences is None else record.coincidences.to(like))

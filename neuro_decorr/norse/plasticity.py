@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro_decorr.errors import Diverged, InvalidValue
 from neuro_decorr.norse._neurons import Neurons
-from neuro_decorr.norse._record import NeuronRecord, is_finite
+from neuro_decorr.norse._record import NeuronRecord, cast, is_finite
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
 from neuro_decorr.norse.lateral import LateralLIF
 
@@ -80,7 +80,7 @@ class NeuronPlasticity(torch.optim.Optimizer):
                 continue
             if not is_finite(record):
                 raise Diverged(f"the activity of neurons '{name}' is not finite; lower the currents or the weights.")
-            _update(cell, record, float(group["lr"]))
+            _update(cell, cast(record, cell.threshold), float(group["lr"]))
         if idle and not self._warned:
             self._warned = True
             warnings.warn(
@@ -126,7 +126,7 @@ def _update_lateral(cell: LateralLIF, record: NeuronRecord, lr: float) -> None:
         _update_bias(cell, homeostasis, record, begun)
     if begun:
         covariance = record.coincidences - torch.outer(cell.mean, record.spikes)
-        rule.update_(cell.weight, covariance.to(cell.weight.dtype), lr)
+        rule.update_(cell.weight, covariance, lr)
     cell.elapsed.add_(steps * dt)
 
 

@@ -14,6 +14,7 @@ from neuro_decorr.credit import Credit
 from neuro_decorr.data import Dataset, Split, batches, stream
 from neuro_decorr.errors import Diverged
 from neuro_decorr.rate import Decorrelation, Plasticity
+from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.study.recorder import Recorder
 
 _MEASURED_SAMPLES = 256
@@ -127,10 +128,14 @@ def _step(
 
 def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
     """Why the run counts as diverged although its numbers are finite, or None."""
-    if not any(isinstance(module, Decorrelation) for module in model.modules()):
-        return None
-    for name, before in metrics.layer_inputs(model, inputs, Decorrelation).items():
-        module = model.get_submodule(name)
+    kinds: tuple[type[nn.Module], ...] = (Decorrelation, DecorrelationCell)
+    received: dict[str, Tensor] = {}
+    for kind in kinds:
+        if any(isinstance(module, kind) for module in model.modules()):
+            received |= metrics.layer_inputs(model, inputs, kind)
+    for name, before in received.items():
+        place = model.get_submodule(name)
+        module = place.decorrelation if isinstance(place, DecorrelationCell) else place
         assert isinstance(module, Decorrelation)
         with torch.no_grad():
             after = module.transform_centred(before - module.subtracted())

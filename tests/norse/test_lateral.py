@@ -333,6 +333,14 @@ def test_plasticity_of_neurons_is_an_optimiser() -> None:
         plasticity.step()
 
 
+def test_wide_currents_move_narrow_weights() -> None:
+    rule = nd.norse.LateralCovariance(rate=0.05, homeostasis=nd.norse.Homeostasis(target_rate=20.0))
+    cell = nd.norse.LateralLIF(NEURONS, rule=rule, threshold=0.4)
+    spikes, _ = cell(spike_trains(50, 2, NEURONS, dtype=torch.float64) @ ONTO.T)
+    nd.norse.NeuronPlasticity(cell).step()
+    assert spikes.dtype == torch.float64 and cell.weight.dtype == torch.float32 and cell.bias.abs().max() > 0
+
+
 def test_bad_values_are_told() -> None:
     for options, match in (
         ({"rate": 0.0}, "rate must be a positive"),

@@ -10,6 +10,7 @@ from torch import nn
 import neuro_decorr as nd
 from models.spiking import Spiking, spiking
 from neuro_decorr.errors import Unsupported
+from neuro_decorr.study.training import _collapse
 from tests.norse.spike_trains import spike_trains
 
 
@@ -122,3 +123,11 @@ def test_passes_that_are_probes_are_not_remembered() -> None:
     assert model.network[0].decorrelation.take_record() is None
     model.eval()(spike_trains(5, 2, 6))
     assert model.network[0].decorrelation.take_record() is None
+
+
+def test_a_study_sees_the_collapse_of_a_cell() -> None:
+    model = cells().float()
+    inputs = spike_trains(20, 8, 6, dtype=torch.float32)
+    assert _collapse(model, inputs) is None
+    model.network[0].matrix.copy_(torch.ones(6, 6))
+    assert "'network.0' lowered the effective rank" in str(_collapse(model, inputs))
