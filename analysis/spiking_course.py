@@ -38,8 +38,7 @@ def draw(measured: pd.DataFrame, directory: Path) -> None:
         spiking_style.plain(top, bottom)
     axes[0][0].set_ylabel("mean |r| (50 ms)")
     axes[1][0].set_ylabel("mean rate (Hz)")
-    handles = {label: h for axis in axes[0] for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False)
+    spiking_style.legend(figure, axes[0])
     save_figure(
         figure,
         directory,

@@ -57,8 +57,7 @@ def _figure(pairs: pd.DataFrame, directory: Path) -> None:
         axis.set_xticks(list(places.values()), ["before", *(f"after,\n{sign}" for sign in signs)], fontsize=8)
         spiking_style.plain(axis)
     axes[0][0].set_ylabel("mean correlation (50 ms)")
-    handles = {label: h for axis in axes[0] for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, frameon=False)
+    spiking_style.legend(figure, axes[0])
     save_figure(
         figure,
         directory,
