@@ -20,6 +20,7 @@ from neuro_decorr.credit.base import Credit, Description, LossFunction
 from neuro_decorr.credit.eprop import EProp
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
 from neuro_decorr.credit.forward import ForwardGradient
+from neuro_decorr.credit.linearity import Response, linearity
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
 from neuro_decorr.credit.registry import get, names, register, table
 
@@ -34,7 +35,9 @@ __all__ = [
     "ForwardGradient",
     "LossFunction",
     "NodePerturbation",
+    "Response",
     "get",
+    "linearity",
     "names",
     "register",
     "table",

@@ -1,0 +1,123 @@
+"""Over which sizes of the noise the loss answers linearly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.credit import _checks
+from neuro_decorr.credit._layers import walk
+from neuro_decorr.credit._losses import SampleLosses, per_sample
+from neuro_decorr.credit._noise import Noise
+from neuro_decorr.credit._passes import Passes
+from neuro_decorr.credit._side_effects import Buffers
+from neuro_decorr.credit._time import Hold, Layout, layout_problems
+from neuro_decorr.credit.base import LossFunction
+
+_LEAST_EXPONENT, _MOST_ASYMMETRY = 0.75, 1.0
+
+
+class Response(NamedTuple):
+    """How the losses of the samples answer to noise of one size.
+
+    Attributes:
+        sigma: Standard deviation of the noise.
+        unchanged: Share of the samples whose loss is the same to the last digit.
+        slope: Root mean square over samples and directions of the odd part of the change of the loss, per sigma.
+        exponent: How the odd part grows with sigma, d log(odd) / d log(sigma), by the neighbouring sizes: 1 where the
+            loss is linear, 1/2 where single spikes appear or vanish, 0 where it saturates.
+        asymmetry: Root mean square of the even part over that of the odd part: 0 where the loss is linear.
+    """
+
+    sigma: float
+    unchanged: float
+    slope: float
+    exponent: float
+    asymmetry: float
+
+    @property
+    def linear(self) -> bool:
+        """Whether the exponent is at least 0.75, halfway between jumps and linear, and the odd part the larger one."""
+        return self.exponent >= _LEAST_EXPONENT and self.asymmetry <= _MOST_ASYMMETRY
+
+
+def linearity(
+    model: nn.Module,
+    loss_function: LossFunction,
+    inputs: Any,
+    targets: Any,
+    sigmas: Sequence[float],
+    *,
+    directions: int = 4,
+    hold: Hold = "step",
+    time_first: bool = False,
+    seed: int = 0,
+) -> list[Response]:
+    r"""Measure over which sizes of the noise the loss answers linearly, to choose the sigma of a perturbation.
+
+    .. math::
+        o = \tfrac12 \big( L(a + \sigma \xi) - L(a - \sigma \xi) \big), \qquad
+        e = \tfrac12 \big( L(a + \sigma \xi) + L(a - \sigma \xi) \big) - L(a)
+
+    for the loss of every sample, with Gaussian noise xi that is the same for all sigma. In a smooth network o grows as
+    sigma and e as sigma^2. In a spiking network a small sigma moves no spike of most samples and jumps in a few: o and
+    e are alike, o per sigma scatters as 1 / sqrt(sigma), and an estimate of the gradient with it. A sigma that many
+    spikes take part in averages over these jumps.
+
+    The model is left as it was. Cost: 2 sigmas x (directions + 1) forward passes.
+
+    Args:
+        model: The network.
+        loss_function: Maps (outputs, targets) to a scalar; see `Credit.backward`.
+        inputs: What the model is called with.
+        targets: Passed on to `loss_function`.
+        sigmas: At least two sizes of the noise, in units of the nodes.
+        directions: How many times the noise is drawn.
+        hold: For how long a unit keeps its noise; see `NodePerturbation`.
+        time_first: Whether layers run over sequences (time, samples, units); see `NodePerturbation`.
+        seed: Seed of the noise.
+
+    Returns:
+        One response a sigma, from the smallest to the largest.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
+        Unsupported: The model holds layers that perturbation cannot treat.
+    """
+    sizes = sorted(sigmas)
+    _checks.refuse(
+        "linearity",
+        *(_checks.positive("every sigma", sigma) for sigma in sizes),
+        None if len(set(sizes)) == len(sizes) > 1 else f"sigmas must be two or more different numbers, got {sizes}",
+        _checks.integer("directions", directions, 1),
+        _checks.integer("seed", seed, 0),
+        *layout_problems(time_first, hold),
+    )
+    layout = Layout(time_first, hold)
+
+    def changes(sigma: float) -> Tensor:
+        """Of the losses, shape (directions, samples)."""
+        passes = Passes(model, sigma, Noise("gaussian", seed), layout)
+        perturbed, clean = passes.run(inputs, SampleLosses(loss_function, targets), directions, "noise")
+        return torch.stack([per_sample(one.losses - clean.losses) for one in perturbed])
+
+    measured = []
+    with Buffers().restored(model, walk(model)):
+        for sigma in sizes:
+            up, down = changes(sigma), changes(-sigma)
+            odd, even = ((up + sign * down).square().mean().sqrt().item() / 2 for sign in (-1, 1))
+            unchanged = torch.cat([up, down]).eq(0).double().mean().item()
+            measured.append((sigma, unchanged, odd, even))
+    responses = []
+    for index, (sigma, unchanged, odd, even) in enumerate(measured):
+        below, above = measured[max(index - 1, 0)], measured[min(index + 1, len(measured) - 1)]
+        exponent = math.nan
+        if below[2] > 0 and above[2] > 0:
+            exponent = math.log(above[2] / below[2]) / math.log(above[0] / below[0])
+        asymmetry = even / odd if odd > 0 else math.nan
+        responses.append(Response(sigma, unchanged, odd / sigma, exponent, asymmetry))
+    return responses

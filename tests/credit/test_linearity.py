@@ -1,0 +1,97 @@
+"""The response to noise of several sizes, where it is known."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import neuro_decorr as nd
+from neuro_decorr import credit
+from neuro_decorr.errors import InvalidValue
+
+
+def first(outputs: Tensor, _: Tensor) -> Tensor:
+    return outputs.sum(-1).mean()
+
+
+class Through(nn.Module):
+    """A layer whose only node is the bias, and a function behind it."""
+
+    def __init__(self, function, units: int = 1) -> None:
+        super().__init__()
+        self.layer, self.function = nn.Linear(units, units, dtype=torch.float64), function
+        nn.init.eye_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.function(self.layer(inputs))
+
+
+SIGMAS = [0.01, 0.02, 0.05, 0.1]
+
+
+def test_a_linear_loss_is_linear() -> None:
+    inputs = torch.randn(50_000, 3, dtype=torch.float64)
+    for response in credit.linearity(Through(lambda a: 2 * a, 3), first, inputs, inputs, SIGMAS, directions=1):
+        assert response.exponent == pytest.approx(1)
+        assert response.asymmetry < 1e-9
+        assert response.unchanged == 0
+        assert response.slope == pytest.approx(2 * 3**0.5, rel=0.02)  # |g| of three nodes
+        assert response.linear
+
+
+def test_a_quadratic_loss_has_its_even_part() -> None:
+    inputs = torch.full((100_000, 1), 0.5, dtype=torch.float64)
+    for response in credit.linearity(Through(torch.square), first, inputs, inputs, SIGMAS, directions=1):
+        # (a + s xi)^2: odd part 2 a s xi, even part s^2 xi^2, and E xi^4 = 3
+        assert response.slope == pytest.approx(1, rel=0.02)
+        assert response.asymmetry == pytest.approx(response.sigma * 3**0.5, rel=0.03)
+
+
+def test_jumps_grow_as_the_root_of_sigma() -> None:
+    inputs = torch.rand(200_000, 1, dtype=torch.float64) * 2 - 1
+    for response in credit.linearity(Through(lambda a: (a > 0).double()), first, inputs, inputs, SIGMAS, directions=1):
+        # A jump of 1 in s E|xi| / 2 of the samples for each sign of the noise: never for both.
+        share = response.sigma * (2 / math.pi) ** 0.5 / 2
+        assert response.unchanged == pytest.approx(1 - share, abs=5 * (share / 4e5) ** 0.5)
+        assert response.exponent == pytest.approx(0.5, abs=0.03)
+        assert response.asymmetry == pytest.approx(1, abs=0.01)
+        assert response.slope == pytest.approx((share / 2) ** 0.5 / response.sigma, rel=0.04)
+        assert not response.linear
+
+
+def test_nothing_moves_and_nothing_is_remembered() -> None:
+    model = nd.decorrelate(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2)))
+    before = copy.deepcopy(model.state_dict())
+    inputs, targets = torch.randn(8, 3), torch.randint(2, (8,))
+    responses = credit.linearity(model, F.cross_entropy, inputs, targets, (0.1, 0.01))
+    assert [response.sigma for response in responses] == [0.01, 0.1]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(found.take_record() is None for _, found, _ in nd.rate.decorrelated_layers(model))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_silent_network_has_no_exponent() -> None:
+    inputs = torch.zeros(4, 1, dtype=torch.float64)
+    for response in credit.linearity(Through(lambda a: 0 * a), first, inputs, inputs, (0.1, 0.2)):
+        assert response.unchanged == 1 and response.slope == 0
+        assert math.isnan(response.exponent) and math.isnan(response.asymmetry) and not response.linear
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sigmas": [0.1]}, r"two or more different numbers, got \[0\.1\]"),
+        ({"sigmas": [0.1, 0.1]}, "two or more different"),
+        ({"sigmas": [0.1, -1.0]}, "every sigma must be a finite number > 0, got -1.0"),
+        ({"sigmas": SIGMAS, "directions": 0, "hold": "trial"}, "directions .*; hold "),
+    ],
+)
+def test_values_are_checked_at_once(options, message) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        credit.linearity(nn.Linear(2, 2), first, torch.zeros(2, 2), torch.zeros(2, 2), **options)
