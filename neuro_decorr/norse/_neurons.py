@@ -181,7 +181,8 @@ class Neurons(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
-        return f"{self.features}, dt={self.dt:g}, surrogate={self.surrogate}, slope={self.slope:g}"
+        kept = "" if self.homeostasis is None else f", homeostasis={self.homeostasis}"
+        return f"{self.features}, dt={self.dt:g}, surrogate={self.surrogate}, slope={self.slope:g}{kept}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Neurons:
         """Moves and casts as any module, but never to less than float32."""
