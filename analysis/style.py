@@ -20,6 +20,9 @@ COLOURS = {
     "interneuron": "#D55E00",
     "interneuron_local": "#882255",
     "decorrelating": "#009E73",
+    "norm_preserving_traces": "#56B4E9",
+    "lateral_inhibition": "#F0E442",
+    "lateral_inhibition_centered": "#882255",
 }
 CREDITS = {
     "backprop": "backprop",

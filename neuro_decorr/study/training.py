@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -13,9 +15,12 @@ from neuro_decorr import metrics
 from neuro_decorr.credit import Credit
 from neuro_decorr.data import Dataset, Split, batches, stream
 from neuro_decorr.errors import Diverged
-from neuro_decorr.rate import Decorrelation, Plasticity
+from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.study.recorder import Recorder
+
+Plasticity: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
+"""Whatever learns besides the weights: `nd.Plasticity`, `nd.norse.NeuronPlasticity`, or both."""
 
 _MEASURED_SAMPLES = 256
 """Samples of the validation split on which the achieved decorrelation is measured."""
@@ -37,7 +42,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    plasticity: Plasticity | None = None,
+    plasticity: Plasticity = None,
     layers: bool = False,
     test: bool = False,
 ) -> bool:
@@ -59,7 +64,7 @@ def train(
         epochs: Passes over the training split.
         batch_size: Samples a step; an incomplete last batch is left out of the pass.
         seed: Of the order of the samples.
-        plasticity: Of the lateral weights, if any.
+        plasticity: Of the lateral weights, if any; several where different things learn by themselves.
         layers: Measure the layers too.
         test: Measure the test split at every epoch too, for comparisons at equal time. Nothing may be chosen by it.
 
@@ -114,15 +119,17 @@ def accuracy(model: nn.Module, split: Split) -> float:
 def _step(
     credit: Credit,
     optimiser: torch.optim.Optimizer,
-    plasticity: Plasticity | None,
+    plasticity: Plasticity,
     inputs: Tensor,
     targets: Tensor,
 ) -> Tensor:
     optimiser.zero_grad()
     loss = credit.backward(F.cross_entropy, inputs, targets)
     optimiser.step()
-    if plasticity is not None:
-        plasticity.step()
+    if plasticity is None:
+        return loss
+    for one in [plasticity] if isinstance(plasticity, torch.optim.Optimizer) else plasticity:
+        one.step()
     return loss
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import neuro_decorr as nd
-from models.spiking import spiking
+from models.spiking import Poisson, spiking
 from neuro_decorr.errors import InvalidValue
 
 
@@ -53,3 +53,41 @@ def test_bad_sizes_are_told() -> None:
             spiking(sizes)
     with pytest.raises(InvalidValue, match="steps"):
         spiking([5, 3], steps=0)
+
+
+def test_counts_are_rates_times_steps() -> None:
+    inputs = torch.rand(4, 5)
+    counts = spiking([5, 8, 3], gain=3.0, steps=12, readout="count", seed=0)(inputs)
+    assert torch.equal(counts, (12 * spiking([5, 8, 3], gain=3.0, steps=12, seed=0)(inputs)).round())
+    with pytest.raises(InvalidValue, match="readout"):
+        spiking([5, 3], readout="counts")
+
+
+def test_spikes_per_inference_are_those_of_every_layer() -> None:
+    model = spiking([5, 8, 6, 3], gain=3.0, steps=12, seed=0)
+    inputs = torch.rand(4, 5)
+    counted = model.spikes_per_inference(inputs)
+    hidden = model.network[1](model.network[0](inputs.expand(12, 4, 5)))[0].detach()
+    assert list(counted) == ["1", "3", "5"]
+    assert counted["1"] == pytest.approx(float(hidden.sum()) / 4) and counted["1"] > 0
+    assert counted["5"] == pytest.approx(float(model(inputs).detach().sum()) * 12 / 4)
+    stepwise = spiking([5, 8, 6, 3], gain=3.0, steps=12, seed=0, stepwise=True)
+    assert stepwise.spikes_per_inference(inputs) == pytest.approx(counted) and stepwise.training
+
+
+def test_poisson_spikes_have_their_rates_and_perturbed_passes_see_the_same() -> None:
+    encoder = Poisson(steps=4_000, baseline=0.1, gain=0.5, seed=0)
+    inputs = torch.tensor([[0.4, 0.0, -1.0, 4.0]])
+    spikes = encoder(inputs)
+    assert set(spikes.unique().tolist()) == {0.0, 1.0}
+    expected = torch.tensor([[0.3, 0.1, 0.0, 1.0]])  # no rate below zero or above one spike a step
+    assert torch.allclose(spikes.mean(dim=0), expected, atol=4 * (0.25 / 4_000) ** 0.5)
+    assert not torch.equal(encoder(inputs), spikes)  # the next pass has others
+    assert torch.equal(encoder.eval()(inputs), encoder(inputs))
+
+    # With noise too small to move a spike, node perturbation finds no change of the loss: all passes see one input.
+    model = spiking([4, 6, 2], gain=3.0, steps=12, encoder=Poisson(12, 0.2, 0.5), seed=0)
+    credit = nd.credit.get("node_perturbation", model, sigma=1e-7, time_first=True)
+    for _ in range(5):
+        credit.backward(nn.functional.cross_entropy, torch.rand(16, 4), torch.zeros(16, dtype=torch.int64))
+    assert all(not parameter.grad.any() for parameter in model.parameters()) and int(model.encoder.counter) == 5

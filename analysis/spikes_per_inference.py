@@ -1,0 +1,87 @@
+"""Energy: the spikes that a network needs for one image, against the accuracy that it reaches with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from analysis import style
+from neuro_decorr.report import save_figure, save_table
+
+KEYS = ["credit", "strength", "arm"]
+CAPTION = (
+    "Spikes of one inference: mean over test images and paired seeds, by layer of neurons, and of all; test accuracy "
+    "of the same runs. Diverged runs have no spikes to count."
+)
+
+
+def table(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row a credit, strength and arm, with the spikes of every layer of neurons.
+
+    Args:
+        measured: Tidy results of the measured runs.
+    """
+    counted = measured[measured["kind"] == "spikes"]
+    layers = list(dict.fromkeys(counted["layer"]))
+    spikes = counted.pivot_table(index=KEYS, columns="layer", values="spikes", aggfunc="mean", sort=False)[layers]
+    spikes.columns = [f"layer {number}" for number in range(1, len(layers) + 1)]
+    spikes["all"] = spikes.sum(axis=1)
+    tests = measured[(measured["kind"] == "test") & measured["test_accuracy"].notna()]
+    spikes["accuracy"] = tests.groupby(KEYS)["test_accuracy"].mean()
+    ranks = {"credit": style.credits(tests), "arm": style.arms(tests)}
+    return spikes.reset_index().sort_values(
+        KEYS, key=lambda level: level.map(ranks[level.name].index) if level.name in ranks else level
+    )
+
+
+def draw(measured: pd.DataFrame, directory: Path) -> None:
+    """Write the table, and draw accuracy against spikes at the strengths that have all arms.
+
+    Args:
+        measured: Tidy results of the measured runs.
+        directory: Directory of the study.
+    """
+    made = table(measured)
+    save_table(made, directory, "spikes_per_inference", CAPTION, digits=3)
+    full = measured.groupby("strength")["arm"].nunique()
+    strengths, credits = sorted(full[full == full.max()].index), style.credits(made)
+    figure, axes = plt.subplots(
+        len(strengths), len(credits), figsize=(2.9 * len(credits) + 0.6, 2.6 * len(strengths) + 1.2),
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for row, strength in zip(axes, strengths, strict=True):
+        for axis, credit in zip(row, credits, strict=True):
+            panel = made[(made["credit"] == credit) & (made["strength"] == strength)]
+            for _, point in panel.iterrows():
+                arm = point["arm"]
+                face = "none" if arm.endswith("_compensated") else style.colour(arm)
+                axis.plot(
+                    point["all"], point["accuracy"], "o", color=style.colour(arm), markerfacecolor=face, markersize=7,
+                    label=style.label(arm),
+                )  # fmt: skip
+            axis.set(xlim=(0, None), ylim=(0, 1))
+            axis.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel(f"nuisance {strength:g}\ntest accuracy")
+    for axis, credit in zip(axes[0], credits, strict=True):
+        axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
+    for axis in axes[-1]:
+        axis.set_xlabel("spikes an image")
+    entries = {}
+    for axis in axes.flat:
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    save_figure(
+        figure,
+        directory,
+        "spikes_per_inference",
+        "Test accuracy against the spikes of all neurons for one image: means over paired seeds. Open: the weights are "
+        "compensated.",
+    )
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    style.command(lambda measured, timings, directory: draw(measured, directory))

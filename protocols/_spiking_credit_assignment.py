@@ -1,0 +1,157 @@
+"""What may be chosen in the protocol `spiking_credit_assignment`: credits through time, arms, data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, final
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+import neuro_decorr as nd
+from analysis import comparison
+from models.spiking import Poisson, Spiking, neurons, spiking
+from neuro_decorr import data, study
+from neuro_decorr.errors import NeuroDecorrError
+from neuro_decorr.norse import Homeostasis, LateralCovariance, LateralLIF, NeuronPlasticity
+
+# Noise is one current a trial and neuron: noise of every step would have T times as many nodes to tell apart. It is
+# large, for a spike is all or nothing: the loss does not answer to small currents.
+CREDITS: dict[str, dict[str, Any]] = {
+    "backprop": {},
+    "feedback_alignment": {},
+    "direct_feedback_alignment": {"time_first": True},
+    "node_perturbation": {"time_first": True, "hold": "pass", "sigma": 0.2},
+}
+LEARNING_RATES = (1e-3, 1e-2)  # ends of the grid, of Adam
+SETTINGS = 2
+SELECTION_SEED = 1_000
+DIGITS = 1_079  # training images of the digits
+
+
+@final
+@dataclass(frozen=True)
+class Arm:
+    """What is done to a network before it learns.
+
+    Attributes:
+        rule: Of the transform of every layer's input; None for no transform.
+        settings: Parameters of the rule, or of the inhibition, between which the selection chooses.
+        signal: What drives the statistics of the rule.
+        compensate: Whether the weights follow the transform.
+        lateral: Whether the hidden neurons inhibit each other.
+    """
+
+    rule: str | None = None
+    settings: tuple[dict[str, float], ...] = ({},)
+    signal: Literal["spikes", "trace"] = "spikes"
+    compensate: bool = False
+    lateral: bool = False
+
+
+_RATES = ({"rate": 3e-3}, {"rate": 1e-2})
+_DAMPING = ({"damping": 0.3}, {"damping": 3.0})
+_INHIBITION = ({"rate": 1e-3}, {"rate": 1e-2})
+ARMS: dict[str, Arm] = {
+    "none": Arm(),
+    "center": Arm("center"),
+    "norm_preserving": Arm("norm_preserving", _RATES),
+    "norm_preserving_traces": Arm("norm_preserving", _RATES, signal="trace"),
+    "interneuron": Arm("interneuron", _DAMPING),
+    "interneuron_compensated": Arm("interneuron", _DAMPING, compensate=True),
+    "decorrelating": Arm("decorrelating", _RATES),
+    "lateral_inhibition": Arm(None, _INHIBITION, lateral=True),
+    "lateral_inhibition_centered": Arm("center", _INHIBITION, lateral=True),
+}
+SMALL = ("none", "center", "norm_preserving", "interneuron_compensated", "lateral_inhibition_centered")
+
+
+class Configuration(study.Configuration):
+    """What may be chosen."""
+
+    credits: tuple[Literal[tuple(CREDITS)], ...] = Field(("backprop", "node_perturbation"), description="credits")
+    arms: tuple[Literal[tuple(ARMS)], ...] = Field(SMALL, description="arms; 'center' is the reference")
+    strengths: tuple[float, ...] = Field((0.0, 0.5), description="strengths of the nuisance, all arms")
+    dose: tuple[float, ...] = Field((0.25, 1.0), description="further strengths, for the dose response only")
+    dose_arms: tuple[Literal[tuple(ARMS)], ...] = Field(("center", "norm_preserving"), description="its arms")
+    encoding: Literal["current", "poisson"] = Field("current", description="constant currents or Poisson spikes")
+    hidden: tuple[int, ...] = Field((128,), description="neurons of the hidden layers")
+    steps: int = Field(25, ge=1, description="time steps of an image, 1 ms each")
+    epochs: int = Field(4, ge=1, description="passes over the training images")
+    batch_size: int = Field(64, ge=2, description="images a step")
+    trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
+    selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
+    file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
+    constant_features: Literal["error", "allow"] = Field("error", description="features of your file that never vary")
+
+    @model_validator(mode="after")
+    def fits(self) -> Configuration:
+        """Everything that only shows when the values meet each other, and the data, told at once."""
+        problems = [f"--strengths and --dose: got {s}, allowed is >= 0" for s in (*self.strengths, *self.dose) if s < 0]
+        arms = {*self.arms, *self.dose_arms}
+        if comparison.REFERENCE not in self.arms or (self.dose and comparison.REFERENCE not in self.dose_arms):
+            problems.append("--arms and --dose-arms: each needs 'center', the reference of all differences")
+        least = nd.rules.get("interneuron").interneurons if any(arm.startswith("interneuron") for arm in arms) else 1
+        if min(self.hidden, default=0) < least:
+            problems.append(
+                f"--hidden: got {self.hidden}, allowed is layers of at least {least} neurons for these arms"
+            )
+        try:
+            images = dataset(self, 0.0, 0) if self.file else None
+        except NeuroDecorrError as error:
+            problems.append(f"--file: {error}")
+        else:
+            samples, features = images.train.inputs.shape if images else (DIGITS, 64)
+            if self.batch_size > samples:
+                problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
+            if features < least:
+                problems.append(f"--file: got {features} features, allowed is at least {least} for these arms")
+            if images and images.image_shape is None and any((*self.strengths, *self.dose)):
+                problems.append("--file: holds no images (samples, height, width), so --strengths 0 and --dose '' only")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def dataset(configuration: Configuration, strength: float, seed: int) -> data.Dataset:
+    """The data of a seed; runs that differ in nothing but their arm share them."""
+    return _dataset(configuration.file, configuration.constant_features, strength, seed)
+
+
+@lru_cache(maxsize=16)
+def _dataset(file: str | None, constant_features: str, strength: float, seed: int) -> data.Dataset:
+    samples = data.from_file(file, seed=seed, constant_features=constant_features) if file else data.digits(seed)
+    return data.with_common_modes(samples, strength, seed) if strength else samples
+
+
+def network(
+    configuration: Configuration, arm: Arm, setting: int, units: list[int], seed: int
+) -> tuple[Spiking, list[torch.optim.Optimizer]]:
+    """The network of an arm, the same weights for every arm of a seed, and what learns in it besides the weights."""
+    chosen = arm.settings[setting]
+
+    def lateral(features: int) -> nn.Module:
+        if features == units[-1]:  # what is read out competes by the loss
+            return neurons(features)
+        # A batch of sequences is a second of 1,000 / steps batches: means and targets settle within one epoch.
+        own_rate = Homeostasis(calibration=0.2, average_time=1.0)
+        rule = LateralCovariance(**chosen, mean_time=1.0, homeostasis=own_rate)
+        return LateralLIF(features, rule=rule, threshold=0.5)
+
+    # Spikes cannot be negative: an input of zero fires in every fourth step, so that the nuisance reaches below it.
+    encoder = (
+        Poisson(configuration.steps, baseline=0.25, gain=0.25, seed=seed)
+        if configuration.encoding == "poisson"
+        else None
+    )
+    model = spiking(
+        units, configuration.steps, lateral if arm.lateral else neurons, readout="count", encoder=encoder, seed=seed
+    )
+    plasticity: list[torch.optim.Optimizer] = []
+    if arm.rule is not None:
+        model = nd.decorrelate(model, signal=arm.signal)
+        rule = nd.rules.get(arm.rule, **({} if arm.lateral else chosen))
+        plasticity.append(nd.Plasticity(model, rule, compensate=arm.compensate))
+    return model, [*plasticity, *([NeuronPlasticity(model)] if arm.lateral else [])]

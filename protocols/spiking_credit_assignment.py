@@ -1,0 +1,132 @@
+"""Does decorrelation help spiking networks to learn, with and without backpropagation through time?
+
+Question. How much does decorrelating the spikes that every layer receives help credit assignment through time, how much
+of that is mere centring, and how strong must a shared nuisance be for the one or the other to win?
+
+Data. Handwritten digits, MNIST or Fashion-MNIST as constant currents or Poisson spikes, as they are and with a nuisance
+that all inputs share: common modes of random amplitudes added to every image.
+
+Conditions. Credit assignment x arm x strength of the nuisance. Arms: nothing; centring; norm-preserving decorrelation
+driven by spikes or by their traces; low-rank damped inhibition by interneurons, plain and compensated; the rule of
+constrained parameter inference; lateral inhibition between the hidden neurons, with centred inputs or without.
+
+Budget. Every arm gets the same number of selection runs: the controls spend them on learning rates, the others on fewer
+learning rates x settings. The choice is made on the validation split, with seeds that are not measured. Then all arms
+run with the same paired seeds, and the test split is touched once, at the end of each.
+
+Measured. Accuracy by updates and by wall clock, test accuracy against `center` paired by seed, correlation, effective
+rank and spectrum of what every weight layer receives, and the spikes that the network needs for one image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import neuro_decorr as nd
+from analysis import achieved_decorrelation, comparison, dose_response, learning_curves, spikes_per_inference
+from neuro_decorr import study
+from neuro_decorr.study.training import accuracy, train
+from protocols._spiking_credit_assignment import (
+    ARMS,
+    CREDITS,
+    LEARNING_RATES,
+    SELECTION_SEED,
+    Configuration,
+    dataset,
+    network,
+)
+
+
+def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """Every arm's selection runs: learning rates x settings."""
+    return [
+        study.Condition("select", seed, {**factors, **trial})
+        for factors in conditions(configuration)
+        for trial in trials(configuration, factors["arm"])
+        for seed in study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
+    ]
+
+
+def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """The chosen learning rate and setting of every arm, with every paired seed."""
+    chosen = [{**factors, **comparison.selected(results, factors)} for factors in conditions(configuration)]
+    return [study.Condition("measure", seed, factors) for factors in chosen for seed in seeds]
+
+
+def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
+    """Credit x arm x strength; the strengths of the dose response have fewer arms."""
+    arms = dict.fromkeys(configuration.strengths, configuration.arms)
+    for strength in configuration.dose:
+        arms.setdefault(strength, configuration.dose_arms)
+    return [
+        {"credit": credit, "arm": arm, "strength": strength}
+        for strength in sorted(arms)
+        for credit in configuration.credits
+        for arm in arms[strength]
+    ]
+
+
+def trials(configuration: Configuration, arm: str) -> list[dict[str, float | int]]:
+    """Equal budgets: as many pairs of learning rate and setting for every arm."""
+    settings = len(ARMS[arm].settings)
+    low, high = LEARNING_RATES
+    rates = torch.logspace(0, 1, configuration.trials // settings, base=high / low, dtype=torch.float64) * low
+    return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
+
+
+def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
+    """One network from its seed to its end."""
+    level, seed = condition.factors, condition.seed
+    images = dataset(configuration, level["strength"], seed)
+    units = [images.features, *configuration.hidden, images.classes]
+    model, plasticity = network(configuration, ARMS[level["arm"]], level["setting"], units, seed)
+    seeded = {} if level["credit"] == "backprop" else {"seed": seed}
+    credit = nd.credit.get(level["credit"], model, **CREDITS[level["credit"]], **seeded)
+    optimiser = torch.optim.Adam(model.parameters(), lr=level["learning_rate"])
+    measured = condition.stage == "measure"
+    finished = train(
+        model, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
+        epochs=configuration.epochs, batch_size=configuration.batch_size,
+    )  # fmt: skip
+    if measured:
+        recorder.weights(model.state_dict())
+        right = accuracy(model, images.test) if finished else None
+        recorder.row(kind="test", test_accuracy=right, chance=1 / images.classes)
+        if finished:
+            for layer, spikes in model.spikes_per_inference(images.test.inputs).items():
+                recorder.row(kind="spikes", layer=layer, spikes=spikes)
+
+
+def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+    """Tables and figures, and the finding in words."""
+    measured = results[results["stage"] == "measure"]
+    learning_curves.draw(measured, timings, directory)
+    achieved_decorrelation.draw(measured, directory, configuration.credits[-1])
+    dose_response.draw(measured, directory)
+    spikes_per_inference.draw(measured, directory)
+    table = comparison.table(measured)
+    comparison.write(table, directory)
+    print(comparison.finding(table))
+
+
+PROTOCOL = study.Protocol(
+    name="spiking_credit_assignment",
+    question="Does decorrelation help spiking networks to learn, and how strong must a nuisance be for that?",
+    configuration=Configuration,
+    full={
+        "credits": tuple(CREDITS),
+        "arms": tuple(ARMS),
+        "dose": (0.1, 0.25, 1.0),
+        "dose_arms": tuple(ARMS),
+        "epochs": 12,
+        "trials": 8,
+        "selection_seeds": 3,
+    },
+    stages=(select, measure),
+    run=run,
+    report=report,
+    seeds=3,
+)

@@ -1,0 +1,145 @@
+"""The protocol of spiking networks, small: conditions, budgets, and the way from the runs to the finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from neuro_decorr import credit, rules, study
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.norse import LateralLIF
+from neuro_decorr.rate import Decorrelation
+from protocols import _spiking_credit_assignment as configuration_of
+from protocols import spiking_credit_assignment as protocol
+
+ARMS = ("none", "center", "lateral_inhibition_centered")
+SMALL = {
+    "credits": ("backprop", "node_perturbation"), "arms": ARMS, "strengths": (0.5,), "dose": (1.0,),
+    "dose_arms": ("center",), "epochs": 1, "trials": 2, "hidden": (20,), "steps": 8,
+}  # fmt: skip
+
+
+def execute(configuration: study.Configuration, conditions: list[study.Condition]) -> list[dict[str, object]]:
+    rows = []
+    for condition in conditions:
+        recorder = study.Recorder(condition.factors)
+        protocol.run(configuration, condition, recorder)
+        shared = {"stage": condition.stage, "seed": condition.seed, **condition.factors}
+        rows += [{**shared, "diverged": recorder.reason is not None, **row} for row in recorder.rows]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[study.Configuration, pd.DataFrame]:
+    configuration = protocol.PROTOCOL.configure(SMALL)
+    selection = pd.DataFrame(execute(configuration, protocol.select(configuration, [0, 1], pd.DataFrame())))
+    measured = execute(configuration, protocol.measure(configuration, [0, 1], selection))
+    return configuration, pd.concat([selection, pd.DataFrame(measured)])
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_every_arm_has_the_same_budget(full: bool) -> None:
+    configuration = protocol.PROTOCOL.configure(full=full)
+    selection = protocol.select(configuration, [0], pd.DataFrame())
+    keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
+    assert set(pd.Series(keys).value_counts()) == {configuration.trials * configuration.selection_seeds}
+    assert len(set(selection)) == len(selection)
+
+
+def test_the_full_size_has_every_credit_and_every_arm_at_every_strength() -> None:
+    full = protocol.PROTOCOL.configure(full=True)
+    found = [(c["credit"], c["arm"], c["strength"]) for c in protocol.conditions(full)]
+    strengths = {*full.strengths, *full.dose}
+    assert len(found) == len(set(found)) == len(protocol.CREDITS) * len(protocol.ARMS) * len(strengths)
+    assert set(protocol.CREDITS) <= set(credit.names())
+
+
+def test_settings_are_the_rules_own_parameters_and_every_rule_has_as_many() -> None:
+    for arm in protocol.ARMS.values():
+        assert len(arm.settings) in (1, configuration_of.SETTINGS)
+        if arm.rule and not arm.lateral:
+            assert all(rules.get(arm.rule, **setting) for setting in arm.settings)
+
+
+@pytest.mark.parametrize("arm", protocol.ARMS)
+@pytest.mark.parametrize("name", protocol.CREDITS)
+def test_every_credit_trains_every_arm(name: str, arm: str) -> None:
+    """Weights move, the loss is finite, and nothing but them and the buffers of the arm is learnt."""
+    values = {"hidden": (16,), "steps": 6, "batch_size": 256, "epochs": 1}
+    configuration = protocol.PROTOCOL.configure(values)
+    recorder = study.Recorder()
+    factors = {"credit": name, "arm": arm, "strength": 0.5, "learning_rate": 0.01, "setting": 0}
+    protocol.run(configuration, study.Condition("measure", 0, factors), recorder)
+    assert recorder.reason is None and recorder.tensors is not None
+    start, _ = configuration_of.network(configuration, protocol.ARMS[arm], 0, [64, 16, 10], 0)
+    for layer, weight in start.named_parameters():
+        assert not torch.equal(torch.as_tensor(recorder.tensors[layer]), weight)
+
+
+def test_arms_are_what_their_names_say() -> None:
+    configuration = protocol.Configuration()
+    kinds = {}
+    for name, arm in protocol.ARMS.items():
+        model, plasticity = configuration_of.network(configuration, arm, 0, [64, 16, 10], 0)
+        transforms = [module for module in model.modules() if isinstance(module, Decorrelation)]
+        lateral = [module for module in model.modules() if isinstance(module, LateralLIF)]
+        kinds[name] = len(transforms), len(lateral), len(plasticity)
+    assert kinds["none"] == (0, 0, 0) and kinds["lateral_inhibition"] == (0, 1, 1)
+    assert kinds["lateral_inhibition_centered"] == (2, 1, 2)
+    assert {kind for name, kind in kinds.items() if name != "none" and "lateral" not in name} == {(2, 0, 1)}
+
+
+def test_paired_arms_share_data_and_weights(small: tuple[study.Configuration, pd.DataFrame]) -> None:
+    """Before the first update all arms of a seed classify alike; those of another seed do not."""
+    rows = small[1]
+    start = rows[(rows["kind"] == "curve") & (rows["epoch"] == 0) & (rows["stage"] == "measure")]
+    assert (start.groupby(["strength", "seed"])["validation_accuracy"].nunique() == 1).all()
+
+
+def test_selection_never_sees_the_test_split_or_a_measured_seed(
+    small: tuple[study.Configuration, pd.DataFrame],
+) -> None:
+    results = small[1]
+    assert set(results.loc[results["stage"] == "select", "seed"]).isdisjoint({0, 1})
+    assert set(results.loc[results["kind"] == "test", "stage"]) == {"measure"}
+
+
+def test_poisson_inputs_are_an_option() -> None:
+    configuration = protocol.PROTOCOL.configure({**SMALL, "encoding": "poisson"})
+    factors = {"credit": "node_perturbation", "arm": "center", "strength": 0.5, "learning_rate": 0.01, "setting": 0}
+    rows = []
+    for _ in range(2):
+        recorder = study.Recorder()
+        protocol.run(configuration, study.Condition("measure", 0, factors), recorder)
+        rows.append(recorder.rows)
+    assert rows[0] == rows[1]  # the spikes come from the seed
+
+
+def test_report_writes_tables_and_figures(
+    small: tuple[study.Configuration, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration, results = small
+    keys = ["stage", "seed", "credit", "arm", "strength", "learning_rate", "setting", "epoch"]
+    timings = results[results["kind"] == "curve"][keys].assign(wall_seconds=lambda rows: rows["epoch"] * 1.0)
+    protocol.report(configuration, results, timings, tmp_path)
+    figures = ("learning_curves_updates", "achieved_decorrelation", "dose_response", "spikes_per_inference")
+    for name in figures:
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000
+    table = pd.read_csv(tmp_path / "tables" / "comparison.csv")
+    assert len(table) == 2 * (3 + 1)
+    energy = pd.read_csv(tmp_path / "tables" / "spikes_per_inference.csv")
+    assert energy["all"].to_numpy() == pytest.approx((energy["layer 1"] + energy["layer 2"]).to_numpy())
+    assert "strength 0.5" in capsys.readouterr().out
+
+
+def test_all_problems_of_a_configuration_at_once() -> None:
+    values = {"strengths": (-1.0,), "hidden": (4,), "arms": ("none", "interneuron"), "batch_size": 5_000}
+    with pytest.raises(InvalidValue) as caught:
+        protocol.PROTOCOL.configure(values)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "--strengths and --dose", "--arms and --dose-arms", "--hidden", "--batch-size",
+    ]  # fmt: skip
