@@ -15,12 +15,13 @@ Example:
     torch.Size([8, 4])
 """
 
+from neuro_decorr.credit._time import Hold
 from neuro_decorr.credit.backprop import Backprop
 from neuro_decorr.credit.base import Credit, Description, LossFunction
 from neuro_decorr.credit.eprop import EProp
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
 from neuro_decorr.credit.forward import ForwardGradient
-from neuro_decorr.credit.linearity import Response, linearity
+from neuro_decorr.credit.linearity import Response, default_sigma, linearity
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
 from neuro_decorr.credit.registry import get, names, register, table
 
@@ -33,9 +34,11 @@ __all__ = [
     "EProp",
     "FeedbackAlignment",
     "ForwardGradient",
+    "Hold",
     "LossFunction",
     "NodePerturbation",
     "Response",
+    "default_sigma",
     "get",
     "linearity",
     "names",

@@ -84,7 +84,7 @@ def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if module in inside:
             continue
-        if type(module).__module__.startswith("norse.") and not isinstance(module, nn.Sequential):
+        if _is_of_norse(module):
             raise Unsupported(
                 f"eprop knows the neurons nd.norse.LIF and nd.norse.LateralLIF; {name_of(model, module)} is one of "
                 "Norse, whose eligibility traces it does not know. nd.norse.LIF has the dynamics of its LIFCell."
@@ -98,3 +98,12 @@ def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
     return type(module).forward is nn.Linear.forward and "forward" not in module.__dict__
+
+
+def is_spiking(model: nn.Module) -> bool:
+    """Whether a model holds neurons of `nd.norse` or of Norse."""
+    return any(isinstance(module, SpikingCell) or _is_of_norse(module) for module in walk(model))
+
+
+def _is_of_norse(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("norse.") and not isinstance(module, nn.Sequential)

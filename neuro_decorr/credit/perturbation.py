@@ -15,6 +15,7 @@ from neuro_decorr.credit._passes import Passes
 from neuro_decorr.credit._results import Clean
 from neuro_decorr.credit._time import Hold, Layout, layout_problems, low_passed
 from neuro_decorr.credit.base import Credit, Description, LossFunction
+from neuro_decorr.credit.linearity import default_sigma
 from neuro_decorr.credit.registry import register
 
 Normalisation = Literal["N", "sqrtN", "none"]
@@ -55,7 +56,8 @@ class NodePerturbation(Credit):
 
     Args:
         model: The network; every trainable parameter in a layer whose output is one tensor (samples, ...).
-        sigma: Standard deviation of the noise, in units of the nodes.
+        sigma: Standard deviation of the noise, in units of the nodes; None for `default_sigma(model, hold)`, 1e-3
+            without spikes. `linearity` measures which sizes suit a model.
         noise: "gaussian" or "rademacher" (+1 or -1).
         directions: Number of independent perturbed passes to average over; divides the variance.
         hold: For how long a unit keeps its noise: "step", fresh in every call of its layer and every element of the
@@ -87,7 +89,7 @@ class NodePerturbation(Credit):
         self,
         model: nn.Module,
         *,
-        sigma: float = 1e-3,
+        sigma: float | None = None,
         noise: Distribution = "gaussian",
         directions: int = 1,
         hold: Hold = "step",
@@ -96,6 +98,7 @@ class NodePerturbation(Credit):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
+        sigma = default_sigma(model, hold) if sigma is None else sigma
         problem = _checks.integer("directions", directions, 1)
         problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
         _checks.refuse(self.description.name, *problems, _checks.boolean("vectorised", vectorised))
@@ -150,7 +153,8 @@ class ActivityPerturbation(Credit):
 
     Args:
         model: The network; every trainable parameter in a layer whose output is one tensor (samples, ...).
-        sigma: Standard deviation of the noise, in units of the nodes.
+        sigma: Standard deviation of the noise, in units of the nodes; None for `default_sigma(model, hold)`, 1e-3
+            without spikes. `linearity` measures which sizes suit a model.
         noise: "gaussian" or "rademacher" (+1 or -1).
         normalisation: "N" (the scale of the gradient), "sqrtN" or "none": the factor c.
         trace: Time constant tau of the traces that are compared, in time steps; None compares the outputs themselves.
@@ -179,7 +183,7 @@ class ActivityPerturbation(Credit):
         self,
         model: nn.Module,
         *,
-        sigma: float = 1e-3,
+        sigma: float | None = None,
         noise: Distribution = "gaussian",
         normalisation: Normalisation = "N",
         trace: float | None = None,
@@ -188,6 +192,7 @@ class ActivityPerturbation(Credit):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
+        sigma = default_sigma(model, hold) if sigma is None else sigma
         problem = _checks.one_of("normalisation", normalisation, get_args(Normalisation))
         problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
         _checks.refuse(self.description.name, *problems, None if trace is None else _checks.positive("trace", trace))

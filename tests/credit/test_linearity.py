@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import math
 
+import norse.torch
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import neuro_decorr as nd
+from models.spiking import spiking
 from neuro_decorr import credit
 from neuro_decorr.errors import InvalidValue
+from tests.credit.loops import gradients, make_case
 
 
 def first(outputs: Tensor, _: Tensor) -> Tensor:
@@ -74,6 +77,36 @@ def test_nothing_moves_and_nothing_is_remembered() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(found.take_record() is None for _, found, _ in nd.rate.decorrelated_layers(model))
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("hold", "sigma"), [("pass", 0.1), ("step", 0.5)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_default_sigma_lies_in_the_linear_range_of_a_spiking_network(hold, sigma, seed) -> None:
+    model = spiking([64, 128, 10], gain=2.0, seed=seed)
+    assert credit.default_sigma(model, hold) == sigma
+    inputs, targets = nd.data.digits(seed).train
+    responses = credit.linearity(
+        model,
+        F.cross_entropy,
+        inputs[:64],
+        targets[:64],
+        (1e-3, sigma / 2, sigma, 2 * sigma),
+        hold=hold,
+        time_first=True,
+    )
+    assert responses[2].linear and not responses[0].linear
+
+
+def test_the_default_sigma_without_spikes_is_small() -> None:
+    assert credit.default_sigma(nn.Linear(2, 2), "step") == credit.default_sigma(nn.Linear(2, 2), "pass") == 1e-3
+    case = make_case()
+    found = []
+    for options in ({}, {"sigma": 1e-3}):
+        case.model.zero_grad()
+        credit.get("node_perturbation", case.model, **options).backward(F.mse_loss, case.inputs, case.targets)
+        found.append(gradients(case.model))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert credit.default_sigma(nn.Sequential(nn.Linear(2, 2), norse.torch.LIFBoxCell()), "pass") == 0.1
 
 
 def test_a_silent_network_has_no_exponent() -> None:
