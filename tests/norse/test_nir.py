@@ -170,7 +170,6 @@ def test_another_simulator_runs_the_same_file(
     inhibition: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """snnTorch reads NIR with its own code, has neurons that take Euler steps, and is one small package."""
-    pytest.importorskip("snntorch", reason="snnTorch, the other simulator, is not installed")
     from snntorch import import_nir
 
     if inhibition:  # its 1.0 wraps a cycle in a graph of its own, which nirtorch cannot build; it can run the cycle
