@@ -32,7 +32,7 @@ class Program:
 
     In C++ every process writes the sources to a folder of its own. The first one compiles them, on all cores, and
     leaves the program in the folder of temporary files for the others that have the same sources; all of it is removed
-    when the processes end.
+    when the processes end, unless they are killed.
 
     Args:
         build: Makes the network: an object with `network`, `duration`, `settings` (what can be set, by name) and
