@@ -30,6 +30,8 @@ CREDITS = {
     "direct_feedback_alignment": "direct feedback al.",
     "node_perturbation": "node perturbation",
     "activity_perturbation": "activity perturbation",
+    "eprop": "e-prop",
+    "forward_gradient": "forward gradient",
 }
 
 

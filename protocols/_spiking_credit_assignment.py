@@ -23,9 +23,12 @@ CREDITS: dict[str, dict[str, Any]] = {
     "backprop": {},
     "feedback_alignment": {},
     "direct_feedback_alignment": {"time_first": True},
+    "eprop": {},
     "node_perturbation": {"time_first": True, "hold": "pass", "sigma": 0.2},
+    "activity_perturbation": {"time_first": True, "hold": "pass", "sigma": 0.2, "trace": 5.0},
+    "forward_gradient": {"time_first": True, "hold": "pass", "tangents": "activities"},
 }
-LEARNING_RATES = (1e-3, 1e-2)  # ends of the grid, of Adam
+LEARNING_RATES = (2.5e-3, 2.5e-2)  # ends of the grid, of Adam
 SETTINGS = 2
 SELECTION_SEED = 1_000
 DIGITS = 1_079  # training images of the digits
@@ -74,7 +77,7 @@ class Configuration(study.Configuration):
     credits: tuple[Literal[tuple(CREDITS)], ...] = Field(("backprop", "node_perturbation"), description="credits")
     arms: tuple[Literal[tuple(ARMS)], ...] = Field(SMALL, description="arms; 'center' is the reference")
     strengths: tuple[float, ...] = Field((0.0, 0.5), description="strengths of the nuisance, all arms")
-    dose: tuple[float, ...] = Field((0.25, 1.0), description="further strengths, for the dose response only")
+    dose: tuple[float, ...] = Field((0.25,), description="further strengths, for the dose response only")
     dose_arms: tuple[Literal[tuple(ARMS)], ...] = Field(("center", "norm_preserving"), description="its arms")
     encoding: Literal["current", "poisson"] = Field("current", description="constant currents or Poisson spikes")
     hidden: tuple[int, ...] = Field((128,), description="neurons of the hidden layers")
