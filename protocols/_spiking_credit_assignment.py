@@ -87,6 +87,8 @@ class Configuration(study.Configuration):
     trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
     selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
     file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
+    mnist: str | None = Field(None, description="folder of the files of MNIST or Fashion-MNIST, instead of the digits")
+    training: int = Field(5_000, ge=10, description="images of these to train on, every class in proportion")
     constant_features: Literal["error", "allow"] = Field("error", description="features of your file that never vary")
 
     @model_validator(mode="after")
@@ -101,16 +103,19 @@ class Configuration(study.Configuration):
             problems.append(
                 f"--hidden: got {self.hidden}, allowed is layers of at least {least} neurons for these arms"
             )
+        if self.file and self.mnist:
+            problems.append("--file and --mnist: got both, allowed is one")
+        source = "--file" if self.file else "--mnist"
         try:
-            images = dataset(self, 0.0, 0) if self.file else None
+            images = dataset(self, 0.0, 0) if self.file or self.mnist else None
         except NeuroDecorrError as error:
-            problems.append(f"--file: {error}")
+            problems.append(f"{source}: {error}")
         else:
             samples, features = images.train.inputs.shape if images else (DIGITS, 64)
             if self.batch_size > samples:
                 problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
             if features < least:
-                problems.append(f"--file: got {features} features, allowed is at least {least} for these arms")
+                problems.append(f"{source}: got {features} features, allowed is at least {least} for these arms")
             if images and images.image_shape is None and any((*self.strengths, *self.dose)):
                 problems.append("--file: holds no images (samples, height, width), so --strengths 0 and --dose '' only")
         if problems:
@@ -120,12 +125,18 @@ class Configuration(study.Configuration):
 
 def dataset(configuration: Configuration, strength: float, seed: int) -> data.Dataset:
     """The data of a seed; runs that differ in nothing but their arm share them."""
-    return _dataset(configuration.file, configuration.constant_features, strength, seed)
+    source = configuration.file, configuration.mnist
+    return _dataset(*source, configuration.training, configuration.constant_features, strength, seed)
 
 
-@lru_cache(maxsize=16)
-def _dataset(file: str | None, constant_features: str, strength: float, seed: int) -> data.Dataset:
-    samples = data.from_file(file, seed=seed, constant_features=constant_features) if file else data.digits(seed)
+@lru_cache(maxsize=4)
+def _dataset(
+    file: str | None, mnist: str | None, training: int, constant_features: str, strength: float, seed: int
+) -> data.Dataset:
+    if file:
+        samples = data.from_file(file, seed=seed, constant_features=constant_features)
+    else:
+        samples = data.mnist(mnist, seed, training=training) if mnist else data.digits(seed)
     return data.with_common_modes(samples, strength, seed) if strength else samples
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuro_decorr.data.dataset import Dataset, Split, allocate, stratified
-from neuro_decorr.data.seeds import stream
+from neuro_decorr.data.dataset import Dataset, Split, stratified, subset
 from neuro_decorr.errors import InvalidValue
 
 _FOLDER = "cifar-10-batches-bin"
@@ -59,7 +58,7 @@ def cifar10(
     labels = torch.from_numpy(raw[:, 0].astype(np.int64))
     train, held = stratified(labels, (validation,), seed)
     if training is not None:
-        train = _subset(train, labels, training, seed)
+        train = subset(train, labels, training, seed)
     return Dataset(
         train=_split(raw[train.numpy()]),
         validation=_split(raw[held.numpy()]),
@@ -101,16 +100,3 @@ def _split(raw: NDArray[np.uint8]) -> Split:
     """Records as inputs in [0, 1] and labels."""
     inputs = torch.from_numpy(raw[:, 1:].astype(np.float32)).div_(255)
     return Split(inputs, torch.from_numpy(raw[:, 0].astype(np.int64)))
-
-
-def _subset(indices: torch.Tensor, labels: torch.Tensor, size: int, seed: int) -> torch.Tensor:
-    """So many of the indices, every class in proportion, ascending."""
-    kinds, counts = np.unique(labels[indices].numpy(), return_counts=True)
-    if not len(kinds) <= size <= len(indices):
-        raise InvalidValue(f"training: got {size}; allowed are {len(kinds)} to {len(indices)} images.")
-    generator = stream(seed, "training subset")
-    kept = []
-    for label, share in zip(kinds.tolist(), allocate(counts, size).tolist(), strict=True):
-        of_class = indices[labels[indices] == label]
-        kept.append(of_class[torch.randperm(len(of_class), generator=generator)[:share]])
-    return torch.cat(kept).sort().values

@@ -81,6 +81,32 @@ def stratified(targets: Tensor, held_out: Sequence[float], seed: int) -> tuple[T
     return tuple(torch.cat(part).sort().values for part in zip(*drawn, strict=True))
 
 
+def subset(indices: Tensor, labels: Tensor, size: int, seed: int) -> Tensor:
+    """So many of the samples, every class in proportion.
+
+    Args:
+        indices: Indices of samples.
+        labels: Labels of all samples, shape `(samples,)`, integers.
+        size: How many to keep, at least one a class.
+        seed: Seed of the draw.
+
+    Returns:
+        Ascending indices.
+
+    Raises:
+        InvalidValue: A size that is not possible.
+    """
+    kinds, counts = np.unique(labels[indices].numpy(), return_counts=True)
+    if not len(kinds) <= size <= len(indices):
+        raise InvalidValue(f"training: got {size}; allowed are {len(kinds)} to {len(indices)} images.")
+    generator = stream(seed, "training subset")
+    kept = []
+    for label, share in zip(kinds.tolist(), allocate(counts, size).tolist(), strict=True):
+        of_class = indices[labels[indices] == label]
+        kept.append(of_class[torch.randperm(len(of_class), generator=generator)[:share]])
+    return torch.cat(kept).sort().values
+
+
 def allocate(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """Share a total among classes in proportion to their counts, by largest remainder.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -143,3 +144,17 @@ def test_all_problems_of_a_configuration_at_once() -> None:
     assert [line.split(":")[0] for line in lines] == [
         "--strengths and --dose", "--arms and --dose-arms", "--hidden", "--batch-size",
     ]  # fmt: skip
+
+
+def test_files_of_mnist_are_an_option(tmp_path: Path) -> None:
+    for name in ("train", "t10k"):
+        images = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", (np.arange(300) % 10).astype(np.uint8))):
+            header = bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">u4").tobytes()
+            (tmp_path / f"{name}-{kind}-ubyte").write_bytes(header + array.tobytes())
+    configuration = protocol.PROTOCOL.configure({**SMALL, "mnist": str(tmp_path), "training": 200})
+    assert len(configuration_of.dataset(configuration, 0.5, 0).train.targets) == 200
+    with pytest.raises(InvalidValue, match="--batch-size: got 250, allowed is up to 200"):
+        protocol.PROTOCOL.configure({**SMALL, "mnist": str(tmp_path), "training": 200, "batch_size": 250})
+    with pytest.raises(InvalidValue, match=r"--mnist: .*missing"):
+        protocol.PROTOCOL.configure({"mnist": str(tmp_path / "nowhere")})
