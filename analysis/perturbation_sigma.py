@@ -98,11 +98,12 @@ def draw(rows: pd.DataFrame, directory: Path) -> None:
         "agreement": "C: cosine of independent estimates",
     }
     for axis, (measured, words) in zip(axes, panels.items(), strict=True):
-        for (kind, state, hold), (colour, line, label) in CONDITIONS.items():
+        for index, ((kind, state, hold), (colour, line, label)) in enumerate(CONDITIONS.items()):
             own = rows[(rows["network"] == kind) & (rows["state"] == state) & (rows["hold"] == hold)]
             by_sigma = own.groupby("sigma")[measured].agg(["mean", "std"])
+            beside = by_sigma.index * 1.03 ** (index - 2)  # so that bars do not cover each other
             axis.errorbar(
-                by_sigma.index,
+                beside,
                 by_sigma["mean"],
                 by_sigma["std"].fillna(0),
                 color=colour,
@@ -116,7 +117,7 @@ def draw(rows: pd.DataFrame, directory: Path) -> None:
         axis.set(xscale="log", xlabel="σ", title=words)
         axis.spines[["top", "right"]].set_visible(False)
     sizes = np.array([SIGMAS[0], 0.1])
-    axes[0].plot(sizes, 0.9 * sizes**-0.5, color="black", linestyle=":", label="∝ σ$^{-1/2}$: single spikes")
+    axes[0].plot(sizes, 0.2 * sizes**-0.5, color="black", linestyle=":", label="∝ σ$^{-1/2}$: single spikes")
     axes[0].set_yscale("log")
     axes[1].axhline(1, color="black", linewidth=0.8, linestyle=":")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)

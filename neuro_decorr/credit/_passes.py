@@ -75,25 +75,8 @@ class Passes:
             inputs = inputs.detach()
         random_state = RandomState(devices)
         visits = _Visits(model, self.sigma, self.noise, keep, self.layout)
-        perturbed = []
         with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
-            if self.side_by_side:
-                with torch.no_grad(), self._buffers.restored(model, self._modules):
-                    perturbed = passes_side_by_side(model, inputs, losses, directions, self.layout, visits.take)
-                if random_state.was_used():
-                    random_state.restore()
-                    raise Unsupported(
-                        "the model draws random numbers (dropout?), which directions side by side cannot share; use "
-                        "vectorised=False."
-                    )
-            for _ in range(0 if self.side_by_side else directions):
-                with torch.no_grad(), self._buffers.restored(model, self._modules):
-                    if keep == "tangent":
-                        losses_of_pass = derivative(lambda: losses.of(model(inputs)))
-                    else:
-                        losses_of_pass = losses.of(model(inputs))
-                perturbed.append(Perturbed(losses_of_pass, *visits.take()))
-                random_state.restore()
+            perturbed = self._perturbed(inputs, losses, directions, keep, visits, random_state)
             visits.perturbing = False
             with torch.enable_grad():
                 outputs = model(inputs)
@@ -122,6 +105,38 @@ class Passes:
                     "values, or on a state that is no buffer."
                 )
         return perturbed, clean
+
+    def _perturbed(
+        self,
+        inputs: Any,
+        losses: SampleLosses,
+        directions: int,
+        keep: Kept,
+        visits: _Visits,
+        random_state: RandomState,
+    ) -> list[Perturbed]:
+        """The perturbed passes, side by side or one after the other, with nothing of them left behind."""
+        model = self._model[0]
+        if self.side_by_side:
+            with torch.no_grad(), self._buffers.restored(model, self._modules):
+                together = passes_side_by_side(model, inputs, losses, directions, self.layout, visits.take)
+            if random_state.was_used():
+                random_state.restore()
+                raise Unsupported(
+                    "the model draws random numbers (dropout?), which directions side by side cannot share; use "
+                    "vectorised=False."
+                )
+            return together
+        perturbed = []
+        for _ in range(directions):
+            with torch.no_grad(), self._buffers.restored(model, self._modules):
+                if keep == "tangent":
+                    losses_of_pass = derivative(lambda: losses.of(model(inputs)))
+                else:
+                    losses_of_pass = losses.of(model(inputs))
+            perturbed.append(Perturbed(losses_of_pass, *visits.take()))
+            random_state.restore()
+        return perturbed
 
     def _learning(self) -> tuple[list[nn.Module], set[torch.device]]:
         """The layers with trainable parameters as of now, and where they are."""

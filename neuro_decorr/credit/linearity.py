@@ -19,7 +19,7 @@ from neuro_decorr.credit._structure import is_spiking
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import LossFunction
 
-_LEAST_EXPONENT, _MOST_ASYMMETRY = 0.75, 1.0
+_LEAST_EXPONENT, _MOST_ASYMMETRY = 2 / 3, 1.0
 
 
 class Response(NamedTuple):
@@ -42,7 +42,7 @@ class Response(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether the exponent is at least 0.75, halfway between jumps and linear, and the odd part the larger one."""
+        """Whether the exponent is at least 2/3, clear of the 1/2 of jumps, and the odd part the larger one."""
         return self.exponent >= _LEAST_EXPONENT and self.asymmetry <= _MOST_ASYMMETRY
 
 
