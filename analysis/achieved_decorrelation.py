@@ -12,6 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from analysis import comparison, style
 from neuro_decorr.report import save_figure
 
+_SMALLEST_SHARE = 1e-6
+"""Less is rounding, of directions in which inputs do not vary."""
+
 
 def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> None:
     """Draw the figure for one credit at the largest strength that has all arms.
@@ -42,7 +45,7 @@ def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> N
             axes[row][column].xaxis.set_major_locator(MaxNLocator(integer=True))
             axes[row][column].set_yscale("log")
         axes[0][column].set_title(f"input of {name.replace('_', ' ')}", fontsize=11)
-        axes[2][column].set(xlabel="component", xscale="log", yscale="log")
+        axes[2][column].set(xlabel="component", xscale="log", yscale="log", ylim=(_SMALLEST_SHARE, None))
     for row, words in enumerate(("mean squared correlation", "effective rank", "share of the power")):
         axes[row][0].set_ylabel(words)
     for axis in axes.flat:
@@ -55,7 +58,8 @@ def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> N
         "achieved_decorrelation",
         f"What the weight layers receive ({style.CREDITS.get(credit, credit)}, common modes of strength {strength:g}): "
         "second moments about zero on validation images, mean over paired seeds. Top: mean squared correlation. "
-        "Middle: effective rank. Bottom: spectrum after the last epoch; dotted: before the first. Dashed: "
+        f"Middle: effective rank. Bottom: spectrum after the last epoch, shares above {_SMALLEST_SHARE:g}; dotted: "
+        "before the first. Dashed: "
         "the weights are compensated.",
     )
     plt.close(figure)

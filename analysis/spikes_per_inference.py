@@ -49,7 +49,7 @@ def draw(measured: pd.DataFrame, directory: Path) -> None:
     strengths, credits = sorted(full[full == full.max()].index), style.credits(made)
     figure, axes = plt.subplots(
         len(strengths), len(credits), figsize=(2.9 * len(credits) + 0.6, 2.6 * len(strengths) + 1.2),
-        sharey=True, squeeze=False, layout="constrained",
+        sharex=True, sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     for row, strength in zip(axes, strengths, strict=True):
         for axis, credit in zip(row, credits, strict=True):
