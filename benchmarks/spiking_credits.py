@@ -8,7 +8,9 @@ Usage: python benchmarks/spiking_credits.py [--sizes 64 128 10] [--steps N] [--b
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,13 @@ CREDITS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, and show one row a credit."""
-    parser = options(__doc__.splitlines()[0], rounds=9)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 10], help="units of every layer")
-    parser.add_argument("--steps", type=int, default=25, help="time steps (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=64, help="samples (default: %(default)s)")
+def prepared(
+    parser: argparse.ArgumentParser, arguments: list[str] | None, sizes: list[int], steps: int, batch: int
+) -> tuple[argparse.Namespace, Step, Callable[[str, dict[str, Any]], Step]]:
+    """Options, a forward pass without gradients, and what makes the step of a credit, all on one network and batch."""
+    parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="units of every layer")
+    parser.add_argument("--steps", type=int, default=steps, help="time steps (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=batch, help="samples (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
     model = spiking(chosen.sizes, steps=chosen.steps, gain=2.0, seed=0)
@@ -55,12 +58,24 @@ def main(arguments: list[str] | None = None) -> None:
         credit = nd.credit.get(name, model, **parameters)
         return lambda: credit.backward(F.cross_entropy, inputs, targets)
 
-    taken = alternate({words: step(*made) for words, made in CREDITS.items()}, chosen.rounds)
+    return chosen, torch.no_grad()(lambda: model(inputs)), step
+
+
+def compare(steps: dict[str, Step], opponent: str, chosen: argparse.Namespace) -> None:
+    """Time the steps side by side, and show their ratios to one of them."""
+    taken = alternate(steps, chosen.rounds)
     rows = [
-        {"credit": words, "ms": milliseconds(times), "/ backprop": ratio(times, taken["backprop"])}
-        for words, times in taken.items()
+        {"what": name, "ms": milliseconds(times), f"/ {opponent}": ratio(times, taken[opponent])}
+        for name, times in taken.items()
     ]
     show(rows, chosen.out)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, and show one row a credit."""
+    parser = options(__doc__.splitlines()[0], rounds=9)
+    chosen, _, step = prepared(parser, arguments, sizes=[64, 128, 10], steps=25, batch=64)
+    compare({words: step(*made) for words, made in CREDITS.items()}, "backprop", chosen)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ class _Visits:
         self._nodes: list[Tensor] = []
         self._shapes: list[torch.Size] = []
         self._held: dict[nn.Module, Tensor] = {}
-        self._parameters = {id(parameter) for parameter in model.parameters()}
+        self._parameters: set[int] = set()  # filled when first needed, which for most models is never
         self._followed: set[Any] = set()
 
     def use_parameters(self, *tensors: Any) -> bool:
@@ -174,6 +174,8 @@ class _Visits:
         That a tensor requires a gradient is not enough: cells of Norse start from a state that requires one.
         """
         found = [node for tensor in tensors if (node := _source(tensor)) is not None]
+        if found and not self._parameters:
+            self._parameters.update(map(id, self._model.parameters()))
         for node in found:
             if node in self._followed:
                 continue

@@ -58,7 +58,8 @@ class Layout(NamedTuple):
 
     def squares(self, tensor: Tensor) -> Tensor:
         """The sum of squares of every sample, float64, shape (samples,)."""
-        return tensor.movedim(self.sample_dimension(tensor), 0).flatten(1).square().sum(1, dtype=torch.float64)
+        by_sample = tensor.transpose(0, 1) if self.is_sequence(tensor) else tensor
+        return by_sample.flatten(1).square().sum(1, dtype=torch.float64)
 
 
 def layout_problems(time_first: object, hold: object = "step") -> tuple[str | None, ...]:
