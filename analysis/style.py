@@ -23,6 +23,7 @@ COLOURS = {
     "norm_preserving_traces": "#56B4E9",
     "lateral_inhibition": "#F0E442",
     "lateral_inhibition_centered": "#882255",
+    "homeostasis_centered": "#CC79A7",
 }
 CREDITS = {
     "backprop": "backprop",

@@ -67,6 +67,8 @@ ARMS: dict[str, Arm] = {
     "decorrelating": Arm("decorrelating", _RATES),
     "lateral_inhibition": Arm(None, _INHIBITION, lateral=True),
     "lateral_inhibition_centered": Arm("center", _INHIBITION, lateral=True),
+    # Its control: inhibition that does not grow, so that the homeostasis acts alone.
+    "homeostasis_centered": Arm("center", ({"rate": 1e-9},), lateral=True),
 }
 SMALL = ("none", "center", "norm_preserving", "interneuron_compensated", "lateral_inhibition_centered")
 

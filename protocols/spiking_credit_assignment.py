@@ -8,7 +8,8 @@ that all inputs share: common modes of random amplitudes added to every image.
 
 Conditions. Credit assignment x arm x strength of the nuisance. Arms: nothing; centring; norm-preserving decorrelation
 driven by spikes or by their traces; low-rank damped inhibition by interneurons, plain and compensated; the rule of
-constrained parameter inference; lateral inhibition between the hidden neurons, with centred inputs or without.
+constrained parameter inference; lateral inhibition between the hidden neurons, with centred inputs or without, and the
+homeostasis of that alone.
 
 Budget. Every arm gets the same number of selection runs: the controls spend them on learning rates, the others on fewer
 learning rates x settings. The choice is made on the validation split, with seeds that are not measured. Then all arms

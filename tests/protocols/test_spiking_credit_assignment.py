@@ -89,8 +89,23 @@ def test_arms_are_what_their_names_say() -> None:
         lateral = [module for module in model.modules() if isinstance(module, LateralLIF)]
         kinds[name] = len(transforms), len(lateral), len(plasticity)
     assert kinds["none"] == (0, 0, 0) and kinds["lateral_inhibition"] == (0, 1, 1)
-    assert kinds["lateral_inhibition_centered"] == (2, 1, 2)
-    assert {kind for name, kind in kinds.items() if name != "none" and "lateral" not in name} == {(2, 0, 1)}
+    assert kinds["lateral_inhibition_centered"] == kinds["homeostasis_centered"] == (2, 1, 2)
+    assert {kinds[name] for name, arm in protocol.ARMS.items() if arm.rule and not arm.lateral} == {(2, 0, 1)}
+
+
+def test_the_control_of_the_inhibition_has_the_homeostasis_and_no_inhibition() -> None:
+    configuration = protocol.Configuration()
+    recorders = {}
+    for arm in ("homeostasis_centered", "lateral_inhibition_centered"):
+        recorders[arm] = study.Recorder()
+        factors = {"credit": "backprop", "arm": arm, "strength": 0.0, "learning_rate": 0.01, "setting": 0}
+        protocol.run(configuration, study.Condition("measure", 0, factors), recorders[arm])
+    learnt = {arm: {name: np.asarray(values) for name, values in one.tensors.items()} for arm, one in recorders.items()}
+    # The neurons' own buffers: lateral weights of at most rate x coincidences, biases of the same size in both.
+    control, inhibited = learnt["homeostasis_centered"], learnt["lateral_inhibition_centered"]
+    assert control["network.1.weight"].max() < 1e-5
+    assert inhibited["network.1.weight"].max() > 1e-2
+    assert np.abs(control["network.1.bias"]).max() > 1
 
 
 def test_paired_arms_share_data_and_weights(small: tuple[study.Configuration, pd.DataFrame]) -> None:
