@@ -239,3 +239,29 @@ def filtered(network: Linear, inputs: Tensor) -> Tensor:
             level = 0.8 * level + current
             levels.append(level)
     return torch.stack(levels)
+
+
+def test_noise_that_cannot_be_held_is_refused() -> None:
+    class Halving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.layer(inputs[:, :2]).sum(1) + self.layer(inputs).sum(1)
+
+    model, inputs = Halving(), torch.randn(4, 6, 3)
+    with pytest.raises(
+        Unsupported, match=r"'layer' \(Linear\) change from shape \(4, 2, 3\) to \(4, 6, 3\).*hold='step'"
+    ):
+        credit.get("node_perturbation", model, hold="pass").backward(F.mse_loss, inputs, torch.zeros(4, 3))
+    credit.get("node_perturbation", model, hold="step").backward(F.mse_loss, inputs, torch.zeros(4, 3))
+    assert model.layer.weight.grad is not None
+
+
+def test_sequences_without_time_first_are_refused() -> None:
+    case = make_spiking_case()
+    with pytest.raises(
+        Unsupported, match=r"has shape \(15, 4, 7\), but there are 4 losses.*time_first=True is for layers"
+    ):
+        run("node_perturbation", case)
