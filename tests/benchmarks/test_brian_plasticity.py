@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import brian2
@@ -16,14 +15,6 @@ from brian2 import NeuronGroup, second
 from benchmarks import brian_plasticity as benchmark
 
 BENCHMARK = Path(__file__).parent.parent.parent / "benchmarks" / "brian_plasticity.py"
-
-
-@pytest.fixture
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def test_it_runs(tmp_path: Path) -> None:
@@ -43,7 +34,7 @@ def test_it_runs(tmp_path: Path) -> None:
     assert "learning_post" in result.stdout  # of the parts
 
 
-@pytest.mark.usefixtures("_numpy_target")
+@pytest.mark.usefixtures("brian_on_numpy")
 def test_the_opponent_learns_the_same() -> None:
     """Correlated spikes; by hand and by the rule: the same spikes, the same weights."""
     changes = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import brian2
 import numpy as np
 import pytest
@@ -15,12 +13,8 @@ EXCITATORY, INHIBITORY, STEPS = 12, 4, 1500
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = 1 * ms
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def given_input() -> np.ndarray:

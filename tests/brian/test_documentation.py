@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import brian2
@@ -19,13 +18,8 @@ PAGE = (Path(__file__).parent.parent.parent / "docs" / "brian.md").read_text()
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before, step = brian2.prefs.codegen.target, brian2.defaultclock.dt
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = 0.1 * ms
-    yield
-    brian2.prefs.codegen.target = before
-    brian2.defaultclock.dt = step
 
 
 def test_the_difference_that_is_shown_is_two_lines_on_a_published_model() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import brian2
 import numpy as np
 import pytest
 
@@ -15,13 +13,7 @@ from tests.brian.on_target import Results, simulate
 STEP = 1e-4  # s
 
 
-@pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before, step = brian2.prefs.codegen.target, brian2.defaultclock.dt
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
-    brian2.defaultclock.dt = step
+pytestmark = pytest.mark.usefixtures("brian_on_numpy")
 
 
 def relearnt(model: Model, fired: np.ndarray, pre: np.ndarray, post: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import brian2
@@ -19,12 +18,8 @@ DRIVE = "g_post -= w*mV"
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = STEP * ms
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def learn(*objects: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import brian2
@@ -19,13 +18,8 @@ RATE, TRACE_TIME, MEAN_TIME, THRESHOLD, EXCESS, SPONTANEOUS = 0.02, 20.0, 200.0,
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = 1 * ms
-    brian2.start_scope()
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def rule(**parameters: object) -> nd.brian.SpikingRule:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import brian2
 import numpy as np
 import pytest
@@ -14,13 +12,8 @@ from neuro_decorr.errors import InvalidValue
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = 1 * ms
-    start_scope()
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def neurons(*declarations: str) -> NeuronGroup:

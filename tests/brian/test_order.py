@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,8 @@ from tests.brian.told import STEP, STEPS, told, trains
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = STEP * ms
-    yield
-    brian2.prefs.codegen.target = before
 
 
 ORDERS: list[dict[str, Any]] = [{"delay": 0 * ms}, {"order": 3}, {"delay": 0 * ms, "order": -5}]

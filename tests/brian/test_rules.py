@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import brian2
 import numpy as np
 import pytest
@@ -17,12 +15,8 @@ NEURONS, STEPS = 6, 400
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = STEP * ms
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def spikes(seed: int = 0, probability: float = 0.05) -> np.ndarray:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import brian2
 import numpy as np
 import pytest
 from brian2 import NetworkOperation
@@ -14,14 +12,7 @@ from tests.brian import every_rule, sweep
 from tests.brian.every_rule import circuits, run, spiking_rules
 from tests.brian.on_target import Results, simulate
 
-
-@pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before, step = brian2.prefs.codegen.target, brian2.defaultclock.dt
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
-    brian2.defaultclock.dt = step
+pytestmark = pytest.mark.usefixtures("brian_on_numpy")
 
 
 def check_phases(found: Results) -> None:

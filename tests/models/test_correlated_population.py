@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import brian2
 import numpy as np
 import pytest
@@ -16,12 +14,8 @@ KINDS = ["positive", "mixed", "opposed", "antagonists"]
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = 2 * ms
-    yield
-    brian2.prefs.codegen.target = before
 
 
 @pytest.mark.parametrize("kind", KINDS)

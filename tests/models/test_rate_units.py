@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import brian2
 import numpy as np
 import pytest
 from brian2 import Network, StateMonitor, ms
@@ -10,13 +7,7 @@ from brian2 import Network, StateMonitor, ms
 from models.rate_units import rate_units
 from neuro_decorr.errors import InvalidValue
 
-
-@pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
+pytestmark = pytest.mark.usefixtures("brian_on_numpy")
 
 
 def test_units_follow_their_stimuli_less_the_inhibition() -> None:

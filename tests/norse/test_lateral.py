@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import brian2
 import numpy as np
 import pytest
@@ -22,12 +20,8 @@ ONTO = 0.6 * torch.rand(NEURONS, NEURONS, generator=WEIGHTS, dtype=torch.float64
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = 1 * ms
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def in_brian(inputs: Tensor, rule: nd.brian.SpikingRule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import brian2
 import numpy as np
 import pytest
 
 from tests.brian.on_target import Results, simulate
 from tests.brian.rates.every_rule import RULES, run
 
-
-@pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before, step = brian2.prefs.codegen.target, brian2.defaultclock.dt
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target, brian2.defaultclock.dt = before, step
+pytestmark = pytest.mark.usefixtures("brian_on_numpy")
 
 
 def check_phases(found: Results) -> None:

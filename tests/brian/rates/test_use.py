@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import brian2
 import numpy as np
 import pytest
-from brian2 import Hz, Network, NeuronGroup, Synapses, TimedArray, ms, mV, run, second, start_scope
+from brian2 import Hz, Network, NeuronGroup, Synapses, TimedArray, ms, mV, run, second
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue, NeuroDecorrError
@@ -19,13 +18,8 @@ HOLD = 10 * STEP  # ms, eight time constants
 
 
 @pytest.fixture(autouse=True)
-def _numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
+def _time_step(brian_on_numpy: None) -> None:
     brian2.defaultclock.dt = STEP * ms
-    start_scope()
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def rule(name: str) -> nd.brian.RateRule:
