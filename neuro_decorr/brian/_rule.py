@@ -304,4 +304,5 @@ def _unit(value: Any) -> str:
 
 
 def shown(values: dict[str, Any]) -> str:
+    """Parameters and their values, a line each, for printing."""
     return "\n".join(f"{name} = {value}" for name, value in values.items())
