@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
+from neuro_decorr.rate.plain import plain_pass
 from neuro_decorr.rate.record import (
     Record,
     in_backward,
@@ -98,6 +99,7 @@ class Decorrelation(nn.Module):
         self.rule: Rule | None = None
         self.remembers = True
         self._record: Record | None = None
+        self._spread: tuple[int, int, Tensor] | None = None  # rows, how many stay, which: see plain_pass
         self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
         if structure == "dense":
             self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
@@ -203,14 +205,14 @@ class Decorrelation(nn.Module):
         Raises:
             InvalidValue: Another number of features, or an empty batch in train mode.
         """
+        if self.training and (plain := plain_pass(self, inputs, compute)) is not None:
+            return plain
         values, centred, outputs = self._computed(inputs, compute)
         if self.training:
             self.check_not_empty(values)
-            plain = in_plain_python()  # asked once: it takes as long as a small operation
-            if not ((self.remembers and not in_backward()) if plain else self.is_observed()):
-                pass
-            elif self.trace is None:
-                self._remember(values, None if outputs is centred else centred, outputs, plain)
+        if self.is_observed():
+            if self.trace is None:
+                self._remember(values, None if outputs is centred else centred, outputs)
             else:
                 check_sequence(values)
                 self._remember_steps(values, self.trace.filtered(values, None)[0])
@@ -284,14 +286,14 @@ class Decorrelation(nn.Module):
         centred = rows - self.mean if self.center else rows
         with exactly(rows):
             outputs = self.transform_centred(centred)
-        self._add_record(centred, outputs, rows.mean(dim=0), seen)
+        self._add_record(centred, outputs, centred.mean(dim=0).mul_(seen), seen)
 
-    def _remember(self, values: Tensor, centred: Tensor | None, outputs: Tensor, plain: bool) -> None:
+    def _remember(self, values: Tensor, centred: Tensor | None, outputs: Tensor) -> None:
         """Remember rows of z - mean and of x; the former are `values` less the mean where x has taken their place."""
         drive = values if centred is None else centred
         if outputs.requires_grad or drive.requires_grad:
             values, drive, outputs = values.detach(), drive.detach(), outputs.detach()
-        if not plain and in_transform():
+        if in_transform():
             values, drive, outputs = (unwrapped(tensor.detach()) for tensor in (values, drive, outputs))
         if values.dim() != 2:
             drive, outputs, values = (tensor.reshape(-1, self.features) for tensor in (drive, outputs, values))
@@ -300,10 +302,10 @@ class Decorrelation(nn.Module):
         if kept < rows:
             spread = rows_of_pass(rows, kept, self._record)
             drive, outputs = drive[spread], outputs[spread]
-        batch_mean = values.mean(dim=0) if self.center else self.mean
+        deviation = (values.mean(dim=0) - self.mean).mul_(rows) if self.center else self.mean
         # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
         drive = drive - self.mean if centred is None and self.center else drive.clone()
-        self._add_record(drive, outputs.clone(), batch_mean, rows, plain=plain)
+        self._add_record(drive, outputs.clone(), deviation, rows)
 
     @torch.no_grad()
     def _remember_steps(self, values: Tensor, signal: Tensor) -> None:
@@ -314,19 +316,11 @@ class Decorrelation(nn.Module):
         with exactly(sampled):
             centred = sampled - self.mean if self.center else sampled
             outputs = self.transform_centred(centred)
-        batch_mean = values.mean(dim=(0, 1)) if self.center else self.mean
-        self._add_record(centred, outputs, batch_mean, steps * rows, passes=steps)
+        deviation = (values.mean(dim=(0, 1)) - self.mean).mul_(steps * rows) if self.center else self.mean
+        self._add_record(centred, outputs, deviation, steps * rows, passes=steps)
 
-    def _add_record(
-        self, inputs: Tensor, outputs: Tensor, batch_mean: Tensor, seen: int, passes: int = 1, plain: bool = False
-    ) -> None:
-        record = Record(inputs, outputs, batch_mean, seen)
-        if not plain or self._record is not None:
-            record = self._joined(record, passes)
-        # Past nn.Module's own assignment, which searches all of its registries: this is done at every forward pass.
-        object.__setattr__(self, "_record", record)
-
-    def _joined(self, record: Record, passes: int) -> Record:
+    def _add_record(self, inputs: Tensor, outputs: Tensor, deviation: Tensor, seen: int, passes: int = 1) -> None:
+        record = Record(inputs, outputs, deviation, seen)
         if traced_in_transform():
             raise Unsupported(
                 "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
@@ -334,10 +328,10 @@ class Decorrelation(nn.Module):
             )
         if self._record is not None or passes > 1 or torch.compiler.is_compiling():
             record = joined(self._record, record, passes)
-        if in_transform() and transformed(record.batch_mean):  # inside torch.func.grad every result is seen through it
-            inputs, outputs, batch_mean = map(unwrapped, record[:3])
-            record = Record(inputs, outputs, batch_mean, record.seen, record.kept)
-        return record
+        if in_transform() and transformed(record.deviation):  # inside torch.func.grad every result is seen through it
+            inputs, outputs, deviation = map(unwrapped, record[:3])
+            record = Record(inputs, outputs, deviation, record.seen, record.kept)
+        self._record = record
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
@@ -357,7 +351,7 @@ class Decorrelation(nn.Module):
             moved = fn(tensor)
             return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
 
-        self._record = None
+        self._record = self._spread = None
         super()._apply(at_least_float32, recurse)  # type: ignore[no-untyped-call]  # torch types it not
         return self
 

@@ -36,7 +36,7 @@ def gathered(
         group: The processes; each must call this with the same layers.
 
     Returns:
-        For every layer the rows of all processes, in the order of the ranks, and the mean over all of them.
+        For every layer the rows of all processes, in the order of the ranks, and the sum over all of them.
     """
     counts = torch.tensor([[len(r.inputs), float(r.seen)] if r else [0.0, 0.0] for r in records], dtype=torch.float64)
     of_processes = torch.stack(_all_gather(counts.to(likes[0].device), group)).cpu()
@@ -54,12 +54,11 @@ def _gather_layer(record: Record | None, like: Tensor, counts: Tensor, group: di
     message = like.new_zeros(2 * most + 1, len(like))  # messages of one group must have one shape
     if record is not None:
         rows = len(record.inputs)
-        message[:rows], message[most : most + rows], message[-1] = record.inputs, record.outputs, record.batch_mean
+        message[:rows], message[most : most + rows], message[-1] = record.inputs, record.outputs, record.deviation
     messages = _all_gather(message, group)
     inputs = torch.cat([one[:rows] for one, rows in zip(messages, kept, strict=True)])
     outputs = torch.cat([one[most : most + rows] for one, rows in zip(messages, kept, strict=True)])
-    shares = (seen / seen.sum()).to(like)
-    return Record(inputs, outputs, shares @ torch.stack([one[-1] for one in messages]), float(seen.sum()))
+    return Record(inputs, outputs, torch.stack([one[-1] for one in messages]).sum(dim=0), float(seen.sum()))
 
 
 def _all_gather(message: Tensor, group: dist.ProcessGroup) -> list[Tensor]:

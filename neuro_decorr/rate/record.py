@@ -20,8 +20,8 @@ class Record(NamedTuple):
     Attributes:
         inputs: Sampled rows of z - mean, shape (rows, features).
         outputs: The same rows of x, shape (rows, features).
-        batch_mean: Mean of z over all rows, sampled or not, shape (features,); the mean of the module, which does not
-            move, where it does not centre.
+        deviation: Sum of z - mean over all rows, sampled or not, shape (features,): what moves the mean. Without
+            meaning where the module does not centre.
         seen: How many rows these are.
         kept: How many rows of `inputs` and `outputs`, from the first on, are meant; all where None. Both counts are
             tensors in a compiled graph, which must not depend on their values.
@@ -29,7 +29,7 @@ class Record(NamedTuple):
 
     inputs: Tensor
     outputs: Tensor
-    batch_mean: Tensor
+    deviation: Tensor
     seen: float | Tensor
     kept: Tensor | None = None
 
@@ -38,11 +38,11 @@ class Record(NamedTuple):
         if self.kept is None:
             return self
         kept = int(self.kept)
-        return Record(self.inputs[:kept], self.outputs[:kept], self.batch_mean, float(self.seen))
+        return Record(self.inputs[:kept], self.outputs[:kept], self.deviation, float(self.seen))
 
 
 def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
-    """The record of all forward passes: the rows of the earlier ones and of the last, and the mean over all rows.
+    """The record of all forward passes: the rows of the earlier ones and of the last, and the sum over all rows.
 
     Args:
         earlier: Of the passes so far.
@@ -56,16 +56,16 @@ def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
     """
     if torch.compiler.is_compiling():
         return _with_room(later) if earlier is None else _joined_in_graph(earlier, later)
-    before, seen, rows, batch_mean = 0, 0.0, (later.inputs, later.outputs), later.batch_mean
+    before, seen, rows, deviation = 0, 0.0, (later.inputs, later.outputs), later.deviation
     if earlier is not None:
         earlier = earlier.settled()
         before, seen = len(earlier.inputs), float(earlier.seen)
         rows = torch.cat((earlier.inputs, later.inputs)), torch.cat((earlier.outputs, later.outputs))
-        batch_mean = torch.lerp(earlier.batch_mean, later.batch_mean, later.seen / (seen + later.seen))
+        deviation = earlier.deviation + later.deviation
     kept = _thinned(before, seen, len(later.inputs) // passes, later.seen / passes, passes, rows[0].device)
     if kept is not None:
         rows = rows[0][kept], rows[1][kept]
-    return Record(*rows, batch_mean, seen + later.seen)
+    return Record(*rows, deviation, seen + later.seen)
 
 
 def in_backward() -> bool:
@@ -157,15 +157,15 @@ def _with_room(record: Record) -> Record:
     rows = len(record.inputs)
     room = max(rows, min(_ROOM * rows, MOST_ROWS)) - rows
     inputs, outputs = (F.pad(tensor, (0, 0, 0, room)) for tensor in (record.inputs, record.outputs))
-    seen = record.batch_mean.new_full((), float(record.seen))
-    return Record(inputs, outputs, record.batch_mean, seen, torch.full_like(seen, rows, dtype=torch.long))
+    seen = record.deviation.new_full((), float(record.seen))
+    return Record(inputs, outputs, record.deviation, seen, torch.full_like(seen, rows, dtype=torch.long))
 
 
 def _joined_in_graph(earlier: Record, later: Record) -> Record:
     """Every tensor keeps its shape, so that however many passes there are they need no graph of their own."""
     room, rows = len(earlier.inputs), len(later.inputs)
     kept = earlier.kept if earlier.kept is not None else torch.full((), room, device=earlier.inputs.device)
-    seen = earlier.seen + later.batch_mean.new_full((), float(later.seen))
+    seen = earlier.seen + later.deviation.new_full((), float(later.seen))
     share = float(later.seen) / seen
     slots = torch.arange(room, device=earlier.inputs.device)
     appended = torch.where(slots < kept, slots, room + slots - kept).clamp_(max=room + rows - 1)
@@ -173,5 +173,5 @@ def _joined_in_graph(earlier: Record, later: Record) -> Record:
     inputs, outputs = (
         torch.cat(pair)[index] for pair in ((earlier.inputs, later.inputs), (earlier.outputs, later.outputs))
     )
-    batch_mean = torch.lerp(earlier.batch_mean, later.batch_mean, share)
-    return Record(inputs, outputs, batch_mean, seen, (kept + rows).clamp(max=room))
+    deviation = earlier.deviation + later.deviation
+    return Record(inputs, outputs, deviation, seen, (kept + rows).clamp(max=room))

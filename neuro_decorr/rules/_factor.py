@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._blocks import project, scale_and_add_
 from neuro_decorr.rules._residual import Increment, add_
 from neuro_decorr.rules._rule import Change
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # frozen would double the cost of making one, at every update of every layer
 class LowRankFactor(Change):
     """A = diag(scale) - weight * left^T right.
 
@@ -42,7 +41,7 @@ class LowRankFactor(Change):
             matrix: D.
             residual: What D's floating type could not hold so far (`matrix_residual` of a state, where it is kept).
         """
-        projected = project(self.right, matrix)
+        projected = torch.mm(self.right, matrix)
         scale = self.scale.unsqueeze(1) if isinstance(self.scale, Tensor) else self.scale
         if residual is not None:
             columns, growth = self.left.T, scale - 1
@@ -56,7 +55,7 @@ class LowRankFactor(Change):
         elif isinstance(scale, Tensor):
             matrix.mul_(scale).addmm_(self.left.T, projected, alpha=-self.weight)
         else:
-            scale_and_add_(matrix, scale, self.left, projected, -self.weight)
+            matrix.addmm_(self.left.T, projected, beta=scale, alpha=-self.weight)
         return self
 
     def increment(self, weight: Tensor) -> Increment:

@@ -111,6 +111,9 @@ class Rule(ABC):
     structure: ClassVar[Structure]
     fixed_point_up_to: ClassVar[Literal["nothing", "scale", "unit_scales"]] = "nothing"
     silent_units_bounded: ClassVar[bool] = True
+    detects_divergence: ClassVar[bool] = False
+    """Whether `update_` raises Diverged for rows that are not finite, before it moves anything; if not, they are
+    looked at before every update, at the cost of one more pass over the sampled outputs."""
 
     rate: float
 

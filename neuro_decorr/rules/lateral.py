@@ -49,6 +49,7 @@ class Lateral(Rule):
     structure = "dense"
     fixed_point_up_to = "scale"
     silent_units_bounded = False
+    detects_divergence = True
 
     rate: float = 3e-3
 

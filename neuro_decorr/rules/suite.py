@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import NeuroDecorrError
+from neuro_decorr.errors import Diverged, NeuroDecorrError
 from neuro_decorr.rules._registry import get, table
 from neuro_decorr.rules._rule import Rule, Sample, State, dense_matrix, transform
 
@@ -204,6 +204,25 @@ def check_pure_update(rule: Rule) -> None:
     _expect(kept, rule, "re-binds a tensor of its state; change it in place.")
 
 
+def check_divergence(rule: Rule) -> None:
+    """A rule that declares to detect it raises Diverged for one number that is not finite, and moves nothing."""
+    if not rule.detects_divergence:
+        return
+    state = rule.initial_state(FEATURES, dtype=torch.float64)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    for bad in (math.nan, math.inf, -math.inf):
+        inputs = rows_with(covariance(10.0))
+        inputs[3, 5] = bad
+        try:
+            rule.update_(state, sample(rule, state, inputs), rule.rate)
+        except Diverged:
+            pass
+        else:
+            raise CheckFailed(f"rule '{rule.name}' declares that it detects divergence, and took {bad} for a number.")
+        unmoved = all(torch.equal(state[name], before[name]) for name in before)
+        _expect(unmoved, rule, f"moved its state before it raised Diverged for {bad}.")
+
+
 def check_compensation(rule: Rule) -> None:
     """W D stays what it was, for fewer rows than features and over many updates."""
     generator = torch.Generator().manual_seed(3)
@@ -300,6 +319,7 @@ CHECKS = (
     check_stability_limit,
     check_state_round_trip,
     check_pure_update,
+    check_divergence,
     check_compensation,
     check_silent_units,
     check_waking,

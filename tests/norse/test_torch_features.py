@@ -103,7 +103,7 @@ def test_vmap_over_noise_draws_is_a_loop_over_them() -> None:
     mapped = [module.decorrelation.take_record() for module in (model[0], model[3])]
     for one, other in zip(looped, mapped, strict=True):
         assert one.seen == other.seen == 5 * 7 * 4
-        torch.testing.assert_close(one.batch_mean, other.batch_mean)
+        torch.testing.assert_close(one.deviation, other.deviation)
 
 
 def test_gradients_and_forward_derivatives_under_vmap() -> None:

@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import neuro_decorr as nd
@@ -54,10 +56,46 @@ def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
     record = module.take_record()
     assert record is not None and module.take_record() is None
     assert not any(tensor.requires_grad for tensor in record[:3]) and record.seen == 8
-    torch.testing.assert_close(record.batch_mean, inputs.detach().mean(dim=0))
+    torch.testing.assert_close(module.mean + record.deviation / 8, inputs.detach().mean(dim=0))
     torch.testing.assert_close(record.outputs, record.inputs @ module.matrix.T)
     centred = inputs.detach() - module.mean
     assert all((centred == row).all(dim=1).any() for row in record.inputs), "a remembered row is not of the batch"
+
+
+@given(
+    rows=st.integers(1, 40),
+    sample=st.floats(0.01, 1.0),
+    center=st.booleans(),
+    structure=st.sampled_from(["norm_preserving", "interneuron", "center"]),
+    gradient=st.booleans(),
+    before=st.integers(1, 40),
+)
+def test_the_short_way_through_a_layer_is_the_long_way(
+    rows: int, sample: float, center: bool, structure: str, gradient: bool, before: int
+) -> None:
+    """The commonest pass has a way of its own with fewer calls; without it the results and the record are the same."""
+    inputs = torch.randn(rows, 6, generator=torch.Generator().manual_seed(rows)).requires_grad_(gradient)
+    results = []
+    for short in (True, False):
+        module = nd.Decorrelation(6, center, sample=sample)
+        options = {"interneurons": 3} if structure == "interneuron" else {}
+        plasticity = nd.Plasticity(module, nd.rules.get(structure, **options))
+        module.mean.fill_(0.3)
+        for tensor in module.transform_state().values():
+            tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)))
+        with pytest.MonkeyPatch.context() as patch:
+            if not short:
+                patch.setattr("neuro_decorr.rate.decorrelation.plain_pass", lambda *_: None)
+            module(torch.zeros(before, 6))  # of another size
+            module.take_record()
+            outputs = module(inputs)
+        results.append((outputs, module.take_record()))
+        assert plasticity.rule.structure == module.structure
+    (outputs, record), (expected, expected_record) = results
+    assert torch.equal(outputs, expected) and outputs.requires_grad == gradient
+    assert record.seen == expected_record.seen == rows and not any(tensor.requires_grad for tensor in record[:3])
+    assert torch.equal(record.inputs, expected_record.inputs) and torch.equal(record.outputs, expected_record.outputs)
+    torch.testing.assert_close(record.deviation, expected_record.deviation, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("rows", "sample", "kept"), [(256, 0.1, 26), (1, 0.1, 1), (10, 1.0, 10), (7, 0.5, 4)])
@@ -82,7 +120,7 @@ def test_passes_without_a_step_take_bounded_memory_and_all_count_alike() -> None
         module(torch.full((100, 1), float(number)))
     record = module.take_record()
     assert record is not None and record.inputs.shape == record.outputs.shape == (1024, 1) and record.seen == 4_000
-    torch.testing.assert_close(record.batch_mean, torch.tensor([19.5]))
+    torch.testing.assert_close(record.deviation / 4_000, torch.tensor([19.5]))
     kept = torch.bincount(record.inputs[:, 0].long(), minlength=40)
     assert kept.min() >= 20 and kept.max() <= 31
     module(torch.randn(3_000, 1))

@@ -40,7 +40,7 @@ def test_every_call_of_a_shared_layer_counts_and_tied_weights_come_apart_when_fo
     record = model.block.decorrelation.take_record()
     assert record.seen == 28
     torch.testing.assert_close(record.inputs, torch.cat((embedded, second)))
-    torch.testing.assert_close(record.batch_mean, torch.cat((embedded, second)).mean(dim=0))
+    torch.testing.assert_close(record.deviation, torch.cat((embedded, second)).sum(dim=0))
 
     for _, found, _ in nd.rate.decorrelated_layers(model):
         found.matrix.add_(0.3 * torch.randn(6, 6))

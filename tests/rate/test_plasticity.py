@@ -17,12 +17,15 @@ from neuro_decorr.rules import Sample, transform
 RULES = [
     nd.rules.get("center"),
     nd.rules.get("norm_preserving", rate=1e-2),
+    nd.rules.get("norm_preserving", rate=1e-2, norm_reference="raw"),
     nd.rules.get("whitening", rate=5e-2, damping=3.0),
     nd.rules.get("whitening", rate=5e-2, damping=0.0),
     nd.rules.get("decorrelating", rate=1e-2),
     nd.rules.get("interneuron", interneurons=3, damping=3.0, every=1),
 ]
-each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name}-{getattr(rule, 'damping', '')}")
+each_rule = pytest.mark.parametrize(
+    "rule", RULES, ids=lambda rule: f"{rule.name}-{getattr(rule, 'damping', getattr(rule, 'norm_reference', ''))}"
+)
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -48,9 +51,9 @@ def test_a_step_is_the_rules_update_by_hand(rule: nd.rules.Rule) -> None:
         module(inputs)
         plasticity.step()
         centred = inputs - mean
-        mean = mean + max(0.3, 1 / count) * (inputs.mean(dim=0) - mean)
         if count > 1:  # the first batch only finds the mean
             state = rule.update(state, Sample(centred, transform(state, centred), mean))
+        mean = mean + max(0.3, 1 / count) * (inputs.mean(dim=0) - mean)
         torch.testing.assert_close(module.mean, mean)
         torch.testing.assert_close(module.matrix, nd.rules.dense_matrix(state, 8, mean), rtol=1e-9, atol=1e-9)
 
@@ -290,3 +293,27 @@ def test_rows_whose_norm_overflows_are_a_divergence_that_names_the_layer(compens
     with pytest.raises(Diverged, match="before layer '0' is not finite, or too large to work with"):
         plasticity.step()
     assert torch.equal(matrix, before)
+
+
+@each_rule
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_batch_that_is_not_finite_leaves_everything_as_it_was(rule: nd.rules.Rule, bad: float, first: bool) -> None:
+    model = nd.decorrelate(network(), sample=1.0)
+    plasticity = nd.Plasticity(model, rule)
+    if not first:
+        for inputs in batches(3):
+            model(inputs)
+            plasticity.step()
+    module = model[0].decorrelation
+    state = plasticity.state[module.mean]
+    before = copy.deepcopy((module.state_dict(), dict(state)))
+    poisoned = batches(1)[0]
+    poisoned[2, 5] = bad
+    model(poisoned)
+    with pytest.raises(Diverged, match="before layer '0' is not finite"):
+        plasticity.step()
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[0][name]), name
+    for name, value in state.items():
+        assert torch.equal(value, before[1][name]) if isinstance(value, torch.Tensor) else value == before[1][name]
