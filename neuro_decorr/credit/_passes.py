@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, final
 
 import torch
@@ -75,7 +77,8 @@ class Passes:
             inputs = inputs.detach()
         random_state = RandomState(devices)
         visits = _Visits(model, self.sigma, self.noise, keep, self.layout)
-        with replaced_forwards((layer, visits.stand_in(layer)) for layer in layers):
+        stand_ins = replaced_forwards((layer, visits.stand_in(layer)) for layer in layers)
+        with stand_ins, self._shared(inputs):
             perturbed = self._perturbed(inputs, losses, directions, keep, visits, random_state)
             visits.perturbing = False
             with torch.enable_grad():
@@ -105,6 +108,23 @@ class Passes:
                     "values, or on a state that is no buffer."
                 )
         return perturbed, clean
+
+    @contextmanager
+    def _shared(self, inputs: Any) -> Iterator[None]:
+        """Let modules that offer it (`share_passes`) apply their lateral weights once to the input of the model.
+
+        It is the same in every pass, since noise is added behind them.
+        """
+        sharing: list[Any] = []
+        if isinstance(inputs, Tensor) and not self.side_by_side:
+            sharing = [module for module in self._modules if hasattr(type(module), "share_passes")]
+        for module in sharing:
+            module.share_passes(inputs)
+        try:
+            yield
+        finally:
+            for module in sharing:
+                module.share_passes(None)
 
     def _perturbed(
         self,

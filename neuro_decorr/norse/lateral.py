@@ -14,7 +14,7 @@ from neuro_decorr.norse._record import summed
 from neuro_decorr.norse._surrogate import Surrogate
 from neuro_decorr.norse.homeostasis import Homeostasis
 from neuro_decorr.norse.lateral_covariance import LateralCovariance
-from neuro_decorr.rate.decorrelation import exactly
+from neuro_decorr.rate.precision import exactly
 
 
 class LateralState(NamedTuple):

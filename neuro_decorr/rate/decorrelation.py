@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
 from neuro_decorr.rate.plain import plain_pass
+from neuro_decorr.rate.precision import exactly
 from neuro_decorr.rate.record import (
     Record,
     in_backward,
@@ -22,6 +22,7 @@ from neuro_decorr.rate.record import (
     transformed,
     unwrapped,
 )
+from neuro_decorr.rate.shared import Shared
 from neuro_decorr.rate.steps import check_sequence, flat_steps, rows_of_pass, rows_of_steps, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform, transform_
@@ -99,6 +100,7 @@ class Decorrelation(nn.Module):
         self.rule: Rule | None = None
         self.remembers = True
         self._record: Record | None = None
+        self._shared: Shared | None = None
         self._spread: tuple[int, int, Tensor] | None = None  # rows, how many stay, which: see plain_pass
         self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
         if structure == "dense":
@@ -190,7 +192,18 @@ class Decorrelation(nn.Module):
             InvalidValue: Another number of features, or an empty batch in train mode.
         """
         own = self.center and self.structure == "low_rank"
-        return self.run(inputs, self._transform_own if own else self.transform_centred)
+        compute: Callable[[Tensor], Tensor] = self._transform_own if own else self.transform_centred
+        if self._shared is not None:
+            compute = self._shared.once(inputs, (self.mean, *self.transform_state().values()), compute)
+        return self.run(inputs, compute)
+
+    def share_passes(self, inputs: Tensor | None) -> None:
+        """Until called with None: passes that give this layer the model's input, unchanged, take x of the first.
+
+        Args:
+            inputs: What the model is called with in all of them; kept, with one x.
+        """
+        self._shared = None if inputs is None else Shared(inputs)
 
     def run(self, inputs: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """A forward pass in which something else computes x from z - mean, such as a circuit that settles.
@@ -371,12 +384,6 @@ class Decorrelation(nn.Module):
                 shapes = {name: state_dict[prefix + name].shape for name in names}
                 self._set_structure(found, {name: self.mean.new_empty(shape) for name, shape in shapes.items()})
         super()._load_from_state_dict(state_dict, prefix, *arguments)
-
-
-def exactly(tensor: Tensor) -> AbstractContextManager[object]:
-    """A context in which autocast does not reach the products of lateral weights."""
-    device = tensor.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def check_sample(sample: float) -> float:

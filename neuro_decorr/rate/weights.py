@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.rate.cell import DecorrelationCell
-from neuro_decorr.rate.decorrelation import Decorrelation, exactly
+from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.precision import exactly
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 WeightLayer: TypeAlias = nn.Linear | Convolution

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue, Unsupported
-from neuro_decorr.rate.decorrelation import Decorrelation, exactly
+from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.precision import exactly
 
 
 class LateralWeights:
