@@ -74,7 +74,7 @@ def one_convolution(rounds: int, batch: int = 64) -> list[dict[str, str]]:
 
 def whole_network(name: str, network: nn.Module, batch: int, rounds: int) -> list[dict[str, str]]:
     """One row a condition of a training step with backprop."""
-    data = training_step.batch((batch, 3, 32, 32), classes=10)
+    data = training_step.batches((batch, 3, 32, 32), classes=10)
     rows = training_step.measure(network, data, "backprop", rounds, compensation=(False,))
     return [{"what": name, **{key: row[key] for key in row if key != "credit"}} for row in rows]
 

@@ -4,7 +4,8 @@
 - plain: forward and backward of the linear layer behind it, features x 1000.
 - floor: the flop of the two products, 2 B d^2 + 4 k d^2, at the rate of a square product, and one pass over D.
 
-The batch is 256, of which 26 rows drive the update. Ours are compared with the published module of their own kind:
+The batch is 256, of which 26 rows drive the update; nine batches take turns, since the rows of one would span 26
+directions only. Ours are compared with the published module of their own kind:
 centred, which also tracks and subtracts the mean (the default of both), or not. Both leave the same D (checked first).
 `extra / D` is the most memory that the forward pass and the update allocate on top of what the layer holds, in units
 of one features x features matrix.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 import sys
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ OUTPUTS = 1000
 SAMPLE = 0.1
 GEMM = 1024
 EVERY = 4
+BATCHES = 9  # the interneurons move at every fourth step, and so meet all of them
 
 
 def correlated(features: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
@@ -86,18 +89,20 @@ class Published(nn.Module):
         self.matrix = self.matrix - self.rate * (covariance @ self.matrix)
 
 
-def ours(features: int, rule: str, center: bool, dtype: torch.dtype = torch.float32) -> tuple[nd.Decorrelation, Step]:
-    """Our layer, and its forward pass with the update."""
+def ours(
+    features: int, rule: str, center: bool, dtype: torch.dtype = torch.float32, batches: int = 1
+) -> tuple[nd.Decorrelation, Step]:
+    """Our layer, and its forward pass with the update, on some batches in turn."""
     parameters = {"interneurons": min(64, math.ceil(features / 4)), "every": EVERY} if rule == "interneuron" else {}
     if rule == "norm_preserving":
         parameters = {"rate": rate(features)}
     layer = nd.Decorrelation(features, center, sample=SAMPLE, dtype=dtype)
     plasticity = nd.Plasticity(layer, nd.rules.get(rule, **parameters))
-    batch = correlated(features, dtype)
+    data = cycle([correlated(features, dtype, seed) for seed in range(batches)])
 
     def step() -> None:
         with torch.no_grad():
-            layer(batch)
+            layer(next(data))
         plasticity.step()
 
     return layer, step
@@ -137,7 +142,7 @@ def check_equal(features: int, center: bool, faster: float = 1.0, steps: int = 3
 
 def memory(features: int, rule: str, center: bool) -> str:
     """The most that a forward pass and its update allocate beside what the layer holds, in units of D."""
-    layer, step = ours(features, rule, center)
+    layer, step = ours(features, rule, center, batches=BATCHES)
     step()  # the first only finds the mean
     with Allocations(*layer.buffers()) as seen:
         for _ in range(EVERY):  # in one of them the interneurons move
@@ -148,29 +153,29 @@ def memory(features: int, rule: str, center: bool) -> str:
 
 def measure(features: int, rounds: int) -> list[dict[str, str]]:
     """One row an implementation, all timed in the same rounds."""
-    batch = correlated(features)
+    batches = [correlated(features, seed=seed) for seed in range(BATCHES)]
 
     def published(center: bool) -> Step:
-        layer = Published(features, center)
+        layer, data = Published(features, center), cycle(batches)
 
         def step() -> None:
             with torch.no_grad():
-                layer(batch)
+                layer(next(data))
 
         return step
 
     linear, upstream = nn.Linear(features, OUTPUTS), torch.randn(BATCH, OUTPUTS)
-    inputs = batch.clone().requires_grad_()
+    inputs = batches[0].clone().requires_grad_()
 
     def plain() -> None:
         linear(inputs).backward(upstream)
 
     square, passed = torch.randn(GEMM, GEMM), torch.eye(features)
     steps: dict[str, Step] = {
-        "norm_preserving": ours(features, "norm_preserving", False)[1],
-        "norm_preserving, centred": ours(features, "norm_preserving", True)[1],
-        "interneuron": ours(features, "interneuron", False)[1],
-        "interneuron, centred": ours(features, "interneuron", True)[1],
+        "norm_preserving": ours(features, "norm_preserving", False, batches=BATCHES)[1],
+        "norm_preserving, centred": ours(features, "norm_preserving", True, batches=BATCHES)[1],
+        "interneuron": ours(features, "interneuron", False, batches=BATCHES)[1],
+        "interneuron, centred": ours(features, "interneuron", True, batches=BATCHES)[1],
         "published": published(False),
         "published, centred": published(True),
         "plain": plain,

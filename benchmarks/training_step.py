@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from models.dense import dense
 
 BATCH = 256
 EVERY = 4
+BATCHES = 9  # the interneurons move at every fourth step, and so meet all of them
 WEIGHTS = nn.Linear | nn.Conv2d
 CREDITS: dict[str, dict[str, float]] = {"backprop": {}, "feedback_alignment": {}, "node_perturbation": {"sigma": 1e-3}}
 
@@ -39,24 +41,23 @@ class Training:
     def __init__(
         self,
         network: nn.Module,
-        inputs: Tensor,
-        targets: Tensor,
+        batches: Sequence[tuple[Tensor, Tensor]],
         credit: str,
         rule: nd.rules.Rule | None,
         compensate: bool,
     ) -> None:
-        """Decorrelate a copy of the network where a rule is given; it is trained on the one batch."""
+        """Decorrelate a copy of the network where a rule is given; it is trained on the batches in turn."""
         network = copy.deepcopy(network) if rule is None else nd.decorrelate(network)
         self.plasticity = None if rule is None else nd.Plasticity(network, rule, compensate=compensate)
         self.largest = max(layer.weight[0].numel() for layer in network.modules() if isinstance(layer, WEIGHTS))
         self.credit = nd.credit.get(credit, network, **CREDITS[credit])
         self.optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
-        self.inputs, self.targets = inputs, targets
+        self.batches = cycle(batches)
 
     def learn(self) -> None:
         """Gradients and the optimiser's step."""
         self.optimiser.zero_grad()
-        self.credit.backward(F.cross_entropy, self.inputs, self.targets)
+        self.credit.backward(F.cross_entropy, *next(self.batches))
         self.optimiser.step()
 
     def step(self) -> None:
@@ -75,15 +76,18 @@ class Training:
             with Allocations() as seen:
                 self.plasticity.step()
             peak = max(peak, seen.peak)
-        return f"{peak / (self.largest**2 * self.inputs.element_size()):.2f}"
+        return f"{peak / (self.largest**2 * torch.float32.itemsize):.2f}"
 
 
-def batch(shape: Sequence[int], classes: int) -> tuple[Tensor, Tensor]:
-    """Inputs with a common mode, shape (batch, ...), and labels."""
+def batches(shape: Sequence[int], classes: int) -> list[tuple[Tensor, Tensor]]:
+    """Nine times inputs with a common mode, shape (batch, ...), and labels: sampled rows of one would span little."""
     generator = torch.Generator().manual_seed(0)
-    common = torch.randn(shape[0], *[1] * (len(shape) - 1), generator=generator)
-    inputs = torch.randn(*shape, generator=generator) + common
-    return inputs, torch.randint(classes, (shape[0],), generator=generator)
+    made = []
+    for _ in range(BATCHES):
+        common = torch.randn(shape[0], *[1] * (len(shape) - 1), generator=generator)
+        inputs = torch.randn(*shape, generator=generator) + common
+        made.append((inputs, torch.randint(classes, (shape[0],), generator=generator)))
+    return made
 
 
 def rules(most_interneurons: int) -> dict[str, nd.rules.Rule]:
@@ -101,18 +105,18 @@ def relative_flop(step: Step, plain: Step) -> str:
 
 def measure(
     network: nn.Module,
-    data: tuple[Tensor, Tensor],
+    data: Sequence[tuple[Tensor, Tensor]],
     credit: str,
     rounds: int,
     compensation: Sequence[bool] = (False, True),
 ) -> list[dict[str, str]]:
     """One row a condition, all timed in the same rounds."""
     narrowest = min(layer.weight[0].numel() for layer in network.modules() if isinstance(layer, WEIGHTS))
-    trainings = {"plain": Training(network, *data, credit, None, False)}
+    trainings = {"plain": Training(network, data, credit, None, False)}
     for name, rule in rules(min(64, narrowest)).items():
         for compensate in compensation:
             key = f"{name}, compensated" if compensate else name
-            trainings[key] = Training(network, *data, credit, rule, compensate)
+            trainings[key] = Training(network, data, credit, rule, compensate)
     steps: dict[str, Step] = {name: training.step for name, training in trainings.items()}
     taken = alternate(steps, rounds, multiple=EVERY)
     return [
@@ -135,7 +139,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{arguments.threads} threads, {arguments.rounds} rounds; ratios: median [quartiles] over rounds\n")
-    network, data = dense(arguments.sizes, seed=0), batch((BATCH, arguments.sizes[0]), arguments.sizes[-1])
+    network, data = dense(arguments.sizes, seed=0), batches((BATCH, arguments.sizes[0]), arguments.sizes[-1])
     show([row for credit in CREDITS for row in measure(network, data, credit, arguments.rounds)], arguments.out)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, random_directions
+from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, orthonormal_basis, random_directions
 from neuro_decorr.rules._interneurons import suppression as strength
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import Increment
@@ -161,7 +161,7 @@ class Interneuron(Rule):
 
         moved = directions * ((1 - rate) * variance)
         moved.addmm_(inputs.T, inputs @ directions, alpha=rate / rows)
-        basis = torch.linalg.qr(moved).Q
+        basis = orthonormal_basis(moved)
         overlap = basis.T @ directions
         projected = inputs @ basis
         rayleigh = (overlap * ((1 - rate) * variance)) @ overlap.T

@@ -76,8 +76,8 @@ def test_a_step_makes_no_matrix_of_features_times_features(rule: str, center: bo
 @pytest.mark.parametrize("compensate", [False, True])
 @pytest.mark.parametrize("rule", [nd.rules.get("norm_preserving", rate=1e-6), nd.rules.get("interneuron")])
 def test_nor_does_the_plasticity_of_a_network(rule: nd.rules.Rule, compensate: bool) -> None:
-    data = training_step.batch((training_step.BATCH, 600), 10)
-    training = training_step.Training(dense([600, 120, 10], seed=0), *data, "backprop", rule, compensate)
+    data = training_step.batches((training_step.BATCH, 600), 10)
+    training = training_step.Training(dense([600, 120, 10], seed=0), data, "backprop", rule, compensate)
     assert training.plasticity is not None
     for _ in range(2 * training_step.EVERY):
         training.learn()
