@@ -12,6 +12,9 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._rule import Rule, check_fraction, check_positive
 
 _LEAST_SINE = 0.1
+"""Columns that lean closer to those before them are left to a QR decomposition."""
+_LEAST_WORK = 2**19
+"""So are columns with a smaller features * interneurons^2: one call is cheaper than ten."""
 
 
 class Interneurons(Protocol):
@@ -78,7 +81,7 @@ def orthonormal_basis(columns: Tensor) -> Tensor:
 
     in double precision, where the columns are as independent as tracked directions are: products only, where the
     reflections of a QR decomposition go column by column and take several times as long. Elsewhere, such as before all
-    directions have seen an input, by QR.
+    directions have seen an input, and for few or short columns, by QR.
 
     Args:
         columns: C, shape (features, interneurons).
@@ -86,12 +89,15 @@ def orthonormal_basis(columns: Tensor) -> Tensor:
     Returns:
         Q, the same shape and dtype. Cost: 4 k^2 features flop.
     """
+    basis: Tensor
+    if columns.numel() * columns.shape[1] < _LEAST_WORK:
+        basis = torch.linalg.qr(columns).Q
+        return basis
     wide = columns.double()
     gram = wide.T @ wide
     scale = gram.diagonal().rsqrt()  # columns differ in length as the variances do: that is no dependence
     factor, failed = torch.linalg.cholesky_ex(gram * scale * scale.unsqueeze(1))
     # A pivot is the sine of the angle to the columns before. The square of it is what rounding is divided by.
-    basis: Tensor
     if int(failed) or not bool(factor.diagonal().min() > _LEAST_SINE):
         basis = torch.linalg.qr(columns).Q
         return basis
