@@ -35,7 +35,8 @@ class NodePerturbation(Credit):
     Unbiased up to O(sigma) (sigma^2 for odd-symmetric noise, as both distributions here are). Its variance over
     |g|^2 is N + 1 for Gaussian noise and N - 1 for Rademacher noise, for a single sample with N nodes and gradient g
     at the nodes. Losses are compared in float64. Cost: 1 + `directions` forward passes and one product per layer;
-    no backward pass; keeps the noise of all nodes.
+    no backward pass; keeps the noise of all nodes. A `Decorrelation` of the model's input is applied once for all
+    passes (not with `vectorised`).
 
     Batch normalisation in train mode couples the samples of a batch: the effect of one sample's noise on the losses
     of the others enters as noise, so the gradient through the batch statistics is left out.
