@@ -7,15 +7,15 @@ from functools import lru_cache
 from typing import Any, Literal, final
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
 import neuro_decorr as nd
-from analysis import comparison
 from models.spiking import Poisson, Spiking, neurons, spiking
-from neuro_decorr import data, study
-from neuro_decorr.errors import NeuroDecorrError
+from neuro_decorr import data
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse import Homeostasis, LateralCovariance, LateralLIF, NeuronPlasticity
+from protocols import _arms
 
 # Noise is one current a trial and neuron: noise of every step would have T times as many nodes to tell apart. It is
 # large, for a spike is all or nothing: the loss does not answer to small currents.
@@ -29,9 +29,6 @@ CREDITS: dict[str, dict[str, Any]] = {
     "forward_gradient": {"time_first": True, "hold": "pass", "tangents": "activities"},
 }
 LEARNING_RATES = (2.5e-3, 2.5e-2)  # ends of the grid, of Adam
-SETTINGS = 2
-SELECTION_SEED = 1_000
-DIGITS = 1_079  # training images of the digits
 
 
 @final
@@ -73,7 +70,7 @@ ARMS: dict[str, Arm] = {
 SMALL = ("none", "center", "norm_preserving", "interneuron_compensated", "lateral_inhibition_centered")
 
 
-class Configuration(study.Configuration):
+class Configuration(_arms.Configuration):
     """What may be chosen."""
 
     credits: tuple[Literal[tuple(CREDITS)], ...] = Field(("backprop", "node_perturbation"), description="credits")
@@ -85,44 +82,31 @@ class Configuration(study.Configuration):
     hidden: tuple[int, ...] = Field((128,), description="neurons of the hidden layers")
     steps: int = Field(25, ge=1, description="time steps of an image, 1 ms each")
     epochs: int = Field(4, ge=1, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images a step")
-    trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
-    selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
-    file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
     mnist: str | None = Field(None, description="folder of the files of MNIST or Fashion-MNIST, instead of the digits")
     training: int = Field(5_000, ge=10, description="images of these to train on, every class in proportion")
-    constant_features: Literal["error", "allow"] = Field("error", description="features of your file that never vary")
 
-    @model_validator(mode="after")
-    def fits(self) -> Configuration:
-        """Everything that only shows when the values meet each other, and the data, told at once."""
-        problems = [f"--strengths and --dose: got {s}, allowed is >= 0" for s in (*self.strengths, *self.dose) if s < 0]
-        arms = {*self.arms, *self.dose_arms}
-        if comparison.REFERENCE not in self.arms or (self.dose and comparison.REFERENCE not in self.dose_arms):
-            problems.append("--arms and --dose-arms: each needs 'center', the reference of all differences")
-        least = nd.rules.get("interneuron").interneurons if any(arm.startswith("interneuron") for arm in arms) else 1
-        if min(self.hidden, default=0) < least:
-            problems.append(
-                f"--hidden: got {self.hidden}, allowed is layers of at least {least} neurons for these arms"
-            )
+    @property
+    def source(self) -> str:
+        """The option that names the images."""
+        return "--file" if self.file else "--mnist"
+
+    def own_data(self) -> data.Dataset | None:
+        """The images of the file or the folder, if there is one.
+
+        Raises:
+            InvalidValue: There are both.
+        """
         if self.file and self.mnist:
-            problems.append("--file and --mnist: got both, allowed is one")
-        source = "--file" if self.file else "--mnist"
-        try:
-            images = dataset(self, 0.0, 0) if self.file or self.mnist else None
-        except NeuroDecorrError as error:
-            problems.append(f"{source}: {error}")
-        else:
-            samples, features = images.train.inputs.shape if images else (DIGITS, 64)
-            if self.batch_size > samples:
-                problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
-            if features < least:
-                problems.append(f"{source}: got {features} features, allowed is at least {least} for these arms")
-            if images and images.image_shape is None and any((*self.strengths, *self.dose)):
-                problems.append("--file: holds no images (samples, height, width), so --strengths 0 and --dose '' only")
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
+            raise InvalidValue("got --mnist too, allowed is one of both.")
+        return dataset(self, 0.0, 0) if self.file or self.mnist else None
+
+    def settings(self, arm: str) -> int:
+        """Those of the arm."""
+        return len(ARMS[arm].settings)
+
+    def learning_rates(self, credit: str) -> tuple[float, float]:  # the same for all
+        """Of Adam, which takes steps of the same size whatever the credit."""
+        return LEARNING_RATES
 
 
 def dataset(configuration: Configuration, strength: float, seed: int) -> data.Dataset:

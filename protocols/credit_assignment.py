@@ -28,45 +28,8 @@ from analysis import achieved_decorrelation, comparison, dose_response, learning
 from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.study.training import accuracy, train
-from protocols._credit_assignment import ARMS, LEARNING_RATES, RULES, SELECTION_SEED, SETTINGS, Configuration, dataset
-
-
-def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """Every arm's selection runs: learning rates x settings of its rule."""
-    return [
-        study.Condition("select", seed, {**factors, **trial})
-        for factors in conditions(configuration)
-        for trial in trials(configuration, factors["credit"], factors["arm"])
-        for seed in study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
-    ]
-
-
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """The chosen learning rate and setting of every arm, with every paired seed."""
-    chosen = [{**factors, **comparison.selected(results, factors)} for factors in conditions(configuration)]
-    return [study.Condition("measure", seed, factors) for factors in chosen for seed in seeds]
-
-
-def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
-    """Credit x arm x strength; the strengths of the dose response have fewer arms."""
-    arms = dict.fromkeys(configuration.strengths, configuration.arms)
-    for strength in configuration.dose:
-        arms.setdefault(strength, configuration.dose_arms)
-    return [
-        {"credit": credit, "arm": arm, "strength": strength}
-        for strength in sorted(arms)
-        for credit in configuration.credits
-        for arm in arms[strength]
-    ]
-
-
-def trials(configuration: Configuration, credit: str, arm: str) -> list[dict[str, float | int]]:
-    """Equal budgets: as many pairs of learning rate and setting for every arm."""
-    settings = SETTINGS if arm.removesuffix("_compensated") in RULES else 1
-    low, high = LEARNING_RATES["perturbation" if credit.endswith("perturbation") else "gradient"]
-    count = configuration.trials // settings
-    rates = torch.logspace(0, 1, count, base=high / low, dtype=torch.float64) * low
-    return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
+from protocols import _arms
+from protocols._credit_assignment import ARMS, RULES, Configuration, dataset
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
@@ -111,7 +74,7 @@ PROTOCOL = study.Protocol(
     question="Does decorrelating every layer help, and how much of that is mere centring?",
     configuration=Configuration,
     full={"arms": ARMS, "epochs": 30, "hidden": (128, 128, 128), "trials": 16, "selection_seeds": 3, "dose_arms": ARMS},
-    stages=(select, measure),
+    stages=(_arms.select, _arms.measure),
     run=run,
     report=report,
 )

@@ -30,52 +30,8 @@ import neuro_decorr as nd
 from analysis import achieved_decorrelation, comparison, dose_response, learning_curves, spikes_per_inference
 from neuro_decorr import study
 from neuro_decorr.study.training import accuracy, train
-from protocols._spiking_credit_assignment import (
-    ARMS,
-    CREDITS,
-    LEARNING_RATES,
-    SELECTION_SEED,
-    Configuration,
-    dataset,
-    network,
-)
-
-
-def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """Every arm's selection runs: learning rates x settings."""
-    return [
-        study.Condition("select", seed, {**factors, **trial})
-        for factors in conditions(configuration)
-        for trial in trials(configuration, factors["arm"])
-        for seed in study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
-    ]
-
-
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """The chosen learning rate and setting of every arm, with every paired seed."""
-    chosen = [{**factors, **comparison.selected(results, factors)} for factors in conditions(configuration)]
-    return [study.Condition("measure", seed, factors) for factors in chosen for seed in seeds]
-
-
-def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
-    """Credit x arm x strength; the strengths of the dose response have fewer arms."""
-    arms = dict.fromkeys(configuration.strengths, configuration.arms)
-    for strength in configuration.dose:
-        arms.setdefault(strength, configuration.dose_arms)
-    return [
-        {"credit": credit, "arm": arm, "strength": strength}
-        for strength in sorted(arms)
-        for credit in configuration.credits
-        for arm in arms[strength]
-    ]
-
-
-def trials(configuration: Configuration, arm: str) -> list[dict[str, float | int]]:
-    """Equal budgets: as many pairs of learning rate and setting for every arm."""
-    settings = len(ARMS[arm].settings)
-    low, high = LEARNING_RATES
-    rates = torch.logspace(0, 1, configuration.trials // settings, base=high / low, dtype=torch.float64) * low
-    return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
+from protocols import _arms
+from protocols._spiking_credit_assignment import ARMS, CREDITS, Configuration, dataset, network
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
@@ -126,7 +82,7 @@ PROTOCOL = study.Protocol(
         "trials": 8,
         "selection_seeds": 3,
     },
-    stages=(select, measure),
+    stages=(_arms.select, _arms.measure),
     run=run,
     report=report,
     seeds=3,

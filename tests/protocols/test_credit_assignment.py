@@ -12,6 +12,7 @@ import pytest
 from analysis import comparison
 from neuro_decorr import rules, study
 from neuro_decorr.errors import InvalidValue
+from protocols import _arms
 from protocols import _credit_assignment as configuration_of
 from protocols import credit_assignment as protocol
 
@@ -41,14 +42,14 @@ def execute(configuration: study.Configuration, conditions: list[study.Condition
 @pytest.fixture(scope="module")
 def small() -> tuple[study.Configuration, pd.DataFrame]:
     configuration = protocol.PROTOCOL.configure(SMALL)
-    selection = pd.DataFrame(execute(configuration, protocol.select(configuration, [0, 1], pd.DataFrame())))
-    measured = execute(configuration, protocol.measure(configuration, [0, 1], selection))
+    selection = pd.DataFrame(execute(configuration, _arms.select(configuration, [0, 1], pd.DataFrame())))
+    measured = execute(configuration, _arms.measure(configuration, [0, 1], selection))
     return configuration, pd.concat([selection, pd.DataFrame(measured)])
 
 
 def test_every_arm_has_the_same_budget() -> None:
     configuration = protocol.Configuration()
-    selection = protocol.select(configuration, [0], pd.DataFrame())
+    selection = _arms.select(configuration, [0], pd.DataFrame())
     keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
     counts = pd.Series(keys).value_counts()
     assert set(counts) == {configuration.trials}
@@ -58,7 +59,7 @@ def test_every_arm_has_the_same_budget() -> None:
 def test_all_credits_meet_all_arms_and_the_full_size_has_every_arm() -> None:
     full = protocol.PROTOCOL.configure(full=True)
     for configuration, arms in ((protocol.Configuration(), configuration_of.SMALL), (full, protocol.ARMS)):
-        found = {(c["credit"], c["arm"]) for c in protocol.conditions(configuration) if c["strength"] == 1.0}
+        found = {(c["credit"], c["arm"]) for c in _arms.conditions(configuration) if c["strength"] == 1.0}
         assert found == {(credit, arm) for credit in configuration.credits for arm in arms}
     controls = {"none", "center", "batch_normalisation"}
     assert controls | {name for name, _ in protocol.RULES.values()} <= set(configuration_of.SMALL)
@@ -66,7 +67,7 @@ def test_all_credits_meet_all_arms_and_the_full_size_has_every_arm() -> None:
 
 def test_settings_are_the_rules_own_parameters() -> None:
     for name, settings in protocol.RULES.values():
-        assert len(settings) == protocol.SETTINGS
+        assert len(settings) == _arms.SETTINGS
         assert all(rules.get(name, **setting) for setting in settings)
 
 
@@ -80,7 +81,7 @@ def test_selection_never_sees_the_test_split_or_a_measured_seed(
 
 def test_the_best_trial_is_measured(small: tuple[study.Configuration, pd.DataFrame]) -> None:
     configuration, results = small
-    for factors in protocol.conditions(configuration):
+    for factors in _arms.conditions(configuration):
         chosen = comparison.selected(results, factors)
         ends = results[(results["stage"] == "select") & (results["kind"] == "curve") & (results["epoch"] == 1)]
         for name, level in factors.items():

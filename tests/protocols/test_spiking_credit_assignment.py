@@ -13,6 +13,7 @@ from neuro_decorr import credit, rules, study
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse import LateralLIF
 from neuro_decorr.rate import Decorrelation
+from protocols import _arms
 from protocols import _spiking_credit_assignment as configuration_of
 from protocols import spiking_credit_assignment as protocol
 
@@ -36,15 +37,15 @@ def execute(configuration: study.Configuration, conditions: list[study.Condition
 @pytest.fixture(scope="module")
 def small() -> tuple[study.Configuration, pd.DataFrame]:
     configuration = protocol.PROTOCOL.configure(SMALL)
-    selection = pd.DataFrame(execute(configuration, protocol.select(configuration, [0, 1], pd.DataFrame())))
-    measured = execute(configuration, protocol.measure(configuration, [0, 1], selection))
+    selection = pd.DataFrame(execute(configuration, _arms.select(configuration, [0, 1], pd.DataFrame())))
+    measured = execute(configuration, _arms.measure(configuration, [0, 1], selection))
     return configuration, pd.concat([selection, pd.DataFrame(measured)])
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_every_arm_has_the_same_budget(full: bool) -> None:
     configuration = protocol.PROTOCOL.configure(full=full)
-    selection = protocol.select(configuration, [0], pd.DataFrame())
+    selection = _arms.select(configuration, [0], pd.DataFrame())
     keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
     assert set(pd.Series(keys).value_counts()) == {configuration.trials * configuration.selection_seeds}
     assert len(set(selection)) == len(selection)
@@ -52,7 +53,7 @@ def test_every_arm_has_the_same_budget(full: bool) -> None:
 
 def test_the_full_size_has_every_credit_and_every_arm_at_every_strength() -> None:
     full = protocol.PROTOCOL.configure(full=True)
-    found = [(c["credit"], c["arm"], c["strength"]) for c in protocol.conditions(full)]
+    found = [(c["credit"], c["arm"], c["strength"]) for c in _arms.conditions(full)]
     strengths = {*full.strengths, *full.dose}
     assert len(found) == len(set(found)) == len(protocol.CREDITS) * len(protocol.ARMS) * len(strengths)
     assert set(protocol.CREDITS) <= set(credit.names())
@@ -60,7 +61,7 @@ def test_the_full_size_has_every_credit_and_every_arm_at_every_strength() -> Non
 
 def test_settings_are_the_rules_own_parameters_and_every_rule_has_as_many() -> None:
     for arm in protocol.ARMS.values():
-        assert len(arm.settings) in (1, configuration_of.SETTINGS)
+        assert len(arm.settings) in (1, _arms.SETTINGS)
         if arm.rule and not arm.lateral:
             assert all(rules.get(arm.rule, **setting) for setting in arm.settings)
 

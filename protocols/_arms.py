@@ -1,0 +1,117 @@
+"""Arms that are compared with centring on equal budgets: what such protocols let choose, and their runs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+
+import pandas as pd
+import torch
+from pydantic import Field, model_validator
+
+import neuro_decorr as nd
+from analysis import comparison
+from neuro_decorr import data, study
+from neuro_decorr.errors import NeuroDecorrError
+
+SETTINGS = 2
+"""Of every rule, between which the selection chooses."""
+SELECTION_SEED = 1_000
+DIGITS = 1_079  # training images of the digits
+
+
+class Configuration(study.Configuration):
+    """What may be chosen in all of them; of the first, each says what is allowed and the default."""
+
+    credits: tuple[str, ...]
+    arms: tuple[str, ...]
+    strengths: tuple[float, ...]
+    dose: tuple[float, ...]
+    dose_arms: tuple[str, ...]
+    hidden: tuple[int, ...]
+    epochs: int
+    batch_size: int = Field(64, ge=2, description="images a step")
+    trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
+    selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
+    file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
+    constant_features: Literal["error", "allow"] = Field("error", description="features of your file that never vary")
+
+    @abstractmethod
+    def own_data(self) -> data.Dataset | None:
+        """The images that were named, or None for the digits."""
+
+    @abstractmethod
+    def settings(self, arm: str) -> int:
+        """Between how many settings the selection of an arm chooses."""
+
+    @abstractmethod
+    def learning_rates(self, credit: str) -> tuple[float, float]:
+        """Ends of the grid of learning rates."""
+
+    @property
+    def source(self) -> str:
+        """The option that names the images."""
+        return "--file"
+
+    @model_validator(mode="after")
+    def fits(self) -> Configuration:
+        """Everything that only shows when the values meet each other, and the data, told at once."""
+        problems = [f"--strengths and --dose: got {s}, allowed is >= 0" for s in (*self.strengths, *self.dose) if s < 0]
+        arms = {*self.arms, *self.dose_arms}
+        if comparison.REFERENCE not in self.arms or (self.dose and comparison.REFERENCE not in self.dose_arms):
+            problems.append("--arms and --dose-arms: each needs 'center', the reference of all differences")
+        least = nd.rules.get("interneuron").interneurons if any(arm.startswith("interneuron") for arm in arms) else 1
+        if min(self.hidden, default=0) < least:
+            problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least {least} units for these arms")
+        try:
+            images = self.own_data()
+        except NeuroDecorrError as error:
+            problems.append(f"{self.source}: {error}")
+        else:
+            samples, features = images.train.inputs.shape if images else (DIGITS, 64)
+            if self.batch_size > samples:
+                problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
+            if features < least:
+                problems.append(f"{self.source}: got {features} features, allowed is at least {least} for these arms")
+            if images and images.image_shape is None and any((*self.strengths, *self.dose)):
+                problems.append("--file: holds no images (samples, height, width), so --strengths 0 and --dose '' only")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """Every arm's selection runs: learning rates x settings."""
+    return [
+        study.Condition("select", seed, {**factors, **trial})
+        for factors in conditions(configuration)
+        for trial in trials(configuration, factors["credit"], factors["arm"])
+        for seed in study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
+    ]
+
+
+def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+    """The chosen learning rate and setting of every arm, with every paired seed."""
+    chosen = [{**factors, **comparison.selected(results, factors)} for factors in conditions(configuration)]
+    return [study.Condition("measure", seed, factors) for factors in chosen for seed in seeds]
+
+
+def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
+    """Credit x arm x strength; the strengths of the dose response have fewer arms."""
+    arms = dict.fromkeys(configuration.strengths, configuration.arms)
+    for strength in configuration.dose:
+        arms.setdefault(strength, configuration.dose_arms)
+    return [
+        {"credit": credit, "arm": arm, "strength": strength}
+        for strength in sorted(arms)
+        for credit in configuration.credits
+        for arm in arms[strength]
+    ]
+
+
+def trials(configuration: Configuration, credit: str, arm: str) -> list[dict[str, float | int]]:
+    """Equal budgets: as many pairs of learning rate and setting for every arm."""
+    settings = configuration.settings(arm)
+    low, high = configuration.learning_rates(credit)
+    rates = torch.logspace(0, 1, configuration.trials // settings, base=high / low, dtype=torch.float64) * low
+    return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
