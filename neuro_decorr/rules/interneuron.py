@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, orthonormal_basis, random_directions
+from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, orthonormal_form, random_directions
 from neuro_decorr.rules._interneurons import suppression as strength
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import Increment
@@ -159,15 +159,20 @@ class Interneuron(Rule):
         rows = len(inputs)
         state["power"].lerp_(inputs.square().mean(), 1.0 if updates == 0 else rate)
 
-        moved = directions * ((1 - rate) * variance)
-        moved.addmm_(inputs.T, inputs @ directions, alpha=rate / rows)
-        basis = orthonormal_basis(moved)
-        overlap = basis.T @ directions
-        projected = inputs @ basis
-        rayleigh = (overlap * ((1 - rate) * variance)) @ overlap.T
+        kept = (1 - rate) * variance
+        seen = inputs @ directions
+        moved = torch.addmm(directions * kept, inputs.T, seen, alpha=rate / rows)
+        columns, form = orthonormal_form(moved)
+        # Q^T U: known where Q is a form of M U, since U is orthonormal.
+        overlap = (
+            torch.addmm(kept.diag(), seen.T, seen, alpha=rate / rows) if columns is moved else columns.T @ directions
+        )
+        overlap = form.T @ overlap
+        projected = (inputs @ columns) @ form
+        rayleigh = (overlap * kept) @ overlap.T
         rayleigh.addmm_(projected.T, projected, alpha=rate / rows)
         values, rotation = torch.linalg.eigh(rayleigh)
-        torch.mm(basis, rotation.flip(1), out=directions)
+        torch.mm(columns, form @ rotation.flip(1), out=directions)
         variance.copy_(values.flip(0).clamp_min(0))  # a variance is not negative; rounding can make it so
 
         power = float(state["power"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuro_decorr.rules import _interneurons
-from neuro_decorr.rules._interneurons import orthonormal_basis
+from neuro_decorr.rules._interneurons import orthonormal_form
 
 
 @given(
@@ -38,12 +38,13 @@ def test_orthonormal_and_of_the_same_span(
     given_columns = torch.from_numpy(columns).to(dtype)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_interneurons, "_LEAST_WORK", 0)
-        basis = orthonormal_basis(given_columns).double()
+        columns, form = orthonormal_form(given_columns)
+    basis = (columns @ form).double()
     assert basis.shape == (features, count)
     accuracy = torch.finfo(dtype).eps
     identity = torch.eye(count, dtype=torch.float64)
     # Of either the columns' rounding or that of the Gram matrix, in double precision over the square of the least sine.
-    error = 50 * accuracy + 1e-15 * features / _interneurons._LEAST_SINE**2
+    error = 50 * accuracy / _interneurons._LEAST_SINE + 1e-15 * features / _interneurons._LEAST_SINE**2
     assert (basis.T @ basis - identity).abs().max() < error
     wide = given_columns.double()
     left_over = wide - basis @ (basis.T @ wide)
@@ -58,10 +59,11 @@ def test_tracked_directions_take_the_way_of_products(monkeypatch: pytest.MonkeyP
     calls = []
     decompose = torch.linalg.qr
     monkeypatch.setattr(torch.linalg, "qr", lambda matrix: calls.append(1) or decompose(matrix))
-    basis = orthonormal_basis(columns).double()
-    assert not calls
+    same, form = orthonormal_form(columns)
+    assert same is columns and not calls
+    basis = (columns @ form).double()
     torch.testing.assert_close((expected.T @ basis).abs(), torch.eye(20, dtype=torch.float64), atol=1e-6, rtol=0)
-    orthonormal_basis(torch.cat([columns, columns[:, :1]], dim=1))
+    orthonormal_form(torch.cat([columns, columns[:, :1]], dim=1))
     assert len(calls) == 1
-    orthonormal_basis(columns[:100])
+    orthonormal_form(columns[:100])
     assert len(calls) == 2
