@@ -2,7 +2,7 @@
 
     python benchmarks/whitening_map.py [--features 4096] [--batch 256] [--condition 1e6] [--scale 1e3] [--seconds 100]
 
-A whole cell of 4096 units takes one to three hours of one core (7,406 updates), so by default the run stops after a
+A whole cell of 4096 units takes 40 minutes or more of one core (7,406 updates), so by default the run stops after a
 time and compares what it reached with what any estimate of a covariance could have reached from the same samples.
 Printed is the mean squared correlation of the outputs, exact (D S D^T), beside the bound 1 / samples.
 """

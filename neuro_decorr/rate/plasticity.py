@@ -212,7 +212,10 @@ class Plasticity(torch.optim.Optimizer):
         state = self.state[mean]
         # Before the first batch the mean was not known: its rows were not centred, and teach nothing but the mean.
         learns = state["batches"] > 0 or not module.center
-        if not _is_finite(record, module.center, not (learns and self.rule.detects_divergence)):
+        if not (learns and self.rule.detects_divergence) and not math.isfinite(record.outputs.sum().item()):
+            raise self._diverged(name, rate)
+        # What moves the mean is of all rows, not of the sampled ones alone. A product of vectors is the cheapest look.
+        if module.center and not math.isfinite(torch.dot(record.deviation, record.deviation).item()):
             raise self._diverged(name, rate)
         if learns:
             tensors: State = {**state, **module.transform_state()}
@@ -289,15 +292,6 @@ class Plasticity(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         for index in range(len(self._layers)):
             self._keep_residuals(index)
-
-
-def _is_finite(record: Record, center: bool, outputs: bool) -> bool:
-    """Whether what moves the mean, of all rows, and on request the sampled outputs are finite numbers."""
-    if center and outputs:
-        return math.isfinite((record.deviation.sum() + record.outputs.sum()).item())
-    if center:
-        return math.isfinite(record.deviation.sum().item())
-    return not outputs or math.isfinite(record.outputs.sum().item())
 
 
 def _residuals(module: Decorrelation, weights: Weights) -> State:
