@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
 import neuro_decorr as nd
 from analysis import comparison
 from neuro_decorr import data, study
 from neuro_decorr.errors import NeuroDecorrError
+from neuro_decorr.study.training import Plasticity, accuracy, train
 
 SETTINGS = 2
 """Of every rule, between which the selection chooses."""
@@ -115,3 +117,42 @@ def trials(configuration: Configuration, credit: str, arm: str) -> list[dict[str
     low, high = configuration.learning_rates(credit)
     rates = torch.logspace(0, 1, configuration.trials // settings, base=high / low, dtype=torch.float64) * low
     return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
+
+
+def learn(
+    configuration: Configuration,
+    condition: study.Condition,
+    recorder: study.Recorder,
+    images: data.Dataset,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    plasticity: Plasticity,
+    **options: Any,
+) -> bool:
+    """Train the network of an arm; where it is measured, keep its weights and touch the test split once, at the end.
+
+    Args:
+        configuration: What was chosen.
+        condition: Whose `credit` teaches the network.
+        recorder: Where the course, the weights and the test accuracy go.
+        images: The data.
+        network: The network of the arm.
+        optimiser: Of its weights.
+        plasticity: What learns in it besides.
+        options: Of the credit.
+
+    Returns:
+        Whether the test split was touched: in measured runs that did not diverge.
+    """
+    name, seed = condition.factors["credit"], condition.seed
+    credit = nd.credit.get(name, network, **options, **({} if name == "backprop" else {"seed": seed}))
+    measured = condition.stage == "measure"
+    finished = train(
+        network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
+        epochs=configuration.epochs, batch_size=configuration.batch_size,
+    )  # fmt: skip
+    if measured:
+        recorder.weights(network.state_dict())
+        right = accuracy(network, images.test) if finished else None
+        recorder.row(kind="test", test_accuracy=right, chance=1 / images.classes)
+    return measured and finished

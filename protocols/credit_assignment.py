@@ -27,7 +27,6 @@ import neuro_decorr as nd
 from analysis import achieved_decorrelation, comparison, dose_response, learning_curves
 from models.dense import dense
 from neuro_decorr import study
-from neuro_decorr.study.training import accuracy, train
 from protocols import _arms
 from protocols._credit_assignment import ARMS, RULES, Configuration, dataset
 
@@ -44,18 +43,8 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         name, settings = RULES.get(level["arm"].removesuffix("_compensated"), ("center", [{}]))
         rule = nd.rules.get(name, **settings[level["setting"]])
         plasticity = nd.Plasticity(network, rule, compensate=level["arm"].endswith("_compensated"), sample=0.5)
-    seeded = {} if level["credit"] == "backprop" else {"seed": seed}
-    credit = nd.credit.get(level["credit"], network, **seeded)
     optimiser = torch.optim.SGD(network.parameters(), lr=level["learning_rate"])
-    measured = condition.stage == "measure"
-    finished = train(
-        network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
-        epochs=configuration.epochs, batch_size=configuration.batch_size,
-    )  # fmt: skip
-    if measured:
-        recorder.weights(network.state_dict())
-        right = accuracy(network, images.test) if finished else None
-        recorder.row(kind="test", test_accuracy=right, chance=1 / images.classes)
+    _arms.learn(configuration, condition, recorder, images, network, optimiser, plasticity)
 
 
 def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:

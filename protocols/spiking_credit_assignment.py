@@ -26,10 +26,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-import neuro_decorr as nd
 from analysis import achieved_decorrelation, comparison, dose_response, learning_curves, spikes_per_inference
 from neuro_decorr import study
-from neuro_decorr.study.training import accuracy, train
 from protocols import _arms
 from protocols._spiking_credit_assignment import ARMS, CREDITS, Configuration, dataset, network
 
@@ -40,21 +38,11 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     images = dataset(configuration, level["strength"], seed)
     units = [images.features, *configuration.hidden, images.classes]
     model, plasticity = network(configuration, ARMS[level["arm"]], level["setting"], units, seed)
-    seeded = {} if level["credit"] == "backprop" else {"seed": seed}
-    credit = nd.credit.get(level["credit"], model, **CREDITS[level["credit"]], **seeded)
     optimiser = torch.optim.Adam(model.parameters(), lr=level["learning_rate"])
-    measured = condition.stage == "measure"
-    finished = train(
-        model, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
-        epochs=configuration.epochs, batch_size=configuration.batch_size,
-    )  # fmt: skip
-    if measured:
-        recorder.weights(model.state_dict())
-        right = accuracy(model, images.test) if finished else None
-        recorder.row(kind="test", test_accuracy=right, chance=1 / images.classes)
-        if finished:
-            for layer, spikes in model.spikes_per_inference(images.test.inputs).items():
-                recorder.row(kind="spikes", layer=layer, spikes=spikes)
+    options = CREDITS[level["credit"]]
+    if _arms.learn(configuration, condition, recorder, images, model, optimiser, plasticity, **options):
+        for layer, spikes in model.spikes_per_inference(images.test.inputs).items():
+            recorder.row(kind="spikes", layer=layer, spikes=spikes)
 
 
 def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:

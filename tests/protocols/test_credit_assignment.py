@@ -15,6 +15,7 @@ from neuro_decorr.errors import InvalidValue
 from protocols import _arms
 from protocols import _credit_assignment as configuration_of
 from protocols import credit_assignment as protocol
+from tests.protocols.arms import whole
 
 SMALL = {
     "credits": ("backprop", "node_perturbation"),
@@ -28,32 +29,9 @@ SMALL = {
 }
 
 
-def execute(configuration: study.Configuration, conditions: list[study.Condition]) -> list[dict[str, object]]:
-    rows = []
-    for condition in conditions:
-        recorder = study.Recorder(condition.factors)
-        protocol.run(configuration, condition, recorder)
-        shared = {"stage": condition.stage, "seed": condition.seed, **condition.factors}
-        shared |= {"diverged": recorder.reason is not None}
-        rows += [{**shared, **row} for row in recorder.rows]
-    return rows
-
-
 @pytest.fixture(scope="module")
 def small() -> tuple[study.Configuration, pd.DataFrame]:
-    configuration = protocol.PROTOCOL.configure(SMALL)
-    selection = pd.DataFrame(execute(configuration, _arms.select(configuration, [0, 1], pd.DataFrame())))
-    measured = execute(configuration, _arms.measure(configuration, [0, 1], selection))
-    return configuration, pd.concat([selection, pd.DataFrame(measured)])
-
-
-def test_every_arm_has_the_same_budget() -> None:
-    configuration = protocol.Configuration()
-    selection = _arms.select(configuration, [0], pd.DataFrame())
-    keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
-    counts = pd.Series(keys).value_counts()
-    assert set(counts) == {configuration.trials}
-    assert len(set(selection)) == len(selection)
+    return whole(protocol.PROTOCOL, SMALL)
 
 
 def test_all_credits_meet_all_arms_and_the_full_size_has_every_arm() -> None:
@@ -121,15 +99,6 @@ def test_report_writes_tables_and_figures(
 
 
 class TestBadInput:
-    def test_all_problems_at_once(self) -> None:
-        values = {"strengths": (-1.0,), "hidden": (4,), "arms": ("none", "interneuron"), "batch_size": 5_000}
-        with pytest.raises(InvalidValue) as caught:
-            protocol.PROTOCOL.configure(values)
-        lines = str(caught.value).splitlines()
-        assert [line.split(":")[0] for line in lines] == [
-            "--strengths and --dose", "--arms and --dose-arms", "--hidden", "--batch-size",
-        ]  # fmt: skip
-
     @pytest.mark.parametrize(
         ("change", "message"),
         [

@@ -16,6 +16,7 @@ from neuro_decorr.rate import Decorrelation
 from protocols import _arms
 from protocols import _spiking_credit_assignment as configuration_of
 from protocols import spiking_credit_assignment as protocol
+from tests.protocols.arms import whole
 
 ARMS = ("none", "center", "lateral_inhibition_centered")
 SMALL = {
@@ -24,31 +25,9 @@ SMALL = {
 }  # fmt: skip
 
 
-def execute(configuration: study.Configuration, conditions: list[study.Condition]) -> list[dict[str, object]]:
-    rows = []
-    for condition in conditions:
-        recorder = study.Recorder(condition.factors)
-        protocol.run(configuration, condition, recorder)
-        shared = {"stage": condition.stage, "seed": condition.seed, **condition.factors}
-        rows += [{**shared, "diverged": recorder.reason is not None, **row} for row in recorder.rows]
-    return rows
-
-
 @pytest.fixture(scope="module")
 def small() -> tuple[study.Configuration, pd.DataFrame]:
-    configuration = protocol.PROTOCOL.configure(SMALL)
-    selection = pd.DataFrame(execute(configuration, _arms.select(configuration, [0, 1], pd.DataFrame())))
-    measured = execute(configuration, _arms.measure(configuration, [0, 1], selection))
-    return configuration, pd.concat([selection, pd.DataFrame(measured)])
-
-
-@pytest.mark.parametrize("full", [False, True])
-def test_every_arm_has_the_same_budget(full: bool) -> None:
-    configuration = protocol.PROTOCOL.configure(full=full)
-    selection = _arms.select(configuration, [0], pd.DataFrame())
-    keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
-    assert set(pd.Series(keys).value_counts()) == {configuration.trials * configuration.selection_seeds}
-    assert len(set(selection)) == len(selection)
+    return whole(protocol.PROTOCOL, SMALL)
 
 
 def test_the_full_size_has_every_credit_and_every_arm_at_every_strength() -> None:
@@ -150,16 +129,6 @@ def test_report_writes_tables_and_figures(
     energy = pd.read_csv(tmp_path / "tables" / "spikes_per_inference.csv")
     assert energy["all"].to_numpy() == pytest.approx((energy["layer 1"] + energy["layer 2"]).to_numpy())
     assert "strength 0.5" in capsys.readouterr().out
-
-
-def test_all_problems_of_a_configuration_at_once() -> None:
-    values = {"strengths": (-1.0,), "hidden": (4,), "arms": ("none", "interneuron"), "batch_size": 5_000}
-    with pytest.raises(InvalidValue) as caught:
-        protocol.PROTOCOL.configure(values)
-    lines = str(caught.value).splitlines()
-    assert [line.split(":")[0] for line in lines] == [
-        "--strengths and --dose", "--arms and --dose-arms", "--hidden", "--batch-size",
-    ]  # fmt: skip
 
 
 def test_files_of_mnist_are_an_option(tmp_path: Path) -> None:
