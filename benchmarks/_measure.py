@@ -22,12 +22,18 @@ Step = Callable[[], object]
 def options(description: str, rounds: int) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=rounds, help="alternating rounds (default: %(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=rounds, help="alternating rounds (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="of torch (default: %(default)s)"
+        "--threads", type=_positive, default=len(os.sched_getaffinity(0)), help="of torch (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, help="also write the table to this CSV file")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number >= 1, got {text!r}")
+    return int(text)
 
 
 def alternate(

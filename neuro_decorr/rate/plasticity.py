@@ -212,10 +212,13 @@ class Plasticity(torch.optim.Optimizer):
         state = self.state[mean]
         # Before the first batch the mean was not known: its rows were not centred, and teach nothing but the mean.
         learns = state["batches"] > 0 or not module.center
-        if not (learns and self.rule.detects_divergence) and not math.isfinite(record.outputs.sum().item()):
-            raise self._diverged(name, rate)
         # What moves the mean is of all rows, not of the sampled ones alone. A product of vectors is the cheapest look.
         if module.center and not math.isfinite(torch.dot(record.deviation, record.deviation).item()):
+            raise Diverged(
+                f"the input {_place(name)} is not finite, or too large to work with, in some row of the batch, from which "
+                "nothing was learnt; look at the data, or lower the rate of the plasticity or of the weights."
+            )
+        if not (learns and self.rule.detects_divergence) and not math.isfinite(record.outputs.sum().item()):
             raise self._diverged(name, rate)
         if learns:
             tensors: State = {**state, **module.transform_state()}
@@ -241,7 +244,7 @@ class Plasticity(torch.optim.Optimizer):
 
     def _diverged(self, name: str, rate: float) -> Diverged:
         return Diverged(
-            f"the decorrelated activity before layer '{name}' is not finite, or too large to work with "
+            f"the decorrelated activity {_place(name)} is not finite, or too large to work with "
             f"(rule '{self.rule.name}', rate {rate:g}); lower the rate of the plasticity or of the weights."
         )
 
@@ -292,6 +295,11 @@ class Plasticity(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         for index in range(len(self._layers)):
             self._keep_residuals(index)
+
+
+def _place(name: str) -> str:
+    """Where a Decorrelation is, for messages; one that is the whole model has no name."""
+    return f"before layer '{name}'" if name else "of this Decorrelation"
 
 
 def _residuals(module: Decorrelation, weights: Weights) -> State:

@@ -12,7 +12,7 @@ import torch
 
 import neuro_decorr as nd
 from benchmarks import decorrelation_step, training_step
-from benchmarks._measure import Allocations
+from benchmarks._measure import Allocations, options
 from models.dense import dense
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
@@ -85,3 +85,11 @@ def test_nor_does_the_plasticity_of_a_network(rule: nd.rules.Rule, compensate: b
             training.plasticity.step()
         # Compensation adds at most 2^17 numbers at a time: 0.36.
         assert 0 < seen.largest < (0.45 if compensate else 0.25) * 4 * 600**2
+
+
+@pytest.mark.parametrize("option", ["--rounds", "--threads"])
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_counts_below_one_are_one_clear_line(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options("", rounds=1).parse_args([f"{option}={value}"])
+    assert f"argument {option}: must be a whole number >= 1, got '{value}'" in capsys.readouterr().err
