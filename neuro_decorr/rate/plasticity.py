@@ -215,8 +215,8 @@ class Plasticity(torch.optim.Optimizer):
         # What moves the mean is of all rows, not of the sampled ones alone. A product of vectors is the cheapest look.
         if module.center and not math.isfinite(torch.dot(record.deviation, record.deviation).item()):
             raise Diverged(
-                f"the input {_place(name)} is not finite, or too large to work with, in some row of the batch, from which "
-                "nothing was learnt; look at the data, or lower the rate of the plasticity or of the weights."
+                f"the input {_place(name)} is not finite, or too large to work with, in some row of the batch; nothing "
+                "was learnt from it. Look at the data, or lower the rate of the plasticity or of the weights."
             )
         if not (learns and self.rule.detects_divergence) and not math.isfinite(record.outputs.sum().item()):
             raise self._diverged(name, rate)
