@@ -214,10 +214,7 @@ class Plasticity(torch.optim.Optimizer):
         learns = state["batches"] > 0 or not module.center
         # What moves the mean is of all rows, not of the sampled ones alone. A product of vectors is the cheapest look.
         if module.center and not math.isfinite(torch.dot(record.deviation, record.deviation).item()):
-            raise Diverged(
-                f"the input {_place(name)} is not finite, or too large to work with, in some row of the batch; nothing "
-                "was learnt from it. Look at the data, or lower the rate of the plasticity or of the weights."
-            )
+            raise self._diverged(name, rate, "input")
         if not (learns and self.rule.detects_divergence) and not math.isfinite(record.outputs.sum().item()):
             raise self._diverged(name, rate)
         if learns:
@@ -242,10 +239,11 @@ class Plasticity(torch.optim.Optimizer):
         if self.moments is not None:
             follow_transform_(self.moments, weights, change)
 
-    def _diverged(self, name: str, rate: float) -> Diverged:
+    def _diverged(self, name: str, rate: float, what: str = "decorrelated activity") -> Diverged:
+        data = " look at the data, or" if what == "input" else ""
         return Diverged(
-            f"the decorrelated activity {_place(name)} is not finite, or too large to work with "
-            f"(rule '{self.rule.name}', rate {rate:g}); lower the rate of the plasticity or of the weights."
+            f"the {what} {_place(name)} is not finite, or too large to work with "
+            f"(rule '{self.rule.name}', rate {rate:g});{data} lower the rate of the plasticity or of the weights."
         )
 
     def _move_mean(self, module: Decorrelation, weights: Weights | None, deviation: Tensor, rate: float) -> None:
