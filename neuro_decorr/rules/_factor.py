@@ -88,11 +88,6 @@ class LowRankFactor(Change):
             return _scaled_and_added(weight, 1 - self.scale, activity, self.right)
         return _scaled_and_added(weight, 1 / self.scale - 1, activity.div_(self.scale**2), self.right)
 
-    def moment_increment(self, moment: Tensor) -> Increment:
-        """Adds m (P - I) - w (m R^T) L. Cost: 4 rows outputs features flop."""
-        projected = (moment.to(self.right.dtype) @ self.right.T).mul_(-self.weight)
-        return _scaled_and_added(moment, self.scale - 1, projected, self.left)
-
 
 def _scaled_and_added(weight: Tensor, growth: float | Tensor, left: Tensor, right: Tensor) -> Increment:
     """Rows of W diag(growth) + left right."""
@@ -129,11 +124,6 @@ class DenseFactor(Change):
     def first_order_increment(self, weight: Tensor) -> Increment:
         """-W growth. Cost: 2 outputs features^2 flop."""
         passed = -(weight.to(self.growth.dtype) @ self.growth)
-        return lambda rows: passed[rows]
-
-    def moment_increment(self, moment: Tensor) -> Increment:
-        """Adds m growth^T. Cost: 2 outputs features^2 flop."""
-        passed = moment.to(self.growth.dtype) @ self.growth.T
         return lambda rows: passed[rows]
 
 
@@ -180,11 +170,6 @@ class InverseFactor(Change):
         activity = (weight.to(self.rows.dtype) @ self.rows.T).mul_(self.weight / self.scale)
         return _scaled_and_added(weight, 1 / self.scale - 1, activity, self.rows)
 
-    def moment_increment(self, moment: Tensor) -> Increment:
-        """Adds m (g - 1) - g (m X^T) (w^{-1} I + X X^T)^{-1} X. Cost: 4 rows outputs features + rows^3 flop."""
-        projected = (moment.to(self.rows.dtype) @ self.rows.T).mul_(-self.scale)
-        return _scaled_and_added(moment, self.scale - 1, projected, self._solved().to(self.rows.dtype))
-
 
 @dataclass(frozen=True, eq=False)
 class Replacement(Change):
@@ -211,10 +196,3 @@ class Replacement(Change):
         passed = weight.double() @ (self.before.double() - after)
         solved = torch.linalg.solve(after, passed, left=False).to(self.after.dtype)
         return lambda rows: solved[rows]
-
-    def moment_increment(self, moment: Tensor) -> Increment:
-        """Adds m D_old^{-T} (D_new - D_old)^T. Cost: 2 outputs features^2 + 2/3 features^3 flop."""
-        before = self.before.double()
-        solved = torch.linalg.solve(before.T, moment.double(), left=False)
-        passed = (solved @ (self.after.double() - before).T).to(self.after.dtype)
-        return lambda rows: passed[rows]

@@ -18,15 +18,16 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._residual import Increment, add_
 
 State = dict[str, Tensor]
-"""The tensors of one layer: its transform (`matrix`, or `directions` and `suppression`) and the rule's statistics."""
+"""The tensors of one layer: its transform (`matrix`, or `directions`, `suppression` and `gain`) and the rule's
+statistics. Those of a grouped layer are stacked along a first dimension."""
 
 Structure = Literal["centering", "dense", "low_rank"]
-"""`centering`: D = I. `dense`: a full matrix. `low_rank`: D = I - U diag(s) U^T with k columns."""
+"""`centering`: D = I. `dense`: a full matrix. `low_rank`: D = g (I - U diag(s) U^T) with k columns and a scalar g."""
 
 TRANSFORM: dict[Structure, tuple[str, ...]] = {
     "centering": (),
     "dense": ("matrix",),
-    "low_rank": ("directions", "suppression"),
+    "low_rank": ("directions", "suppression", "gain"),
 }
 """Which tensors of a state are the transform; the rest are statistics of the rule."""
 
@@ -66,17 +67,6 @@ class Change(ABC):
         """
         return self.increment(weight)
 
-    @abstractmethod
-    def moment_increment(self, moment: Tensor) -> Increment:
-        r"""What a mean of gradients of W gains when W is compensated: rows of :math:`m (A^T - I)`.
-
-        With W A^{-1} for W and A x for its inputs x, where A = D_new D_old^{-1}, a gradient delta x^T turns into
-        delta x^T A^T.
-
-        Args:
-            moment: m, shape (outputs, features).
-        """
-
     @final
     def compensate_(self, weight: Tensor, residual: Tensor | None = None, *, first_order: bool = False) -> None:
         r"""Keep the layer's function: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, in place.
@@ -114,6 +104,8 @@ class Rule(ABC):
     detects_divergence: ClassVar[bool] = False
     """Whether `update_` raises Diverged for rows that are not finite, before it moves anything; if not, they are
     looked at before every update, at the cost of one more pass over the sampled outputs."""
+    largest_rate: ClassVar[float] = math.inf
+    """The largest rate that the rule can take at all: 1 for the weight of the newest sample in a running average."""
 
     rate: float
 
@@ -121,9 +113,21 @@ class Rule(ABC):
         """Check the parameters that every rule has.
 
         Raises:
-            InvalidValue: The rate is not a positive finite number.
+            InvalidValue: The rate is not a positive finite number, or above `largest_rate`.
         """
         check_positive(self, "rate")
+        self.check_rate(self.rate)
+
+    def check_rate(self, rate: float) -> None:
+        """Raise InvalidValue unless a rate is one that the rule can take; at 0 the transform stays as it is.
+
+        Args:
+            rate: Of one update, as a schedule may have set it.
+        """
+        number = not isinstance(rate, bool) and isinstance(rate, int | float)
+        if not number or not 0 <= rate < math.inf or rate > self.largest_rate:
+            allowed = "a finite number >= 0" if self.largest_rate == math.inf else f"in [0, {self.largest_rate:g}]"
+            raise InvalidValue(f"{self.name}: the plasticity rate must be {allowed}, got {rate!r}; 0 freezes D.")
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
@@ -168,6 +172,27 @@ class Rule(ABC):
         Returns:
             What happened to the transform, or None when it did not move.
         """
+
+    def update_groups_(self, states: State, samples: Sample, rate: float) -> list[Change | None]:
+        """One update of every group of a layer, in place: here one after the other.
+
+        Args:
+            states: The tensors of `initial_state`, stacked along a first dimension.
+            samples: The same rows of every group: inputs and outputs (groups, rows, features), mean (groups, features).
+            rate: As in `update_`.
+
+        Returns:
+            What happened to the transform of each.
+        """
+        groups = range(len(samples.mean))
+        return [
+            self.update_(
+                {name: tensor[group] for name, tensor in states.items()},
+                Sample(samples.inputs[group], samples.outputs[group], samples.mean[group]),
+                rate,
+            )
+            for group in groups
+        ]
 
     def update(self, state: State, sample: Sample, rate: float | None = None) -> State:
         """One update as a pure function: `state` stays as it is.
@@ -216,7 +241,7 @@ def check_positive(rule: Rule, *names: str) -> None:
 
 
 def check_fraction(rule: Rule, *names: str) -> None:
-    """Raise InvalidValue unless the named parameters of `rule`, rates of forgetting or of growth, lie in (0, 1]."""
+    """Raise InvalidValue unless the named parameters of `rule`, weights of an average or of growth, lie in (0, 1]."""
     check_positive(rule, *names)
     for name in names:
         value = getattr(rule, name)
@@ -238,20 +263,24 @@ def transform(state: State, centred: Tensor) -> Tensor:
     """Apply the transform of a state to centred rows: x = D (z - mean).
 
     Args:
-        state: Holds `matrix`, or `directions` and `suppression`, or neither (D = I).
-        centred: Shape (..., features).
+        state: Holds `matrix`, or `directions`, `suppression` and `gain`, or neither (D = I).
+        centred: Shape (..., features); of a grouped layer (groups, rows, features).
 
     Returns:
-        Decorrelated rows, shape (..., features). Cost: features^2 a row dense, 2 k features low rank.
+        Decorrelated rows, of the same shape. Cost: features^2 a row dense, 2 k features low rank.
     """
     if "matrix" in state:
-        return torch.nn.functional.linear(centred, state["matrix"])
+        matrix = state["matrix"]
+        return torch.nn.functional.linear(centred, matrix) if matrix.dim() == 2 else centred @ matrix.mT
     if "directions" in state:
         directions = state["directions"]
+        if directions.dim() == 3:
+            inhibition = (centred @ directions) * state["suppression"].unsqueeze(1)
+            return (centred - inhibition @ directions.mT) * state["gain"].view(-1, 1, 1)
         inhibition = (centred @ directions) * state["suppression"]
         if inhibition.dim() == 2:  # one fused pass over the output
-            return torch.addmm(centred, inhibition, directions.T, alpha=-1)
-        return centred - inhibition @ directions.T
+            return torch.addmm(centred, inhibition, directions.T, alpha=-1) * state["gain"]
+        return (centred - inhibition @ directions.T) * state["gain"]
     return centred
 
 
@@ -259,23 +288,33 @@ def transform_(state: State, centred: Tensor) -> Tensor:
     """Apply a low-rank transform to centred rows in their place.
 
     Args:
-        state: Holds `directions` and `suppression`.
+        state: Holds `directions`, `suppression` and `gain`.
         centred: Shape (rows, features); overwritten.
 
     Returns:
         The same tensor. Cost: 4 k features a row.
     """
-    directions = state["directions"]
+    directions, gain = state["directions"], state["gain"]
     inhibition = (centred @ directions) * state["suppression"]
-    return centred.addmm_(inhibition, directions.T, alpha=-1)
+    if gain.device.type == "cpu":  # a look at it costs nothing there, and saves a pass over the rows
+        factor = float(gain)
+        return centred.addmm_(inhibition, directions.T, beta=factor, alpha=-factor)
+    return centred.addmm_(inhibition, directions.T, alpha=-1).mul_(gain)
 
 
 def dense_matrix(state: State, features: int, like: Tensor) -> Tensor:
-    """The dense equivalent D of a state's transform, shape (features, features)."""
+    """The dense equivalent D of a state's transform, shape (features, features), or (groups, features, features).
+
+    Args:
+        state: Holds the transform.
+        features: Number of units.
+        like: Any tensor of the layer's type and device, with the groups as its first dimension if it has groups and
+            two dimensions, such as its mean.
+    """
     if "matrix" in state:
         return state["matrix"]
-    matrix = torch.eye(features, dtype=like.dtype, device=like.device)
+    identity = torch.eye(features, dtype=like.dtype, device=like.device)
     if "directions" in state:
-        directions = state["directions"]
-        matrix.addmm_(directions * state["suppression"], directions.T, alpha=-1)
-    return matrix
+        grouped = state["directions"].dim() == 3
+        return transform(state, identity.expand(len(state["gain"]), -1, -1) if grouped else identity)  # symmetric
+    return identity

@@ -1,0 +1,100 @@
+"""The mean power of a layer's input: how the rules that follow it hear a batch, whatever its scale."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuro_decorr.errors import Diverged
+from neuro_decorr.rules._rule import State
+
+LOUDEST = 1e4
+"""A batch counts as at most so many times the power of those before: 100 times their amplitude."""
+SILENT = 1e-30
+"""Mean power up to which a batch counts as silent: an amplitude of 1e-15. It teaches nothing."""
+
+
+class Heard(NamedTuple):
+    """What a rule takes in of a batch.
+
+    Attributes:
+        power: c, the running mean power, this batch included.
+        scale: What the second moment of this batch counts for, in (0, 1]: 1 unless it is louder than `LOUDEST`.
+        updates: How many batches have been heard, this one included.
+    """
+
+    power: float
+    scale: float
+    updates: int
+
+    def rows(self, rows: Tensor) -> Tensor:
+        """The rows as loud as they count: the same tensor where their scale is 1."""
+        return rows if self.scale == 1 else rows * math.sqrt(self.scale)
+
+
+def initial_power(state: State, device: torch.device | str | None = None) -> State:
+    """Add the statistics of `hear_` to a state: the mean power (double precision) and the number of batches heard."""
+    state["power"] = torch.zeros((), dtype=torch.float64, device=device)
+    state["updates"] = torch.zeros((), dtype=torch.int64, device=device)
+    return state
+
+
+def present_power(rows: Tensor) -> float:
+    """The mean square of rows, summed in double precision, so that no finite float32 leaves the range.
+
+    Raises:
+        Diverged: It is not finite.
+    """
+    norm = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
+    power = norm * norm / rows.numel()
+    if not power < math.inf:
+        raise Diverged("the activity is not finite, or too large to work with.")
+    return power
+
+
+def hear_(state: State, inputs: Tensor, rate: float) -> Heard | None:
+    r"""Move the running power to that of a batch.
+
+    .. math:: c \leftarrow c + \max(\eta, 1 / t)\, (\min(p, 10^4 c) - c), \quad p = \langle z_i^2 \rangle
+
+    The first batch sets c. A batch that is much louder than all before counts as 10^4 c, in c and, by `Heard.scale`, in
+    every second moment: one broken batch does no lasting harm, and after a lasting change of scale c grows by orders of
+    magnitude an update. A silent batch, :math:`p \le 10^{-30}`, moves nothing: what power a layer had is remembered
+    however long it is silent, and floors relative to c stay where they are.
+
+    Args:
+        state: Holds `power` and `updates`, changed in place.
+        inputs: Centred rows, shape (rows, features).
+        rate: eta, at least the weight of this batch.
+
+    Returns:
+        What the batch counts for; None where it is silent.
+
+    Raises:
+        Diverged: Its power is not finite; nothing has moved.
+    """
+    present = present_power(inputs)
+    if present <= SILENT:
+        return None
+    updates = int(state["updates"].add_(1))
+    power = float(state["power"])
+    counted = min(present, LOUDEST * power) if power > 0 else present
+    power = power + max(rate, 1 / updates) * (counted - power)
+    state["power"].fill_(power)
+    return Heard(power, counted / present, updates)
+
+
+def newest_weight(rate: float, updates: int) -> float:
+    r"""Weight of the newest batch in a running covariance, :math:`\max(\eta, 4 / (t + 4))`.
+
+    An average in which where it began counts for about :math:`24\, t^{-4}` after t updates, until the rate takes over:
+    a plain average, 1 / t, forgets a wrong start only as 1 / t, and the rate alone as :math:`e^{-\eta t}`.
+
+    Args:
+        rate: eta, in [0, 1].
+        updates: t, the number of updates, this one included.
+    """
+    return max(rate, 4 / (updates + 4))
