@@ -34,6 +34,22 @@ class LowRankFactor(Change):
     left: Tensor
     right: Tensor
 
+    def transformed(self, rows: Tensor) -> Tensor:
+        """A x for rows x. Cost: 4 rows features flop a row."""
+        return rows * self.scale - (rows @ self.right.T) @ self.left * self.weight
+
+    def scaled(self, factor: float) -> LowRankFactor:
+        """Factor times A.
+
+        A scale is rounded as D is: a constant error of it would add up in what compensation inverts.
+        """
+        scale, weight = self.scale * factor, self.weight * factor
+        if not isinstance(scale, Tensor):
+            same = weight == scale
+            scale = float(torch.tensor(scale, dtype=self.left.dtype))
+            weight = scale if same else weight
+        return LowRankFactor(scale, weight, self.left, self.right)
+
     def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> LowRankFactor:
         """D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two where the scale is a vector).
 
@@ -103,6 +119,18 @@ class DenseFactor(Change):
     """
 
     growth: Tensor
+
+    def transformed(self, rows: Tensor) -> Tensor:
+        """A x for rows x. Cost: 2 features^2 flop a row."""
+        return torch.addmm(rows, rows, self.growth.T)
+
+    def scaled(self, factor: float) -> DenseFactor:
+        """Factor times A."""
+        if factor == 1:
+            return self
+        growth = self.growth * factor
+        growth.diagonal().add_(factor - 1)
+        return DenseFactor(growth)
 
     def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> DenseFactor:
         """D <- D + growth D. Cost: 2 features^3 flop and one temporary of the size of D."""

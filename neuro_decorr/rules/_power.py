@@ -24,11 +24,13 @@ class Heard(NamedTuple):
         power: c, the running mean power, this batch included.
         scale: What the second moment of this batch counts for, in (0, 1]: 1 unless it is louder than `LOUDEST`.
         updates: How many batches have been heard, this one included.
+        present: p, the mean power of this batch.
     """
 
     power: float
     scale: float
     updates: int
+    present: float
 
     def rows(self, rows: Tensor) -> Tensor:
         """The rows as loud as they count: the same tensor where their scale is 1."""
@@ -84,7 +86,7 @@ def hear_(state: State, inputs: Tensor, rate: float) -> Heard | None:
     counted = min(present, LOUDEST * power) if power > 0 else present
     power = power + max(rate, 1 / updates) * (counted - power)
     state["power"].fill_(power)
-    return Heard(power, counted / present, updates)
+    return Heard(power, counted / present, updates, present)
 
 
 def newest_weight(rate: float, updates: int) -> float:

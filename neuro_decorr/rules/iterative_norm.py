@@ -11,7 +11,7 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_fraction
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -45,6 +45,7 @@ class IterativeNorm(Rule):
     cost = "k d^2 + 6 T d^3"
     reference = "Huang et al. 2019, arXiv:1904.03441"
     structure = "dense"
+    largest_rate = 1.0
 
     rate: float = 0.1
     iterations: int = 5
@@ -56,7 +57,6 @@ class IterativeNorm(Rule):
             InvalidValue: A rate outside (0, 1], or a number of iterations that is not a positive whole number.
         """
         super().__post_init__()
-        check_fraction(self, "rate")
         if type(self.iterations) is not int or self.iterations < 1:
             raise InvalidValue(f"{self.name}: iterations must be a whole number >= 1, got {self.iterations!r}.")
 
@@ -74,9 +74,9 @@ class IterativeNorm(Rule):
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then start the Newton steps anew."""
         covariance = follow_(state, sample, rate)
+        if covariance is None:
+            return None
         power = covariance.trace()
-        if float(power) == 0:
-            return None  # no input has ever been active
         covariance = covariance / power
         root = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
         for _ in range(self.iterations):

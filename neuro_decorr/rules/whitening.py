@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
+from neuro_decorr.rules._floor import axes_due, floor_rows, initial_axis
+from neuro_decorr.rules._power import hear_, initial_power, newest_weight, present_power
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
-
-_KICK = 0.25
-"""Largest share of its isotropic term that an axis may miss before it is visited."""
 
 
 @register
@@ -34,6 +33,15 @@ class Whitening(Rule):
       S becomes lambda / (1 + lambda / (damping c)), a soft cap; small eigenvalues stay as they are.
     - `damping` = 0: full whitening, tau = 1, kappa = floor c. Fixed point C = S (S + floor c I)^{-1}, the identity but
       for directions with less power than floor c. Those stay bounded: a silent unit has |D| about 1 / sqrt(floor c).
+
+    Where it began is forgotten: with t batches heard, eta in eta_n is max(rate, 4 / (t + 4)), and without damping the
+    first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than any before
+    counts within bounds (`c <- c + max(power_rate, 1 / t) (min(p, 1e4 c) - c)`, with p its power, and its second moment
+    likewise), so that |D| <= max(1, 1 / sqrt(floor c)) with c the least power that was tracked, times the gain.
+
+    The power that damping takes from the inputs is given back by one scalar, unless `preserve_power` is off:
+    D <- g D with g^2 the mean power of the inputs over that of the outputs without it. A layer behind then learns at
+    the rates that suit it without decorrelation.
 
     eta_n remembers at least as many rows as the outputs have effective dimensions, d / (1 + damping); fewer could not
     tell a covariance from noise. From batches a constant rate leaves a mean squared correlation of about eta_n / 2k:
@@ -56,22 +64,25 @@ class Whitening(Rule):
         rate: eta, weight of the newest sample in the running covariance, in (0, 1].
         damping: Strength relative to the mean power of the inputs; 0 whitens fully, infinity would be centring.
         floor: Power, relative to the mean, below which full whitening does not amplify. Used with damping 0 only.
-        power_rate: Rate at which the mean power c is tracked.
+        power_rate: Rate at which the mean power c is tracked, in (0, 1].
+        preserve_power: Give the power back that damping takes. Full whitening sets the power of every unit to one.
     """
 
     name = "whitening"
     title = "whitens, fully or as a soft cap on the top of the spectrum, with a step that needs no tuning"
     equation = "D <- ((1 - rate) I + rate (C / tau + kappa D D^T))^-1/2 D"
-    fixed_point_text = "C = S (I + S / (damping c))^-1; damping 0: C = I"
+    fixed_point_text = "C = g^2 S (I + S / (damping c))^-1; damping 0: C = I"
     locality = "row of D and a scalar a layer"
     cost = "2 r d^2 + 10 r^3, r = k + 4 rate d"
     reference = "Cardoso, Laheld 1996, doi:10.1109/78.553476"
     structure = "dense"
+    largest_rate = 1.0
 
     rate: float = 2e-2
     damping: float = 3.0
     floor: float = 1e-6
     power_rate: float = 0.1
+    preserve_power: bool = True
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -82,53 +93,70 @@ class Whitening(Rule):
         super().__post_init__()
         check_positive(self, "floor")
         check_damping(self)
-        check_fraction(self, "rate", "power_rate")
+        check_fraction(self, "power_rate")
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether a scalar keeps the power of the inputs: full whitening has a power of its own, one a unit."""
+        return self.preserve_power and self.damping > 0
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
-        """D = I; the mean power, the number of updates and the axis to visit next are zero."""
-        state = super().initial_state(features, dtype=dtype, device=device)
-        for statistic in ("power", "updates", "axis"):
-            state[statistic] = torch.zeros((), dtype=dtype, device=device)
+        """D = I; nothing has been heard, and the first axis is to be visited next."""
+        state = initial_axis(initial_power(super().initial_state(features, dtype=dtype, device=device), device), device)
+        if self.gives_back:
+            for statistic, value in (("gain", 1.0), ("power_before", 0.0), ("power_after", 0.0)):
+                state[statistic] = torch.full((), value, dtype=torch.float64, device=device)
         return state
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
-        """Append the axes that are due to the rows, then take the inverse root on what they span."""
-        matrix, outputs = state["matrix"], sample.outputs
-        rows, features = outputs.shape
-        power = state["power"]
-        # The first updates average all power seen so far, so that nothing starts from zero.
-        power.lerp_(
-            sample.inputs.square().mean().to(power.dtype), max(self.power_rate, 1 / int(state["updates"].add_(1)))
-        )
-        mean_power = float(power)
-        if mean_power == 0:
-            return None  # no input has ever been active: nothing to learn from
-        target, leak = (self.damping * mean_power, 1.0) if self.damping else (1.0, self.floor * mean_power)
-        step = rate / (1 + rate * features / (rows * (1 + self.damping)))
-        outputs = outputs.to(matrix.dtype) * (rows * target) ** -0.5
-        if 2 * rows >= features:
+        """Append the axes that are due to the rows, take the inverse root on what they span, and give the power back."""
+        heard = hear_(state, sample.inputs, self.power_rate) if rate else None
+        if heard is None:
+            return None
+        matrix = state["matrix"]
+        rows, features = sample.outputs.shape
+        target, leak = (self.damping * heard.power, 1.0) if self.damping else (1.0, self.floor * heard.power)
+        weight = newest_weight(rate, heard.updates)
+        step = weight / (1 + weight * features / (rows * (1 + self.damping)))
+        gain = float(state["gain"]) if self.gives_back else 1.0
+        # All scalars in one: the first batch sets the scale, and the rule moves what D is without its gain.
+        unit = (heard.power**-0.5 if heard.updates == 1 and not self.damping else 1.0) / gain
+        outputs = sample.outputs.to(matrix.dtype) * (unit * math.sqrt(heard.scale / (rows * target)))
+        axes = axes_due(features, rows, step)
+        factor: DenseFactor | LowRankFactor
+        if axes == features:
             moment = outputs.T @ outputs
-            return _dense(moment.addmm_(matrix, matrix.T, alpha=leak), step).apply_(
-                matrix, state.get("matrix_residual")
-            )
-        axes = min(features, math.ceil(features * step / _KICK))
-        first = int(state["axis"])
-        state["axis"].fill_((first + axes) % features)
-        due = torch.arange(first, first + axes, device=matrix.device).remainder_(features)
-        columns = matrix.index_select(1, due).T * (leak * features / axes) ** 0.5
-        return _low_rank(torch.cat([outputs, columns]), step).apply_(matrix, state.get("matrix_residual"))
+            factor = _dense(moment.addmm_(matrix, matrix.T, alpha=leak * unit**2), step)
+        else:
+            factor = _low_rank(torch.cat([outputs, floor_rows(state, leak * unit**2, axes)]), step)
+        if self.gives_back:
+            after = present_power(factor.transformed(outputs)) * rows * target
+            gain = _follow_gain_(state, heard.present * heard.scale, after, max(step, 1 / heard.updates))
+        return factor.scaled(gain * unit).apply_(matrix, state.get("matrix_residual"))
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """S (I + S / (damping c))^-1, or S (S + floor c I)^-1 for full whitening."""
+        """S (I + S / (damping c))^-1, given the power of S; undamped S (S + floor c I)^-1."""
         identity = torch.eye(len(covariance), dtype=covariance.dtype)
         power = covariance.trace() / len(covariance)
-        if self.damping:
-            damped: Tensor = torch.linalg.solve(identity + covariance / (self.damping * power), covariance)
-            return damped
-        whitened: Tensor = torch.linalg.solve(covariance + self.floor * power * identity, covariance)
-        return whitened
+        if not self.damping:
+            whitened: Tensor = torch.linalg.solve(covariance + self.floor * power * identity, covariance)
+            return whitened
+        damped: Tensor = torch.linalg.solve(identity + covariance / (self.damping * power), covariance)
+        return damped * (covariance.trace() / damped.trace()) if self.gives_back else damped
+
+
+def _follow_gain_(state: State, before: float, after: float, weight: float) -> float:
+    """The root of the power of the inputs over that of the outputs without gain, both as running means."""
+    powers = []
+    for name, power in (("power_before", before), ("power_after", after)):
+        powers.append(float(state[name]))
+        powers[-1] += weight * (power - powers[-1])
+        state[name].fill_(powers[-1])
+    gain = math.sqrt(powers[0] / powers[1])
+    state["gain"].fill_(gain)
+    return gain
 
 
 def _dense(moment: Tensor, step: float) -> DenseFactor:
@@ -148,7 +176,6 @@ def _low_rank(rows: Tensor, step: float) -> LowRankFactor:
     weight = step / (1 - step)
     values, vectors = torch.linalg.eigh((rows @ rows.T).mul_(weight))
     grown = values.clamp_min(0).add_(1)
-    # Rounded to the precision of D at once: a constant error of the scale would add up in what compensation inverts.
-    scale = float(torch.tensor((1 - step) ** -0.5, dtype=rows.dtype))
-    core = (vectors * (scale * weight / (grown + grown.sqrt()))) @ vectors.T
-    return LowRankFactor(scale, 1.0, core @ rows, rows)
+    core = (vectors * (weight / (grown + grown.sqrt()))) @ vectors.T
+    scale = (1 - step) ** -0.5
+    return LowRankFactor(scale, scale, core @ rows, rows)

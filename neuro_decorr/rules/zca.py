@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_positive
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -19,8 +19,10 @@ from neuro_decorr.rules._running import follow_, initial_statistics
 class ZCA(Rule):
     r"""Batch comparator: the symmetric inverse root of the running covariance, at every update.
 
-    .. math:: \hat S \leftarrow (1 - \eta) \hat S + \eta\, \langle z z^T \rangle, \quad
+    .. math:: \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n\, \langle z z^T \rangle, \quad
               D = (\hat S + \epsilon c I)^{-1/2}, \quad c = \operatorname{tr} \hat S / d
+
+    with eta_n and the start, c I, as in `whitening`: a plain average of few rows would have directions without power.
 
     With `damping` it is the soft cap of the rule `whitening`, with the same fixed point, exactly:
 
@@ -36,6 +38,7 @@ class ZCA(Rule):
         rate: eta, weight of the newest sample in the running covariance, in (0, 1].
         epsilon: Power added to every direction, relative to the mean power c. Used with damping 0 only.
         damping: Strength relative to the mean power, as in `whitening`; 0 whitens fully, as published.
+        preserve_power: Give the power back that damping takes, by one scalar.
     """
 
     name = "zca"
@@ -46,10 +49,12 @@ class ZCA(Rule):
     cost = "k d^2 + 11 d^3"
     reference = "Huang et al. 2018, arXiv:1804.08450"
     structure = "dense"
+    largest_rate = 1.0
 
     rate: float = 0.1
     epsilon: float = 1e-5
     damping: float = 0.0
+    preserve_power: bool = True
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -60,7 +65,11 @@ class ZCA(Rule):
         super().__post_init__()
         check_positive(self, "epsilon")
         check_damping(self)
-        check_fraction(self, "rate")
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether a scalar keeps the power of the inputs: full whitening has a power of its own, one a unit."""
+        return self.preserve_power and self.damping > 0
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
@@ -75,19 +84,21 @@ class ZCA(Rule):
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then take its root anew."""
-        covariance = follow_(state, sample, rate)
+        covariance = follow_(state, sample, rate, self.damping)
+        if covariance is None:
+            return None
         power = float(covariance.trace()) / len(covariance)
-        if power == 0:
-            return None  # no input has ever been active
         values, vectors = torch.linalg.eigh(covariance)
         values = values.clamp_min(0)  # rounding can make a variance negative
-        root = (1 + values / (self.damping * power) if self.damping else values + self.epsilon * power).sqrt()
-        return Replacement.apply_(state["matrix"], (vectors / root) @ vectors.T)
+        root = (1 + values / (self.damping * power) if self.damping else values + self.epsilon * power).rsqrt()
+        if self.gives_back:
+            root *= (values.sum() / (values * root.square()).sum()).sqrt()
+        return Replacement.apply_(state["matrix"], (vectors * root) @ vectors.T)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """S (S + epsilon c I)^-1, or S (I + S / (damping c))^-1."""
+        """S (S + epsilon c I)^-1; damped S (I + S / (damping c))^-1, given the power of S."""
         power = covariance.trace() / len(covariance)
         floored = covariance / (self.damping * power) if self.damping else covariance.clone()
         floored.diagonal().add_(1.0 if self.damping else self.epsilon * power)
         whitened: Tensor = torch.linalg.solve(floored, covariance)
-        return whitened
+        return whitened * (covariance.trace() / whitened.trace()) if self.gives_back else whitened
