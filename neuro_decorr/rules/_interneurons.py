@@ -1,15 +1,16 @@
-"""What the rules with interneurons share: where they start, how strongly they inhibit, where they rest."""
+"""What the rules with interneurons share: where they start, what they hear, how strongly they inhibit, where they rest."""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.rules._rule import Rule, check_fraction, check_positive
+from neuro_decorr.rules._power import SILENT, hear_, initial_power, newest_weight, present_power
+from neuro_decorr.rules._rule import Rule, State, check_positive
 
 _LEAST_SINE = 0.1
 """Columns that lean closer to those before them are left to a QR decomposition."""
@@ -32,17 +33,37 @@ class Interneurons(Protocol):
     def fewest(self) -> int: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def every(self) -> int: ...
+    @property
+    def preserve_power(self) -> bool: ...
+    def interneurons_of(self, features: int) -> int: ...
+
+
+class Tracked(NamedTuple):
+    """What a batch adds to the running covariance of the inputs.
+
+    Attributes:
+        power: c, the mean power of the inputs in the running covariance, this batch included.
+        step: Weight of this batch in it, in (0, 1).
+        rows: The inputs in units of c, so that R^T R is their second moment over c; shape (rows, features).
+        updates: t, how many batches it holds, this one included.
+    """
+
+    power: float
+    step: float
+    rows: Tensor
+    updates: int
 
 
 def check_interneurons(rule: Rule) -> None:
     """Check the parameters that the rules with interneurons have in common.
 
     Raises:
-        InvalidValue: A rate outside (0, 1]; counts that are no whole numbers in their range; a damping that is not
-            positive; a negative recruit.
+        InvalidValue: Counts that are no whole numbers in their range; a damping that is not positive; a negative
+            recruit; a preserve_power that is not True or False.
     """
     check_positive(rule, "damping", "interneurons", "every")
-    check_fraction(rule, "rate")
     values = rule.parameters()
     for name in ("interneurons", "every", "fewest", "seed"):
         if type(values[name]) is not int:
@@ -55,23 +76,79 @@ def check_interneurons(rule: Rule) -> None:
             f"{rule.name}: recruit, the variance above which an interneuron inhibits, must be a finite number >= 0 "
             f"(0 lets all of them inhibit), got {recruit!r}."
         )
+    if type(values["preserve_power"]) is not bool:
+        raise InvalidValue(f"{rule.name}: preserve_power must be True or False, got {values['preserve_power']!r}.")
 
 
-def random_directions(population: Interneurons, features: int) -> Tensor:
-    """Random orthonormal directions, shape (features, interneurons), float64.
+def initial_interneurons(
+    population: Interneurons, features: int, dtype: torch.dtype, device: torch.device | str | None
+) -> State:
+    """Random orthonormal directions, no suppression, a gain of one, nothing heard: a state that both rules start from.
+
+    Args:
+        population: The parameters.
+        features: Number of units.
+        dtype: Of the transform; variances and power are in double precision, in which no square leaves the range.
+        device: Where the state lives.
+    """
+    count = population.interneurons_of(features)
+    generator = torch.Generator().manual_seed(population.seed)
+    random = torch.randn(features, count, generator=generator, dtype=torch.float64)
+    state = {
+        "directions": torch.linalg.qr(random).Q.contiguous().to(dtype=dtype, device=device),
+        "suppression": torch.zeros(count, dtype=dtype, device=device),
+        "gain": torch.ones((), dtype=dtype, device=device),
+        "variance": torch.zeros(count, dtype=torch.float64, device=device),
+        "calls": torch.zeros((), dtype=torch.int64, device=device),
+    }
+    return initial_power(state, device)
+
+
+def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) -> Tracked | None:
+    r"""Hear every `every`-th batch, and move the mean power of the running covariance to it.
+
+    .. math:: c \leftarrow (1 - w)\, c + w \min(p, 10^4 c), \quad
+              w = \frac{\eta_t}{1 + \eta_t\, d / (n (1 + \text{damping}))}, \quad \eta_t = \max(\eta, 4 / (t + 4))
+
+    with p the power of the batch, n its rows and d the number of units; the first batch sets c. The variances that
+    interneurons track move by the same weight w, and start at zero: so their sum is at most d c, always. The weight is
+    that of `whitening`: n rows in d dimensions have spurious variances of c d / n, and a running covariance in which
+    they would inhibit strongly has to remember more rows than that.
+
+    A silent batch does not exist: it moves nothing, and does not count for `every`. At rate 0 nothing moves either.
+
+    Args:
+        population: The parameters.
+        state: Holds `power`, `updates` and `calls`, changed in place.
+        inputs: Centred rows, shape (rows, features).
+        rate: eta.
+
+    Returns:
+        None where no update is due, or nothing was heard.
 
     Raises:
-        InvalidValue: More interneurons than features.
+        Diverged: The power of the inputs is not finite; nothing has moved.
     """
-    if population.interneurons > features:
-        raise InvalidValue(
-            f"{population.name}: {population.interneurons} interneurons cannot have distinct directions among "
-            f"{features} features; use interneurons <= {features} or skip this layer."
-        )
-    generator = torch.Generator().manual_seed(population.seed)
-    random = torch.randn(features, population.interneurons, generator=generator, dtype=torch.float64)
-    directions: Tensor = torch.linalg.qr(random).Q.contiguous()
-    return directions
+    if not rate:
+        return None
+    if int(state["calls"]) % population.every:
+        if present_power(inputs) > SILENT:
+            state["calls"].add_(1)
+        return None
+    power = float(state["power"])
+    heard = hear_(state, inputs, rate)
+    if heard is None:
+        return None
+    state["calls"].add_(1)
+    rows, features = inputs.shape
+    weight = newest_weight(rate, heard.updates)
+    step = weight / (1 + weight * features / (rows * (1 + population.damping)))
+    counted = heard.present * heard.scale
+    power = counted if heard.updates == 1 else power + step * (counted - power)
+    state["power"].fill_(power)
+    # Scaled before anything is multiplied: the square of a float32 may leave its range where the mean square does not.
+    scaled = inputs.to(state["directions"].dtype) * math.sqrt(heard.scale / (rows * power))
+    return Tracked(power, step, scaled, heard.updates)
 
 
 def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,42 +179,61 @@ def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linalg.qr(columns).Q, torch.eye(count, dtype=columns.dtype, device=columns.device)
 
 
-def suppression(population: Interneurons, variance: Tensor, power: float) -> Tensor:
-    r"""How much of its direction each interneuron takes away.
+def inhibit_(population: Interneurons, state: State, power: float, features: int) -> Tensor:
+    r"""Set suppressions and gain by the tracked variances.
 
-    .. math:: s_i = 1 - (1 + \lambda_i / (\text{damping}\; c))^{-1/2}
+    .. math:: s_i = 1 - (1 + \lambda_i / (\text{damping}\; c))^{-1/2}, \qquad
+              g^2 = \frac{d c}{d c - \sum_i \lambda_i (1 - (1 - s_i)^2)}
 
-    and zero for one that has not been recruited, :math:`\lambda_i \le \text{recruit}\; \text{damping}\; c`.
+    and s = 0 for an interneuron that has not been recruited, :math:`\lambda_i \le \text{recruit}\; \text{damping}\; c`.
+    g gives back the power that the interneurons take, unless `preserve_power` is off (g = 1). The sum of the variances
+    is at most d c (see `track_`), so that :math:`g^2 \le 1 + d / \text{damping}`.
 
     Args:
         population: The parameters.
-        variance: What the interneurons see, in their order, shape (interneurons,).
+        state: Holds `variance`; `gain` and `suppression` are changed in place.
         power: c > 0, the mean power of the inputs.
+        features: d.
 
     Returns:
-        s, shape (interneurons,), in [0, 1). The gain of feedback in the recurrent circuit is s / (1 - s).
+        s in double precision, shape (interneurons,), in [0, 1). The gain of feedback in the recurrent circuit is
+        s / (1 - s).
     """
-    relative = variance / (population.damping * power)
+    variance = state["variance"] / power
+    relative = variance / population.damping
     strength = 1 - (1 + relative).rsqrt()
     if population.recruit:
         strength[population.fewest :].mul_(relative[population.fewest :] > population.recruit)
+    state["suppression"].copy_(strength)
+    if population.preserve_power:
+        left, heard = torch.stack([(variance * (1 - strength).square()).sum(), variance.sum()]).tolist()
+        # Where the interneurons hear all there is, rounding can make the rest negative, which no power is.
+        state["gain"].fill_(math.sqrt(features / (left + max(features - heard, 0.0))))
     return strength
 
 
+def largest_gain(population: Interneurons, features: int) -> float:
+    """1, and sqrt(1 + features / damping) where the power is given back."""
+    return math.sqrt(1 + features / population.damping) if population.preserve_power else 1.0
+
+
 def damped_covariance(population: Interneurons, covariance: Tensor) -> Tensor:
-    """The soft cap on those of the k leading eigenvalues that recruit an interneuron, the others unchanged.
+    """The soft cap on those of the k leading eigenvalues that recruit an interneuron, the others unchanged; times g^2.
 
     Args:
         population: The parameters.
         covariance: Of the inputs, shape (features, features).
 
     Returns:
-        Covariance of the outputs at rest.
+        Covariance of the outputs at rest; where the power is given back, of the trace of the inputs' covariance.
     """
     values, vectors = torch.linalg.eigh(covariance)
     relative = values / (population.damping * values.mean())
     rank = torch.arange(len(values) - 1, -1, -1)  # eigenvalues come in ascending order
     inhibited = (relative > population.recruit) | (rank < population.fewest)
     inhibited &= rank < population.interneurons
-    damped: Tensor = (vectors * torch.where(inhibited, values / (1 + relative), values)) @ vectors.T
+    left = torch.where(inhibited, values / (1 + relative), values)
+    if population.preserve_power:
+        left = left * (values.sum() / left.sum())
+    damped: Tensor = (vectors * left) @ vectors.T
     return damped

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.rules._interneurons import check_interneurons, damped_covariance, random_directions, suppression
+from neuro_decorr.rules._interneurons import (
+    check_interneurons,
+    damped_covariance,
+    inhibit_,
+    initial_interneurons,
+    largest_gain,
+    track_,
+)
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State
 from neuro_decorr.rules.interneuron import InterneuronChange
@@ -94,12 +101,14 @@ class InterneuronLocal(Rule):
 
     name = "interneuron_local"
     title = "the local form of interneuron: Hebbian onto k interneurons, anti-Hebbian from them, gains by own variance"
-    equation = "U_ji <- U_ji + rate <u_i r_j> / v_i, D = (I + U diag(g) U^T)^-1, g = (1 + v / (damping c))^1/2 - 1"
-    fixed_point_text = "lambda / (1 + lambda / (damping c)) on the k leading directions"
+    equation = "U_ji <- U_ji + rate <u_i r_j> / v_i, D = G (I + U diag(g) U^T)^-1, g = (1 + v / (damping c))^1/2 - 1"
+    fixed_point_text = "G^2 lambda / (1 + lambda / (damping c)) on the k leading directions"
     locality = "unit j as inhibited so far, interneuron i and its variance, a scalar a layer"
     cost = "(4 k n d + 10 k^2 d) / every"
     reference = "Sanger 1989, doi:10.1016/0893-6080(89)90044-0; circuit: Lipshutz et al. 2023, arXiv:2209.10634"
     structure = "low_rank"
+    detects_divergence = True
+    largest_rate = 1.0
 
     rate: float = 0.1
     interneurons: int = 16
@@ -107,6 +116,7 @@ class InterneuronLocal(Rule):
     every: int = 4
     recruit: float = 0.0
     fewest: int = 0
+    preserve_power: bool = True
     signs: Signs = "free"
     seed: int = 0
 
@@ -121,48 +131,33 @@ class InterneuronLocal(Rule):
         if self.signs not in get_args(Signs):
             raise InvalidValue(f"{self.name}: signs must be 'free' or 'fixed', got {self.signs!r}.")
 
+    def interneurons_of(self, features: int) -> int:
+        """How many interneurons a layer of so many units has: k, and not more than there are units."""
+        return min(self.interneurons, features)
+
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
-        """Random orthonormal synapses and no gain; with fixed signs, `synapses` holds P and N side by side.
-
-        Raises:
-            InvalidValue: More interneurons than features.
-        """
-        directions = random_directions(self, features)
-        synapses = directions if self.signs == "free" else torch.cat([directions, -directions], dim=1).relu()
-        state = {
-            "directions": directions,
-            "suppression": torch.zeros(self.interneurons),
-            "synapses": synapses,
-            "variance": torch.zeros(self.interneurons),
-            "power": torch.zeros(()),
-            "updates": torch.zeros(()),
-        }
-        return {name: tensor.to(dtype=dtype, device=device, copy=True) for name, tensor in state.items()}
+        """Random orthonormal synapses and no inhibition; with fixed signs, `synapses` holds P and N side by side."""
+        state = initial_interneurons(self, features, dtype, device)
+        directions = state["directions"]
+        signed = self.signs == "fixed"
+        state["synapses"] = torch.cat([directions, -directions], dim=1).relu() if signed else directions.clone()
+        return state
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """The first volley and its plasticity at every `every`-th call; then D is that of the settled circuit."""
-        updates = int(state["updates"])
-        state["updates"].add_(1)
-        if updates % self.every or rate == 0:
+        tracked = track_(self, state, sample.inputs, rate)
+        if tracked is None:
             return None
-        inputs, variance = sample.inputs, state["variance"]
-        rows = len(inputs)
-        weight = max(rate, 1 / (1 + updates // self.every))
-        present = inputs.square().mean()
-        if float(present) == 0:
-            return None  # nobody is active: no synapse learns, and no average fades until it underflows
-        state["power"].lerp_(present, weight)
-        power = float(state["power"])
-
-        synapses = self._net(state)
-        seen = self._volley(synapses, inputs)
-        together = seen.T @ seen / rows
+        before = InterneuronChange.snapshot(state)
+        synapses, variance = self._net(state), state["variance"]
+        seen = self._volley(synapses, tracked.rows)
+        together = seen.T @ seen
         own = together.diagonal()
-        variance.lerp_(own, weight)
-        step = rate / (variance + _SILENT * power).clamp_min(torch.finfo(variance.dtype).tiny)
-        heard = inputs.T @ (seen * (step / rows)) - synapses @ (together.triu(1) * step)  # step <u_i r^(i-1)>
+        variance.lerp_(own.double() * tracked.power, tracked.step)
+        step = (tracked.step / (variance / tracked.power + _SILENT)).to(own.dtype)
+        heard = tracked.rows.T @ (seen * step) - synapses @ (together.triu(1) * step)  # step <u_i r^(i-1)>
         decay = own * step
         if self.signs == "fixed":
             synapses = state["synapses"].mul_(1 - decay.repeat(2)).add_(torch.cat([heard, -heard], dim=1)).relu_()
@@ -171,10 +166,8 @@ class InterneuronLocal(Rule):
         synapses = self._net(state)
         scale = torch.linalg.vector_norm(synapses, dim=0).clamp_min(1).reciprocal()
         state["synapses"].mul_(scale if self.signs == "free" else scale.repeat(2))
-
-        before = (state["directions"].clone(), state["suppression"].clone())
-        self._settle_(state, self._net(state), power)
-        return InterneuronChange(before, (state["directions"], state["suppression"]))
+        self._settle_(state, self._net(state), tracked.power)
+        return InterneuronChange.since(before, state)
 
     def _net(self, state: State) -> Tensor:
         """U, or P - N: what the units and an interneuron, or a pair of them, do to each other."""
@@ -192,12 +185,17 @@ class InterneuronLocal(Rule):
 
     def _settle_(self, state: State, synapses: Tensor, power: float) -> None:
         """D = (I + U diag(g) U^T)^{-1} as I - Q diag(s) Q^T, from the singular values of U diag(g)^{1/2}."""
-        strength = suppression(self, state["variance"], power)
-        gains = strength / (1 - strength)
-        directions, singular, _ = torch.linalg.svd(synapses * gains.sqrt(), full_matrices=False)
+        strength = inhibit_(self, state, power, len(synapses))
+        gains = (strength / (1 - strength)).to(synapses.dtype)
+        roots = torch.nn.functional.hardshrink(gains.sqrt(), torch.finfo(gains.dtype).eps)  # no vanishing columns
+        directions, singular, _ = torch.linalg.svd(synapses * roots, full_matrices=False)
         state["directions"].copy_(directions)
         state["suppression"].copy_(singular.square() / (1 + singular.square()))
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged."""
+        """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times G^2."""
         return damped_covariance(self, covariance)
+
+    def largest_gain(self, features: int, least_power: float) -> float:  # noqa: ARG002  # whatever the power was
+        """1, and sqrt(1 + features / damping) where the power is given back."""
+        return largest_gain(self, features)

@@ -65,7 +65,7 @@ class InterneuronLocal(RateRule):
     @property
     def library(self) -> rules.InterneuronLocal:
         """The same rule of `nd.rules`, moving at every update."""
-        return rules.InterneuronLocal(**self.parameters(), every=1)
+        return rules.InterneuronLocal(**self.parameters(), every=1, preserve_power=False)
 
     @property
     def model(self) -> str:
