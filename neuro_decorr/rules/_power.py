@@ -78,7 +78,11 @@ def hear_(state: State, inputs: Tensor, rate: float) -> Heard | None:
     Raises:
         Diverged: Its power is not finite; nothing has moved.
     """
-    present = present_power(inputs)
+    return hear_power_(state, present_power(inputs), rate)
+
+
+def hear_power_(state: State, present: float, rate: float) -> Heard | None:
+    """As `hear_`, of a batch whose mean power is known already, and finite."""
     if present <= SILENT:
         return None
     updates = int(state["updates"].add_(1))
@@ -87,6 +91,54 @@ def hear_(state: State, inputs: Tensor, rate: float) -> Heard | None:
     power = power + max(rate, 1 / updates) * (counted - power)
     state["power"].fill_(power)
     return Heard(power, counted / present, updates, present)
+
+
+class HeardGroups(NamedTuple):
+    """What a rule takes in of a batch of every group of a layer: as `Heard`, each of shape (groups,).
+
+    Attributes:
+        heard: Whether the group's batch was more than silence; where not, nothing of it may move.
+        power: c, double precision; 1 where nothing has been heard yet.
+        scale: What the second moment counts for, double precision; 1 where silent.
+        updates: How many batches the group has heard.
+        present: p, the mean power of this batch, double precision.
+    """
+
+    heard: Tensor
+    power: Tensor
+    scale: Tensor
+    updates: Tensor
+    present: Tensor
+
+
+def hear_groups_(states: State, inputs: Tensor, rate: float) -> HeardGroups:
+    """`hear_` for every group of a layer at once, each with a power of its own.
+
+    Args:
+        states: Hold `power` and `updates`, shape (groups,), changed in place.
+        inputs: Centred rows, shape (groups, rows, features).
+        rate: eta, at least the weight of this batch.
+
+    Returns:
+        What the batch of each group counts for.
+
+    Raises:
+        Diverged: A power is not finite; nothing has moved.
+    """
+    power, updates = states["power"], states["updates"]
+    norms = torch.linalg.vector_norm(inputs.flatten(1), dim=1, dtype=torch.float64)
+    present = norms.square() / inputs[0].numel()
+    if not bool((present < math.inf).all()):
+        raise Diverged("the activity is not finite, or too large to work with.")
+    heard = present > SILENT
+    updates.add_(heard)
+    counted = torch.where(power > 0, torch.minimum(present, LOUDEST * power), present)
+    weight = (1 / updates.clamp_min(1).double()).clamp_min_(rate)
+    power.copy_(torch.where(heard, power + weight * (counted - power), power))
+    one = torch.ones_like(present)
+    return HeardGroups(
+        heard, torch.where(power > 0, power, one), torch.where(heard, counted / present, one), updates, present
+    )
 
 
 def newest_weight(rate: float, updates: int) -> float:

@@ -231,6 +231,15 @@ class Rule(ABC):
         """
         return math.inf
 
+    def largest_gain(self, features: int, least_power: float) -> float:
+        """The largest singular value that D can ever have, whatever the inputs are; infinity where none is known.
+
+        Args:
+            features: Number of units.
+            least_power: The least mean power of a batch that was not silent.
+        """
+        return math.inf
+
 
 def check_positive(rule: Rule, *names: str) -> None:
     """Raise InvalidValue unless the named parameters of `rule` are positive finite numbers."""

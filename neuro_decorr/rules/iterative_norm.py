@@ -94,3 +94,7 @@ class IterativeNorm(Rule):
             root = 1.5 * root - 0.5 * root**3 * shares
         whitened: Tensor = (vectors * (shares * root**2)) @ vectors.T
         return whitened
+
+    def largest_gain(self, features: int, least_power: float) -> float:
+        """1.5^T / sqrt(d c)."""
+        return max(1.0, 1.5**self.iterations * (features * least_power) ** -0.5)

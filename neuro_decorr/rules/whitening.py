@@ -146,6 +146,12 @@ class Whitening(Rule):
         damped: Tensor = torch.linalg.solve(identity + covariance / (self.damping * power), covariance)
         return damped * (covariance.trace() / damped.trace()) if self.gives_back else damped
 
+    def largest_gain(self, features: int, least_power: float) -> float:
+        """1 / sqrt(floor c) undamped, 1 damped, an eighth more for axes that wait; times the gain."""
+        if not self.damping:
+            return 1.125 * max(1.0, (self.floor * least_power) ** -0.5)
+        return 1.125 * (1 + features / self.damping) ** 0.5 if self.gives_back else 1.125
+
 
 def _follow_gain_(state: State, before: float, after: float, weight: float) -> float:
     """The root of the power of the inputs over that of the outputs without gain, both as running means."""

@@ -102,3 +102,9 @@ class ZCA(Rule):
         floored.diagonal().add_(1.0 if self.damping else self.epsilon * power)
         whitened: Tensor = torch.linalg.solve(floored, covariance)
         return whitened * (covariance.trace() / whitened.trace()) if self.gives_back else whitened
+
+    def largest_gain(self, features: int, least_power: float) -> float:
+        """1 / sqrt(epsilon c) undamped, 1 damped; times the gain, which no spectrum makes larger than a single mode."""
+        if not self.damping:
+            return max(1.0, (self.epsilon * least_power) ** -0.5)
+        return (1 + features / self.damping) ** 0.5 if self.gives_back else 1.0
