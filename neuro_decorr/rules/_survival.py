@@ -29,7 +29,7 @@ KINDS: Mapping[str, Maker] = {
     "silent": torch.zeros_like,
     "partly_dead": _partly_dead,
     "duplicated": _duplicated,
-    "constant": lambda rows: torch.ones_like(rows),
+    "constant": torch.ones_like,
     "denormal": lambda rows: rows * 1e-40,  # of float32
     "tiny": lambda rows: rows * 1e-25,
     "huge": lambda rows: rows * 1e18,

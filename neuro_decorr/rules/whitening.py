@@ -111,7 +111,7 @@ class Whitening(Rule):
         return state
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
-        """Append the axes that are due to the rows, take the inverse root on what they span, and give the power back."""
+        """Append the axes that are due to the rows, take the inverse root on what they span, give the power back."""
         heard = hear_(state, sample.inputs, self.power_rate) if rate else None
         if heard is None:
             return None

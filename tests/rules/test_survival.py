@@ -66,6 +66,17 @@ def test_hostile_batches_leave_d_bounded_and_the_fixed_point_within_reach(
     check_survival(rule, sequence, dtype, rows, seed=len(sequence))
 
 
+@every_rule
+def test_denormals_that_the_processor_flushes_to_zero_change_nothing_of_that(rule: Rule) -> None:
+    sequence = [(kind, 1 if kind == "huge" else 20) for kind in KINDS]
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    try:
+        check_survival(rule, sequence, torch.float32, rows=16, seed=7)
+    finally:
+        torch.set_flush_denormal(False)
+
+
 @pytest.mark.slow
 @every_rule
 @every_batch
