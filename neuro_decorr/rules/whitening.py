@@ -10,8 +10,9 @@ from torch import Tensor
 
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._floor import axes_due, floor_rows, initial_axis
-from neuro_decorr.rules._power import hear_, initial_power, newest_weight, present_power
+from neuro_decorr.rules._power import hear_, hear_groups_, initial_power, newest_weight, present_power
 from neuro_decorr.rules._registry import register
+from neuro_decorr.rules._residual import add_
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
 
 
@@ -136,6 +137,41 @@ class Whitening(Rule):
             gain = _follow_gain_(state, heard.present * heard.scale, after, max(step, 1 / heard.updates))
         return factor.scaled(gain * unit).apply_(matrix, state.get("matrix_residual"))
 
+    def update_groups_(self, states: State, samples: Sample, rate: float) -> list[Change | None]:
+        """All groups at once, where all axes come at every update."""
+        _, rows, features = samples.inputs.shape
+        if not rate or axes_due(features, rows, 0.0) < features:
+            return super().update_groups_(states, samples, rate)
+        heard = hear_groups_(states, samples.inputs, self.power_rate)
+        matrix, one = states["matrix"], torch.ones_like(heard.power)
+        target, leak = (self.damping * heard.power, one) if self.damping else (one, self.floor * heard.power)
+        weight = (4 / (heard.updates.double() + 4)).clamp_min(rate)
+        step = weight / (1 + weight * features / (rows * (1 + self.damping)))
+        gain = states["gain"] if self.gives_back else one
+        unit = (heard.power.rsqrt() if not self.damping else one).where(heard.updates == 1, one) / gain
+        narrow = matrix.dtype
+        outputs = samples.outputs.to(narrow) * _each(unit * (heard.scale / (rows * target)).sqrt(), narrow)
+        scaled = matrix * _each(leak.sqrt() * unit, narrow)
+        values, vectors = torch.linalg.eigh(torch.baddbmm(outputs.mT @ outputs, scaled, scaled.mT))
+        step = step.to(narrow).unsqueeze(1)
+        growth = (vectors * ((1 - step + step * values.clamp_min(0)).rsqrt() - 1).unsqueeze(1)) @ vectors.mT
+        if self.gives_back:
+            after = torch.baddbmm(outputs, outputs, growth.mT).double().square().mean(dim=(1, 2)) * rows * target
+            follow = step.squeeze(1).double().maximum(1 / heard.updates.clamp_min(1).double()) * heard.heard
+            states["power_before"].lerp_(heard.present * heard.scale, follow)
+            states["power_after"].lerp_(after, follow)
+            gain = (states["power_before"] / states["power_after"]).sqrt().where(heard.updates > 0, one)
+            states["gain"].copy_(gain)
+        total = gain * unit
+        growth.mul_(_each(total, narrow)).diagonal(dim1=1, dim2=2).add_((total - 1).to(narrow).unsqueeze(1))
+        growth.mul_(_each(heard.heard, narrow))
+        product = growth @ matrix
+        add_(matrix, lambda groups: product[groups], states.get("matrix_residual"))
+        return [
+            DenseFactor(each) if moved else None
+            for each, moved in zip(growth.unbind(), heard.heard.tolist(), strict=True)
+        ]
+
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """S (I + S / (damping c))^-1, given the power of S; undamped S (S + floor c I)^-1."""
         identity = torch.eye(len(covariance), dtype=covariance.dtype)
@@ -151,6 +187,11 @@ class Whitening(Rule):
         if not self.damping:
             return 1.125 * max(1.0, (self.floor * least_power) ** -0.5)
         return 1.125 * (1 + features / self.damping) ** 0.5 if self.gives_back else 1.125
+
+
+def _each(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """One number a group, shaped to multiply its matrix."""
+    return numbers.to(dtype).view(-1, 1, 1)
 
 
 def _follow_gain_(state: State, before: float, after: float, weight: float) -> float:
