@@ -1,0 +1,238 @@
+"""Layer by layer, what of a model is decorrelated, what is not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, final
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.rate.copying import at_rest, class_name, plain_name
+from neuro_decorr.rate.decorrelate import decorrelated_layers
+from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.selection import Candidate, Skip, candidates, problems_of_copying, skipped_by
+from neuro_decorr.rate.weights import groups_of, is_weight_layer
+
+Status: TypeAlias = Literal["decorrelated", "would be decorrelated", "skipped", "refused", "left"]
+"""What happens, or would happen, to a layer; `left`: it is of a kind that is left as it is."""
+
+_REASONS: tuple[tuple[type[nn.Module], str], ...] = (
+    (nn.Embedding, "a table that indices look up: its inputs are no activities"),
+    (nn.EmbeddingBag, "a table that indices look up: its inputs are no activities"),
+    (nn.RNNBase, "one call computes all steps, so nothing can stand before its weights; write it with Linear layers"),
+    (nn.RNNCellBase, "one call multiplies input and state, so nothing can stand before its weights"),
+    (nn.Bilinear, "a product of two inputs, not a linear map of one"),
+    (nn.MultiheadAttention, "it projects its inputs in one call; write the projections as Linear layers"),
+    (nn.LayerNorm, "scales every unit by itself"),
+    (nn.RMSNorm, "scales every unit by itself"),
+)
+
+
+class Fraction(NamedTuple):
+    """How much of a model is decorrelated, or would be.
+
+    Attributes:
+        matrices: Of its weight matrices, in [0, 1].
+        weights: Of the numbers in them.
+    """
+
+    matrices: float
+    weights: float
+
+
+class Row(NamedTuple):
+    """A layer, a Decorrelation that stands by itself, or a parameter of several dimensions that lies in no layer.
+
+    Attributes:
+        name: Qualified name; empty for the model itself.
+        kind: Class of the layer, or `Parameter`.
+        status: What happens to it.
+        reason: Why it is not decorrelated; empty where it is.
+        matrices: How many weight matrices, or kernels, it holds.
+        weights: How many numbers are in them.
+        share: Fraction of all weights of the model; a shared weight counts in every layer that holds it.
+        structure: Of D: `dense`, `low_rank` or `centering`; None where there is none.
+        rule: Name of the rule of the last Plasticity; None before there was one.
+        features: Units that a D decorrelates; of each group.
+        groups: How many groups have a D of their own.
+        center: Whether the running mean is subtracted.
+    """
+
+    name: str
+    kind: str
+    status: Status
+    reason: str
+    matrices: int
+    weights: int
+    share: float
+    structure: str | None = None
+    rule: str | None = None
+    features: int | None = None
+    groups: int | None = None
+    center: bool | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Coverage:
+    """What of a model is decorrelated; printed, a table.
+
+    Attributes:
+        rows: One for every layer with weights, in the order of the model.
+        fraction: Of the matrices and of the weights that are, or would be, decorrelated; shared ones count once.
+    """
+
+    rows: tuple[Row, ...]
+    fraction: Fraction
+
+    def __str__(self) -> str:
+        """A table with a line for every layer, and one with the sum."""
+        table = [("layer", "class", "weights", "", "")]
+        for row in self.rows:
+            what = row.reason
+            if row.features is not None:
+                size = f"{row.groups} x {row.features}" if row.groups and row.groups > 1 else str(row.features)
+                centred = "centred" if row.center else "not centred"
+                what = f"{row.structure} {size}, {centred}, {row.rule or 'no rule yet'}"
+            table.append((row.name or "(the model)", row.kind, f"{row.share:.1%}", row.status, what))
+        widths = [max(len(line[column]) for line in table) for column in range(4)]
+        lines = ["  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[4]]) for line in table]
+        of = sum(row.matrices for row in self.rows)
+        found = sum(row.matrices for row in self.rows if row.status in ("decorrelated", "would be decorrelated"))
+        total = f"{found} of {of} weight matrices, {self.fraction.weights:.1%} of the weights."
+        return "\n".join([*(line.rstrip() for line in lines), total])
+
+
+def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
+    """Layer by layer, what is decorrelated and what is not, and why.
+
+    Example:
+        >>> import neuro_decorr as nd
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Embedding(8, 4), nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 4))
+        >>> print(nd.coverage(nd.decorrelate(model, skip="3")))
+        layer  class      weights
+        0      Embedding  33.3%    left          a table that indices look up: its inputs are no activities
+        2      Linear     50.0%    decorrelated  dense 12, centred, no rule yet
+        3      Linear     16.7%    skipped       skip='3'
+        1 of 3 weight matrices, 50.0% of the weights.
+
+    Args:
+        model: What `neuro_decorr.decorrelate` returned, or a plain model: then what it would do, refusals included.
+        skip: Of a plain model, the layers that would be left out.
+
+    Returns:
+        A table, printed or as rows. Weights are all floating parameters of two dimensions or more.
+
+    Raises:
+        InvalidValue: `skip` for a model that is decorrelated already.
+        UnknownName: As `neuro_decorr.decorrelate`.
+    """
+    found: dict[nn.Module, Decorrelation] = {
+        weights.layer: module for _, module, weights in decorrelated_layers(model) if weights is not None
+    }
+    if found and skip != ():
+        raise InvalidValue("coverage: skip= is for a plain model; this one is decorrelated, and remembers its own.")
+    layers = {candidate.layer: candidate for candidate in candidates(model, skip)}
+    rows: list[Row] = []
+    all_of: dict[int, int] = {}
+    covered: dict[int, int] = {}
+    with at_rest(model):
+        listed = [(name, module, _matrices(module)) for name, module in model.named_modules()]
+    for _, _, matrices in listed:
+        all_of |= {key: tensor.numel() for _, key, tensor in matrices}
+    whole = sum(all_of.values()) or 1
+    refused = {} if found else {module: problem for _, module, problem in problems_of_copying(model)}
+    alone = set(model.modules()) - set(found.values())
+    for full_name, module, matrices in listed:
+        name = plain_name(full_name)
+        if module in layers and not matrices:  # its size is not known yet
+            refused[module] = layers[module].problem or ""
+        if module in refused:
+            rows.append(Row(name, class_name(module), "refused", refused[module], 0, 0, 0.0))
+        if isinstance(module, Decorrelation) and module in alone:
+            rows.append(_decorrelated(module, 1)._replace(name=name, kind=class_name(module)))
+        for title, kind, part, row in _rows(name, module, matrices, layers, found):
+            numbers = sum(tensor.numel() for _, _, tensor in part)
+            rows.append(row._replace(name=title, kind=kind, matrices=len(part), weights=numbers, share=numbers / whole))
+            if row.status in ("decorrelated", "would be decorrelated"):
+                covered |= {key: tensor.numel() for _, key, tensor in part}
+    fraction = Fraction(len(covered) / (len(all_of) or 1), sum(covered.values()) / whole)
+    return Coverage(tuple(rows), fraction)
+
+
+_Matrix: TypeAlias = tuple[str, int, Tensor]
+"""Name, what tells it from others, and the tensor."""
+
+
+def _rows(
+    name: str,
+    module: nn.Module,
+    matrices: list[_Matrix],
+    layers: dict[nn.Module, Candidate],
+    found: dict[nn.Module, Decorrelation],
+) -> Iterator[tuple[str, str, list[_Matrix], Row]]:
+    """Title, kind and matrices of each row of a module, with the rest of the row."""
+    kind = class_name(module)
+    own = [matrix for matrix in matrices if matrix[0] == "weight"] if is_weight_layer(module) else []
+    if own:
+        yield name, kind, own, _of_layer(module, layers[module], found.get(module), bool(found))
+    rest = [matrix for matrix in matrices if not own or matrix[0] != "weight"]
+    reason = next((reason for known, reason in _REASONS if isinstance(module, known)), None)
+    if reason is not None and rest:
+        yield name, kind, rest, _left(reason)
+    elif len(rest) == 1 and not own and rest[0][0] == "weight" and rest[0][2].dim() == 2:
+        hint = f"of an unknown class; if it is linear, nd.rate.register_linear({kind}) lets it be decorrelated"
+        yield name, kind, rest, _left(hint)
+    else:
+        for matrix in rest:
+            title = f"{name}.{matrix[0]}".lstrip(".")
+            yield title, "Parameter", [matrix], _left("a parameter by itself, in no layer")
+
+
+def _of_layer(module: nn.Module, candidate: Candidate, found: Decorrelation | None, decorrelated: bool) -> Row:
+    if found is not None:
+        row = _decorrelated(found, groups_of(module) if is_weight_layer(module) else 1)
+    elif (by := candidate.skipped or skipped_by(module)) is not None:
+        row = Row("", "", "skipped", by, 0, 0, 0.0)
+    elif candidate.problem is not None:
+        row = Row("", "", "refused", candidate.problem, 0, 0, 0.0)
+    elif decorrelated:
+        row = _left("was not there when nd.decorrelate was called")
+    else:
+        row = Row("", "", "would be decorrelated", "", 0, 0, 0.0)
+    return row
+
+
+def _decorrelated(found: Decorrelation, groups: int) -> Row:
+    rule = None if found.rule is None else found.rule.name
+    return Row("", "", "decorrelated", "", 0, 0, 0.0, found.structure, rule, found.features, groups, found.center)
+
+
+def _left(reason: str) -> Row:
+    return Row("", "", "left", reason, 0, 0, 0.0)
+
+
+def _matrices(module: nn.Module) -> list[_Matrix]:
+    """The floating parameters of two dimensions or more that a module owns, and what it computes in their place."""
+    if isinstance(module, parametrize.ParametrizationList):
+        return []  # they belong to the layer
+    held: dict[str, tuple[int, object]] = {n: (id(p), p) for n, p in module.named_parameters(recurse=False)}
+    computed = [*module.parametrizations] if parametrize.is_parametrized(module) else []  # type: ignore[misc]
+    for name in computed:
+        held[name] = (id(module), getattr(module, name))
+    if isinstance(vars(module).get("weight"), Tensor):  # by a hook, from parameters of names of their own
+        held = {n: of for n, of in held.items() if not n.startswith("weight_")} | {
+            "weight": (id(module), vars(module)["weight"])
+        }
+    return [
+        (name, key, tensor)
+        for name, (key, tensor) in held.items()
+        if isinstance(tensor, Tensor)
+        and not nn.parameter.is_lazy(tensor)
+        and (tensor.is_floating_point() or tensor.is_complex())
+        and tensor.dim() >= 2
+    ]

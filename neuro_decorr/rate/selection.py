@@ -1,0 +1,255 @@
+"""Which layers of a model are decorrelated, which are left out by the user, and which cannot be, and why."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+from torch import Tensor, nn
+
+from neuro_decorr.errors import InvalidValue, StateMismatch, UnknownName, Unsupported, unknown_name
+from neuro_decorr.rate.copying import at_rest, is_compiled, is_distributed, place, plain_name, runs_the_original
+from neuro_decorr.rate.traces import Signal, Trace
+from neuro_decorr.rate.weights import (
+    WeightLayer,
+    computes_of_its_own,
+    decorrelation_of,
+    features_of,
+    is_linear,
+    is_weight_layer,
+)
+
+Skip: TypeAlias = str | type[nn.Module] | nn.Module | Callable[[str, nn.Module], object]
+"""Layers to leave out: a qualified name with wildcards, a class, a module, or a predicate of name and layer."""
+
+_MARK = "_left_out_by"
+_DECORRELATED = "is decorrelated already; nd.fold the model first"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A layer of a kind that can be decorrelated.
+
+    Attributes:
+        name: Its first qualified name.
+        layer: Of the model that was surveyed.
+        skipped: What of `skip` leaves it out; None where nothing does.
+        problem: Why it cannot be decorrelated; None where it can.
+    """
+
+    name: str
+    layer: nn.Module
+    skipped: str | None
+    problem: str | None
+
+
+def chosen(model: nn.Module, skip: Skip | Iterable[Skip], signal: Signal | Trace) -> list[Candidate]:
+    """The candidates of a model; those that are not skipped have no problem.
+
+    Args:
+        model: Any module; it is only looked at.
+        skip: Layers to leave out, as `neuro_decorr.decorrelate` takes them.
+        signal: What is to drive the statistics.
+
+    Raises:
+        UnknownName: A name, a class or a module in `skip` that matches no layer; the nearest is named.
+        InvalidValue: Something in `skip` that is none of these.
+        Unsupported: Layers that cannot be decorrelated, all of them at once, or none is left.
+        StateMismatch: All that is wrong is that layers are decorrelated already.
+    """
+    found = candidates(model, skip, signal)
+    kept = [candidate for candidate in found if candidate.skipped is None]
+    wrong = [(candidate.name, candidate.layer, candidate.problem) for candidate in kept if candidate.problem]
+    modules = list(problems_of_copying(model))
+    lines = [f"{place(plain_name(name), module)} {problem}" for name, module, problem in modules + wrong]
+    names = tuple(plain_name(name) for name, _, _ in wrong if name)
+    mend = f"Leave {'it' if len(wrong) == 1 else 'them'} out with skip={names!r}." if names else ""
+    if len(lines) == 1:
+        only = f"{lines[0]}{'.' if not mend else f'; {mend[0].lower()}{mend[1:]}'}"
+        raise (StateMismatch if wrong and wrong[0][2] == _DECORRELATED else Unsupported)(only)
+    if lines:
+        kind = Unsupported if any(problem != _DECORRELATED for *_, problem in modules + wrong) else StateMismatch
+        title = f"{len(lines)} parts of {type(model).__name__} cannot be decorrelated:"
+        raise kind("\n".join([title, *(f"  {line}." for line in lines), *([mend] if mend else [])]))
+    if not kept:
+        raise Unsupported(
+            f"{type(model).__name__} has no Linear or convolution left to decorrelate"
+            f"{'; skip= leaves out all of them' if found else ''}; nd.coverage(model) tells what its weights are."
+        )
+    return found
+
+
+def mark_skipped(layer: nn.Module, by: str) -> None:
+    """Remember on a layer what left it out; copies and pickles keep it, `state_dict` does not hold it."""
+    vars(layer)[_MARK] = by
+
+
+def skipped_by(layer: nn.Module) -> str | None:
+    """What left a layer out of the decorrelation, if anything did."""
+    by: str | None = vars(layer).get(_MARK)
+    return by
+
+
+def unmark(layer: nn.Module) -> None:
+    """Forget what left a layer out."""
+    vars(layer).pop(_MARK, None)
+
+
+def candidates(
+    model: nn.Module, skip: Skip | Iterable[Skip] = (), signal: Signal | Trace = "spikes"
+) -> list[Candidate]:
+    """All layers of a kind that can be decorrelated, with what leaves them out and what is wrong with them.
+
+    Raises:
+        UnknownName: As `chosen`.
+        InvalidValue: As `chosen`.
+    """
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if is_weight_layer(module):
+            names.setdefault(module, []).append(name)
+    skipped = _skipped(model, names, skip)
+    inside_attention = {
+        child for module in model.modules() if isinstance(module, nn.MultiheadAttention) for child in module.modules()
+    }
+    with at_rest(model):
+        return [
+            Candidate(of[0], layer, skipped.get(layer), _problem(layer, layer in inside_attention, signal))
+            for layer, of in names.items()
+        ]
+
+
+def _problem(layer: nn.Module, inside_attention: bool, signal: Signal | Trace) -> str | None:
+    """Why a layer cannot be decorrelated, as the end of a sentence that begins with its name."""
+    if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
+        return "does not know its input size yet: run one batch through the model"
+    assert is_weight_layer(layer)
+    problem = None
+    if decorrelation_of(layer) is not None:
+        problem = _DECORRELATED
+    elif hasattr(layer, "decorrelation"):
+        problem = "has an attribute 'decorrelation' of its own; rename that"
+    elif "forward" in vars(layer):
+        problem = (
+            "has a forward that was put on this one instance (accelerate does so), past which its input would not be "
+            "decorrelated: take it off first (del layer.forward, or accelerate.hooks.remove_hook_from_module)"
+        )
+    elif not is_linear(layer) and computes_of_its_own(layer):
+        problem = "has a forward of its own, which a convolution with decorrelated inputs replaces"
+    elif inside_attention:
+        problem = (
+            "lies in an attention module that reads the weight without calling the layer, so its input cannot be "
+            "decorrelated"
+        )
+    elif signal != "spikes" and not is_linear(layer):
+        problem = "has no traces: they need a Linear layer; use signal='spikes'"
+    return problem or _problem_of_weight(layer)
+
+
+def _problem_of_weight(layer: WeightLayer) -> str | None:
+    weight: object = layer.weight
+    if not isinstance(weight, Tensor):
+        return f"has a {type(weight).__name__} where its weight should be"
+    problem = None
+    if is_distributed(weight):
+        problem = "is sharded already: nd.decorrelate the model first, and shard it then"
+    elif weight.is_complex():
+        problem = f"has complex weights ({weight.dtype}), and rules are those of real activities"
+    elif not weight.is_floating_point():
+        problem = f"holds its weights as {weight.dtype}, in a form for inference that does not learn"
+    elif isinstance(layer, nn.Linear) and weight.shape != (layer.out_features, layer.in_features):
+        problem = (
+            f"holds a weight of shape {tuple(weight.shape)}, which is not its (outputs, inputs), "
+            f"({layer.out_features}, {layer.in_features}): it is packed or spread over processes"
+        )
+    elif not weight.numel():
+        problem = f"has a weight without entries, of shape {tuple(weight.shape)}"
+    else:
+        try:
+            features_of(layer)
+        except Unsupported as error:  # of a registered class
+            problem = f"does not fit: {str(error).removesuffix('.')}"
+    return problem
+
+
+def problems_of_copying(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Modules of which a copy would go on to run the original."""
+    modules = frozenset(model.modules())
+    for name, module in model.named_modules():
+        if is_compiled(module):
+            first = "torch.compile(nd.decorrelate(model))" if not name else "decorrelate first and compile it then"
+            yield name, module, f"is compiled, and would go on to run the plain layers: {first}"
+        elif not is_weight_layer(module) and runs_the_original(module, modules):
+            yield (
+                name,
+                module,
+                "has a forward put on this one instance that would run the original's layers: take it off",
+            )
+
+
+def _skipped(model: nn.Module, names: dict[nn.Module, list[str]], skip: Skip | Iterable[Skip]) -> dict[nn.Module, str]:
+    """Layers that are left out, each with what of `skip` does so."""
+    alone = isinstance(skip, str | type | nn.Module) or callable(skip)
+    entries: list[Skip] = [skip] if alone else list(skip)  # type: ignore[list-item, arg-type]
+    every = dict(model.named_modules(remove_duplicate=False))
+    around = {layer: [every[prefix] for name in of for prefix in _prefixes(name)] for layer, of in names.items()}
+    left_out: dict[nn.Module, str] = {}
+    for entry in entries:
+        if isinstance(entry, str):
+            matched = [n for n, of in names.items() if any(m == entry or fnmatch.fnmatchcase(m, entry) for m in of)]
+            title = repr(entry)
+        elif isinstance(entry, nn.Module):
+            matched = [layer for layer, holders in around.items() if any(holder is entry for holder in holders)]
+            title = f"the {type(entry).__name__} {next((repr(n) for n, m in every.items() if m is entry), '')}".strip()
+        elif isinstance(entry, type) and issubclass(entry, nn.Module):
+            matched = [layer for layer, holders in around.items() if any(isinstance(h, entry) for h in holders)]
+            title = entry.__name__
+        elif not isinstance(entry, type) and callable(entry):
+            matched = [layer for layer, of in names.items() if entry(of[0], layer)]
+            title = getattr(entry, "__qualname__", type(entry).__name__)
+        else:
+            raise InvalidValue(
+                "skip= takes qualified names, classes of layers, modules of the model, and predicates (name, layer) -> "
+                f"bool, one or several of them; got {entry!r}."
+            )
+        if not matched and isinstance(entry, str | type | nn.Module):
+            raise _matches_nothing(entry, names, every)
+        for layer in matched:
+            left_out.setdefault(layer, f"skip={title}")
+    return left_out
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """Names of a layer and of all that holds it."""
+    parts = name.split(".") if name else []
+    return (".".join(parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _matches_nothing(
+    entry: str | type | nn.Module, names: dict[nn.Module, list[str]], every: dict[str, nn.Module]
+) -> UnknownName:
+    if isinstance(entry, type):
+        return unknown_name("layer to skip of class", entry.__name__, {type(layer).__name__ for layer in names})
+    if isinstance(entry, str):
+        held = every.get(entry)
+        if held is not None and any(module in names for module in held.modules()):
+            return UnknownName(
+                f"there is no layer to skip '{entry}': that is a {type(held).__name__} with layers in it, which "
+                f"skip='{entry}.*' leaves out."
+            )
+        return unknown_name("layer to skip", entry, [name for of in names.values() for name in of])
+    if any(entry is module for module in every.values()):
+        return UnknownName(
+            f"there is no layer to skip in the {type(entry).__name__} that was given: nothing in it is decorrelated."
+        )
+    alike = {of[0]: repr(layer) for layer, of in names.items()}
+    nearest = difflib.get_close_matches(repr(entry), alike.values(), n=1, cutoff=0)
+    hint = "; ".join(f"the nearest is '{name}', {text}" for name, text in alike.items() if text in nearest)
+    return UnknownName(
+        f"the module to skip, {type(entry).__name__}, is not in this {type(every['']).__name__}: pass a module of the "
+        f"very model that is decorrelated{f' ({hint})' if hint else ''}."
+    )
