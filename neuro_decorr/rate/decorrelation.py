@@ -9,22 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
-from neuro_decorr.rate.plain import plain_pass
-from neuro_decorr.rate.precision import exactly
-from neuro_decorr.rate.record import (
-    Record,
-    in_backward,
-    in_plain_python,
-    in_transform,
-    joined,
-    traced_in_transform,
-    transformed,
-    unwrapped,
-)
+from neuro_decorr.errors import InvalidValue, StateMismatch
+from neuro_decorr.rate.precision import exactly, widened
+from neuro_decorr.rate.record import Record, in_backward, in_plain_python, in_transform, transformed
+from neuro_decorr.rate.remembering import add, begin, end, remember_steps
+from neuro_decorr.rate.row_weights import Weighing
 from neuro_decorr.rate.shared import Shared
-from neuro_decorr.rate.steps import check_sequence, flat_steps, rows_of_pass, rows_of_steps, steps_of
+from neuro_decorr.rate.steps import check_sequence, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
+from neuro_decorr.rate.transforms import blank, is_identity, stacked, structure_in
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform, transform_
 
 
@@ -39,20 +32,31 @@ class Decorrelation(nn.Module):
 
     Buffers are float32 or wider, whatever the model is cast to, and the product ignores autocast.
 
-    Shapes: z (..., features) to x (..., features). Cost: 2 features^2 flop a row with a dense D, 4 k features with k
-    interneurons, none for centring alone.
+    With several groups, each has a D and a mean of its own, as the groups of a grouped convolution need. The buffers
+    and all that a rule sees are then stacked along a first dimension, and group g acts on the g-th part of the input.
+
+    Where `subtract` is False the mean is tracked and used for the statistics, but not subtracted, for layers behind
+    which no bias could carry it alike everywhere:
+
+    .. math:: x = D z, \qquad \text{remembered: } z - \mu \text{ and } D (z - \mu)
+
+    Shapes: z (..., groups * features) to x of the same shape. Cost: 2 features^2 flop a row and group with a dense D,
+    4 k features with k interneurons, none for centring alone.
 
     Source: Ahmad (2024), Correlations are ruining your gradient descent, arXiv:2407.10780.
 
     Attributes:
-        features: Number of units.
-        center: Whether the running mean is subtracted.
+        features: Number of units of each group.
+        center: Whether there is a running mean.
+        groups: Number of groups.
+        subtract: Whether the running mean is subtracted from what passes; it always is from what is remembered.
         structure: `dense`, `low_rank` or `centering`; the rule of the Plasticity decides.
         sample: Fraction of the rows of a batch that is remembered: floor(sample * rows) + 1, evenly spaced. Over many
             passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         trace: What drives the statistics in place of z, for sequences; None for z itself.
         rule: The rule of the last `Plasticity` that was attached; None before.
+        weighing: How much each row counts; see `neuro_decorr.rate.row_weights`. None: all alike.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Decorrelation(nn.Module):
         features: int,
         center: bool = True,
         *,
+        groups: int = 1,
+        subtract: bool = True,
         sample: float = 0.1,
         structure: Literal["dense", "centering"] = "dense",
         signal: Signal | Trace = "spikes",
@@ -69,8 +75,10 @@ class Decorrelation(nn.Module):
         """Start as the identity, with mean zero.
 
         Args:
-            features: Number of units, the last dimension of the input.
-            center: Subtract the running mean.
+            features: Number of units of each group; of one group, the last dimension of the input.
+            center: Track the running mean, and subtract it.
+            groups: Number of groups, which follow one another in the last dimension of the input.
+            subtract: False: track the mean for the statistics, but let it pass.
             sample: Fraction of rows remembered for the plasticity, in (0, 1].
             structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
             signal: What drives the statistics: `spikes`, the input z itself, or for sequences (steps, ..., features)
@@ -80,12 +88,13 @@ class Decorrelation(nn.Module):
             dtype: float32 or float64.
 
         Raises:
-            InvalidValue: Features that are not a positive whole number, a sample outside (0, 1], another dtype, a
-                signal that does not exist.
+            InvalidValue: Features or groups that are not a positive whole number, a sample outside (0, 1], another
+                dtype, a signal that does not exist.
         """
         super().__init__()
-        if type(features) is not int or features < 1:
-            raise InvalidValue(f"Decorrelation: features must be a whole number >= 1, got {features!r}.")
+        for what, number in (("features", features), ("groups", groups)):
+            if type(number) is not int or number < 1:
+                raise InvalidValue(f"Decorrelation: {what} must be a whole number >= 1, got {number!r}.")
         if structure not in ("dense", "centering"):
             raise InvalidValue(
                 f"Decorrelation: structure must be 'dense' or 'centering' to start with, got {structure!r}."
@@ -94,26 +103,34 @@ class Decorrelation(nn.Module):
             raise InvalidValue(f"Decorrelation: dtype must be float32 or float64, got {dtype}.")
         self.features = features
         self.center = center
+        self.groups = groups
+        self.subtract = subtract
         self.structure: Structure = structure
         self.sample = check_sample(sample)
         self.trace = trace_of(signal)
         self.rule: Rule | None = None
         self.remembers = True
+        self.weighing: Weighing | None = None
         self._record: Record | None = None
         self._shared: Shared | None = None
-        self._spread: tuple[int, int, Tensor] | None = None  # rows, how many stay, which: see plain_pass
+        self._spread: tuple[int, int, Tensor] | None = None  # rows, how many are sampled, which
         self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
         if structure == "dense":
             self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
+        if groups > 1:
+            self._buffers.update(stacked(self._buffers, groups))  # type: ignore[arg-type]  # never None
 
     @property
     def mean(self) -> Tensor:
-        """Buffer, the running mean, shape (features,)."""
+        """Buffer, the running mean, shape (features,), or (groups, features) where there are several."""
         return self._buffers["mean"]  # type: ignore[return-value]  # never None; past nn.Module's slow look-up
 
     @property
     def matrix(self) -> Tensor:
-        """D, shape (features, features): the buffer itself where it is dense, else its dense equivalent (a copy)."""
+        """D: the buffer itself where it is dense, else its dense equivalent (a copy).
+
+        Shape (features, features), or (groups, features, features) where there are several.
+        """
         return dense_matrix(self.transform_state(), self.features, self.mean)
 
     def transform_state(self) -> State:
@@ -127,13 +144,14 @@ class Decorrelation(nn.Module):
             rule: The rule that is going to move D.
 
         Returns:
-            The part of the rule's initial state that is not the transform.
+            The part of the rule's initial state that is not the transform; that of several groups stacked.
 
         Raises:
             StateMismatch: D has learnt already in another structure, so that changing it would lose something.
         """
         self.rule = rule
         initial = rule.initial_state(self.features, dtype=self.mean.dtype, device=self.mean.device)
+        initial = stacked(initial, self.groups) if self.groups > 1 else initial
         names = TRANSFORM[rule.structure]
         present = self.transform_state()
         if rule.structure != self.structure or any(initial[name].shape != t.shape for name, t in present.items()):
@@ -150,49 +168,65 @@ class Decorrelation(nn.Module):
         return {name: tensor for name, tensor in initial.items() if name not in names}
 
     def is_identity(self) -> bool:
-        """Whether D is the identity exactly."""
-        if self.structure == "dense":
-            matrix = self.matrix
-            # Without a second matrix of the size of D.
-            return bool((matrix.diagonal() == 1).all()) and int(torch.count_nonzero(matrix)) == self.features
-        return not any(bool(tensor.any()) for name, tensor in self.transform_state().items() if name == "suppression")
+        """Whether D is the identity exactly, in all groups."""
+        return is_identity(self.transform_state())
 
     def transform_centred(self, centred: Tensor) -> Tensor:
-        """D times centred rows, shape (..., features): no mean is subtracted, nothing is remembered."""
-        if self.structure == "dense":  # done at every forward pass: past the dictionary and nn.Module's look-up
+        """D times centred rows: no mean is subtracted, nothing is remembered.
+
+        Args:
+            centred: Shape (..., features); with several groups (groups, features) or (groups, rows, features).
+        """
+        if self.groups > 1 and centred.dim() == 2:
+            return transform(self.transform_state(), centred.unsqueeze(1)).squeeze(1)
+        if self.structure == "dense" and self.groups == 1:  # at every forward pass: past nn.Module's look-up
             return F.linear(centred, self._buffers["matrix"])  # type: ignore[arg-type]  # never None
         return transform(self.transform_state(), centred)
+
+    def transform_flat(self, centred: Tensor) -> Tensor:
+        """The same for rows as `forward` takes them, shape (..., groups * features)."""
+        if self.groups == 1:
+            return self.transform_centred(centred)
+        split = centred.reshape(-1, self.groups, self.features).transpose(0, 1)
+        return transform(self.transform_state(), split).transpose(0, 1).reshape(centred.shape)
 
     def _transform_own(self, centred: Tensor) -> Tensor:
         """The same in the place of the rows, which nobody else holds: a gradient of the directions would need them."""
         state = self.transform_state()
-        own = centred.dim() == 2 and in_plain_python() and not state["directions"].requires_grad
+        own = centred.dim() == 2 and in_plain_python() and not any(tensor.requires_grad for tensor in state.values())
         return transform_(state, centred) if own else transform(state, centred)
 
     def subtracted(self) -> Tensor:
-        """What a forward pass subtracts, shape (features,): the running mean, or zeros without centring."""
-        return self.mean if self.center else torch.zeros_like(self.mean)
+        """What a forward pass subtracts: the running mean, or zeros of its shape."""
+        return self.mean if self.center and self.subtract else torch.zeros_like(self.mean)
+
+    @property
+    def flat_mean(self) -> Tensor:
+        """The running mean as rows of the input have it, shape (groups * features,)."""
+        mean: Tensor = self._buffers["mean"]  # type: ignore[assignment]  # never None
+        return mean if self.groups == 1 else mean.flatten()
 
     def take_record(self) -> Record | None:
         """Hand out what the forward passes in train mode since the last call left, and forget it."""
         record = self._record
-        object.__setattr__(self, "_record", None)
-        return record if record is None or record.kept is None else record.settled()
+        self.__dict__["_record"] = None
+        return None if record is None else record.settled()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Transform a batch.
+        """Transform a batch; an empty one leaves nothing to learn from.
 
         Args:
-            inputs: z, shape (..., features).
+            inputs: z, shape (..., groups * features).
 
         Returns:
             x = D (z - mean), the same shape and dtype.
 
         Raises:
-            InvalidValue: Another number of features, or an empty batch in train mode.
+            InvalidValue: Another number of features, or a type that is not real and floating, or wider than D.
+            Unsupported: Row weights in a compiled graph or inside vmap.
         """
-        own = self.center and self.structure == "low_rank"
-        compute: Callable[[Tensor], Tensor] = self._transform_own if own else self.transform_centred
+        own = self.structure == "low_rank" and self.groups == 1 and self.center and self.subtract
+        compute: Callable[[Tensor], Tensor] = self._transform_own if own else self.transform_flat
         if self._shared is not None:
             compute = self._shared.once(inputs, (self.mean, *self.transform_state().values()), compute)
         return self.run(inputs, compute)
@@ -209,27 +243,27 @@ class Decorrelation(nn.Module):
         """A forward pass in which something else computes x from z - mean, such as a circuit that settles.
 
         Args:
-            inputs: z, shape (..., features).
+            inputs: z, shape (..., groups * features).
             compute: From z - mean to x, the same shape; called without autocast, in float32 or wider.
 
         Returns:
             x, the same shape and dtype as z; in train mode it is what the plasticity learns from.
 
         Raises:
-            InvalidValue: Another number of features, or an empty batch in train mode.
+            InvalidValue: Another number of features, or a type that is not real and floating, or wider than D.
+            Unsupported: Row weights in a compiled graph or inside vmap.
         """
-        if self.training and (plain := plain_pass(self, inputs, compute)) is not None:
-            return plain
-        values, centred, outputs = self._computed(inputs, compute)
-        if self.training:
-            self.check_not_empty(values)
-        if self.is_observed():
-            if self.trace is None:
-                self._remember(values, None if outputs is centred else centred, outputs)
-            else:
-                check_sequence(values)
-                self._remember_steps(values, self.trace.filtered(values, None)[0])
-        return outputs.to(inputs.dtype)
+        values, mean, centred = self._centred(inputs)
+        observed = self.training and self.is_observed()
+        passing = begin(self, centred, mean) if observed and self.trace is None else None
+        with exactly(inputs):
+            outputs = compute(centred)
+        if passing is not None:
+            end(self, passing, outputs)
+        elif observed and self.trace is not None and values.numel():
+            check_sequence(values)
+            remember_steps(self, values, self.trace.filtered(values, None)[0])
+        return outputs if outputs.dtype == inputs.dtype else outputs.to(inputs.dtype)
 
     def run_steps(self, inputs: Tensor, state: TraceState | None) -> tuple[Tensor, TraceState | None]:
         """A forward pass over time steps, which remembers the same rows for one step at a time and for all at once.
@@ -244,112 +278,75 @@ class Decorrelation(nn.Module):
         Raises:
             InvalidValue: Another number of features, or an empty input.
         """
-        values, _, outputs = self._computed(inputs, self.transform_centred)
-        self.check_not_empty(values)
+        values, _, centred = self._centred(inputs)
+        with exactly(inputs):
+            outputs = self.transform_flat(centred)
+        if values.numel() == 0:
+            raise InvalidValue(
+                f"Decorrelation got an empty input of shape {tuple(values.shape)}: time steps without rows have no "
+                "state to hand on; leave them out."
+            )
         signal = values
         if self.trace is not None:
             signal, state = self.trace.filtered(steps_of(values), state)
         if self.is_observed():
-            self._remember_steps(values, signal)
+            remember_steps(self, values, signal)
         return outputs.to(inputs.dtype), state
 
-    def _computed(self, inputs: Tensor, compute: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """The input in float32 or wider, the same centred, and the output."""
-        if not inputs.dim() or inputs.shape[-1] != self.features:
+    def _centred(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The input in the type of D, the mean as its rows have it, and what D acts on."""
+        mean = self.flat_mean
+        width = mean.shape[0]
+        if not inputs.dim() or inputs.shape[-1] != width:
+            of = f"{self.groups} groups of {self.features}" if self.groups > 1 else f"{self.features}"
             raise InvalidValue(
-                f"Decorrelation of {self.features} features got an input of shape {tuple(inputs.shape)}; "
-                f"its last dimension must be {self.features}."
+                f"Decorrelation of {of} features got an input of shape {tuple(inputs.shape)}; "
+                f"its last dimension must be {width}."
             )
-        values = inputs.to(self.mean.dtype) if inputs.dtype in (torch.float16, torch.bfloat16) else inputs
-        with exactly(inputs):
-            centred = values - self.mean if self.center else values
-            return values, centred, compute(centred)
+        values = inputs if inputs.dtype == mean.dtype else widened(inputs, mean.dtype)
+        return values, mean, values - mean if self.center and self.subtract else values
 
     def fold_into(self, weight: Tensor) -> Tensor:
-        """W D, shape (outputs, features), in the type of the weight; differentiable in W."""
+        """W D, in the type of the weight; differentiable in W.
+
+        Args:
+            weight: W, shape (outputs, features), or (groups, outputs, features) where there are several groups.
+        """
         state = {name: tensor.to(weight.dtype) for name, tensor in self.transform_state().items()}
         with exactly(weight):
             return weight @ state["matrix"] if self.structure == "dense" else transform(state, weight)  # symmetric
 
-    def check_not_empty(self, values: Tensor) -> None:
-        """Raise InvalidValue for a batch without rows in train mode."""
-        if values.numel() == 0:
-            raise InvalidValue(
-                f"Decorrelation got an empty batch of shape {tuple(values.shape)} in train mode, from which nothing "
-                "can be learnt; leave empty batches out, or call model.eval()."
-            )
-
     def is_observed(self) -> bool:
         """Whether the forward pass that is running is one to remember."""
-        return (
-            self.training
-            and self.remembers
-            and not in_backward()
-            and not (in_transform() and any(transformed(b) for b in self._buffers.values() if b is not None))
-        )
+        if not (self.training and self.remembers):
+            return False
+        if in_plain_python():
+            return not in_backward()
+        return not (in_transform() and any(transformed(b) for b in self._buffers.values() if b is not None))
 
     @torch.no_grad()
     def remember(self, rows: Tensor, seen: int) -> None:
         """Remember rows of z that were sampled elsewhere: they drive the next plasticity.
 
         Args:
-            rows: Shape (rows, features).
+            rows: Shape (rows, features), or (groups, rows, features) where there are several groups.
             seen: How many rows they were sampled from.
         """
-        centred = rows - self.mean if self.center else rows
+        centred = rows
+        if self.center:
+            centred = rows - (self.mean if self.groups == 1 else self.mean.unsqueeze(1))
         with exactly(rows):
             outputs = self.transform_centred(centred)
-        self._add_record(centred, outputs, centred.mean(dim=0).mul_(seen), seen)
-
-    def _remember(self, values: Tensor, centred: Tensor | None, outputs: Tensor) -> None:
-        """Remember rows of z - mean and of x; the former are `values` less the mean where x has taken their place."""
-        drive = values if centred is None else centred
-        if outputs.requires_grad or drive.requires_grad:
-            values, drive, outputs = values.detach(), drive.detach(), outputs.detach()
-        if in_transform():
-            values, drive, outputs = (unwrapped(tensor.detach()) for tensor in (values, drive, outputs))
-        if values.dim() != 2:
-            drive, outputs, values = (tensor.reshape(-1, self.features) for tensor in (drive, outputs, values))
-        rows = values.shape[0]  # several times faster than len
-        kept = min(rows, int(self.sample * rows) + 1)
-        if kept < rows:
-            spread = rows_of_pass(rows, kept, self._record)
-            drive, outputs = drive[spread], outputs[spread]
-        deviation = (values.mean(dim=0) - self.mean).mul_(rows) if self.center else self.mean
-        # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
-        drive = drive - self.mean if centred is None and self.center else drive.clone()
-        self._add_record(drive, outputs.clone(), deviation, rows)
-
-    @torch.no_grad()
-    def _remember_steps(self, values: Tensor, signal: Tensor) -> None:
-        """Remember rows of a signal at every time step: those that the steps would leave one after the other."""
-        values, signal = flat_steps(values), flat_steps(signal)
-        steps, rows, _ = signal.shape
-        sampled = rows_of_steps(signal, min(rows, int(self.sample * rows) + 1), self._record)
-        with exactly(sampled):
-            centred = sampled - self.mean if self.center else sampled
-            outputs = self.transform_centred(centred)
-        deviation = (values.mean(dim=(0, 1)) - self.mean).mul_(steps * rows) if self.center else self.mean
-        self._add_record(centred, outputs, deviation, steps * rows, passes=steps)
-
-    def _add_record(self, inputs: Tensor, outputs: Tensor, deviation: Tensor, seen: int, passes: int = 1) -> None:
-        record = Record(inputs, outputs, deviation, seen)
-        if traced_in_transform():
-            raise Unsupported(
-                "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
-                "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
-            )
-        if self._record is not None or passes > 1 or torch.compiler.is_compiling():
-            record = joined(self._record, record, passes)
-        if in_transform() and transformed(record.deviation):  # inside torch.func.grad every result is seen through it
-            inputs, outputs, deviation = map(unwrapped, record[:3])
-            record = Record(inputs, outputs, deviation, record.seen, record.kept)
-        self._record = record
+        add(self, Record(centred, outputs, centred.mean(dim=-2).mul_(seen), seen))
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
-        rank = f", interneurons={self.transform_state()['suppression'].numel()}" if self.structure == "low_rank" else ""
-        return f"{self.features}, center={self.center}, structure={self.structure}{rank}"
+        text = f"{self.features}, center={self.center}, structure={self.structure}"
+        if self.structure == "low_rank":
+            text += f", interneurons={self.transform_state()['suppression'].shape[-1]}"
+        if self.groups > 1:
+            text += f", groups={self.groups}"
+        return text if self.subtract else f"{text}, subtract=False"
 
     def _set_structure(self, structure: Structure, tensors: State) -> None:
         for name in TRANSFORM[self.structure]:
@@ -371,18 +368,10 @@ class Decorrelation(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         """A fresh module takes the structure of the state that it is given."""
         if prefix + "mean" in state_dict:
-            found: Structure = (
-                "dense"
-                if prefix + "matrix" in state_dict
-                else "low_rank"
-                if prefix + "directions" in state_dict
-                else "centering"
-            )
-            names = [name for name in TRANSFORM[found] if prefix + name in state_dict]
+            found = structure_in(state_dict, prefix)
             if found != self.structure or (found == "low_rank" and self.is_identity()):
                 # Only shapes are made here; the copying, and complaints about what is missing, are torch's.
-                shapes = {name: state_dict[prefix + name].shape for name in names}
-                self._set_structure(found, {name: self.mean.new_empty(shape) for name, shape in shapes.items()})
+                self._set_structure(found, blank(found, state_dict, prefix, self.mean))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 

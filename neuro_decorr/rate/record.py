@@ -18,13 +18,14 @@ class Record(NamedTuple):
     """Sampled rows of all forward passes in train mode since the last step (detached copies).
 
     Attributes:
-        inputs: Sampled rows of z - mean, shape (rows, features).
-        outputs: The same rows of x, shape (rows, features).
-        deviation: Sum of z - mean over all rows, sampled or not, shape (features,): what moves the mean. Without
-            meaning where the module does not centre.
-        seen: How many rows these are.
+        inputs: Sampled rows of z - mean, shape (rows, features), or (groups, rows, features).
+        outputs: The same rows of x, of the same shape; D (z - mean) where the module does not subtract the mean.
+        deviation: Sum of z - mean over all rows, sampled or not, by their weights, shape (features,), or (groups,
+            features): what moves the mean. Without meaning where the module does not centre.
+        seen: How many rows these are, or the sum of their weights.
         kept: How many rows of `inputs` and `outputs`, from the first on, are meant; all where None. Both counts are
             tensors in a compiled graph, which must not depend on their values.
+        weights: Those of the sampled rows, shape (rows,), while passes are joined; None where each counts one.
     """
 
     inputs: Tensor
@@ -32,13 +33,31 @@ class Record(NamedTuple):
     deviation: Tensor
     seen: float | Tensor
     kept: Tensor | None = None
+    weights: Tensor | None = None
 
     def settled(self) -> Record:
-        """The same outside of a compiled graph: the rows that are meant, and counts as numbers."""
+        """The same outside of a compiled graph: the rows that are meant, by their weights, and counts as numbers."""
+        return self if self.kept is None and self.weights is None else self._counted()._weighed()
+
+    def _counted(self) -> Record:
         if self.kept is None:
             return self
         kept = int(self.kept)
-        return Record(self.inputs[:kept], self.outputs[:kept], self.deviation, float(self.seen))
+        return Record(self.inputs[..., :kept, :], self.outputs[..., :kept, :], self.deviation, float(self.seen))
+
+    def _weighed(self) -> Record:
+        r"""Rows scaled by :math:`\sqrt{w / \bar w}`, so that their covariance is the weighted one.
+
+        Rows of equal weight stay as they are.
+        """
+        weights = self.weights
+        if weights is None or bool((weights == weights[0]).all()):
+            return self._replace(weights=None)
+        return self._scaled(weights)
+
+    def _scaled(self, weights: Tensor) -> Record:
+        scale = (weights / weights.mean()).sqrt_().unsqueeze(1)
+        return self._replace(inputs=self.inputs * scale, outputs=self.outputs * scale, weights=None)
 
 
 def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
@@ -56,16 +75,21 @@ def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
     """
     if torch.compiler.is_compiling():
         return _with_room(later) if earlier is None else _joined_in_graph(earlier, later)
-    before, seen, rows, deviation = 0, 0.0, (later.inputs, later.outputs), later.deviation
+    before, seen, inputs, outputs, deviation = 0, 0.0, later.inputs, later.outputs, later.deviation
+    weights = later.weights
     if earlier is not None:
-        earlier = earlier.settled()
-        before, seen = len(earlier.inputs), float(earlier.seen)
-        rows = torch.cat((earlier.inputs, later.inputs)), torch.cat((earlier.outputs, later.outputs))
-        deviation = earlier.deviation + later.deviation
-    kept = _thinned(before, seen, len(later.inputs) // passes, later.seen / passes, passes, rows[0].device)
+        earlier = earlier._counted()
+        before, seen = earlier.inputs.shape[-2], float(earlier.seen)
+        inputs = torch.cat((earlier.inputs, inputs), dim=-2)
+        outputs = torch.cat((earlier.outputs, outputs), dim=-2)
+        deviation = earlier.deviation + deviation
+        if earlier.weights is not None or weights is not None:
+            weights = torch.cat((_weights_of(earlier), _weights_of(later)))
+    kept = _thinned(before, seen, later.inputs.shape[-2] // passes, later.seen / passes, passes, inputs.device)
     if kept is not None:
-        rows = rows[0][kept], rows[1][kept]
-    return Record(*rows, deviation, seen + later.seen)
+        inputs, outputs = inputs[..., kept, :], outputs[..., kept, :]
+        weights = None if weights is None else weights[kept]
+    return Record(inputs, outputs, deviation, seen + later.seen, None, weights)
 
 
 def in_backward() -> bool:
@@ -107,6 +131,12 @@ def unwrapped(tensor: Tensor) -> Tensor:
         tensor = torch._C._functorch.get_unwrapped(tensor)
         tensor = tensor.movedim(axis, 0) if mapped else tensor
     return tensor
+
+
+def _weights_of(record: Record) -> Tensor:
+    """The weights of its rows, ones where each counts one."""
+    rows = record.inputs
+    return rows.new_ones(rows.shape[-2]) if record.weights is None else record.weights
 
 
 def _thinned(
@@ -154,7 +184,7 @@ def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share:
 
 def _with_room(record: Record) -> Record:
     """The first pass of a compiled graph, with room for the rows of others."""
-    rows = len(record.inputs)
+    rows = record.inputs.shape[-2]
     room = max(rows, min(_ROOM * rows, MOST_ROWS)) - rows
     inputs, outputs = (F.pad(tensor, (0, 0, 0, room)) for tensor in (record.inputs, record.outputs))
     seen = record.deviation.new_full((), float(record.seen))
@@ -163,15 +193,16 @@ def _with_room(record: Record) -> Record:
 
 def _joined_in_graph(earlier: Record, later: Record) -> Record:
     """Every tensor keeps its shape, so that however many passes there are they need no graph of their own."""
-    room, rows = len(earlier.inputs), len(later.inputs)
+    if earlier.weights is not None:
+        earlier = earlier._scaled(earlier.weights)
+    room, rows = earlier.inputs.shape[-2], later.inputs.shape[-2]
     kept = earlier.kept if earlier.kept is not None else torch.full((), room, device=earlier.inputs.device)
     seen = earlier.seen + later.deviation.new_full((), float(later.seen))
     share = float(later.seen) / seen
     slots = torch.arange(room, device=earlier.inputs.device)
     appended = torch.where(slots < kept, slots, room + slots - kept).clamp_(max=room + rows - 1)
     index = torch.where(kept + rows <= room, appended, _spread(slots, kept, room, rows, share))
-    inputs, outputs = (
-        torch.cat(pair)[index] for pair in ((earlier.inputs, later.inputs), (earlier.outputs, later.outputs))
-    )
+    inputs = torch.cat((earlier.inputs, later.inputs), dim=-2)[..., index, :]
+    outputs = torch.cat((earlier.outputs, later.outputs), dim=-2)[..., index, :]
     deviation = earlier.deviation + later.deviation
     return Record(inputs, outputs, deviation, seen, (kept + rows).clamp(max=room))

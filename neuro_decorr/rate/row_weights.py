@@ -1,0 +1,186 @@
+"""How much each row of a batch counts: padding tokens should drive neither the mean nor D."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.errors import InvalidValue, Unsupported
+
+
+class Counted(NamedTuple):
+    """The rows of one pass that count.
+
+    Attributes:
+        rows: Which these are, in order.
+        weights: Of all rows of the pass.
+        total: Sum of the weights.
+        common: The weight of every row that counts, where they are alike.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    total: float
+    common: float | None
+
+    def of_sampled(self, chosen: Tensor) -> Tensor | None:
+        """The weights of some rows; None where each counts one."""
+        return None if self.common == 1 else self.weights[chosen]
+
+    def sum_of(self, drive: Tensor) -> Tensor:
+        """The sum of the rows by their weights, shape (features,): what a row of weight zero holds has no part in it.
+
+        Args:
+            drive: All rows, shape (rows, features).
+        """
+        counting = drive.index_select(0, self.rows)
+        if self.common is None:
+            return self.weights[self.rows].to(drive.dtype) @ counting
+        return counting.sum(dim=0) * self.common
+
+
+@final
+class Weighing:
+    """Row weights while `row_weights` holds, and whether a pass has met them.
+
+    Args:
+        weights: Checked.
+    """
+
+    def __init__(self, weights: tuple[Tensor, ...]) -> None:
+        self._counted = {tuple(given.shape): _counted(given) for given in weights}
+        self.shapes = list(self._counted)
+        self.unmet = set(self._counted)
+        self.asked = False
+
+    def of_rows(self, inputs: Tensor, mapped: bool) -> Counted | None:
+        """What counts of the input of one layer; None where all rows do.
+
+        Args:
+            inputs: Shape (..., features).
+            mapped: Whether `vmap` maps a dimension of it.
+
+        Raises:
+            InvalidValue: Its leading dimensions are neither those of weights nor the first few of them.
+            Unsupported: In a compiled graph, or inside vmap.
+        """
+        if torch.compiler.is_compiling() or mapped:
+            where = "vmap" if mapped else "a compiled graph"
+            raise Unsupported(
+                f"neuro_decorr.rate.row_weights does not work inside {where}: how many rows count is not known there; "
+                "run the model without it, or use neuro_decorr.rate.unremembered(model) for this pass."
+            )
+        self.asked = True
+        leading = tuple(inputs.shape[:-1])
+        found = self._counted.get(leading)
+        if found is None:
+            if not any(shape[: len(leading)] == leading for shape in self.shapes):
+                raise InvalidValue(
+                    f"row_weights of shape {_listed(self.shapes)} meet an input of shape {tuple(inputs.shape)}, whose "
+                    "rows they do not tell: lay them out as the inputs of the layers are, and pass further weights "
+                    f"(ones where all count) of shape {leading} for these."
+                )
+            return None
+        self.unmet.discard(leading)
+        if found.rows.device != inputs.device:
+            found = found._replace(rows=found.rows.to(inputs.device), weights=found.weights.to(inputs.device))
+            self._counted[leading] = found
+        return found
+
+
+@contextmanager
+def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
+    r"""Rows of forward passes in here drive the plasticity by their weights: padding tokens need not count.
+
+    .. math:: \mu \leftarrow \mu + \rho \frac{\sum_i w_i (z_i - \mu)}{\sum_i w_i}, \qquad
+              C = \frac{\sum_i w_i\, x_i x_i^T}{\sum_i w_i}
+
+    What the model computes stays as it is. A layer whose input has the leading dimensions of the weights counts row by
+    row: sampled rows are spread over those of positive weight, and scaled by the root of their weight over the mean
+    weight, so that every covariance that a rule takes is the weighted one. Rows of equal weight are not scaled: the
+    plasticity then sees what it would see of the batch without the others. A layer whose input has the first few of the
+    leading dimensions, such as (batch, features) for weights (batch, tokens), is pooled and holds no such rows any
+    more: all of its own count. Any other input is refused, since its rows could be of either kind: pass weights for
+    every shape that occurs. A pass in which all weights are zero is an empty one.
+
+    Linear layers and every `Decorrelation` alone; the positions of convolutions all count. Within a step, and within
+    one process of torch.distributed, weights are comparable between passes.
+
+    Example:
+        >>> import torch
+        >>> import neuro_decorr as nd
+        >>> model = nd.decorrelate(torch.nn.Linear(3, 2))
+        >>> tokens = torch.randn(4, 7, 3)
+        >>> is_padding = torch.arange(7) >= torch.tensor([[7], [5], [2], [1]])
+        >>> with nd.rate.row_weights(model, ~is_padding):
+        ...     outputs = model(tokens)
+        >>> model.decorrelation.take_record().seen
+        15.0
+
+    Args:
+        model: A model with Decorrelation modules in it.
+        *weights: One or several tensors of different shapes, those of the inputs' leading dimensions, such as (batch,
+            tokens): numbers >= 0, or True for the rows that count. Mind that `src_key_padding_mask` of torch is True
+            for the others.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidValue: Weights that are negative or not finite, two of one shape, a model without a Decorrelation, or on
+            leaving: passes were made, but no layer met the weights.
+    """
+    weighing = Weighing(_checked(weights))
+    modules = [module for module in model.modules() if "weighing" in vars(module)]
+    if not modules:
+        raise InvalidValue(f"row_weights: {type(model).__name__} holds no Decorrelation: pass nd.decorrelate(model).")
+    before = [module.weighing for module in modules]
+    for module in modules:
+        module.weighing = weighing  # type: ignore[assignment]  # no submodule
+    try:
+        yield
+    finally:
+        for module, earlier in zip(modules, before, strict=True):
+            module.weighing = earlier
+    if weighing.asked and weighing.unmet:
+        unmet = _listed(sorted(weighing.unmet))
+        raise InvalidValue(
+            f"row_weights of shape {unmet} met no layer: they must have all dimensions, but the features, of the input "
+            "of at least one linear layer."
+        )
+
+
+def _checked(weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if not weights or not all(isinstance(given, Tensor) for given in weights):
+        kinds = ", ".join(type(given).__name__ for given in weights) or "none"
+        raise InvalidValue(f"row_weights takes tensors of weights of rows, got {kinds}.")
+    if len({given.shape for given in weights}) < len(weights):
+        raise InvalidValue(
+            f"row_weights: two weights of one shape, {_listed([tuple(given.shape) for given in weights])}, cannot be "
+            "told apart; one is enough for all inputs of that shape."
+        )
+    for given in weights:
+        if given.is_complex() or not bool(((given >= 0) & (given < torch.inf)).all()):
+            raise InvalidValue(
+                f"row_weights: weights are finite numbers >= 0, or True for rows that count; those of shape "
+                f"{tuple(given.shape)} hold others: use 0 for rows that must not count."
+            )
+    return tuple(given.detach() for given in weights)
+
+
+def _counted(weights: Tensor) -> Counted:
+    flat = weights.flatten()
+    flat = flat if flat.is_floating_point() else flat.double()
+    (rows,) = torch.nonzero(flat, as_tuple=True)
+    of_rows = flat[rows]
+    common = float(of_rows[0]) if len(rows) and bool((of_rows == of_rows[0]).all()) else None
+    total = float(of_rows.double().sum()) if common is None else common * len(rows)
+    return Counted(rows, flat, total, common)
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return " and ".join(map(str, shapes))
