@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuro_decorr.credit._layers import arriving
 from neuro_decorr.errors import Unsupported
 
 
@@ -61,12 +62,13 @@ class SpikingLayer:
     def linear(self, input: Tensor) -> Tensor:
         """The layer's forward: currents (..., out_features) of inputs (..., in_features), without graph."""
         with torch.no_grad():
+            seen = arriving(self.layer, input.detach())
             if self.learns:
-                inputs = input.detach()
+                inputs = seen
                 if self.layer.bias is not None:  # a synapse whose input is always 1
                     inputs = F.pad(inputs, (0, 1), value=1.0)
                 self._arriving = iter(inputs if inputs.dim() > 2 else inputs[None])
-            self._output = output = F.linear(input, self.layer.weight, self.layer.bias)
+            self._output = output = F.linear(seen, self.layer.weight, self.layer.bias)
         return output
 
     def neurons(self, forward: Any, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:

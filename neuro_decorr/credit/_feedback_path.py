@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from neuro_decorr.credit._layers import arriving
 from neuro_decorr.errors import Unsupported
 
 
@@ -159,14 +160,14 @@ class FeedbackPath:
         buffer: Name of the buffer of the credit that holds the layer's feedback weights.
     """
 
-    __slots__ = ("broadcast", "buffer", "feedback", "layer", "receiver", "skips_pre_hooks")
+    __slots__ = ("broadcast", "buffer", "feedback", "layer", "receiver", "skips_transforms")
 
     def __init__(self, layer: nn.Linear, buffer: str) -> None:
         self.layer = layer
         self.buffer = buffer
         self.feedback: Tensor | None = None
         self.broadcast: ErrorBroadcast | None = None
-        self.skips_pre_hooks = False
+        self.skips_transforms = False
         self.receiver: Tensor | None = None
 
     def remember(self, layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
@@ -177,17 +178,18 @@ class FeedbackPath:
         """The layer's output; its graph sends the feedback signal to the receiver.
 
         Args:
-            input: x (..., in_features), as the layer's pre-hooks left it.
+            input: (..., in_features), as the layer's pre-hooks left it; what is done to it in here counts as theirs.
 
         Returns:
             x W^T + b, shape (..., out_features).
         """
         # The argument has the name that nn.Linear gives it: it may be passed by that name.
         layer = self.layer
-        receiver = input
-        if self.skips_pre_hooks and self.receiver is not None:
-            receiver, self.receiver = self.receiver, None
-            input = input.detach()
+        if not self.skips_transforms:
+            receiver = input = arriving(layer, input)
+        else:
+            receiver, self.receiver = (input if self.receiver is None else self.receiver), None
+            input = arriving(layer, input.detach())
             if receiver.shape != input.shape:
                 raise Unsupported(
                     f"feedback to the site 'pre_decorrelation' needs pre-hooks that keep the shape: they turned "

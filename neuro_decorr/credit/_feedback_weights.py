@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath
-from neuro_decorr.credit._layers import replaced_forwards
+from neuro_decorr.credit._layers import replaced_forwards, transforms_input
 from neuro_decorr.credit.base import Credit
 
 FeedbackSite = Literal["pre_decorrelation", "post_decorrelation"]
@@ -70,8 +70,9 @@ def sending_feedback(
         for path in paths:
             path.feedback = feedback_near(credit, path.buffer, path.layer._parameters.get("weight"))
             path.broadcast = broadcast
-            path.skips_pre_hooks = skips and bool(path.layer._forward_pre_hooks)
-            if path.skips_pre_hooks:
+            has_hooks = bool(path.layer._forward_pre_hooks)
+            path.skips_transforms = skips and (has_hooks or transforms_input(path.layer))
+            if skips and has_hooks:
                 hooks.append(path.layer.register_forward_pre_hook(path.remember, prepend=True, with_kwargs=True))
         with replaced_forwards([(path.layer, path.forward) for path in paths]):
             yield

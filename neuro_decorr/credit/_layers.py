@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -32,6 +32,25 @@ def name_of(model: nn.Module, layer: nn.Module) -> str:
         if module is layer:
             return f"'{name}' ({type(layer).__name__})" if name else f"the model itself ({type(layer).__name__})"
     return f"a {type(layer).__name__}"
+
+
+def is_plain_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a module computes what a nn.Linear does, of its input or of what `arriving` makes of it."""
+    plain = getattr(type(module), "plain_class", type(module))
+    return plain.forward is nn.Linear.forward and "forward" not in module.__dict__
+
+
+def transforms_input(layer: nn.Module) -> bool:
+    """Whether the class of a layer transforms the layer's input, as that of a decorrelated Linear does."""
+    return hasattr(type(layer), "decorrelated_input")
+
+
+def arriving(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """What the weights of a linear layer see of its input: what its class makes of it, if that makes anything."""
+    if not transforms_input(layer):
+        return inputs
+    transformed: Tensor = layer.decorrelated_input(inputs)  # type: ignore[operator]  # its class has it
+    return transformed
 
 
 def own_parameters(layer: nn.Module) -> list[Tensor]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from neuro_decorr.credit._eligibility import SpikingCell, SpikingLayer
-from neuro_decorr.credit._layers import name_of, own_parameters, walk
+from neuro_decorr.credit._layers import is_plain_linear, name_of, own_parameters, walk
 from neuro_decorr.errors import Unsupported
 
 
@@ -30,7 +30,7 @@ class SpikingChain(NamedTuple):
         """
         found = []
         for name, part in self.readout:
-            if _is_linear(part):
+            if is_plain_linear(part):
                 found.append((name, part))
             elif any(parameter.dim() > 1 for parameter in own_parameters(part)):
                 raise Unsupported(
@@ -52,7 +52,7 @@ def spiking_chain(model: nn.Module) -> SpikingChain:
     for index in cells:
         cell: Any = parts[index][1]
         layer = parts[index - 1][1] if index else None
-        if layer is None or not _is_linear(layer):
+        if layer is None or not is_plain_linear(layer):
             if not index:
                 continue  # neurons that encode the input
             raise Unsupported(f"eprop needs a nn.Linear before the neurons {name_of(model, cell)}; there is none.")
@@ -89,15 +89,11 @@ def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
                 f"eprop knows the neurons nd.norse.LIF and nd.norse.LateralLIF; {name_of(model, module)} is one of "
                 "Norse, whose eligibility traces it does not know. nd.norse.LIF has the dynamics of its LIFCell."
             )
-        if _is_linear(module):
+        if is_plain_linear(module):
             inside.update(walk(module))
         if isinstance(module, SpikingCell) or own_parameters(module):
             parts.append((name, module))
     return parts
-
-
-def _is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
-    return type(module).forward is nn.Linear.forward and "forward" not in module.__dict__
 
 
 def is_spiking(model: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from neuro_decorr.credit import _checks
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath
 from neuro_decorr.credit._feedback_weights import FeedbackSite, make_paths, sending_feedback
-from neuro_decorr.credit._layers import name_of, own_parameters, walk
+from neuro_decorr.credit._layers import is_plain_linear, name_of, own_parameters, walk
 from neuro_decorr.credit._time import layout_problems
 from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
@@ -48,10 +48,10 @@ class FeedbackAlignment(Credit):
         model: A network whose weight layers are `nn.Linear`.
         seed: Seed of the feedback weights.
         scale: Root mean square of the feedback weights relative to the layer's own weights.
-        feedback_site: Where the signal of a layer with forward pre-hooks (a decorrelating transform) arrives.
-            "pre_decorrelation": straight at the input of the pre-hooks, which are skipped, so that no lateral weights
-            are transported (and parameters inside the pre-hooks get no gradient). "post_decorrelation": behind the
-            pre-hooks, which are differentiated exactly, D^T included.
+        feedback_site: Where the signal of a layer whose input is transformed, by a Decorrelation or by forward
+            pre-hooks, arrives. "pre_decorrelation": straight at the input of these, which are skipped, so that no
+            lateral weights are transported (and parameters inside get no gradient). "post_decorrelation": behind
+            them, and they are differentiated exactly, D^T included.
 
     Raises:
         InvalidValue: A parameter is out of range.
@@ -195,8 +195,7 @@ def _linear_layers(credit: Credit) -> Iterator[tuple[str, nn.Linear]]:
     for name, module in credit.model.named_modules():
         if module in inside:
             continue
-        if type(module).forward is nn.Linear.forward and "forward" not in module.__dict__:
-            assert isinstance(module, nn.Linear)
+        if is_plain_linear(module):
             if is_lazy(module.weight):
                 raise Unsupported(f"layer '{name}' has no weights yet; run the model once before making the credit.")
             inside.update(walk(module))

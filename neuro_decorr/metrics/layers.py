@@ -13,8 +13,8 @@ from neuro_decorr.errors import InvalidValue
 def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Linear) -> dict[str, Tensor]:
     """The activity that every layer of one kind receives, in eval mode and without gradients.
 
-    What a layer receives is what its own forward sees: behind any transform that a forward pre-hook applies, such as a
-    Decorrelation. The model's modes are put back as they were.
+    What a layer receives is what its weights see: behind forward pre-hooks and behind the Decorrelation of a Linear (a
+    convolution folds it into the kernel and receives its plain input). The model's modes are put back as they were.
 
     Args:
         model: Any module.
@@ -34,8 +34,10 @@ def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Li
     received: dict[str, list[Tensor]] = {}
 
     def remember(name: str) -> Any:
-        def hook(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], __: Any) -> None:
+        def hook(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], __: Any) -> None:
             activity = arguments[0] if arguments else keywords["input"]
+            if hasattr(type(layer), "decorrelated_input"):
+                activity = layer.decorrelated_input(activity)  # of eval mode: nothing is remembered
             received.setdefault(name, []).append(activity.detach().flatten(0, -2) if activity.dim() > 1 else activity)
 
         return hook

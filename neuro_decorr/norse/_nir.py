@@ -20,7 +20,7 @@ from neuro_decorr.norse.homeostasis import Homeostasis
 from neuro_decorr.norse.lateral import LateralLIF
 from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
-from neuro_decorr.rate.weights import computes_of_its_own, decorrelations_of, folded
+from neuro_decorr.rate.weights import computes_of_its_own, decorrelation_of, folded
 
 
 def to_nir(network: nn.Module, path: str | PathLike[str] | None = None) -> nir.NIRGraph:
@@ -132,9 +132,9 @@ class _Chain:
         own: Tensor | None = layer.bias
         bias = weight.new_zeros(len(weight)) if own is None else own.double()
         metadata: dict[str, Any] = {}
-        for held, _ in decorrelations_of(layer):
+        if (found := decorrelation_of(layer)) is not None:
             weight, shift = folded(layer, torch.float64)
-            bias, metadata = bias - shift, _of(held)
+            bias, metadata = bias - shift, _of(found[0])
         if self.pending is not None:
             _, held = self.pending
             self.pending = None

@@ -6,25 +6,31 @@ A patch of C channels and k positions is a vector of C k features, and the convo
 
 So one convolution with the kernel W D computes it, padding included; patches are cut out for the few rows only that
 drive the plasticity. The features are in the order of ``weight.flatten(1)``: channels first, then positions. The
-groups of a grouped convolution see different channels, so each has a D of its own.
+groups of a grouped convolution see different channels, so each has a D of its own; all of them are folded at once.
 
 Where D acts on channels only, it acts at every position of the padded input: a 1x1 convolution behind the padding, so
 that the mean enters every output alike, and one bias carries it. Its rows are the positions of the input without the
 padding.
+
+A transposed convolution maps the channels at one position of its input to many outputs, so D acts on channels there.
+At its borders fewer positions meet in an output, so that no bias could carry their mean: it is subtracted from the rows
+that drive the plasticity, and not from what passes.
+
+.. math:: y = W D z + b
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.record import unwrapped
-from neuro_decorr.rate.weights import Convolution, decorrelations_of, folded
+from neuro_decorr.rate.weights import Convolution, TransposedConvolution, Weights, decorrelation_of, folded
 
 _LEAST_IMAGES = 8
 """Patches of one image are alike: sampled rows come from several, where the batch has them."""
@@ -33,18 +39,36 @@ _ROWS_PER_FEATURE = 2
 _LEAST_ROWS = 64
 """Few features need more rows than that all the same."""
 
+_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
 
-def attach(layer: Convolution, decorrelations: list[Decorrelation]) -> None:
-    """Let a convolution decorrelate its input: it gains the submodule and computes with the folded kernel."""
-    layer.decorrelation = decorrelations[0] if len(decorrelations) == 1 else nn.ModuleList(decorrelations)
-    # Of this instance, until `detach`. A partial function, unlike a bound method, can be pickled.
-    layer.forward = functools.partial(_forward, layer)  # type: ignore[method-assign]
+
+def convolved(layer: Convolution, inputs: Tensor) -> Tensor:
+    """The output of a decorrelated convolution, of the memory layout that the plain one's would have.
+
+    Args:
+        layer: The convolution.
+        inputs: Shape (batch, channels, *positions), or without the batch.
+
+    Raises:
+        InvalidValue: Another number of channels.
+    """
+    kernel, bias = _prepared(layer, inputs)
+    convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor] = layer._conv_forward
+    return convolve(inputs, kernel, bias)
 
 
-def detach(layer: Convolution) -> None:
-    """Undo `attach`, whatever the weights are by now."""
-    del layer.decorrelation
-    del layer.forward
+def transposed(layer: TransposedConvolution, inputs: Tensor, output_size: list[int] | None = None) -> Tensor:
+    """The output of a decorrelated transposed convolution; arguments as of torch's own, errors as of `convolved`."""
+    kernel, bias = _prepared(layer, inputs)
+    # Of lists, as torch's own forward gives it to its helper.
+    stride, padding, size, dilation = map(list, (layer.stride, layer.padding, layer.kernel_size, layer.dilation))
+    dimensions = len(size)
+    added = layer._output_padding(inputs, output_size, stride, padding, size, dimensions, dilation)  # type: ignore[arg-type]
+    return _TRANSPOSED[dimensions](inputs, kernel, bias, stride, padding, added, layer.groups, dilation)
 
 
 def patches(layer: Convolution, inputs: Tensor, rows: int | None = None) -> Tensor:
@@ -87,34 +111,65 @@ def positions(inputs: Tensor, rows: int | None = None) -> Tensor:
     return _rows(inputs, inputs.dim() - 2, rows)
 
 
-def _forward(layer: Convolution, input: Tensor) -> Tensor:  # the name of torch's argument
-    decorrelations = [decorrelation for decorrelation, _ in decorrelations_of(layer)]
+def _prepared(layer: Convolution | TransposedConvolution, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The kernel W D and the bias b - W D mean; in train mode the rows that drive the plasticity are remembered."""
+    found = decorrelation_of(layer)
+    assert found is not None
+    decorrelation, weights = found
+    dimensions = len(layer.kernel_size)
+    if inputs.dim() not in (dimensions + 1, dimensions + 2) or inputs.shape[-1 - dimensions] != layer.in_channels:
+        positions = f"{dimensions} dimension{'s' if dimensions > 1 else ''} of positions"
+        raise InvalidValue(
+            f"{type(layer).__name__} got an input of shape {tuple(inputs.shape)}; it takes (batch, "
+            f"{layer.in_channels} channels, {positions}), or the same without the batch."
+        )
     weight: Tensor = layer.weight
-    kernel, shift = folded(layer, torch.promote_types(weight.dtype, decorrelations[0].mean.dtype))
+    kernel, shift = folded(layer, torch.promote_types(weight.dtype, decorrelation.mean.dtype))
     bias: Tensor | None = layer.bias
-    if decorrelations[0].center:
+    if decorrelation.center and not isinstance(layer, TransposedConvolution):
         bias = (-shift if bias is None else bias - shift).to(weight.dtype)
-    if decorrelations[0].training:
-        _remember(layer, decorrelations, input)
-    convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor] = layer._conv_forward
-    return convolve(input, kernel.to(weight.dtype), bias)
+    if decorrelation.training:
+        _remember(layer, decorrelation, weights, inputs)
+    return _laid_out_like(weight, kernel.to(weight.dtype)), bias
+
+
+def _laid_out_like(weight: Tensor, kernel: Tensor) -> Tensor:
+    """The kernel with the strides of the plain one, which decide on the memory layout of the output.
+
+    Those of dimensions of size one as well, of which `contiguous` takes no account.
+    """
+    strides = weight.stride()
+    if kernel.stride() == strides:
+        return kernel
+    if strides[1] == 1 and strides[-1] == weight.shape[1]:  # channels last
+        channels_last = kernel.movedim(1, -1)
+        return channels_last.contiguous().flatten().view(channels_last.shape).movedim(-1, 1)
+    return kernel.contiguous().flatten().view(kernel.shape)
 
 
 @torch.no_grad()
-def _remember(layer: Convolution, decorrelations: list[Decorrelation], inputs: Tensor) -> None:
-    decorrelations[0].check_not_empty(inputs)
-    if not all(decorrelation.is_observed() for decorrelation in decorrelations):
+def _remember(
+    layer: Convolution | TransposedConvolution, decorrelation: Decorrelation, weights: Weights, inputs: Tensor
+) -> None:
+    if not inputs.numel() or not decorrelation.is_observed():
         return
     maps = unwrapped(inputs.detach())
     maps = maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])  # an image without a batch is a batch of one
-    features = decorrelations[0].features
-    on_patches = features == layer.weight[0].numel()
-    available = len(maps) * (_positions(layer, maps) if on_patches else maps.shape[2:].numel())
-    most = max(_LEAST_ROWS, _ROWS_PER_FEATURE * features)
-    wanted = min(int(decorrelations[0].sample * available) + 1, most)
-    rows = patches(layer, maps, wanted) if on_patches else positions(maps, wanted)
-    for decorrelation, of_group in zip(decorrelations, torch.split(rows, features, dim=1), strict=True):
-        decorrelation.remember(of_group.to(decorrelation.mean.dtype), available)
+    if isinstance(layer, TransposedConvolution) or weights.per_channel:
+        available = len(maps) * maps.shape[2:].numel()
+        rows = positions(maps, _wanted(decorrelation, available))
+    else:
+        available = len(maps) * _positions(layer, maps)
+        rows = patches(layer, maps, _wanted(decorrelation, available))
+    if weights.groups > 1:
+        rows = rows.view(-1, weights.groups, decorrelation.features).transpose(0, 1)
+    decorrelation.remember(rows.to(decorrelation.mean.dtype), available)
+
+
+def _wanted(decorrelation: Decorrelation, available: int) -> int:
+    """How many rows to cut out."""
+    most = max(_LEAST_ROWS, _ROWS_PER_FEATURE * decorrelation.features)
+    return min(int(decorrelation.sample * available) + 1, most)
 
 
 def _positions(layer: Convolution, inputs: Tensor) -> int:

@@ -1,23 +1,93 @@
-"""The weights behind a Decorrelation: which layer, which of its groups, and as what matrix they act."""
+"""The weights behind a Decorrelation: which layer, and as what matrix they act."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias, final, get_args
+from typing import Literal, TypeAlias, TypeGuard, TypeVar, final, get_args
 
 import torch
 from torch import Tensor, nn
 
+from neuro_decorr.errors import InvalidValue, Unsupported
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.precision import exactly
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
-WeightLayer: TypeAlias = nn.Linear | Convolution
-"""The layers that can be decorrelated."""
+TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+WeightLayer: TypeAlias = nn.Linear | Convolution | TransposedConvolution
+"""The layers that can be decorrelated; those of a registered class have the attributes of a Linear."""
+
+Layout = Literal["outputs_first", "inputs_first"]
+"""The shape of the weight of a Linear-like class: (outputs, inputs), as torch has it, or (inputs, outputs)."""
+
+Kind = TypeVar("Kind", bound=type[nn.Module])
+
+_LAYOUTS: dict[type[nn.Module], Layout] = {nn.Linear: "outputs_first"}
+_CONVOLUTIONS: frozenset[type[nn.Module]] = frozenset((*get_args(Convolution), *get_args(TransposedConvolution)))
+
+
+def register_linear(kind: Kind, weight: Layout = "outputs_first") -> Kind:
+    r"""Let `decorrelate` treat the layers of a class as Linear layers, for classes of other libraries.
+
+    .. math:: y = W x + b
+
+    Such a layer is called with its input (..., inputs) first, and holds a parameter `weight` of two dimensions and
+    `bias` of shape (outputs,), or None. Subclasses count as well.
+
+    Example:
+        >>> import torch
+        >>> import neuro_decorr as nd
+        >>> class Projection(torch.nn.Module):  # as Conv1D of the library transformers, in GPT-2
+        ...     def __init__(self, inputs, outputs):
+        ...         super().__init__()
+        ...         self.weight = torch.nn.Parameter(torch.randn(inputs, outputs))
+        ...         self.bias = torch.nn.Parameter(torch.zeros(outputs))
+        ...
+        ...     def forward(self, x):
+        ...         return torch.addmm(self.bias, x, self.weight)
+        >>> nd.rate.register_linear(Projection, weight="inputs_first").__name__
+        'Projection'
+        >>> nd.decorrelate(Projection(3, 2)).decorrelation.features
+        3
+
+    Args:
+        kind: The class.
+        weight: `outputs_first`: its weight has the shape (outputs, inputs); `inputs_first`: (inputs, outputs).
+
+    Returns:
+        The class, so that this can decorate it.
+
+    Raises:
+        InvalidValue: No class of modules, one that is known already, or another order.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):  # type: ignore[redundant-expr]  # users may err
+        raise InvalidValue(f"register_linear takes a class of torch modules, got {kind!r}.")
+    if weight not in get_args(Layout):
+        allowed = " or ".join(map(repr, get_args(Layout)))
+        raise InvalidValue(f"register_linear: weight, the order of its dimensions, must be {allowed}; got {weight!r}.")
+    if kind is nn.Linear or issubclass(kind, nn.modules.conv._ConvNd):
+        raise InvalidValue(f"register_linear: {kind.__name__} is known already, and is decorrelated as what it is.")
+    _LAYOUTS[kind] = weight
+    return kind
+
+
+def is_weight_layer(module: nn.Module) -> TypeGuard[WeightLayer]:
+    """Whether a module is of a class that can be decorrelated."""
+    return _kind(module) is not None
+
+
+def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a module is a Linear, or of a class that is registered as such."""
+    return _kind(module) in _LAYOUTS
+
+
+def plain_class(layer: nn.Module) -> type[nn.Module]:
+    """The class of a layer, which a decorrelated one keeps beneath its own."""
+    found: type[nn.Module] = getattr(type(layer), "plain_class", type(layer))
+    return found
 
 
 @final
@@ -26,72 +96,145 @@ class Weights:
     """The weights that act on the outputs of one Decorrelation, as a matrix of shape (rows, features).
 
     A row is an output unit. Of a convolution whose channels alone are decorrelated it is an output unit at one
-    position of the kernel, since D acts at every position alike.
+    position of the kernel, since D acts at every position alike. The groups of a grouped convolution come first:
+    (groups, rows, features).
 
     Attributes:
         layer: The layer that owns them.
-        group: Which group of its channels.
-        groups: How many it has.
+        groups: How many groups of channels it has.
         per_channel: Whether D acts on channels, not on patches.
     """
 
     layer: WeightLayer
-    group: int = 0
     groups: int = 1
     per_channel: bool = False
 
     @property
-    def block(self) -> Tensor:
-        """The weights of the group, shape (outputs, channels, *kernel): a view."""
-        return self.part(self.layer.weight)
+    def outputs(self) -> int:
+        """Number of outputs of the layer."""
+        return self._arranged(self.layer.weight).shape[:2].numel()
 
     @property
     def bias(self) -> Tensor | None:
-        """The biases of the group, shape (outputs,): a view."""
+        """The biases, or what `make_offset` gave in their place, shape (outputs,)."""
         bias: Tensor | None = self.layer.bias
-        return None if bias is None else self.part(bias)
+        return bias
 
-    def part(self, whole: Tensor) -> Tensor:
-        """The group's part of a tensor with the layer's outputs first: a view."""
-        return whole if self.groups == 1 else whole.chunk(self.groups)[self.group]
+    def make_offset(self) -> None:
+        """Give a layer without bias one that compensation alone moves; see `make_offset`."""
+        make_offset(self.layer)
 
     def matrix(self, whole: Tensor | None = None) -> Tensor:
-        """W, shape (rows, features): a view where the memory layout allows.
+        """W, shape (rows, features), or (groups, rows, features): a view where the memory layout allows.
 
         Args:
             whole: A tensor of the shape of the layer's weight to be arranged in its place.
         """
-        block = self.block if whole is None else self.part(whole)
-        return block.movedim(1, -1).flatten(0, -2) if self.per_channel else block.flatten(1)
+        whole = self.layer.weight if whole is None else whole
+        if whole.dim() == 2:
+            return whole if self._outputs_first() else whole.t()
+        block = self._arranged(whole)
+        matrix = block.movedim(2, -1).flatten(1, -2) if self.per_channel else block.flatten(2)
+        return matrix if self.groups > 1 else matrix[0]
 
     def shaped(self, matrix: Tensor) -> Tensor:
-        """A matrix in the shape of the weights of the group."""
-        block = self.block
-        if self.per_channel:
-            return matrix.view(len(block), *block.shape[2:], block.shape[1]).movedim(-1, 1)
-        return matrix.view_as(block)
+        """A matrix in the shape of the weight."""
+        if self.layer.weight.dim() == 2:
+            return matrix if self._outputs_first() else matrix.t()
+        block = self._block(matrix)
+        return (block.transpose(1, 2) if self._transposed() else block).flatten(0, 1)
 
     def write(self, matrix: Tensor, whole: Tensor | None = None) -> None:
         """Put back what `matrix` gave and was changed in place: nothing to do where that was a view."""
-        block = self.block if whole is None else self.part(whole)
-        if matrix.data_ptr() != block.data_ptr():
-            block.copy_(self.shaped(matrix))
+        whole = self.layer.weight if whole is None else whole
+        if matrix.data_ptr() != whole.data_ptr():
+            self._arranged(whole).copy_(self._block(matrix))
 
     def response(self, matrix: Tensor, constant: Tensor) -> Tensor:
-        """What the same inputs everywhere, shape (features,), make of the outputs, shape (outputs,)."""
-        return (matrix @ constant).view(len(self.block), -1).sum(dim=1)
+        """What the same inputs everywhere make of the outputs.
+
+        Args:
+            matrix: Shape (rows, features), or (groups, rows, features).
+            constant: Shape (features,), or (groups, features).
+
+        Returns:
+            Shape (outputs,).
+        """
+        if matrix.dim() == 2 and not self.per_channel:
+            return matrix @ constant
+        return (matrix @ constant.unsqueeze(-1)).reshape(self.outputs, -1).sum(dim=1)
+
+    def _outputs_first(self) -> bool:
+        return _LAYOUTS.get(_kind(self.layer)) == "outputs_first"  # type: ignore[arg-type]  # None is not in there
+
+    def _transposed(self) -> bool:
+        return isinstance(self.layer, TransposedConvolution)
+
+    def _arranged(self, whole: Tensor) -> Tensor:
+        """A tensor of the shape of the weight as (groups, outputs, channels, *kernel): a view."""
+        if whole.dim() == 2:
+            return (whole if self._outputs_first() else whole.t()).unsqueeze(0)
+        block = whole.view(self.groups, -1, *whole.shape[1:])
+        return block.transpose(1, 2) if self._transposed() else block
+
+    def _block(self, matrix: Tensor) -> Tensor:
+        """A matrix as (groups, outputs, channels, *kernel)."""
+        _, outputs, channels, *kernel = self._arranged(self.layer.weight).shape
+        if self.per_channel:
+            return matrix.reshape(self.groups, outputs, *kernel, channels).movedim(-1, 2)
+        return matrix.reshape(self.groups, outputs, channels, *kernel)
 
 
-def decorrelations_of(layer: nn.Module) -> Iterator[tuple[Decorrelation, Weights]]:
-    """What `decorrelate` put before a layer, one for every group of its channels, with the weights behind it."""
+def make_offset(layer: WeightLayer) -> None:
+    """Give a layer without bias a buffer in its place, zero at first, shape (outputs,).
+
+    It is no parameter, so that no optimiser moves it: compensation does, where the running mean moves. `fold` makes a
+    bias of it. A layer with a bias stays as it is.
+    """
+    if layer.bias is None:
+        outputs = Weights(layer, groups_of(layer)).outputs
+        del layer.bias
+        layer.register_buffer("bias", layer.weight.detach().new_zeros(outputs))
+
+
+def groups_of(layer: WeightLayer) -> int:
+    """How many groups of channels a layer has."""
+    return 1 if is_linear(layer) else layer.groups  # type: ignore[return-value]  # of a convolution
+
+
+def features_of(layer: WeightLayer, on_channels: bool = False) -> int:
+    """The features of what a layer's weights see: inputs, patches, or channels, of one group.
+
+    Args:
+        layer: The layer.
+        on_channels: Whether those of a convolution are its channels, not its patches.
+
+    Raises:
+        Unsupported: A layer of a registered class is not what its class was registered as.
+    """
+    weight: Tensor = layer.weight
+    if is_linear(layer):
+        if weight.dim() != 2 or not hasattr(layer, "bias"):
+            raise Unsupported(
+                f"{plain_class(layer).__name__} is registered as linear, which needs a weight of two dimensions and a "
+                f"bias or None; it has a weight of shape {tuple(weight.shape)} and "
+                f"{'a' if hasattr(layer, 'bias') else 'no'} bias."
+            )
+        return weight.shape[1 if Weights(layer)._outputs_first() else 0]
+    if isinstance(layer, TransposedConvolution):
+        return weight.shape[0] // layer.groups
+    return weight.shape[1] if on_channels else weight[0].numel()
+
+
+def decorrelation_of(layer: nn.Module) -> tuple[Decorrelation, Weights] | None:
+    """What `decorrelate` put before a layer, with the weights behind it; None where that is nothing."""
     held = layer._modules.get("decorrelation")
-    if held is None or not isinstance(layer, WeightLayer):
-        return
-    found = list(held) if isinstance(held, nn.ModuleList) else [held]
-    for group, decorrelation in enumerate(found):
-        if isinstance(decorrelation, Decorrelation):
-            per_channel = decorrelation.features != layer.weight[0].numel()
-            yield decorrelation, Weights(layer, group, len(found), per_channel)
+    if not isinstance(held, Decorrelation) or not is_weight_layer(layer):
+        return None
+    if is_linear(layer):
+        return held, Weights(layer)
+    per_channel = isinstance(layer, TransposedConvolution) or held.features != layer.weight[0].numel()
+    return held, Weights(layer, groups_of(layer), per_channel)
 
 
 def weights_behind_cells(model: nn.Module) -> dict[Decorrelation, Weights]:
@@ -108,19 +251,21 @@ def weights_behind_cells(model: nn.Module) -> dict[Decorrelation, Weights]:
         for sequence in sequences
         for cell, layer in pairwise(sequence)
         if isinstance(cell, DecorrelationCell)
-        and isinstance(layer, nn.Linear)
+        and is_linear(layer)
+        and decorrelation_of(layer) is None
         and not (computes_of_its_own(layer) or layer._forward_pre_hooks)
         and uses[cell] == uses[layer] == 1
     }
 
 
 def computes_of_its_own(layer: WeightLayer) -> bool:
-    """Whether a layer computes something else with its weight than torch's own class does."""
-    (kind,) = (kind for kind in get_args(WeightLayer) if isinstance(layer, kind))
-    inherited = [type(layer).forward is kind.forward, "forward" not in vars(layer)]
-    if kind is not nn.Linear:
-        inherited.append(type(layer)._conv_forward is kind._conv_forward)  # type: ignore[union-attr]
-    return not all(inherited)
+    """Whether a layer computes something else with its weight than its known class does."""
+    kind, plain = _kind(layer), plain_class(layer)
+    assert kind is not None
+    methods = ["forward"]
+    if issubclass(kind, nn.modules.conv._ConvNd):
+        methods.append("_conv_forward" if issubclass(kind, Convolution) else "_output_padding")
+    return "forward" in vars(layer) or any(getattr(plain, name) is not getattr(kind, name) for name in methods)
 
 
 def folded(layer: WeightLayer, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -133,12 +278,18 @@ def folded(layer: WeightLayer, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     Returns:
         The weight in its own shape, and the shift, shape (outputs,).
     """
-    blocks, shifts = [], []
-    for decorrelation, weights in decorrelations_of(layer):
-        matrix = decorrelation.fold_into(weights.matrix().to(dtype))
-        blocks.append(weights.shaped(matrix))
-        with exactly(matrix):
-            shifts.append(weights.response(matrix, decorrelation.subtracted().to(dtype)))
-    if len(blocks) == 1:
-        return blocks[0], shifts[0]
-    return torch.cat(blocks), torch.cat(shifts)
+    found = decorrelation_of(layer)
+    assert found is not None
+    decorrelation, weights = found
+    matrix = decorrelation.fold_into(weights.matrix().to(dtype))
+    with exactly(matrix):
+        shift = weights.response(matrix, decorrelation.subtracted().to(dtype))
+    return weights.shaped(matrix), shift
+
+
+def _kind(module: nn.Module) -> type[nn.Module] | None:
+    """The known class that a module is of."""
+    for kind in type(module).__mro__:
+        if kind in _LAYOUTS or kind in _CONVOLUTIONS:
+            return kind
+    return None

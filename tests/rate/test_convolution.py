@@ -42,19 +42,19 @@ def learnt(layer: nn.Module, **options: object) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, nd.Decorrelation):
-            module.matrix.copy_(torch.randn(module.features, module.features, generator=generator))
-            module.mean.copy_(torch.randn(module.features, generator=generator))
+            module.matrix.copy_(torch.randn(module.matrix.shape, generator=generator))
+            module.mean.copy_(torch.randn(module.mean.shape, generator=generator))
     return model
 
 
-def grouped(layer: nn.Module) -> list[tuple[nd.Decorrelation, slice, slice]]:
-    """Of every group its Decorrelation, its outputs, and its columns of the patches."""
+def grouped(layer: nn.Module) -> list[tuple[Tensor, Tensor, slice, slice]]:
+    """Of every group its D and mean, its outputs, and its columns of the patches."""
     held = layer.decorrelation
-    found = list(held) if isinstance(held, nn.ModuleList) else [held]
+    matrices, means = (held.matrix, held.mean) if layer.groups > 1 else (held.matrix[None], held.mean[None])
     outputs, features = 4 // layer.groups, layer.weight[0].numel()
     return [
-        (one, slice(g * outputs, (g + 1) * outputs), slice(g * features, (g + 1) * features))
-        for g, one in enumerate(found)
+        (matrix, mean, slice(g * outputs, (g + 1) * outputs), slice(g * features, (g + 1) * features))
+        for g, (matrix, mean) in enumerate(zip(matrices, means, strict=True))
     ]
 
 
@@ -70,11 +70,11 @@ def test_any_convolution(case: tuple[nn.Module, Tensor], center: bool) -> None:
     model = learnt(layer, center=center)
     outputs = model(inputs)
     rows = outputs.flatten(2).transpose(1, 2).reshape(-1, 4)
-    for decorrelation, units, columns in grouped(model):
+    for matrix, mean, units, columns in grouped(model):
         weight = layer.weight[units].flatten(1)
         torch.testing.assert_close(seen[:, columns] @ weight.T + bias[units], flat[:, units])
-        shifted = seen[:, columns] - (decorrelation.mean if center else 0)
-        expected = torch.stack([weight @ (decorrelation.matrix @ patch) for patch in shifted]) + bias[units]
+        shifted = seen[:, columns] - (mean if center else 0)
+        expected = torch.stack([weight @ (matrix @ patch) for patch in shifted]) + bias[units]
         torch.testing.assert_close(rows[:, units], expected)
     assert_folds(model, inputs, outputs)
 
@@ -88,9 +88,9 @@ def test_channels_alone(case: tuple[nn.Module, Tensor], center: bool) -> None:
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = nn.functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
     parts = []
-    for (decorrelation, *_), part in zip(grouped(model), padded.chunk(layer.groups, dim=1), strict=True):
-        rows = part.movedim(1, -1) - (decorrelation.mean if center else 0)
-        parts.append((rows @ decorrelation.matrix.T).movedim(-1, 1))
+    for (matrix, mean, *_), part in zip(grouped(model), padded.chunk(layer.groups, dim=1), strict=True):
+        rows = part.movedim(1, -1) - (mean if center else 0)
+        parts.append((rows @ matrix.T).movedim(-1, 1))
     convolve = getattr(nn.functional, type(layer).__name__.lower())
     options = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     outputs = model(inputs)
@@ -101,7 +101,7 @@ def test_channels_alone(case: tuple[nn.Module, Tensor], center: bool) -> None:
 def assert_folds(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
     folded = nd.fold(model)
     torch.testing.assert_close(folded(inputs), outputs)
-    assert type(folded) is type(model) and "forward" not in vars(folded) and not folded._modules
+    assert type(folded) is type(model).plain_class and not folded._modules
 
 
 def test_channels_are_sampled_from_the_unpadded_map() -> None:
@@ -109,10 +109,12 @@ def test_channels_are_sampled_from_the_unpadded_map() -> None:
     model = nd.decorrelate(nn.Conv2d(4, 4, 3, padding=2, groups=2), convolution="channels", sample=1.0)
     inputs = torch.randn(2, 4, 5, 6) + 3
     model(inputs)
-    for record, part in zip([found.take_record() for found in model.decorrelation], inputs.chunk(2, 1), strict=True):
+    record = model.decorrelation.take_record()
+    assert record.seen == 60 and record.inputs.shape == (2, 60, 2)
+    for group, part in enumerate(inputs.chunk(2, 1)):
         rows = part.movedim(1, -1).reshape(-1, 2)
-        assert record.seen == len(rows) == 60
-        torch.testing.assert_close(record.inputs, rows)
+        torch.testing.assert_close(record.inputs[group], rows)
+        torch.testing.assert_close(record.deviation[group], rows.sum(dim=0))
 
 
 @given(convolutions(), st.integers(1, 40))
@@ -142,8 +144,9 @@ RULES = [
 
 
 def images(count: int) -> Tensor:
-    """Batches of smooth images: neighbouring pixels are correlated."""
+    """Batches of smooth images: neighbouring pixels are correlated, and so are the channels."""
     noise = torch.randn(count, 8, 2, 12, 10, generator=torch.Generator().manual_seed(0))
+    noise[:, :, 1] += noise[:, :, 0]
     return nn.functional.avg_pool2d(noise.flatten(0, 1), 3, 1).view(count, 8, 2, 10, 8) * 3 + 1
 
 
@@ -171,8 +174,10 @@ def test_compensated_convolutions_keep_their_function(
     for batch in data:
         model.train()(batch)
         plasticity.step()
-    moved = [(found.matrix - torch.eye(found.features)).norm() for _, found, _ in nd.rate.decorrelated_layers(model)]
-    assert len(moved) == 4 and min(moved) > 0.1
+    held = [found for _, found, _ in nd.rate.decorrelated_layers(model)]
+    assert [found.groups for found in held] == [1, 2, 1]
+    moved = [(found.matrix - torch.eye(found.features)).norm(dim=(-2, -1)).min() for found in held]
+    assert min(moved) > 0.1
     drift = (model.eval()(probe).detach() - expected).abs().max() / expected.abs().max()
     assert drift < 1e-5
 
@@ -244,6 +249,95 @@ def test_channels_last_stays_and_changes_nothing() -> None:
         torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
+@settings(max_examples=60)
+@given(convolutions(), st.booleans(), st.sampled_from(["patches", "channels"]), st.booleans())
+def test_the_memory_layout_is_that_of_the_plain_layer(
+    case: tuple[nn.Module, Tensor], last: bool, form: str, weights_last: bool
+) -> None:
+    """The strides of the outputs, for inputs and kernels in either layout, so that view behind a layer goes on."""
+    layer, inputs = case
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if inputs.dim() in formats:
+        inputs = inputs.to(memory_format=formats[inputs.dim()]) if last else inputs
+        layer = layer.to(memory_format=formats[inputs.dim()]) if weights_last else layer
+    assert learnt(layer, convolution=form)(inputs).stride() == layer(inputs).stride()
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, groups=4)])
+@pytest.mark.parametrize("form", ["patches", "channels"])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_single_precision_keeps_the_layout_too(layer: nn.Module, form: str, memory: torch.memory_format) -> None:
+    """Other kernels of torch compute it, with rules of their own for the layout."""
+    plain = copy.deepcopy(layer).to(memory_format=memory)
+    for inputs in (torch.randn(2, layer.in_channels, 6, 5), torch.randn(2, 6, 5, layer.in_channels).movedim(-1, 1)):
+        assert learnt(plain, convolution=form)(inputs).stride() == plain(inputs).stride()
+
+
+def test_depthwise_layers_are_one_batch_of_products() -> None:
+    """As many products, of matrices or of batches of them, for 64 groups as for two."""
+    counts = []
+    for groups in (2, 64):
+        layer = nd.decorrelate(nn.Conv2d(groups, groups, 3, groups=groups))
+        plasticity = nd.Plasticity(layer, nd.rules.get("whitening"))
+        inputs = torch.randn(4, groups, 6, 6)
+        layer(inputs).sum().backward()
+        plasticity.step()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            layer(inputs).sum().backward()
+        counts.append(sum(event.count for event in profile.key_averages() if event.key.startswith("aten::")))
+    assert counts[0] == counts[1]
+
+
+def residual_network() -> nn.Module:
+    """Convolutions without bias, each with batch normalisation behind it, one of them grouped."""
+
+    class Block(nn.Module):
+        def __init__(self, channels: int, groups: int) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False, groups=groups)
+            self.first_norm = nn.BatchNorm2d(channels)
+            self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+            self.second_norm = nn.BatchNorm2d(channels)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = torch.relu(self.first_norm(self.first(inputs)))
+            return torch.relu(inputs + self.second_norm(self.second(hidden)))
+
+    torch.manual_seed(0)
+    stem = [nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()]
+    head = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3, bias=False)]
+    return nn.Sequential(*stem, Block(4, 1), Block(4, 2), *head)
+
+
+@pytest.mark.parametrize("rule", ["whitening", "norm_preserving"])
+def test_compensation_without_bias(rule: str) -> None:
+    """The offset in the place of a bias takes up the moving mean; in eval mode the function stays, for 200 updates."""
+    network = residual_network()
+    for batch in images(20):
+        network(batch)  # the running statistics of the normalisation
+    model = nd.decorrelate(network)
+    probe, data = images(1)[0], images(200)
+    expected = network.eval()(probe).detach()
+    plasticity = nd.Plasticity(model, nd.rules.get(rule, rate=1e-2 if rule == "whitening" else 1e-3), compensate=True)
+    for norm in [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]:
+        norm.momentum = 0.0  # of eval mode is asked, so these stay
+    for batch in data:
+        model.train()(batch)
+        plasticity.step()
+    model.eval()
+    scale = expected.abs().max()
+    assert (model(probe) - expected).abs().max() / scale < 1e-5
+    assert (nd.fold(model)(probe) - expected).abs().max() / scale < 1e-5
+    layers = [weights.layer for _, _, weights in nd.rate.decorrelated_layers(model)]
+    assert all("bias" in layer._buffers and layer.bias.any() for layer in layers)
+    assert {name for name, _ in model.named_parameters()} == {name for name, _ in network.named_parameters()}
+    folded = nd.fold(model)
+    assert folded[0].bias.requires_grad and isinstance(folded[0].bias, nn.Parameter)
+    fresh = nd.decorrelate(residual_network())
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(fresh.eval()(probe), model(probe))
+
+
 def test_a_model_is_pickled_whole() -> None:
     """What a process of its own receives: the whole model, not its state alone."""
     model = learnt(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(16, 2)))
@@ -254,12 +348,19 @@ def test_a_model_is_pickled_whole() -> None:
     assert not torch.allclose(twin(inputs), model(inputs))
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(2, 4, 3), nn.ConvTranspose2d(2, 4, 3), nn.Conv2d(2, 4, 3, groups=2)])
+def test_an_empty_batch_teaches_nothing(layer: nn.Module) -> None:
+    model = nd.decorrelate(layer)
+    assert model(torch.randn(0, 2, 5, 5)).shape == layer(torch.randn(0, 2, 5, 5)).shape
+    assert model.decorrelation.take_record() is None
+
+
 def test_refusals() -> None:
-    with pytest.raises(Unsupported, match=r"layer '0' \(ConvTranspose2d\).*skip=\('0',\)"):
-        nd.decorrelate(nn.Sequential(nn.ConvTranspose2d(1, 2, 3)))
     with pytest.raises(InvalidValue, match=r"'patches', 'channels'; got 'pixels'"):
         nd.decorrelate(nn.Conv2d(1, 2, 3), convolution="pixels")
     with pytest.raises(Unsupported, match="a forward of its own"):
         nd.decorrelate(nn.Sequential(Standardised(1, 2, 3)))
-    with pytest.raises(InvalidValue, match="empty batch"):
-        nd.decorrelate(nn.Conv2d(2, 4, 3))(torch.randn(0, 2, 5, 5))
+    for layer in (nn.Conv2d(2, 4, 3), nn.Conv2d(2, 4, 3, groups=2), nn.ConvTranspose2d(2, 4, 3)):
+        for shape in ((3, 1, 5, 5), (3, 5, 5), (3, 2, 5), (2,)):
+            with pytest.raises(InvalidValue, match=r"it takes \(batch, 2 channels, 2 dimensions of positions\)"):
+                nd.decorrelate(layer)(torch.randn(*shape))

@@ -1,0 +1,148 @@
+r"""A decorrelated layer: an instance of a subclass of its own class, whose forward pass goes through D.
+
+The layer keeps its name, its parameters and what `isinstance` says of it; its class alone is exchanged, as
+`torch.nn.utils.parametrize` and FSDP2 do. Neither a hook nor an attribute of the instance would do: a graph that
+`torch.compile` made of a plain layer is guarded by the layer's class and not by its hooks, so that a second model of
+the process would run without D; and what is bound to an instance goes on computing with its weights in a copy.
+
+There is one such class for every class of layers. It computes
+
+- of a Linear, or what is registered as such (`neuro_decorr.rate.register_linear`): its own forward of D (z - mean);
+- of a convolution: the convolution with D folded into the kernel (see `neuro_decorr.rate.convolution`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from neuro_decorr.rate.convolution import convolved, transposed
+from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.weights import Convolution, TransposedConvolution, make_offset
+
+
+def attach(layer: nn.Module, decorrelation: Decorrelation) -> None:
+    """Let a layer decorrelate its input: it gains the submodule and a class that passes its input through it.
+
+    Args:
+        layer: A Linear, a convolution, or a layer of a registered class.
+        decorrelation: With the features of its input.
+    """
+    layer.decorrelation = decorrelation
+    _exchange(layer, decorrelated_class)
+
+
+def detach(layer: nn.Module) -> None:
+    """Undo `attach`, whatever the weights are by now."""
+    del layer.decorrelation
+    _exchange(layer, lambda found: getattr(found, "plain_class", found))
+
+
+@functools.cache
+def decorrelated_class(plain: type[nn.Module]) -> type[nn.Module]:
+    """The class of the decorrelated layers of a class; one and the same at every call."""
+    kind: type[nn.Module] = _DecorrelatedLinear
+    if issubclass(plain, Convolution):
+        kind = _DecorrelatedConvolution
+    elif issubclass(plain, TransposedConvolution):
+        kind = _DecorrelatedTransposed
+    # In the module of the plain class: what tells torch's own layers by that, as torch.fx does, goes on doing so.
+    members = {"plain_class": plain, "__module__": plain.__module__, "__doc__": plain.__doc__}
+    return type(f"Decorrelated{plain.__name__}", (kind, plain), members)
+
+
+def keep_within_reach(model: nn.Module) -> None:
+    """Let no fused kernel go round the decorrelated layers of a model.
+
+    In eval mode a TransformerEncoderLayer hands the weights of its layers to one kernel, unless it finds a hook inside
+    of itself: so every Decorrelation in there has one, which does nothing.
+    """
+    for encoder in model.modules():
+        if isinstance(encoder, nn.TransformerEncoderLayer):
+            for module in encoder.modules():
+                if isinstance(module, Decorrelation) and not module._forward_hooks:
+                    module.register_forward_hook(_nothing)
+
+
+class _Attached(nn.Module):
+    """What all decorrelated layers have in common."""
+
+    plain_class: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A copy or a pickle finds the class by the plain one, since no module holds it by a name."""
+        reduced = super().__reduce_ex__(protocol)
+        if "plain_class" not in vars(type(self)) or not isinstance(reduced, tuple):
+            return reduced
+        make, arguments, *state = reduced
+        plain = self.plain_class
+        return (
+            _made,
+            (plain, make, *(plain if argument is type(self) else argument for argument in arguments)),
+            *state,
+        )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """A layer without bias takes the one that compensation gave to the layer of the state."""
+        if prefix + "bias" in state_dict and getattr(self, "bias", self) is None:
+            make_offset(self)  # type: ignore[arg-type]  # a weight layer
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+class _DecorrelatedLinear(_Attached):
+    def decorrelated_input(self, input: Tensor) -> Tensor:
+        """What the plain class gets in the place of its input z: x = D (z - mean), shape (..., features)."""
+        decorrelation: Any = self._modules["decorrelation"]
+        if input.is_nested:
+            return _of_nested(decorrelation, input)
+        return decorrelation(input)  # type: ignore[no-any-return]
+
+    def forward(self, input: Tensor, *arguments: Any, **keywords: Any) -> Any:
+        return super().forward(self.decorrelated_input(input), *arguments, **keywords)
+
+
+class _DecorrelatedConvolution(_Attached):
+    def forward(self, input: Tensor) -> Tensor:
+        return convolved(self, input)  # type: ignore[arg-type]  # a convolution
+
+
+class _DecorrelatedTransposed(_Attached):
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return transposed(self, input, output_size)  # type: ignore[arg-type]  # a transposed convolution
+
+
+def _exchange(layer: nn.Module, exchanged: Any) -> None:
+    """Exchange the class of a layer, underneath that of torch's parametrizations, which leave to what they stand on."""
+    found = type(layer)
+    if not parametrize.is_parametrized(layer):
+        layer.__class__ = exchanged(found)
+        return
+    # A class of its own in any case: its properties go when the parametrization is removed, from all copies alike.
+    members = {name: value for name, value in vars(found).items() if name not in ("__dict__", "__weakref__")}
+    layer.__class__ = type(found.__name__, tuple(map(exchanged, found.__bases__)), members)
+
+
+def _made(plain: type[nn.Module], make: Any, *arguments: Any) -> nn.Module:
+    layer: nn.Module = make(*arguments)
+    layer.__class__ = decorrelated_class(plain)  # type: ignore[arg-type]  # a class can be hashed
+    return layer
+
+
+def _of_nested(decorrelation: nn.Module, inputs: Tensor) -> Tensor:
+    """D of sequences of unequal lengths, such as a TransformerEncoder makes of a padding mask in eval mode."""
+    if inputs.layout == torch.jagged:
+        jagged: Any = inputs
+        return torch.nested.nested_tensor_from_jagged(
+            decorrelation(inputs.values()), jagged.offsets(), jagged.lengths()
+        )
+    sequences = inputs.unbind()
+    rows = decorrelation(torch.cat(sequences))
+    return torch.nested.as_nested_tensor(list(rows.split([len(sequence) for sequence in sequences])))
+
+
+def _nothing(*_: Any) -> None:
+    """A hook that is there to be found."""
