@@ -1,5 +1,6 @@
 """Decorrelation in rate networks (PyTorch): the structure, its plasticity, its circuit, and the way back."""
 
+from neuro_decorr.rate.coverage import Coverage, coverage
 from neuro_decorr.rate.decorrelate import decorrelate, decorrelated_layers, fold
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.plasticity import Plasticity
@@ -7,17 +8,21 @@ from neuro_decorr.rate.probes import unremembered
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.settling import LateralWeights, Recurrent, settle, settling_course
 from neuro_decorr.rate.traces import Trace
+from neuro_decorr.rate.weights import register_linear
 
 __all__ = [
+    "Coverage",
     "Decorrelation",
     "LateralWeights",
     "Plasticity",
     "Record",
     "Recurrent",
     "Trace",
+    "coverage",
     "decorrelate",
     "decorrelated_layers",
     "fold",
+    "register_linear",
     "settle",
     "settling_course",
     "unremembered",

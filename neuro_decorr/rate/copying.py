@@ -20,7 +20,7 @@ _SHARDED = frozenset({"FSDPModule", "FullyShardedDataParallel"})
 def place(name: str, module: nn.Module) -> str:
     """What messages call a module of a model; the model itself has no name of its own."""
     kind = class_name(module)
-    return f"'{name}' ({kind})" if name else f"the model itself, a {kind},"
+    return f"'{name}' ({kind})" if name else f"the model itself ({kind})"
 
 
 def class_name(module: nn.Module) -> str:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import copy
-import fnmatch
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported, unknown_name
+from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.rate.attached import attach, detach, keep_within_reach
 from neuro_decorr.rate.cell import DecorrelationCell
-from neuro_decorr.rate.convolution import attach, detach
+from neuro_decorr.rate.copying import at_rest, copied, place, plain_name
 from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.selection import Skip, chosen, mark_skipped, unmark
 from neuro_decorr.rate.traces import Signal, Trace
+from neuro_decorr.rate.uses import check_not_used_elsewhere, forget_watch, watch_first_pass
 from neuro_decorr.rate.weights import (
+    TransposedConvolution,
     WeightLayer,
     Weights,
     computes_of_its_own,
-    decorrelations_of,
+    decorrelation_of,
+    features_of,
     folded,
+    groups_of,
+    is_weight_layer,
     weights_behind_cells,
 )
 
@@ -30,12 +37,10 @@ ModelType = TypeVar("ModelType", bound=nn.Module)
 ConvolutionForm = Literal["patches", "channels"]
 """What of the input of a convolution is decorrelated: whole patches, or the channels at every position alike."""
 
-_CONVOLUTIONS = nn.modules.conv._ConvNd  # transposed and lazy ones too: they are refused by name
-
 
 def decorrelate(
     model: ModelType,
-    skip: Iterable[str] = (),
+    skip: Skip | Iterable[Skip] = (),
     *,
     center: bool = True,
     sample: float = 0.1,
@@ -47,14 +52,17 @@ def decorrelate(
 
     .. math:: y = W D (z - \mu) + b
 
-    Each layer keeps its class, its name and its parameters, and gains a submodule `decorrelation`. A Linear has it
-    applied to its input by a forward pre-hook. For a convolution D is folded into the kernel at every forward pass, and
-    a grouped one has a D for each of its groups (see `neuro_decorr.rate.convolution`). Nothing learns until a
-    `Plasticity` steps. Layers of other classes are left as they are (docs/layers.md has the table).
+    Each layer keeps its name and its parameters, and gains a submodule `decorrelation` and a subclass of its own class,
+    in whose forward D is applied to the input (see `neuro_decorr.rate.attached`). For a convolution D is folded into
+    the kernel at every forward pass, and a grouped one has a D for each of its groups (see
+    `neuro_decorr.rate.convolution`). Nothing learns until a `Plasticity` steps. Layers of other classes are left as
+    they are: `neuro_decorr.coverage` tells which. The first forward pass is watched for weights that are used outside
+    of their layers (see `neuro_decorr.rate.uses`). The copy is not compiled: compile it, not the model.
 
     Args:
         model: Any module, or a single layer.
-        skip: Qualified names of layers to leave alone, wildcards allowed (`encoder.*`).
+        skip: Layers to leave alone, one or several of: a qualified name, wildcards allowed (`encoder.*`); a class; a
+            module of this model (of both all that lies in them); a predicate of the qualified name and the layer.
         center: Subtract the running mean of every layer's input.
         sample: Fraction of a batch's rows that drive the plasticity.
         convolution: `patches`: z is a patch, padding included, and D has the size of channels times kernel positions.
@@ -70,40 +78,39 @@ def decorrelate(
         The copy; the original is untouched.
 
     Raises:
-        UnknownName: A name in `skip` matches no layer.
+        UnknownName: A name, class or module in `skip` matches no layer.
         InvalidValue: An option that does not exist.
-        Unsupported: A layer cannot be decorrelated (a transposed convolution, a lazy layer, the inside of an attention
-            module, a convolution with a forward of its own), or none is left.
+        Unsupported: Layers cannot be decorrelated (a lazy layer, the inside of an attention module, a convolution with
+            a forward of its own, complex or sharded weights, a compiled module), all of them told at once, or none is
+            left; docs/layers.md has the table.
         StateMismatch: The model is decorrelated already.
     """
     _check_option("convolution", convolution, get_args(ConvolutionForm))
-    decorrelated = copy.deepcopy(model)
-    for name, layer in _chosen(decorrelated, skip).items():
-        weight: torch.Tensor = layer.weight
-        if signal != "spikes" and not isinstance(layer, nn.Linear):
-            raise Unsupported(
-                f"layer '{name}' ({type(layer).__name__}) has no traces: they need a Linear layer; "
-                f"use signal='spikes', or leave it out with skip=('{name}',)."
-            )
-        on_channels = convolution == "channels" and not isinstance(layer, nn.Linear)
-        features = weight.shape[1] if on_channels else weight[0].numel()  # of one group
-        decorrelations = [
-            Decorrelation(
-                features,
+    found = chosen(model, skip, signal)
+    decorrelated = copied(model)
+    copies = dict(decorrelated.named_modules())
+    with at_rest(decorrelated):
+        for candidate in found:
+            layer = copies[candidate.name]
+            assert is_weight_layer(layer)
+            if candidate.skipped is not None:
+                mark_skipped(layer, candidate.skipped)
+                continue
+            weight: torch.Tensor = layer.weight
+            decorrelation = Decorrelation(
+                features_of(layer, on_channels=convolution == "channels"),
                 center,
+                groups=groups_of(layer),
+                subtract=not isinstance(layer, TransposedConvolution),
                 sample=sample,
                 structure=structure,
                 signal=signal,
                 device=weight.device,
                 dtype=torch.float64 if weight.dtype == torch.float64 else torch.float32,
-            ).train(layer.training)
-            for _ in range(1 if isinstance(layer, nn.Linear) else layer.groups)
-        ]
-        if isinstance(layer, nn.Linear):
-            layer.decorrelation = decorrelations[0]
-            layer.register_forward_pre_hook(_decorrelate_input, with_kwargs=True)
-        else:
-            attach(layer, decorrelations)
+            )
+            attach(layer, decorrelation.train(layer.training))
+    keep_within_reach(decorrelated)
+    watch_first_pass(decorrelated)
     return decorrelated
 
 
@@ -112,7 +119,8 @@ def fold(model: ModelType) -> ModelType:
 
     The result holds no class and no hook of this library. A Decorrelation that stands by itself, in a Sequential for
     instance, becomes a Linear with weight D and bias -D mean. Tied weights come apart, since each was behind a D of its
-    own; a layer that is used in several places stays one. Parametrizations of a folded weight are evaluated.
+    own; a layer that is used in several places stays one. Parametrizations of a folded weight, pruning and the older
+    weight and spectral norm are evaluated. The result is not compiled, also where the model was.
 
     Args:
         model: What `decorrelate` returned, or any model with a Decorrelation in it.
@@ -121,18 +129,18 @@ def fold(model: ModelType) -> ModelType:
         A plain copy; the original is untouched. Products are taken in double precision.
 
     Raises:
-        Unsupported: A layer computes something of its own with its weight, so that W D is not what it would need.
+        Unsupported: A layer computes something of its own with its weight, so that W D is not what it would need; its
+            weight was seen in use outside of the layer at the first forward pass; the model is sharded.
     """
-    plain = copy.deepcopy(model)
+    for name, layer in model.named_modules():
+        check_not_used_elsewhere(place(plain_name(name), layer), layer)
+    plain = copied(model)
+    forget_watch(plain)
     for name, layer in list(plain.named_modules()):
-        if any(True for _ in decorrelations_of(layer)):
-            assert isinstance(layer, WeightLayer)
+        unmark(layer)
+        if is_weight_layer(layer) and decorrelation_of(layer) is not None:
             _fold_into(name, layer)
-            if isinstance(layer, nn.Linear):
-                del layer.decorrelation
-                _remove_hook(layer)
-            else:
-                detach(layer)
+            detach(layer)
     if isinstance(plain, Decorrelation):
         return _as_linear(plain)  # type: ignore[return-value]  # a Decorrelation alone becomes a Linear
     if isinstance(plain, DecorrelationCell):
@@ -153,7 +161,7 @@ def decorrelated_layers(model: nn.Module) -> Iterator[tuple[str, Decorrelation, 
 
     They are known where `decorrelate` put it there, and of a cell that a plain Linear follows in a Sequential.
     """
-    behind = {found: weights for module in model.modules() for found, weights in decorrelations_of(module)}
+    behind = dict(found for module in model.modules() if (found := decorrelation_of(module)) is not None)
     behind |= weights_behind_cells(model)
     for name, module in model.named_modules():
         if isinstance(module, Decorrelation):
@@ -161,27 +169,7 @@ def decorrelated_layers(model: nn.Module) -> Iterator[tuple[str, Decorrelation, 
             if weights is None:
                 yield name, module, None
             else:
-                place = name.removesuffix(f".{weights.group}") if weights.groups > 1 else name
-                layer = place.removesuffix("decorrelation").removesuffix(".")
-                yield layer if weights.groups == 1 else f"{layer} (group {weights.group})".lstrip(), module, weights
-
-
-def _remove_hook(layer: nn.Module) -> None:
-    """Take our forward pre-hook off a layer."""
-    for key, hook in list(layer._forward_pre_hooks.items()):
-        if hook is _decorrelate_input:
-            del layer._forward_pre_hooks[key]
-            layer._forward_pre_hooks_with_kwargs.pop(key, None)
-
-
-def _decorrelate_input(
-    layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    decorrelation = layer.decorrelation
-    assert isinstance(decorrelation, Decorrelation)
-    if arguments:
-        return (decorrelation(arguments[0]), *arguments[1:]), keywords
-    return arguments, {**keywords, "input": decorrelation(keywords["input"])}
+                yield name.removesuffix("decorrelation").removesuffix("."), module, weights
 
 
 def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
@@ -189,70 +177,21 @@ def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise InvalidValue(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
 
 
-def _chosen(model: nn.Module, skip: Iterable[str]) -> dict[str, WeightLayer]:
-    """The layers to decorrelate, checked, by name."""
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | _CONVOLUTIONS)}
-    patterns = [skip] if isinstance(skip, str) else list(skip)
-    for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in layers):
-            raise unknown_name("layer to skip", pattern, layers)
-    kept = {n: layer for n, layer in layers.items() if not any(fnmatch.fnmatchcase(n, p) for p in patterns)}
-    if not kept:
-        raise Unsupported(f"{type(model).__name__} has no Linear or convolution left to decorrelate.")
-    inside_attention = _inside_attention(model)
-    return {name: _checked(name, layer, name in inside_attention) for name, layer in kept.items()}
-
-
-def _inside_attention(model: nn.Module) -> set[str]:
-    """Names of layers whose forward an attention module never calls: it reads their weights instead."""
-    return {
-        f"{name}.{child}".lstrip(".")
-        for name, module in model.named_modules()
-        if isinstance(module, nn.MultiheadAttention)
-        for child, _ in module.named_modules()
-    }
-
-
-def _checked(name: str, layer: nn.Module, inside_attention: bool) -> WeightLayer:
-    place = f"layer '{name}' ({type(layer).__name__})"
-    mend = f"leave it out with skip=('{name}',)"
-    if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
-        raise Unsupported(f"{place} does not know its input size yet: run one batch through the model, or {mend}.")
-    if not isinstance(layer, WeightLayer):
-        raise Unsupported(
-            f"{place}: each of its outputs is a sum over several inputs' patches, so it has no patches of its own to "
-            "decorrelate, and at its borders fewer of them meet, so that no bias could carry the mean of its channels; "
-            f"{mend}."
-        )
-    if isinstance(layer, _CONVOLUTIONS) and computes_of_its_own(layer):
-        raise Unsupported(
-            f"{place} has a forward of its own, which a convolution with decorrelated patches replaces; {mend}."
-        )
-    if inside_attention:
-        raise Unsupported(
-            f"{place}: its attention module reads the weight without calling the layer, so its input cannot be "
-            f"decorrelated; {mend}."
-        )
-    if any(True for _ in decorrelations_of(layer)):
-        raise StateMismatch(f"{place} is decorrelated already; nd.fold the model first, or {mend}.")
-    if hasattr(layer, "decorrelation"):
-        raise Unsupported(f"{place} has an attribute 'decorrelation' of its own; rename that, or {mend}.")
-    return layer
-
-
 @torch.no_grad()
 def _fold_into(name: str, layer: WeightLayer) -> None:
     _evaluate_parametrizations(layer)
-    if "weight" not in layer._parameters or (isinstance(layer, nn.Linear) and computes_of_its_own(layer)):
+    _evaluate_hooks(layer)
+    if "weight" not in layer._parameters or computes_of_its_own(layer):
         raise Unsupported(
-            f"layer '{name}' ({type(layer).__name__}) makes its weight anew at every forward pass, or has a forward of "
-            "its own: what W D is to it is not known. Turn it into a plain layer, or nd.decorrelate(model, skip=...)."
+            f"{place(name, layer)} makes its weight anew at every forward pass, or has a forward of its "
+            "own: what W D is to it is not known. Turn it into a plain layer, or nd.decorrelate(model, skip=...)."
         )
     weight, shift = folded(layer, torch.float64)
     trainable = layer.weight.requires_grad
     bias: torch.Tensor | None = layer.bias
     if bias is not None:
-        layer.bias = nn.Parameter((bias.double() - shift).to(bias.dtype), bias.requires_grad)
+        follows = bias.requires_grad if "bias" in layer._parameters else trainable  # else it is an offset
+        layer.bias = nn.Parameter((bias.double() - shift).to(bias.dtype), follows)
     elif bool(shift.any()):
         layer.bias = nn.Parameter(-shift.to(layer.weight.dtype), trainable)
     # A new parameter, never a change in place: another layer may share the old one.
@@ -278,6 +217,22 @@ def _evaluate_parametrizations(layer: nn.Module) -> None:
     del layer.parametrizations
     for of, value in values.items():
         layer.register_parameter(of, value)
+
+
+def _evaluate_hooks(layer: nn.Module) -> None:
+    """Make parameters of what forward pre-hooks of torch compute: pruning, the older weight norm and spectral norm."""
+    for hook in list(layer._forward_pre_hooks.values()):
+        if isinstance(hook, prune.BasePruningMethod):
+            original = f"{hook._tensor_name}_orig"
+            held = layer._parameters[original]
+            assert held is not None
+            # Torch writes into it, and another layer may share it.
+            layer._parameters[original] = nn.Parameter(held.detach().clone(), held.requires_grad)
+            prune.remove(layer, hook._tensor_name)  # type: ignore[no-untyped-call]  # torch types it not
+        elif isinstance(hook, WeightNorm):
+            remove_weight_norm(layer, hook.name)
+        elif isinstance(hook, SpectralNorm):
+            remove_spectral_norm(layer, hook.name)
 
 
 @torch.no_grad()

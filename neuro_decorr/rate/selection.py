@@ -181,8 +181,12 @@ def problems_of_copying(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]
     modules = frozenset(model.modules())
     for name, module in model.named_modules():
         if is_compiled(module):
-            first = "torch.compile(nd.decorrelate(model))" if not name else "decorrelate first and compile it then"
-            yield name, module, f"is compiled, and would go on to run the plain layers: {first}"
+            first = "and compile its part then" if name else "and compile then, torch.compile(nd.decorrelate(model))"
+            yield (
+                name,
+                module,
+                f"is compiled, and a copy would run the plain layers: decorrelate the plain model {first}",
+            )
         elif not is_weight_layer(module) and runs_the_original(module, modules):
             yield (
                 name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import neuro_decorr as nd
-from neuro_decorr.errors import StateMismatch, UnknownName, Unsupported
+from neuro_decorr.errors import InvalidValue, StateMismatch, UnknownName, Unsupported
 
 
 class Residual(nn.Module):
@@ -46,7 +48,7 @@ def test_the_model_keeps_its_function_names_and_classes() -> None:
     inputs = torch.randn(4, 5)
     torch.testing.assert_close(decorrelated(inputs), model(inputs))
     assert [n for n, _ in decorrelated.named_parameters()] == [n for n, _ in model.named_parameters()]
-    assert type(decorrelated.encoder) is nn.Linear
+    assert isinstance(decorrelated.encoder, nn.Linear)
     assert not any(isinstance(module, nd.Decorrelation) for module in model.modules()), "the original was changed"
     assert sum(isinstance(module, nd.Decorrelation) for module in decorrelated.modules()) == 4
 
@@ -74,14 +76,59 @@ def test_a_single_layer_and_a_copy_of_a_copy() -> None:
     assert not torch.allclose(twin(inputs), layer(inputs))
 
 
+def decorrelated_names(model: nn.Module) -> list[str]:
+    return [name for name, _, _ in nd.rate.decorrelated_layers(model)]
+
+
 def test_skip() -> None:
-    model = nd.decorrelate(Residual(), skip=("head", "block.*"))
-    names = [name for name, module in model.named_modules() if isinstance(module, nd.Decorrelation)]
-    assert names == ["encoder.decorrelation"]
+    assert decorrelated_names(nd.decorrelate(Residual(), skip=("head", "block.*"))) == ["encoder"]
     with pytest.raises(UnknownName, match="did you mean 'head'"):
         nd.decorrelate(Residual(), skip=("heat",))
-    with pytest.raises(Unsupported, match="no Linear or convolution left"):
+    with pytest.raises(Unsupported, match=r"no Linear or convolution left.*skip= leaves out all"):
         nd.decorrelate(Residual(), skip="*")
+
+
+def test_skip_by_class_module_predicate_and_a_mix_of_them() -> None:
+    plain = Residual()
+    plain.filter = nn.Conv1d(2, 2, 1)
+    everything = ["encoder", "block.inner", "block.outer", "head", "filter"]
+    assert decorrelated_names(nd.decorrelate(plain)) == everything
+
+    def left(skip: object) -> set[str]:
+        return set(everything) - set(decorrelated_names(nd.decorrelate(plain, skip=skip)))
+
+    assert left(nn.Conv1d) == {"filter"}
+    assert left(nn.Linear) == set(everything) - {"filter"}
+    assert left(plain.block["inner"]) == {"block.inner"}
+    assert left(plain.block) == left([nn.ModuleDict]) == {"block.inner", "block.outer"}, "all that lies in it"
+    assert left(lambda name, layer: name == "head" or layer is plain.encoder) == {"head", "encoder"}
+    assert left(lambda name, layer: False) == set()  # noqa: ARG005  # of the interface
+    mixed = ("h*d", nn.Conv1d, plain.encoder, lambda _, layer: getattr(layer, "bias", 0) is None)
+    assert left(iter(mixed)) == {"head", "filter", "encoder", "block.inner"}
+
+
+def test_what_skip_cannot_find_names_the_nearest() -> None:
+    plain = Residual()
+    with pytest.raises(UnknownName, match=r"that is a ModuleDict with layers in it, which skip='block.\*' leaves out"):
+        nd.decorrelate(plain, skip="block")
+    with pytest.raises(UnknownName, match="class 'LinearReLU'; did you mean 'Linear'"):
+        nd.decorrelate(plain, skip=type("LinearReLU", (nn.Linear,), {}))
+    twin = copy.deepcopy(plain)
+    with pytest.raises(UnknownName, match=r"not in this Residual.*nearest is 'head'"):
+        nd.decorrelate(plain, skip=twin.head)
+    plain.norm = nn.LayerNorm(3)
+    with pytest.raises(UnknownName, match="nothing in it is decorrelated"):
+        nd.decorrelate(plain, skip=plain.norm)
+    for wrong in (3, int, [None]):
+        with pytest.raises((InvalidValue, TypeError)):
+            nd.decorrelate(plain, skip=wrong)
+
+
+def test_every_name_of_a_shared_layer_skips_it() -> None:
+    layer = nn.Linear(3, 3)
+    model = nn.ModuleDict({"one": layer, "two": layer, "other": nn.Linear(3, 3)})
+    for name in ("one", "two"):
+        assert decorrelated_names(nd.decorrelate(model, skip=name)) == ["other"]
 
 
 def test_weights_of_the_plain_model_load() -> None:
@@ -140,6 +187,114 @@ def test_refusals() -> None:
         nd.decorrelate(nn.Sequential(nn.LazyLinear(3)))
     with pytest.raises(StateMismatch, match="decorrelated already"):
         nd.decorrelate(nd.decorrelate(Residual()))
+    own = type("Own", (nn.Conv1d,), {"forward": lambda self, inputs: self._conv_forward(inputs, self.weight, None)})
+    with pytest.raises(Unsupported, match=r"'filter' \(Own\) has a forward of its own.*skip=\('filter',\)"):
+        nd.decorrelate(nn.ModuleDict({"filter": own(2, 2, 1)}))
+    with pytest.raises(Unsupported, match=r"'0' \(Linear\) has complex weights \(torch.complex64\)"):
+        nd.decorrelate(nn.Sequential(nn.Linear(3, 2, dtype=torch.complex64)))
+    with pytest.raises(Unsupported, match=r"'0' \(Packed\) holds its weights as torch.uint8"):
+        nd.decorrelate(nn.Sequential(Packed(4, 3)))
+    empty = nn.Linear(3, 2)
+    empty.weight, empty.in_features = nn.Parameter(torch.zeros(2, 0)), 0
+    with pytest.raises(Unsupported, match=r"'0' \(Linear\) has a weight without entries"):
+        nd.decorrelate(nn.Sequential(empty))
+    with pytest.raises(Unsupported, match=r"no Linear or convolution left to decorrelate; nd.coverage"):
+        nd.decorrelate(nn.Sequential(nn.ReLU()))
+
+
+class Packed(nn.Linear):
+    """As layers for inference in four bits hold their weights."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.weight = nn.Parameter(torch.zeros(inputs * outputs // 2, 1, dtype=torch.uint8), requires_grad=False)
+
+
+def test_all_that_is_wrong_is_told_at_once_with_the_line_that_mends_it() -> None:
+    model = Residual()
+    model.attention = nn.MultiheadAttention(4, 2)
+    model.lazy = nn.LazyConv2d(3, 3)
+    model.phases = nn.Linear(2, 2, dtype=torch.complex64)
+    with pytest.raises(Unsupported) as told:
+        nd.decorrelate(model, signal="trace")
+    title, *lines, mend = str(told.value).splitlines()
+    assert title == "3 parts of Residual cannot be decorrelated:"
+    assert [line.split("'")[1] for line in lines] == ["attention.out_proj", "lazy", "phases"]
+    skip = mend.removeprefix("Leave them out with skip=").removesuffix(".")
+    assert decorrelated_names(nd.decorrelate(model, skip=eval(skip))) == [  # of our own message
+        "encoder",
+        "block.inner",
+        "block.outer",
+        "head",
+    ]
+
+
+def test_a_single_layer_is_called_by_its_class() -> None:
+    with pytest.raises(Unsupported, match=r"^the model itself \(Linear\) has complex weights \(.*activities\.$"):
+        nd.decorrelate(nn.Linear(3, 2, dtype=torch.complex64))
+    with pytest.raises(StateMismatch, match=r"^the model itself \(Linear\) is decorrelated already"):
+        nd.decorrelate(nd.decorrelate(nn.Linear(3, 2)))
+
+
+def test_a_forward_of_one_instance_is_refused() -> None:
+    """As accelerate puts it on every module it moves between devices."""
+    model = Residual()
+    model.head.forward = functools.partial(type(model.head).forward, model.head)
+    with pytest.raises(Unsupported, match=r"'head' \(Linear\) has a forward that was put on this one instance"):
+        nd.decorrelate(model)
+    assert decorrelated_names(nd.decorrelate(model, skip="head")) == ["encoder", "block.inner", "block.outer"]
+    del model.head.forward
+    inner = model.forward
+    model.forward = lambda inputs: 2 * inner(inputs)
+    with pytest.raises(
+        Unsupported, match=r"the model itself \(Residual\) has a forward .* that would run the original's layers"
+    ):
+        nd.decorrelate(model)
+    model.forward = functools.partial(type(model).forward, model)  # copied with what it holds
+    decorrelated = nd.decorrelate(model)
+    randomise(decorrelated)
+    inputs = torch.randn(3, 5)
+    assert not torch.allclose(decorrelated(inputs), model(inputs), atol=1e-2)
+
+
+def test_compiled_models_are_refused_by_name() -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(Residual(), backend="eager")
+    with pytest.raises(Unsupported, match=r"is compiled, .*torch.compile\(nd.decorrelate\(model\)\)"):
+        nd.decorrelate(compiled)
+    model = nn.Sequential(nn.Linear(5, 5), torch.compile(Residual(), backend="eager"))
+    with pytest.raises(Unsupported, match=r"'1' \(OptimizedModule\) is compiled"):
+        nd.decorrelate(model)
+    with pytest.raises(Unsupported, match=r"'1' \(OptimizedModule\) is compiled"):
+        nd.decorrelate(model, skip="1.*")
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_a_model_compiled_in_place_is_decorrelated_as_the_plain_one(called: bool) -> None:
+    torch._dynamo.reset()
+    plain = Residual()
+    plain.compile(backend="eager")
+    plain.block["outer"].compile(backend="eager")
+    inputs = torch.randn(3, 5)
+    if called:
+        plain(inputs)
+    model = nd.decorrelate(plain)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert not model(inputs).any(), "the plain original was run"
+
+
+def test_the_original_stays_as_it_is() -> None:
+    """Reading a parametrized weight in train mode moves spectral norm on."""
+    model = nn.Sequential(parametrizations.spectral_norm(nn.Linear(4, 3)))
+    before = copy.deepcopy(model.state_dict())
+    inputs = torch.randn(2, 4)
+    decorrelated = nd.decorrelate(model)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]) and torch.equal(value, decorrelated.state_dict()[key])
+    assert all(module.training for module in (*model.modules(), *decorrelated.modules()))
+    torch.testing.assert_close(decorrelated(inputs), model(inputs))
 
 
 def test_attention_with_its_inside_skipped() -> None:
@@ -158,3 +313,23 @@ def test_a_layer_trains_through_its_hook() -> None:
     randomise(model)
     model(torch.randn(5, 3)).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_the_mean_is_a_constant_to_the_gradient(center: bool) -> None:
+    """Through the mean of the batch, as published, the gradient of z has no mean: the common error is not heard."""
+    torch.manual_seed(0)
+    model = nd.decorrelate(nn.Linear(4, 3), center=center)
+    randomise(model)
+    inputs = torch.randn(6, 4, requires_grad=True)
+    error = torch.randn(6, 3)
+    model(inputs).backward(error)
+    behind = error.double() @ model.weight.detach().double()
+    matrix = model.decorrelation.matrix.double()
+    torch.testing.assert_close(inputs.grad.double(), behind @ matrix, rtol=1e-5, atol=1e-5)
+
+    published = inputs.detach().double().requires_grad_()
+    ((published - published.mean(dim=0)) @ matrix.T).backward(behind)
+    torch.testing.assert_close(
+        inputs.grad.double() - published.grad, (behind.mean(dim=0) @ matrix).expand(6, 4), rtol=1e-4, atol=1e-5
+    )

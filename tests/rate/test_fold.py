@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import neuro_decorr as nd
+from neuro_decorr.errors import Unsupported
 
 
 class Residual(nn.Module):
@@ -105,3 +109,149 @@ def test_a_folded_network_runs_without_torch(form: str, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (outputs,) = session.run(None, {session.get_inputs()[0].name: inputs.numpy()})
     np.testing.assert_allclose(outputs, model(inputs).detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+def small() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def compiled_around(model: nn.Sequential) -> tuple[nn.Module, nn.Module]:
+    """torch.compile of the whole model."""
+    return model, torch.compile(model, backend="eager")
+
+
+def compiled_within(model: nn.Sequential) -> tuple[nn.Module, nn.Module]:
+    """torch.compile of a layer, and of a part with a compiled layer in it."""
+    first = torch.compile(model[0], backend="eager")
+    return model, nn.Sequential(torch.compile(nn.Sequential(first, model[1]), backend="eager"), model[2])
+
+
+def compiled_in_place(model: nn.Sequential) -> tuple[nn.Module, nn.Module]:
+    model.compile(backend="eager")
+    return model, model
+
+
+@pytest.mark.parametrize("compiled", [compiled_around, compiled_within, compiled_in_place])
+@pytest.mark.parametrize("train", [True, False])
+def test_a_compiled_model_folds_as_the_plain_one(compiled: Any, train: bool) -> None:
+    torch._dynamo.reset()
+    model, fast = compiled(nd.decorrelate(small()))
+    randomise(model)
+    inputs = torch.randn(5, 6)
+    torch.testing.assert_close(fast.train(train)(inputs), model(inputs))
+    folded = nd.fold(fast)
+    randomise(model)  # the original moves on; a copy that ran it would too
+    expected = nd.fold(fast)(inputs)
+    torch.testing.assert_close(expected, fast(inputs), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(folded(inputs), expected, atol=1e-2)
+    assert {type(module) for module in folded.modules()} <= {nn.Sequential, nn.Linear, nn.Tanh}
+    assert all(module.training is train for module in folded.modules())
+    with torch.no_grad():
+        for parameter in folded.parameters():
+            parameter.zero_()
+    assert not folded(inputs).any()
+
+
+def pruned() -> nn.Module:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Unflatten(1, (2, 4)), nn.Conv1d(2, 3, 2), nn.Flatten())
+    prune.random_unstructured(model[0], "weight", 0.4)
+    prune.l1_unstructured(model[0], "weight", 0.2)  # twice: a container of masks
+    prune.random_unstructured(model[0], "bias", 0.5)
+    prune.ln_structured(model[3], "weight", 1, n=2, dim=0)
+    return model
+
+
+def normed() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older weight norm announces the newer one
+        return nn.Sequential(
+            nn.utils.weight_norm(nn.Linear(6, 8)), nn.Tanh(), nn.utils.spectral_norm(nn.Linear(8, 3, bias=False))
+        )
+
+
+@pytest.mark.parametrize("make", [pruned, normed])
+@pytest.mark.parametrize("ran", [False, True])
+def test_weights_that_a_hook_computes_are_decorrelated_trained_and_folded(make: Any, ran: bool) -> None:
+    """Right after pruning the weight is no leaf of the graph, after a pass without gradients it is one."""
+    torch.manual_seed(0)
+    plain, inputs = make(), torch.randn(40, 6) + 1
+    if ran:
+        with torch.no_grad():
+            plain(inputs)
+    model = nd.decorrelate(plain)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"), sample=1.0)
+    for _ in range(5):
+        optimiser.zero_grad()
+        model(inputs).square().sum(dim=1).mean().backward()
+        optimiser.step()
+        plasticity.step()
+    if make is pruned:
+        assert not model[0].weight_orig.grad[model[0].weight_mask == 0].any(), "a cut synapse has learnt"
+    folded = nd.fold(model.eval())  # the last step has moved what the weight is computed from
+    assert_plain(folded)
+    assert [type(module) for module in folded] == [type(module) for module in plain]
+    assert {name.split(".")[1] for name in folded.state_dict()} == {"weight", "bias"}
+    expected = model(inputs)
+    torch.testing.assert_close(folded(inputs), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(plain(inputs), expected, atol=1e-2)
+
+
+def test_pruned_weights_that_two_layers_share_come_apart() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)})
+    prune.random_unstructured(model["one"], "weight", 0.5)
+    prune.random_unstructured(model["two"], "weight", 0.5)
+    model["two"].weight_orig = model["one"].weight_orig
+    model = nd.decorrelate(model)
+    randomise(model)
+    inputs = torch.randn(3, 4)
+    folded = nd.fold(model)
+    for name, layer in folded.items():
+        torch.testing.assert_close(layer(inputs), model[name](inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    model = nn.Sequential(small())
+    model[0].cached = [model(torch.randn(2, 6))]  # of a list, as some models keep
+    with pytest.raises(Unsupported, match=r"'0' \(Sequential\) cannot be copied, because of its attribute 'cached'"):
+        nd.decorrelate(model)
+    model[0].cached = model(torch.randn(2, 6))
+    nd.decorrelate(model)
+
+
+def test_sharded_models(tmp_path: Path) -> None:
+    """Decorrelated first and sharded then, a model trains as one that is not; what needs a copy is refused by name."""
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    state_dict = pytest.importorskip("torch.distributed.checkpoint.state_dict")
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+        inputs = torch.randn(20, 6) + 1
+        models = nd.decorrelate(small()), nd.decorrelate(small())
+        for model in models[1:]:
+            for module in (model[0], model):
+                fsdp.fully_shard(module, mesh=mesh)
+        for model in models:
+            optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+            plasticity = nd.Plasticity(model, nd.rules.get("whitening"), sample=1.0)
+            for _ in range(3):
+                optimiser.zero_grad()
+                model(inputs).square().mean().backward()
+                optimiser.step()
+                plasticity.step()
+        expected, sharded = models
+        torch.testing.assert_close(sharded(inputs), expected(inputs))
+        with pytest.raises(Unsupported, match=r"the model itself \(FSDPSequential\) is sharded by FSDP.*full state"):
+            nd.fold(sharded)
+        state = state_dict.get_model_state_dict(sharded, options=state_dict.StateDictOptions(full_state_dict=True))
+        whole = nd.decorrelate(small())
+        whole.load_state_dict(state)
+        torch.testing.assert_close(nd.fold(whole)(inputs), expected(inputs), rtol=1e-4, atol=1e-5)
+        plain = small()
+        fsdp.fully_shard(plain, mesh=mesh)
+        with pytest.raises(Unsupported, match=r"is sharded already: nd.decorrelate the model first"):
+            nd.decorrelate(plain)
+    finally:
+        torch.distributed.destroy_process_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
@@ -18,3 +19,10 @@ def test_every_statement_names_tests_that_exist() -> None:
         named = re.findall(r"`(test_\w+)`", statement)
         assert named, f"no test for: {statement}"
         assert set(named) <= defined, f"missing: {set(named) - defined}"
+
+
+def test_the_example_of_the_page_runs() -> None:
+    found = doctest.testfile(
+        str(ROOT / "docs" / "layers.md"), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+    )
+    assert found.attempted > 0 and not found.failed
