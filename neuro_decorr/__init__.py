@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         LateralWeights,
         Plasticity,
         Recurrent,
+        coverage,
         decorrelate,
         fold,
         settle,
@@ -29,6 +30,7 @@ __all__ = [
     # structure and plasticity
     "Decorrelation",
     "Plasticity",
+    "coverage",
     "decorrelate",
     "fold",
     "rate",
@@ -55,6 +57,7 @@ _IN_RATE = (
     "LateralWeights",
     "Plasticity",
     "Recurrent",
+    "coverage",
     "decorrelate",
     "fold",
     "settle",
