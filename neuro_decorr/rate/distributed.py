@@ -32,13 +32,15 @@ def gathered(
 
     Args:
         records: Of this process, one a layer; None where it was not used here.
-        likes: One tensor a layer, of as many features, on its device and of its type.
+        likes: One tensor a layer, of the shape of its mean, on its device and of its type.
         group: The processes; each must call this with the same layers.
 
     Returns:
         For every layer the rows of all processes, in the order of the ranks, and the sum over all of them.
     """
-    counts = torch.tensor([[len(r.inputs), float(r.seen)] if r else [0.0, 0.0] for r in records], dtype=torch.float64)
+    counts = torch.tensor(
+        [[r.inputs.shape[-2], float(r.seen)] if r else [0.0, 0.0] for r in records], dtype=torch.float64
+    )
     of_processes = torch.stack(_all_gather(counts.to(likes[0].device), group)).cpu()
     return [
         _gather_layer(record, like, of_processes[:, layer], group)
@@ -51,14 +53,16 @@ def _gather_layer(record: Record | None, like: Tensor, counts: Tensor, group: di
     most = max(kept)
     if most == 0:
         return None
-    message = like.new_zeros(2 * most + 1, len(like))  # messages of one group must have one shape
+    message = like.new_zeros(2 * most + 1, *like.shape)  # messages of one group must have one shape
     if record is not None:
-        rows = len(record.inputs)
-        message[:rows], message[most : most + rows], message[-1] = record.inputs, record.outputs, record.deviation
+        rows = record.inputs.shape[-2]
+        message[:rows], message[most : most + rows] = record.inputs.movedim(-2, 0), record.outputs.movedim(-2, 0)
+        message[-1] = record.deviation
     messages = _all_gather(message, group)
     inputs = torch.cat([one[:rows] for one, rows in zip(messages, kept, strict=True)])
     outputs = torch.cat([one[most : most + rows] for one, rows in zip(messages, kept, strict=True)])
-    return Record(inputs, outputs, torch.stack([one[-1] for one in messages]).sum(dim=0), float(seen.sum()))
+    deviation = torch.stack([one[-1] for one in messages]).sum(dim=0)
+    return Record(inputs.movedim(0, -2), outputs.movedim(0, -2), deviation, float(seen.sum()))
 
 
 def _all_gather(message: Tensor, group: dist.ProcessGroup) -> list[Tensor]:

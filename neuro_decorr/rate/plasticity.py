@@ -1,28 +1,34 @@
-"""The optimiser of the lateral weights: a rule, applied to every Decorrelation of a model."""
+"""The optimiser of the lateral weights: rules, applied to the Decorrelations of a model."""
 
 from __future__ import annotations
 
-import math
+import copy
 import warnings
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
-from neuro_decorr.rate.decorrelate import decorrelated_layers
-from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
+from neuro_decorr.errors import Diverged, InvalidValue
+from neuro_decorr.rate.compensation import (
+    Compensation,
+    check_compensable,
+    check_compensation,
+    follow_mean,
+    follow_transform,
+    make_offset,
+    residuals_of,
+    squares_are_finite,
+)
 from neuro_decorr.rate.distributed import Processes, gathered, group_of
-from neuro_decorr.rate.moments import check_moments, follow_mean_, follow_transform_
+from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, prepared, tell_narrow_layers
+from neuro_decorr.rate.plasticity_state import check_groups, moved_state, restored
 from neuro_decorr.rate.record import Record
-from neuro_decorr.rate.weights import Weights
-from neuro_decorr.rules import Change, Rule, Sample, State, add_, residual_of
-
-Compensation: TypeAlias = Literal["exact", "first_order"] | bool
-"""How the weights follow D; True is "exact", False leaves them."""
+from neuro_decorr.rate.uses import check_not_used_elsewhere
+from neuro_decorr.rules import Change, Rule, Sample, State
 
 
 class Plasticity(torch.optim.Optimizer):
@@ -30,8 +36,35 @@ class Plasticity(torch.optim.Optimizer):
 
     One `step()` consumes what each Decorrelation remembered of the forward passes in train mode since the last step,
     of all micro-batches and of all calls of a shared layer: the running mean moves towards theirs, and the rule updates
-    D once. Where torch.distributed is initialised these are the passes of all processes, so that D is the same in each.
-    Learning-rate schedulers act on it as on any optimiser: `lr` is the rule's plasticity rate.
+    D once.
+
+    .. math:: D \leftarrow \text{rule}(D;\, z - \mu,\, D (z - \mu),\, \eta), \qquad
+              \mu \leftarrow \mu + \max(\eta_\mu, 1 / t)\, (\langle z \rangle - \mu)
+
+    with eta the plasticity rate `lr`, eta_mu the `mean_rate` and t the number of steps so far. The first step of a
+    centred layer only finds the mean. Where torch.distributed is initialised the passes are those of all processes, so
+    that D is the same in each.
+
+    Parameter groups are as in torch.optim. Each has its `modules` (a module or several, with all Decorrelations in
+    them), and its own `rule`, `lr`, `sample`, `mean_rate` and parameters of the rule, where they differ from those that
+    are given for all:
+
+        >>> import neuro_decorr as nd
+        >>> from torch import nn
+        >>> model = nd.decorrelate(nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4)))
+        >>> plasticity = nd.Plasticity(
+        ...     [
+        ...         {"modules": model[0], "rule": nd.rules.get("whitening"), "lr": 1e-2, "sample": 0.5},
+        ...         {"modules": model[2], "interneurons": 8, "damping": 10.0},
+        ...     ],
+        ...     nd.rules.get("interneuron"),
+        ... )
+        >>> plasticity.param_groups[1]["damping"]
+        10.0
+
+    `param_groups` hold plain numbers and strings, the rule by its name. A value that is changed there, by hand or by a
+    scheduler, is checked and acts at the next step; a `sample` from the forward passes after that. A Decorrelation in
+    no group does not learn. At a rate of 0 D stays, and the mean goes on.
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
 
@@ -44,106 +77,137 @@ class Plasticity(torch.optim.Optimizer):
       activities a = W x, wherever a rule moves D by a product of few rows; what is missing is of the order of the
       squared step at every update. Rules that have nothing cheaper stay exact, but keep no residuals.
 
-    With `moments`, the first moments of the optimiser of the weights (`exp_avg` of Adam, `momentum_buffer` of SGD)
-    follow as gradients do, so that a step still goes down a mean of gradients of one and the same function:
+    A layer without bias gets an offset, a buffer that no optimiser of the weights moves. The first moments of that
+    optimiser stay as they are: moving them along made no difference (docs/compensation.md).
 
-    .. math:: m \leftarrow m A^T, \quad A = D_{new} D_{old}^{-1}, \qquad
-              m \leftarrow m - m_b\, (D (\mu_{new} - \mu_{old}))^T
-
-    Second moments stay: the mean of an elementwise square does not tell what it is in other coordinates.
-    Measured, it makes no difference on the mean (docs/compensation.md), so the moments stay by default.
+    Cost of a step: for each layer the rule's update, two products with the sampled rows to see that they are finite,
+    and the compensation.
 
     Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
 
     Attributes:
-        rule: The rule.
         compensate: Whether, and how, the weight layers keep their function.
-        moments: The optimiser whose first moments follow the compensated weights, if any.
-        bias: Whether the compensated bias follows the mean.
-        mean_rate: Rate of the running means; the first updates average all batches seen so far.
         processes: Whose forward passes drive an update.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        rule: Rule,
+        model: nn.Module | Iterable[Group],
+        rule: Rule | None = None,
         lr: float | None = None,
         *,
         compensate: Compensation = False,
-        moments: torch.optim.Optimizer | None = None,
-        bias: Literal["follow", "leave"] = "follow",
         mean_rate: float = 0.1,
         sample: float | None = None,
         processes: Processes = True,
     ) -> None:
-        """Attach a rule to the Decorrelation modules of a model, which take the structure that it needs.
+        """Attach rules to the Decorrelation modules of a model, which take the structure that they need.
 
         Args:
-            model: What `decorrelate` returned, or any model with a Decorrelation in it. Build the Plasticity after
-                moving the model to its device, as any optimiser.
-            rule: From `neuro_decorr.rules.get`.
+            model: What `decorrelate` returned, any model with a Decorrelation in it, or parameter groups. Build the
+                Plasticity after moving the model to its device, as any optimiser.
+            rule: From `neuro_decorr.rules.get`; may be left out where every group has its own.
             lr: Plasticity rate; the rule's own where None.
             compensate: Keep the function of the weight layers: "exact" (or True), "first_order", or False.
-            moments: With compensation: the optimiser of the weights (Adam, AdamW or SGD), whose first moments then
-                follow them; None leaves them.
-            bias: With compensation: "follow" keeps the function while the mean moves; "leave" lets it move with the
-                mean, as without compensation.
-            mean_rate: Rate of the running means, in (0, 1].
+            mean_rate: Rate of the running means, in (0, 1]; the first updates average all batches seen so far.
             sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
             processes: Whose forward passes drive an update: `True`, those of all processes of torch.distributed where
                 it is initialised, each of which must then call `step()`; `False`, of this process alone; or a group.
 
         Raises:
-            InvalidValue: No Decorrelation in the model; a rate or a fraction outside its range.
+            InvalidValue: No Decorrelation in the model or a group, or one in two groups; a rate, a fraction or a
+                parameter outside its range.
+            UnknownName: A key of a group that its rule does not have; the nearest one is named.
             StateMismatch: A Decorrelation has learnt already in a structure that the rule cannot continue.
-            Unsupported: Compensation of a layer without bias, of tied weights, or with no weight layer known;
-                moments of another kind of optimiser.
+            Unsupported: Compensation of tied or computed weights, or with no weight layer known.
         """
-        layers = list(decorrelated_layers(model))
-        if not layers:
-            raise InvalidValue(
-                f"{type(model).__name__} holds no Decorrelation for a rule to act on: pass nd.decorrelate(model)."
-            )
-        if not isinstance(rule, Rule):
-            raise InvalidValue(f"rule must come from nd.rules.get(name), got {rule!r}.")
-        rate = rule.rate if lr is None else lr
-        if not rate >= 0:
-            raise InvalidValue(f"lr is the plasticity rate, a number >= 0; got {lr!r}.")
-        if not 0 < mean_rate <= 1:
-            raise InvalidValue(f"mean_rate must lie in (0, 1], got {mean_rate!r}.")
-        if compensate not in (True, False, "exact", "first_order"):
-            raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {compensate!r}.")
-        if bias not in ("follow", "leave"):
-            raise InvalidValue(f"bias must be 'follow' or 'leave', got {bias!r}.")
-        if compensate:
-            _check_compensable(model, layers, bias == "follow")
-        elif moments is not None or bias != "follow":
-            raise InvalidValue("moments and bias say how weights are compensated: pass compensate='exact' too.")
-        if moments is not None:
-            check_moments(moments, [(name, weights) for name, _, weights in layers if weights is not None])
-        self.rule = rule
-        self.compensate: Literal["exact", "first_order", False] = "exact" if compensate is True else compensate
-        self.moments = moments
-        self.bias = bias
-        self.mean_rate = mean_rate
+        self.compensate = check_compensation(compensate)
         self.processes = processes
-        self._layers = layers
+        self._layers: list[Layer] = []
+        self._settings: list[Settings] = []
         self._warned = False
-        if sample is not None:
-            for _, module, _ in layers:
-                module.sample = check_sample(sample)
-        statistics = [module.take_structure(rule) for _, module, _ in layers]
-        super().__init__([module.mean for _, module, _ in layers], {"lr": rate})
-        for (_, module, weights), initial in zip(layers, statistics, strict=True):
-            kept = _residuals(module, weights) if weights is not None and self.compensate == "exact" else {}
-            self.state[module.mean] = {"batches": 0, **initial, **kept}
+        shared = {"lr": lr, "sample": sample, "mean_rate": mean_rate}
+        groups = [{"modules": model}] if isinstance(model, nn.Module) else list(model)
+        if not groups or not all(isinstance(group, Mapping) for group in groups):
+            raise InvalidValue(
+                f'pass a model, or parameter groups [{{"modules": model.features}}, ...]; got {groups!r}.'
+            )
+        made: list[Prepared] = []
+        for index, group in enumerate(groups):
+            taken = [layer for of_group in made for layer in of_group.layers]
+            place = "" if isinstance(model, nn.Module) else f"group {index}"
+            made.append(prepared(group, {"rule": rule, **shared}, taken, place))
+        self._check_compensable(made)
+        self._rule = rule
+        # Torch hands each group back to add_param_group.
+        super().__init__([{"params": [], "prepared": one} for one in made], shared)
+        self._tell_narrow_layers(self._layers)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Let further layers learn, with options of their own.
+
+        Args:
+            param_group: `modules`, and any of `rule`, `lr`, `sample`, `mean_rate` and parameters of the rule; what is
+                left out is what this Plasticity was built with.
+
+        Raises:
+            InvalidValue, UnknownName, StateMismatch, Unsupported: As at construction.
+        """
+        one = param_group.get("prepared")
+        if isinstance(one, Prepared):
+            self._attach(one)
+            return
+        place = f"group {len(self.param_groups)}"
+        one = prepared(param_group, {"rule": self._rule, **self.defaults}, self._layers, place)
+        self._check_compensable([one])
+        self._attach(one)
+        self._tell_narrow_layers(one.layers)
+
+    def _check_compensable(self, groups: list[Prepared]) -> None:
+        if not self.compensate:
+            return
+        layers = [*self._layers, *(layer for one in groups for layer in one.layers)]
+        owners = [layer.weights.layer for layer in self._layers if layer.weights is not None]
+        check_compensable(layers, [*owners, *(root for one in groups for root in one.roots)])
+
+    def _attach(self, one: Prepared) -> None:
+        settings = one.layers[0].settings
+        states = [module.take_structure(settings.rule) for _, module, _, _ in one.layers]
+        settings.follow(one.values, one.layers)
+        for layer in one.layers:
+            if self.compensate and layer.weights is not None:
+                make_offset(layer.module, layer.weights)
+        super().add_param_group({"params": [layer.module.mean for layer in one.layers], **one.values})
+        self._layers += one.layers
+        self._settings.append(settings)
+        for layer, initial in zip(one.layers, states, strict=True):
+            self.state[layer.module.mean] = {"batches": 0, **initial, **self._residuals(layer)}
+
+    def _residuals(self, layer: Layer) -> State:
+        """Empty ones, of the shapes and types that the compensation of a layer keeps."""
+        weights = layer.weights
+        return residuals_of(layer.module, weights) if weights is not None and self.compensate == "exact" else {}
+
+    @staticmethod
+    def _tell_narrow_layers(layers: list[Layer]) -> None:
+        told = tell_narrow_layers(layers)
+        if told is not None:
+            warnings.warn(told, stacklevel=3)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rule of every parameter group, as of the last step."""
+        return tuple(settings.rule for settings in self._settings)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its forward passes in train mode since the last step.
 
         Modules without a forward pass since the last step are left alone; that is said once.
+
+        All layers are looked at before any moves: after a batch that is not finite, or too large to work with, the
+        error names the layer, everything is as it was, and training can go on with the next batch. What a rule itself
+        finds wrong leaves its layer as it was, and those behind it; layers before it have moved.
 
         Args:
             closure: Called first, with gradients enabled, as torch's optimisers do.
@@ -153,6 +217,8 @@ class Plasticity(torch.optim.Optimizer):
 
         Raises:
             Diverged: A layer's activity or transform left the finite numbers; the message names the layer.
+            InvalidValue: A parameter group was given a value that its rule does not allow; nothing has moved.
+            Unsupported: With compensation: something else computes with the weight of a layer; nothing has moved.
         """
         # Torch wraps every optimiser's step in a range of its profiler and in hooks, which takes as long as the update
         # of a small layer: only where somebody looks.
@@ -186,155 +252,136 @@ class Plasticity(torch.optim.Optimizer):
 
     def _update_layers(self) -> None:
         self._follow_moved_buffers()
-        idle = []
-        rate = float(self.param_groups[0]["lr"])
-        for (name, module, weights), record in zip(self._layers, self._records(), strict=True):
-            if record is None:
-                idle.append(name)
-            else:
-                self._update(name, module, weights if self.compensate else None, record, rate)
-        if idle and not self._warned:
+        for group, settings in zip(self.param_groups, self._settings, strict=True):
+            settings.follow(group, self._layers_of(settings))
+        records = self._records()
+        for layer, record in zip(self._layers, records, strict=True):
+            if record is not None:
+                self._check(layer, record)
+        for layer, record in zip(self._layers, records, strict=True):
+            if record is not None:
+                self._update(layer, record)
+        if not self._warned and None in records:
             self._warned = True
+            idle = [layer.title for layer, record in zip(self._layers, records, strict=True) if record is None]
             warnings.warn(
                 f"Plasticity.step() found no forward pass in train mode since the last step for: {', '.join(idle)}; "
                 "nothing was learnt there. Call model.train() and run a batch before each step.",
                 stacklevel=4,
             )
 
+    def _layers_of(self, settings: Settings) -> Iterable[Layer]:
+        return (layer for layer in self._layers if layer.settings is settings)
+
     def _records(self) -> list[Record | None]:
         """What was remembered since the last step, layer by layer, in all processes."""
-        records = [module.take_record() for _, module, _ in self._layers]
+        records = [layer.module.take_record() for layer in self._layers]
         group = group_of(self.processes)
-        return records if group is None else gathered(records, self.param_groups[0]["params"], group)
+        return records if group is None else gathered(records, [layer.module.mean for layer in self._layers], group)
 
-    def _update(self, name: str, module: Decorrelation, weights: Weights | None, record: Record, rate: float) -> None:
-        mean = module.mean
-        state = self.state[mean]
+    def _check(self, layer: Layer, record: Record) -> None:
+        """Raise unless a layer can be updated from what it remembered."""
+        # What moves the mean is of all rows, not of the sampled ones alone.
+        if layer.module.center and not squares_are_finite(record.deviation):
+            raise self._diverged(layer, "input")
+        if not squares_are_finite(record.inputs):
+            raise self._diverged(layer, "input")
+        if not squares_are_finite(record.outputs):
+            raise self._diverged(layer, "decorrelated activity")
+        if self.compensate and layer.weights is not None:
+            check_not_used_elsewhere(f"compensate: {layer.title}", layer.weights.layer)
+
+    def _update(self, layer: Layer, record: Record) -> None:
+        _, module, weights, settings = layer
+        mean, state = module.mean, self.state[module.mean]
+        follows = self.compensate and weights is not None
         # Before the first batch the mean was not known: its rows were not centred, and teach nothing but the mean.
-        learns = state["batches"] > 0 or not module.center
-        # What moves the mean is of all rows, not of the sampled ones alone. A product of vectors is the cheapest look.
-        if module.center and not math.isfinite(torch.dot(record.deviation, record.deviation).item()):
-            raise self._diverged(name, rate, "input")
-        if not (learns and self.rule.detects_divergence) and not math.isfinite(record.outputs.sum().item()):
-            raise self._diverged(name, rate)
-        if learns:
+        if state["batches"] > 0 or not module.center:
             tensors: State = {**state, **module.transform_state()}
             del tensors["batches"]
+            sample = Sample(record.inputs, record.outputs, mean)
             try:
-                change = self.rule.update_(tensors, Sample(record.inputs, record.outputs, mean), rate)
-                if weights is not None and change is not None:
-                    self._compensate(module, weights, change)
+                changes: list[Change | None]
+                if module.groups == 1:
+                    changes = [settings.rule.update_(tensors, sample, settings.rate)]
+                else:
+                    changes = settings.rule.update_groups_(tensors, sample, settings.rate)
+                if follows:
+                    follow_transform(weights, changes, state, self.compensate == "first_order")  # type: ignore[arg-type]
             except (LinAlgError, Diverged) as error:  # finite rows whose products or norms are not
-                raise self._diverged(name, rate) from error
+                raise self._diverged(layer, "decorrelated activity") from error
         state["batches"] += 1
         if module.center:
-            rate = max(self.mean_rate, 1 / state["batches"])
-            self._move_mean(module, weights, record.deviation, rate / float(record.seen))
+            before = mean.clone() if follows else mean
+            mean.add_(record.deviation, alpha=max(settings.mean_rate, 1 / state["batches"]) / float(record.seen))
+            if follows:
+                follow_mean(module, weights, before, state)  # type: ignore[arg-type]  # not None, as was checked
 
-    def _compensate(self, module: Decorrelation, weights: Weights, change: Change) -> None:
-        matrix = weights.matrix()
-        residual = self.state[module.mean].get("weight_residual")
-        change.compensate_(matrix, residual, first_order=self.compensate == "first_order")
-        weights.write(matrix)
-        if self.moments is not None:
-            follow_transform_(self.moments, weights, change)
-
-    def _diverged(self, name: str, rate: float, what: str = "decorrelated activity") -> Diverged:
+    @staticmethod
+    def _diverged(layer: Layer, what: str) -> Diverged:
+        rule, rate = layer.settings.rule.name, layer.settings.rate
         data = " look at the data, or" if what == "input" else ""
         return Diverged(
-            f"the {what} {_place(name)} is not finite, or too large to work with "
-            f"(rule '{self.rule.name}', rate {rate:g});{data} lower the rate of the plasticity or of the weights."
+            f"the {what} {layer.activity} is not finite, or too large to work with (rule '{rule}', rate {rate:g});"
+            f"{data} lower the rate of the plasticity or of the weights."
         )
-
-    def _move_mean(self, module: Decorrelation, weights: Weights | None, deviation: Tensor, rate: float) -> None:
-        if weights is None:
-            module.mean.add_(deviation, alpha=rate)
-            return
-        before = module.mean.clone()
-        module.mean.add_(deviation, alpha=rate)
-        moved = module.transform_centred(module.mean - before)  # what it moved by, its rounding included
-        if self.moments is not None:
-            follow_mean_(self.moments, weights, moved)
-        if self.bias == "leave":
-            return
-        bias = weights.bias
-        assert bias is not None  # checked at construction
-        shift = weights.response(weights.matrix().to(moved.dtype), moved).view(-1, 1)
-        add_(bias.view(-1, 1), lambda rows: shift[rows], self.state[module.mean].get("bias_residual"))
 
     def _follow_moved_buffers(self) -> None:
         """Module.to() makes new buffers: let the states follow them."""
-        parameters = self.param_groups[0]["params"]
-        for index, (_, module, _) in enumerate(self._layers):
-            known = parameters[index]
-            if known is not module.mean:
-                state = self.state.pop(known)
-                self.state[module.mean] = {
-                    name: value.to(module.mean) if isinstance(value, Tensor) else value for name, value in state.items()
-                }
-                parameters[index] = module.mean
-                self._keep_residuals(index)
+        layers = iter(self._layers)
+        for group in self.param_groups:
+            parameters = group["params"]
+            for index, known in enumerate(parameters):
+                layer = next(layers)
+                mean = layer.module.mean
+                if known is not mean:
+                    self.state[mean] = moved_state(layer, self.state.pop(known), self._residuals(layer))
+                    parameters[index] = mean
 
-    def _keep_residuals(self, index: int) -> None:
-        """Residuals have floating types of their own, of which torch's optimisers know nothing."""
-        _, module, weights = self._layers[index]
-        if weights is not None and self.compensate == "exact":
-            state = self.state[module.mean]
-            for name, empty in _residuals(module, weights).items():
-                state[name] = state[name].to(empty) if name in state else empty
-
+    @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the statistics of the rule; D and the means are in the model's own state.
+        """Restore the statistics of the rules and the values of the groups; D and the means are in the model's state.
+
+        Every tensor keeps its own floating type.
 
         Args:
-            state_dict: From `state_dict()` of a Plasticity with the same rule on the same layers.
+            state_dict: From `state_dict()` of a Plasticity with the same rules on the same layers.
+
+        Raises:
+            StateMismatch: It is of other rules, layers or shapes; nothing has changed.
+            InvalidValue: A value of a group that its rule does not allow.
         """
         self._follow_moved_buffers()
-        super().load_state_dict(state_dict)
-        for index in range(len(self._layers)):
-            self._keep_residuals(index)
+        state_dict = state_dict.copy()
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            replaced = hook(self, state_dict)
+            state_dict = state_dict if replaced is None else replaced
+        saved, present = copy.deepcopy(state_dict["param_groups"]), self.param_groups
+        check_groups(saved, present)
+        indices = [index for group in saved for index in group["params"]]
+        states = [
+            restored(layer, state_dict["state"].get(index, {}), self.state[layer.module.mean])
+            for index, layer in zip(indices, self._layers, strict=True)
+        ]
+        for settings, theirs in zip(self._settings, saved, strict=True):
+            settings.follow(theirs, self._layers_of(settings))
+        for theirs, ours in zip(saved, present, strict=True):
+            theirs["params"] = ours["params"]
+        self.param_groups[:] = saved
+        for layer, state in zip(self._layers, states, strict=True):
+            self.state[layer.module.mean] = state
+        for after in self._optimizer_load_state_dict_post_hooks.values():
+            after(self)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the hooks, which torch's optimisers do not copy either."""
+        own = ("compensate", "processes", "_layers", "_settings", "_rule", "_warned")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
-def _place(name: str) -> str:
-    """Where a Decorrelation is, for messages; one that is the whole model has no name."""
-    return f"before layer '{name}'" if name else "of this Decorrelation"
-
-
-def _residuals(module: Decorrelation, weights: Weights) -> State:
-    """Zeros for what the weights, the bias and a dense D cannot hold; nothing beside float64."""
-    values = {"weight_residual": weights.matrix().detach()}
-    if weights.bias is not None:
-        values["bias_residual"] = weights.bias.detach().view(-1, 1)
-    if module.structure == "dense":
-        values["matrix_residual"] = module.matrix
-    made = {name: residual_of(tensor) for name, tensor in values.items()}
-    return {name: residual for name, residual in made.items() if residual is not None}
-
-
-def _check_compensable(
-    model: nn.Module, layers: list[tuple[str, Decorrelation, Weights | None]], bias_follows: bool
-) -> None:
-    for name, module, weights in layers:
-        if weights is None:
-            raise Unsupported(
-                f"compensate: Decorrelation '{name}' stands by itself, so the weights to compensate are not known; "
-                "let nd.decorrelate(model) place it, or use compensate=False."
-            )
-        layer = weights.layer
-        followed = module.center and bias_follows
-        if followed and layer.bias is None:
-            raise Unsupported(
-                f"compensate: layer '{name}' has no bias to take up the moving mean; give it one, "
-                "call nd.decorrelate(model, center=False), or use compensate=False."
-            )
-        if "weight" not in layer._parameters or (followed and "bias" not in layer._parameters):
-            raise Unsupported(
-                f"compensate: layer '{name}' makes its weight anew from other parameters at every pass, so that it "
-                "cannot be moved; remove that parametrization, skip the layer, or use compensate=False."
-            )
-        for other_name, other in model.named_modules():
-            if other is not layer and any(parameter is layer.weight for parameter in other._parameters.values()):
-                raise Unsupported(
-                    f"compensate: layers '{name}' and '{other_name}' share one weight, which cannot follow two "
-                    "transforms; untie them, skip one, or use compensate=False."
-                )
+    def __deepcopy__(self, memo: dict[int, Any]) -> Plasticity:
+        """A copy on copies of the layers: those of the model, where both are copied at once; else its own."""
+        memo[id(self.processes)] = self.processes  # a process group is not a thing to copy
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied

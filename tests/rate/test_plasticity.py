@@ -17,7 +17,7 @@ from neuro_decorr.rules import Sample, transform
 RULES = [
     nd.rules.get("center"),
     nd.rules.get("norm_preserving", rate=1e-2),
-    nd.rules.get("norm_preserving", rate=1e-2, norm_reference="raw"),
+    nd.rules.get("norm_preserving", rate=1e-2, norm_reference="raw", form="published"),
     nd.rules.get("whitening", rate=5e-2, damping=3.0),
     nd.rules.get("whitening", rate=5e-2, damping=0.0),
     nd.rules.get("decorrelating", rate=1e-2),

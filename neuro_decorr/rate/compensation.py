@@ -1,0 +1,135 @@
+"""Compensation: the weights behind a Decorrelation follow it, so that the layer keeps its function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.parameter_groups import Layer
+from neuro_decorr.rate.weights import Weights
+from neuro_decorr.rules import Change, State, add_, residual_of
+
+Compensation: TypeAlias = Literal["exact", "first_order"] | bool
+"""How the weights follow D; True is "exact", False leaves them."""
+
+
+def check_compensation(compensate: object) -> Literal["exact", "first_order", False]:
+    """The form of a compensation, checked; True is "exact".
+
+    Raises:
+        InvalidValue: There is no such form.
+    """
+    if compensate is True or compensate == "exact":
+        return "exact"
+    if compensate is False:
+        return False
+    if compensate == "first_order":
+        return "first_order"
+    raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {compensate!r}.")
+
+
+def check_compensable(layers: Sequence[Layer], roots: Sequence[nn.Module]) -> None:
+    """Raise unless the weights behind all layers can follow D.
+
+    Args:
+        layers: That are to be compensated.
+        roots: Where other users of their weights are looked for.
+
+    Raises:
+        Unsupported: No weights are known; they are computed from others; or another layer has the same ones.
+    """
+    for title, module, weights, _ in layers:
+        if weights is None:
+            raise Unsupported(
+                f"compensate: {title} stands by itself, so the weights to compensate are not known; "
+                "let nd.decorrelate(model) place it, or use compensate=False."
+            )
+        held = weights.layer._parameters
+        bias = weights.bias is None or "bias" in held or "bias" in weights.layer._buffers  # the latter is an offset
+        if "weight" not in held or (_passes_mean(module) and not bias):
+            raise Unsupported(
+                f"compensate: {title} makes its weight anew from other parameters at every pass, so that it "
+                "cannot be moved; remove that parametrization, skip the layer, or use compensate=False."
+            )
+        for name, other in (found for root in roots for found in root.named_modules()):
+            if other is not weights.layer and any(p is weights.layer.weight for p in other._parameters.values()):
+                raise Unsupported(
+                    f"compensate: {title} and '{name}' share one weight, which cannot follow two transforms; untie "
+                    "them, skip one, or use compensate=False."
+                )
+
+
+def residuals_of(module: Decorrelation, weights: Weights) -> State:
+    """Zeros for what the weights, the bias and a dense D cannot hold; nothing beside float64."""
+    values = {"weight_residual": weights.matrix().detach()}
+    if weights.bias is not None:
+        values["bias_residual"] = weights.bias.detach().view(-1, 1)
+    if module.structure == "dense":
+        values["matrix_residual"] = module.matrix
+    made = {name: residual_of(tensor) for name, tensor in values.items()}
+    return {name: residual for name, residual in made.items() if residual is not None}
+
+
+def make_offset(module: Decorrelation, weights: Weights) -> None:
+    """Give a layer without bias what takes up the moving mean, where it needs it."""
+    if _passes_mean(module):
+        weights.make_offset()
+
+
+def follow_transform(
+    weights: Weights, changes: Sequence[Change | None], state: dict[str, Any], first_order: bool
+) -> None:
+    r"""Keep the function of a layer while D moves: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, group by group.
+
+    Args:
+        weights: Behind D.
+        changes: What happened to the D of each group; None where it did not move.
+        state: Holds `weight_residual`, or not.
+        first_order: Take the first-order form.
+    """
+    if all(change is None for change in changes):
+        return
+    matrix, residual = weights.matrix(), state.get("weight_residual")
+    if weights.groups == 1:
+        assert changes[0] is not None
+        changes[0].compensate_(matrix, residual, first_order=first_order)
+    else:
+        for group, change in enumerate(changes):
+            if change is not None:
+                of_group = None if residual is None else residual[group]
+                change.compensate_(matrix[group], of_group, first_order=first_order)
+    weights.write(matrix)
+
+
+def follow_mean(module: Decorrelation, weights: Weights, before: Tensor, state: dict[str, Any]) -> None:
+    r"""Keep the function of a layer while the mean moves: :math:`b \leftarrow b + W D (\mu_{new} - \mu_{old})`.
+
+    Args:
+        module: Whose mean has moved; nothing follows where it is not subtracted.
+        weights: Behind D.
+        before: The mean before, of the shape of the mean.
+        state: Holds `bias_residual`, or not.
+    """
+    if not _passes_mean(module):
+        return
+    moved = module.transform_centred(module.mean - before)  # what it moved by, its rounding included
+    bias = weights.bias
+    assert bias is not None  # an offset was made where there is none
+    shift = weights.response(weights.matrix().to(moved.dtype), moved).view(-1, 1)
+    add_(bias.view(-1, 1), lambda rows: shift[rows], state.get("bias_residual"))
+
+
+def squares_are_finite(rows: Tensor) -> bool:
+    """Whether a tensor is finite, and its sum of squares too: then so is every product of two of its entries."""
+    flat = rows.reshape(-1)  # a product of vectors is the cheapest look
+    return torch.dot(flat, flat).item() < float("inf")  # false of nan
+
+
+def _passes_mean(module: Decorrelation) -> bool:
+    """Whether the function of the layer behind changes when the running mean moves."""
+    return module.center and module.subtract

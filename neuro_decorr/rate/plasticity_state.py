@@ -1,0 +1,89 @@
+"""The state of a Plasticity: what each rule remembers of a layer, in its own floating types, saved and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from neuro_decorr.errors import StateMismatch
+from neuro_decorr.rate.parameter_groups import Layer, fresh_state
+
+RESIDUALS = ("weight_residual", "bias_residual", "matrix_residual")
+"""What a compensation keeps beside the rule's statistics; at the start these are zeros."""
+
+
+def moved_state(layer: Layer, state: Mapping[str, Any], residuals: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The state of a layer whose module was moved or cast: every tensor in the type that the rule gives it there.
+
+    Args:
+        layer: As it is by now.
+        state: As it was.
+        residuals: Empty ones, as the compensation keeps them now: where float64 needs none they are dropped.
+    """
+    fresh = fresh_state(layer.settings.rule, layer.module)
+    moved = {}
+    for name, value in state.items():
+        like = residuals.get(name, fresh.get(name))
+        if isinstance(value, Tensor) and (like is not None or name not in RESIDUALS):
+            moved[name] = value.to(layer.module.mean.device, value.dtype if like is None else like.dtype)
+        elif not isinstance(value, Tensor):
+            moved[name] = value
+    return {**residuals, **moved}
+
+
+def check_groups(saved: Sequence[Mapping[str, Any]], present: Sequence[Mapping[str, Any]]) -> None:
+    """Raise StateMismatch unless saved parameter groups are of the same rules and as many layers."""
+    if len(saved) != len(present):
+        raise StateMismatch(f"the saved state has {len(saved)} parameter groups, this Plasticity {len(present)}.")
+    for index, (theirs, ours) in enumerate(zip(saved, present, strict=True)):
+        place = f" in parameter group {index}" if len(present) > 1 else ""
+        if theirs.get("rule") != ours["rule"]:
+            raise StateMismatch(
+                f"the saved state is of the rule {theirs.get('rule')!r}{place}, this Plasticity has {ours['rule']!r}: "
+                "build it with the rule of the saved one."
+            )
+        if len(theirs["params"]) != len(ours["params"]):
+            raise StateMismatch(
+                f"the saved state is of {len(theirs['params'])} layers{place}, this Plasticity acts on "
+                f"{len(ours['params'])}: build it for the same layers."
+            )
+        missing = [key for key in ours if key not in theirs and key not in ("initial_lr", "swap_lr")]
+        if missing:
+            raise StateMismatch(f"the saved state has no {', '.join(map(repr, missing))}{place}.")
+
+
+def restored(layer: Layer, saved: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies of the saved tensors, to the last bit where types agree.
+
+    Torch's own loading casts all floating tensors to the type of the parameter, which would round residuals and powers.
+
+    Args:
+        layer: That they belong to.
+        saved: Its state in a state dict.
+        present: Its state now, from which types and devices are taken. Residuals that are missing stay as they are.
+
+    Raises:
+        StateMismatch: Other names or shapes.
+    """
+    own = {key: value for key, value in saved.items() if key not in RESIDUALS or key in present}
+    missing = [key for key in present if key not in own and key not in RESIDUALS]
+    unknown = [key for key in own if key not in present]
+    if missing or unknown:
+        told = [f"{what} {', '.join(map(repr, keys))}" for what, keys in (("lacks", missing), ("has", unknown)) if keys]
+        raise StateMismatch(f"the saved state of {layer.title} {' and '.join(told)}, unlike that of this Plasticity.")
+    state = dict(present)
+    for key, value in own.items():
+        like = present[key]
+        if not isinstance(like, Tensor):
+            state[key] = value
+            continue
+        if not isinstance(value, Tensor) or value.shape != like.shape:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else value
+            raise StateMismatch(
+                f"the saved '{key}' of {layer.title} has the shape {shape}, this Plasticity needs {tuple(like.shape)}: "
+                "build it with the same rule, parameters and layers."
+            )
+        state[key] = value.to(like.device, like.dtype, copy=True)
+    return state
