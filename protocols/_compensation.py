@@ -42,8 +42,6 @@ class Configuration(study.Configuration):
     dense: tuple[CreditName, ...] = Field(("feedback_alignment",), description="credits that the dense rule meets too")
     dense_rate: float = Field(3e-3, gt=0, description="rate of the dense rule, norm_preserving")
     optimiser: Literal["adam", "sgd"] = Field("adam", description="of the weights; sgd has momentum 0.9")
-    moments: Literal["leave", "transform"] = Field("leave", description="first moments of compensated weights")
-    bias: Literal["follow", "leave"] = Field("follow", description="compensated biases while the means move")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
     interneurons: int = Field(16, ge=1, description="interneurons of a layer")
     sample: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")

@@ -17,7 +17,6 @@ rate and damping of an arm are chosen on the validation split; the test split te
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -67,11 +66,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
             "norm_preserving": {"rate": c.dense_rate},
         }[level["arm"]]
         rule = nd.rules.get(level["arm"], **parameters)
-        following: dict[str, Any] = {}
-        if level["compensated"]:
-            moments = optimiser if c.moments == "transform" else None
-            following = {"compensate": "exact", "moments": moments, "bias": c.bias}
-        plasticity = nd.Plasticity(network, rule, sample=c.sample, **following)
+        plasticity = nd.Plasticity(network, rule, sample=c.sample, compensate=level["compensated"])
     seeded = {} if level["credit"] == "backprop" else {"seed": seed}
     credit = nd.credit.get(level["credit"], network, **seeded)
     train(

@@ -40,23 +40,6 @@ def test_a_run_of_every_arm_records_accuracy_and_time(credit: str) -> None:
         assert recorder.timings[1]["processor_seconds"] > 0
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_moments_and_bias_are_options_of_compensated_arms_alone(optimiser: str) -> None:
-    """Each changes what a compensated network learns, and nothing of another."""
-
-    def losses(compensated: bool, **options: str) -> float:
-        configuration = protocol.PROTOCOL.configure({**SMALL, "optimiser": optimiser, **options})
-        arm = {"arm": "interneuron", "damping": 0.3, "compensated": compensated}
-        recorder = study.Recorder({})
-        level = {"credit": "backprop", "learning_rate": 1e-2, **arm}
-        protocol.run(configuration, study.Condition("measure", 0, level), recorder)
-        return float(recorder.rows[-1]["loss"])
-
-    changed = [{}, {"moments": "transform"}, {"bias": "leave"}]
-    assert len({losses(True, **options) for options in changed}) == 3
-    assert len({losses(False, **options) for options in changed}) == 1
-
-
 def test_everything_that_does_not_fit_is_told_at_once() -> None:
     bad = {"dampings": (0.0,), "hidden": (4,), "batch_size": 5_000, "interneurons": 65}
     with pytest.raises(InvalidValue) as caught:
