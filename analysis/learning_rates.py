@@ -1,0 +1,81 @@
+"""Accuracy against the learning rate, arm by arm, and how much of it the plain network's best small rates keep."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from analysis import style
+from neuro_decorr.report import save_figure, save_table
+
+COLOURS = ("#444444", "#999999", "#7F3C8D", "#0072B2", "#0072B2", "#56B4E9", "#56B4E9", "#D55E00", "#D55E00", "#E69F00",
+           "#E69F00")  # fmt: skip
+CAPTION = "Validation accuracy at the end, mean over paired seeds; runs that diverged count as chance, a tenth."
+CHANCE = 0.1
+
+
+def table(results: pd.DataFrame) -> pd.DataFrame:
+    """Mean validation accuracy at the end by strength and arm, a column a learning rate.
+
+    Args:
+        results: Tidy results of the study.
+    """
+    keys = ["strength", "arm", "learning_rate", "seed"]
+    curves = results.dropna(subset=["validation_accuracy"]).sort_values("epoch").groupby(keys, sort=False)
+    ends = curves["validation_accuracy"].last()
+    ends[results.groupby(keys)["diverged"].any().reindex(ends.index).astype(bool)] = CHANCE
+    arms = list(dict.fromkeys(results["arm"]))
+    means = ends.groupby(level=keys[:3]).mean().unstack("learning_rate")
+    return means.reindex(arms, level="arm").sort_index(level="strength", sort_remaining=False)
+
+
+def draw(results: pd.DataFrame, directory: Path) -> str:
+    """Draw the figure and write the table of a study.
+
+    Args:
+        results: Tidy results of the study.
+        directory: Directory of the study.
+
+    Returns:
+        The finding in words.
+    """
+    means = table(results)
+    strengths = list(dict.fromkeys(means.index.get_level_values("strength")))
+    figure, axes = plt.subplots(
+        1, len(strengths), figsize=(5.2 * len(strengths), 4.6), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axis, strength in zip(axes[0], strengths, strict=True):
+        for (arm, row), colour in zip(means.loc[strength].iterrows(), itertools.cycle(COLOURS), strict=False):
+            line = ":" if str(arm).endswith("taken") else "-"
+            axis.plot(row.index, row.to_numpy(), line, marker="o", markersize=3, color=colour, label=arm)
+        axis.set(xscale="log", xlabel="learning rate (SGD)", title=f"common modes of strength {strength:g}")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("validation accuracy")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    save_figure(figure, directory, "learning_rates", CAPTION)
+    plt.close(figure)
+    shown = means.reset_index()
+    shown.columns = [f"rate {name:g}" if isinstance(name, float) else str(name) for name in shown.columns]
+    save_table(shown, directory, "learning_rates", CAPTION, digits=3)
+    return _finding(means)
+
+
+def _finding(means: pd.DataFrame) -> str:
+    lines = ["Validation accuracy, power given back (taken), by learning rate:"]
+    for strength in dict.fromkeys(means.index.get_level_values("strength")):
+        at = means.loc[strength]
+        for arm in at.index:
+            if not arm.endswith("given back"):
+                continue
+            taken = at.loc[arm.replace("given back", "taken")] if arm.replace("given back", "taken") in at.index else {}
+            told = [f"{rate:g}: {at.loc[arm, rate]:.2f} ({taken.get(rate, float('nan')):.2f})" for rate in at.columns]
+            lines.append(f"  strength {strength:g}, {arm.removesuffix(', given back')}: {'; '.join(told)}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    style.command(lambda measured, timings, directory: print(draw(measured, directory)))
