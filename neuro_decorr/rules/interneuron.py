@@ -191,14 +191,15 @@ class Interneuron(Rule):
         overlap = form.T @ (gram + (kept + _SHIFT).diag() if known else columns.T @ directions)
         projected = (rows @ columns) @ form
         rayleigh = torch.addmm((overlap * kept) @ overlap.T, projected.T, projected)
-        precision = torch.finfo(rayleigh.dtype)
-        # Off the diagonal, products of small numbers would leave the range in which eigenvalues are found.
-        rayleigh = torch.nn.functional.hardshrink(rayleigh, precision.tiny / precision.eps)
+        # Shifted too: beside a diagonal of zeros, products of numbers below rounding leave the range of float32, and
+        # some kernels then find no eigenvalues.
+        rayleigh.diagonal().add_(_SHIFT)
         values, rotation = torch.linalg.eigh(rayleigh)
         torch.mm(columns, form @ rotation.flip(1), out=directions)
-        values = values.flip(0)
+        values = values.flip(0) - _SHIFT
         # What is left of a variance below the rounding of the largest is none; it would never reach zero by itself.
-        values = torch.nn.functional.threshold(values, precision.eps * max(1.0, float(values[0])), 0.0)
+        least = torch.finfo(values.dtype).eps * max(1.0, float(values[0]))
+        values = torch.nn.functional.threshold(values, least, 0.0)
         variance.copy_(values).mul_(power)
         inhibit_(self, state, power, len(directions))
         return InterneuronChange.since(before, state)

@@ -15,6 +15,7 @@ from neuro_decorr.rules._interneurons import (
     inhibit_,
     initial_interneurons,
     largest_gain,
+    orthonormal_form,
     track_,
 )
 from neuro_decorr.rules._registry import register
@@ -62,14 +63,28 @@ class InterneuronLocal(Rule):
     .. math::
         x = z - U \operatorname{diag}(g)\, n, \quad n = U^T x, \quad g_i = \sqrt{1 + v_i / (\text{damping}\; c)} - 1
 
-    so x = D z with D = (I + U diag(g) U^T)^{-1}. The eigenvalues of D lie in (0, 1] whatever the synapses are, so
-    inhibition never overshoots, nor is anything amplified. In its low-rank form, I - Q diag(s) Q^T, s = g / (1 + g)
-    where the columns of U are orthonormal, as they are at rest: a direction keeps the variance
-    lambda / (1 + lambda / (damping c)), the fixed point of `whitening` and of `interneuron` with the same damping.
+    The eigenvalues of (I + U diag(g) U^T)^{-1} lie in (0, 1] whatever the synapses are, so inhibition never overshoots.
+    In its low-rank form, I - Q diag(s) Q^T, s = g / (1 + g) where the columns of U are orthonormal, as they are at
+    rest: a direction keeps the variance lambda / (1 + lambda / (damping c)). What a layer behind gets is
 
-    The synapses onto an interneuron are scaled down where the sum of their squares would exceed 1, as it never does
-    at rest. That, and 1e-3 c that is added to v, keeps all bounded after any silence. While all units are silent,
-    nothing moves.
+    .. math:: D z = G\, x, \qquad G^2 = \frac{c}{c - \frac1d \sum_i v_i (1 - (1 + g_i)^{-2})}
+
+    The scalar G gives back the power that the interneurons take, exactly so at rest, by the same variances and the same
+    c; G = 1 with `preserve_power` off. The fixed point is that of `interneuron` with the same damping.
+
+    Where it began is forgotten: after t moves of the synapses eta is max(rate, 4 / (t + 4)), corrected for few rows,
+    eta / (1 + eta d / (n (1 + damping))), in the synapses, in v and in c alike. The variances start at zero.
+
+    What holds, whatever the inputs are:
+
+    - The synapses onto an interneuron are scaled down where the sum of their squares would exceed 1, as it never does
+      at rest. So the sum of all v is at most d c, and 0 < D <= G I with G^2 <= 1 + d / damping.
+    - A silent batch (mean power up to 1e-30) does not exist: nothing moves or fades, and it does not count for `every`.
+    - A batch that is louder than any before counts as 1e4 c. One that is not finite raises Diverged before anything has
+      moved.
+    - An interneuron whose units are all silent keeps its synapses; so that these do not grow without bound, 1e-3 c is
+      added to v. Synapses of units that died fade to zero, and return only while a unit that the interneuron still
+      hears is active together with theirs.
 
     With `signs` = fixed no synapse changes its sign (Dale's law), and the fixed point is the same. Each direction then
     has two interneurons in push-pull, with activities u and -u about their baseline, excited through P >= 0 and N >= 0;
@@ -88,13 +103,14 @@ class InterneuronLocal(Rule):
     arXiv:2301.11955.
 
     Attributes:
-        rate: eta, per update, in (0, 1]; the first updates average all power and variance seen so far.
-        interneurons: k (with fixed signs: pairs), at most the number of features of every layer it is used on.
+        rate: The least eta, per move of the synapses, in (0, 1].
+        interneurons: k (with fixed signs: pairs); a layer of fewer units has as many interneurons as units.
         damping: Strength relative to the mean power; the smaller the stronger.
         every: The synapses move at every so many updates.
         recruit: Variance that an interneuron sees, in units of damping c, above which it inhibits: how many do then
             grows and shrinks with the inputs, up to k. 0: all k always do. All k learn.
         fewest: So many interneurons, the first ones, inhibit whatever they see.
+        preserve_power: Give back, by G, the power that the interneurons take.
         signs: `free`, or `fixed` for excitatory and inhibitory synapses that keep their sign.
         seed: Of the random initial directions.
     """
@@ -130,6 +146,11 @@ class InterneuronLocal(Rule):
         check_interneurons(self)
         if self.signs not in get_args(Signs):
             raise InvalidValue(f"{self.name}: signs must be 'free' or 'fixed', got {self.signs!r}.")
+
+    @property
+    def equivariance(self) -> Literal["orthogonal", "none"]:
+        """`orthogonal` with free signs; `none` with fixed ones, which belong to the units."""
+        return "orthogonal" if self.signs == "free" else "none"
 
     def interneurons_of(self, features: int) -> int:
         """How many interneurons a layer of so many units has: k, and not more than there are units."""
@@ -184,13 +205,18 @@ class InterneuronLocal(Rule):
         return seen.T
 
     def _settle_(self, state: State, synapses: Tensor, power: float) -> None:
-        """D = (I + U diag(g) U^T)^{-1} as I - Q diag(s) Q^T, from the singular values of U diag(g)^{1/2}."""
+        r"""D = (I + U diag(g) U^T)^{-1} as I - Q diag(s) Q^T, from the eigenvalues of I + R diag(g) R^T, U = Q R."""
         strength = inhibit_(self, state, power, len(synapses))
-        gains = (strength / (1 - strength)).to(synapses.dtype)
-        roots = torch.nn.functional.hardshrink(gains.sqrt(), torch.finfo(gains.dtype).eps)  # no vanishing columns
-        directions, singular, _ = torch.linalg.svd(synapses * roots, full_matrices=False)
-        state["directions"].copy_(directions)
-        state["suppression"].copy_(singular.square() / (1 + singular.square()))
+        columns, form = orthonormal_form(synapses)
+        upper = form.T @ (columns.T @ synapses)
+        core = (upper * (strength / (1 - strength)).to(upper.dtype)) @ upper.T
+        core.diagonal().add_(1)
+        values, rotation = torch.linalg.eigh(core)
+        torch.mm(columns, form @ rotation.flip(1), out=state["directions"])
+        values = values.flip(0) - 1
+        least = 8 * torch.finfo(values.dtype).eps * (1 + float(values[0]))  # what rounding makes of no inhibition
+        values = torch.nn.functional.threshold(values, least, 0.0)
+        state["suppression"].copy_(values / (1 + values))
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times G^2."""

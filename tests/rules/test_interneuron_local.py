@@ -51,6 +51,8 @@ def test_synapse_by_synapse(rows: int, features: int, seed: int, signs: str) -> 
     after = rule.update(state, suite.sample(rule, state, torch.from_numpy(inputs)))
 
     synapses, power = net(state, signs).numpy(), float(np.mean(inputs**2))
+    newest = max(rate, 4 / 5)  # of the first update
+    weight = newest / (1 + newest * features / (rows * (1 + rule.damping)))
     grown = state["synapses"].numpy().copy()
     activity, left = np.zeros((rows, k)), np.zeros((rows, k + 1, features))
     for row in range(rows):
@@ -59,8 +61,8 @@ def test_synapse_by_synapse(rows: int, features: int, seed: int, signs: str) -> 
             activity[row, i] = synapses[:, i] @ left[row, i]
             left[row, i + 1] = left[row, i] - synapses[:, i] * activity[row, i]
     for i in range(k):
-        variance = np.mean(activity[:, i] ** 2)  # the first update averages what has been seen
-        step = rate / (variance + 1e-3 * power)
+        variance = weight * np.mean(activity[:, i] ** 2)  # from zero
+        step = weight / (variance + 1e-3 * power)
         for j in range(features):
             if signs == "free":
                 grown[j, i] += step * np.mean(activity[:, i] * left[:, i + 1, j])
@@ -108,21 +110,23 @@ def test_the_transform_is_the_settled_circuit(signs: str, updates: int) -> None:
     state = suite.run(rule, inputs, updates)
     synapses, power = net(state, signs), float(state["power"])
     gains = (1 + state["variance"] / (rule.damping * power)).sqrt() - 1
+    taken = (state["variance"] * (1 - (1 + gains) ** -2)).sum() / inputs.shape[1]
     units, others = torch.zeros_like(inputs), inputs.new_zeros(len(inputs), 4)
     for _ in range(6_000):  # Euler's steps of 0.01 time constants; interneurons five times as fast as units
         others, units = (
             others + 0.05 * (units @ synapses - others),
             units + 0.01 * (inputs - units - (others * gains) @ synapses.T),
         )
-    torch.testing.assert_close(rules.transform(state, inputs), units, rtol=1e-8, atol=1e-8)
+    given_back = (power / (power - taken)).sqrt()
+    torch.testing.assert_close(rules.transform(state, inputs), given_back * units, rtol=1e-8, atol=1e-8)
 
 
 def test_feed_forward_and_recurrent_form_agree() -> None:
-    """`interneuron`: x = z - U diag(s) U^T z is the state with n = U^T x and gain s / (1 - s)."""
+    """`interneuron`: x = z - U diag(s) U^T z is the state with n = U^T x and gain s / (1 - s); D z is g x."""
     inputs = spaced()
     _, state = settled("interneuron", inputs, interneurons=4, damping=0.3)
     directions, strength = state["directions"], state["suppression"]
-    outputs = rules.transform(state, inputs)
+    outputs = rules.transform(state, inputs) / state["gain"]
     recurrent = inputs - ((outputs @ directions) * (strength / (1 - strength))) @ directions.T
     torch.testing.assert_close(outputs, recurrent, rtol=1e-10, atol=1e-10)
 
@@ -143,14 +147,20 @@ def test_rests_at_the_damped_eigenvalues(options: dict[str, object], scale: floa
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_same_fixed_point_as_whitening(name: str) -> None:
-    """With as many interneurons as units, the whole of it; with fewer, on the leading directions."""
+@pytest.mark.parametrize("preserve_power", [False, True])
+def test_same_fixed_point_as_whitening(name: str, preserve_power: bool) -> None:
+    """With as many interneurons as units, or more, the whole of it; with fewer, on the leading directions."""
     covariance = suite.covariance(100.0)
-    whitened = rules.get("whitening", damping=0.7).fixed_point(covariance)
-    everything = rules.get(name, damping=0.7, interneurons=suite.FEATURES).fixed_point(covariance)
-    torch.testing.assert_close(everything, whitened, rtol=1e-10, atol=1e-12)
+    options: dict[str, object] = {"damping": 0.7, "preserve_power": preserve_power}
+    whitened = rules.get("whitening", **options).fixed_point(covariance)
+    for count in (suite.FEATURES, 3 * suite.FEATURES):
+        everything = rules.get(name, interneurons=count, **options).fixed_point(covariance)
+        torch.testing.assert_close(everything, whitened, rtol=1e-10, atol=1e-12)
     leading = torch.linalg.eigh(covariance).eigenvectors[:, -6:]
-    some = rules.get(name, damping=0.7, interneurons=6).fixed_point(covariance)
+    some = rules.get(name, interneurons=6, **options).fixed_point(covariance)
+    if preserve_power:
+        torch.testing.assert_close(some.trace(), covariance.trace(), rtol=1e-10, atol=0)
+        return
     torch.testing.assert_close(leading.T @ some @ leading, leading.T @ whitened @ leading, rtol=1e-10, atol=1e-12)
 
 
@@ -210,14 +220,16 @@ def test_noise_floor(name: str, features: int) -> None:
 @pytest.mark.parametrize(("name", "options"), [("interneuron", {}), *(("interneuron_local", o) for o in LOCAL)])
 @pytest.mark.parametrize("rows", [1, 16])
 def test_waking_after_long_silence(name: str, options: dict[str, object], rows: int) -> None:
-    """All silent for 10,000 updates in float32, then back: 0 < D <= I throughout, and it learns again."""
+    """All silent for 10,000 updates in float32, then back: 0 < D <= I throughout, and it has forgotten nothing."""
     generator = torch.Generator().manual_seed(3)
-    rule = rules.get(name, interneurons=4, every=1, rate=0.05, **options)
+    rule = rules.get(name, interneurons=4, every=1, rate=0.05, preserve_power=False, **options)
     state = rule.initial_state(8)
     spread = torch.logspace(1, -1, 8)
     for _ in range(200):
         suite.run(rule, torch.randn(rows, 8, generator=generator) * spread, 1, state)
+    before = {name: tensor.clone() for name, tensor in state.items()}
     suite.run(rule, torch.zeros(rows, 8), 10_000, state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.items()), "it remembers"
     for _ in range(300):
         suite.run(rule, torch.randn(rows, 8, generator=generator) * spread, 1, state)
         values = torch.linalg.eigvalsh(rules.dense_matrix(state, 8, spread))
@@ -286,10 +298,10 @@ def test_a_rate_of_zero_moves_nothing(name: str) -> None:
         ({"fewest": 1.5}, "fewest must be a whole number"),
         ({"interneurons": True}, "interneurons must be a"),
         ({"damping": 0}, "damping must be a positive"),
+        ({"preserve_power": 1}, "preserve_power must be True or False, got 1"),
+        ({"rate": 1.5}, r"the plasticity rate must be in \[0, 1\], got 1.5"),
     ],
 )
 def test_bad_parameters(parameters: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         rules.get("interneuron_local", **parameters)
-    with pytest.raises(InvalidValue, match="interneurons <= 4"):
-        rules.get("interneuron_local").initial_state(4)
