@@ -58,7 +58,9 @@ def convolved(layer: Convolution, inputs: Tensor) -> Tensor:
     """
     kernel, bias = _prepared(layer, inputs)
     convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor] = layer._conv_forward
-    return convolve(inputs, kernel, bias)
+    outputs = convolve(inputs, kernel, bias)
+    _remember(layer, inputs)
+    return outputs
 
 
 def transposed(layer: TransposedConvolution, inputs: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -68,7 +70,9 @@ def transposed(layer: TransposedConvolution, inputs: Tensor, output_size: list[i
     stride, padding, size, dilation = map(list, (layer.stride, layer.padding, layer.kernel_size, layer.dilation))
     dimensions = len(size)
     added = layer._output_padding(inputs, output_size, stride, padding, size, dimensions, dilation)  # type: ignore[arg-type]
-    return _TRANSPOSED[dimensions](inputs, kernel, bias, stride, padding, added, layer.groups, dilation)
+    outputs = _TRANSPOSED[dimensions](inputs, kernel, bias, stride, padding, added, layer.groups, dilation)
+    _remember(layer, inputs)
+    return outputs
 
 
 def patches(layer: Convolution, inputs: Tensor, rows: int | None = None) -> Tensor:
@@ -82,13 +86,11 @@ def patches(layer: Convolution, inputs: Tensor, rows: int | None = None) -> Tens
     Returns:
         Shape (patches, channels * kernel positions), in the order of `weight.flatten(1)`, group after group.
     """
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     dimensions = len(layer.kernel_size)
     if rows is not None:
         inputs = _some_images(inputs, rows, _positions(layer, inputs))
-    windows = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
-    for axis in range(dimensions):
-        reach = (layer.kernel_size[axis] - 1) * layer.dilation[axis] + 1
+    windows = _padded(layer, inputs)
+    for axis, reach in enumerate(_reach(layer)):
         windows = windows.unfold(2 + axis, reach, layer.stride[axis])
     for axis, step in enumerate(layer.dilation):
         windows = windows.movedim(2 + dimensions + axis, 0)[::step].movedim(0, 2 + dimensions + axis)
@@ -112,10 +114,8 @@ def positions(inputs: Tensor, rows: int | None = None) -> Tensor:
 
 
 def _prepared(layer: Convolution | TransposedConvolution, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The kernel W D and the bias b - W D mean; in train mode the rows that drive the plasticity are remembered."""
-    found = decorrelation_of(layer)
-    assert found is not None
-    decorrelation, weights = found
+    """The kernel W D and the bias b - W D mean."""
+    decorrelation, _ = _found(layer)
     dimensions = len(layer.kernel_size)
     if inputs.dim() not in (dimensions + 1, dimensions + 2) or inputs.shape[-1 - dimensions] != layer.in_channels:
         positions = f"{dimensions} dimension{'s' if dimensions > 1 else ''} of positions"
@@ -128,9 +128,13 @@ def _prepared(layer: Convolution | TransposedConvolution, inputs: Tensor) -> tup
     bias: Tensor | None = layer.bias
     if decorrelation.center and not isinstance(layer, TransposedConvolution):
         bias = (-shift if bias is None else bias - shift).to(weight.dtype)
-    if decorrelation.training:
-        _remember(layer, decorrelation, weights, inputs)
     return _laid_out_like(weight, kernel.to(weight.dtype)), bias
+
+
+def _found(layer: Convolution | TransposedConvolution) -> tuple[Decorrelation, Weights]:
+    found = decorrelation_of(layer)
+    assert found is not None  # it is attached
+    return found
 
 
 def _laid_out_like(weight: Tensor, kernel: Tensor) -> Tensor:
@@ -148,22 +152,48 @@ def _laid_out_like(weight: Tensor, kernel: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _remember(
-    layer: Convolution | TransposedConvolution, decorrelation: Decorrelation, weights: Weights, inputs: Tensor
-) -> None:
-    if not inputs.numel() or not decorrelation.is_observed():
+def _remember(layer: Convolution | TransposedConvolution, inputs: Tensor) -> None:
+    """In train mode, keep the rows that drive the plasticity."""
+    decorrelation, weights = _found(layer)
+    if not decorrelation.is_observed() or not inputs.numel():
         return
     maps = unwrapped(inputs.detach())
     maps = maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])  # an image without a batch is a batch of one
     if isinstance(layer, TransposedConvolution) or weights.per_channel:
         available = len(maps) * maps.shape[2:].numel()
         rows = positions(maps, _wanted(decorrelation, available))
+        if weights.groups > 1:
+            rows = rows.view(-1, weights.groups, decorrelation.features).transpose(0, 1)
     else:
         available = len(maps) * _positions(layer, maps)
-        rows = patches(layer, maps, _wanted(decorrelation, available))
-    if weights.groups > 1:
-        rows = rows.view(-1, weights.groups, decorrelation.features).transpose(0, 1)
+        cut = patches if weights.groups == 1 else _patches_by_group
+        rows = cut(layer, maps, _wanted(decorrelation, available))
     decorrelation.remember(rows.to(decorrelation.mean.dtype), available)
+
+
+def _patches_by_group(layer: Convolution, inputs: Tensor, rows: int) -> Tensor:
+    """The rows of `patches`, shape (groups, rows, features), taken by their places.
+
+    A copy of windows as narrow as those of a depthwise convolution takes several times as long. Rows are next to one
+    another in memory, not features: products of many small matrices are faster that way.
+    """
+    inputs = _some_images(inputs, rows, _positions(layer, inputs))
+    padded = _padded(layer, inputs)
+    starts = torch.arange(len(inputs), device=inputs.device)
+    offsets = starts.new_zeros(1)
+    sizes = [
+        (size - reach) // stride + 1
+        for size, reach, stride in zip(padded.shape[2:], _reach(layer), layer.stride, strict=True)
+    ]
+    steps = _stride_for(torch.Size(sizes), max(1, rows // len(inputs)))
+    for axis, size in enumerate(padded.shape[2:]):
+        taken = torch.arange(steps[axis] // 2, sizes[axis], steps[axis], device=inputs.device) * layer.stride[axis]
+        inside = torch.arange(layer.kernel_size[axis], device=inputs.device) * layer.dilation[axis]
+        starts = (starts.unsqueeze(1) * size + taken).flatten()
+        offsets = (offsets.unsqueeze(1) * size + inside).flatten()
+    places = (offsets.unsqueeze(1) + starts).flatten()
+    channels = padded.transpose(0, 1).flatten(1)
+    return channels.index_select(1, places).view(layer.groups, -1, len(starts)).mT
 
 
 def _wanted(decorrelation: Decorrelation, available: int) -> int:
@@ -172,14 +202,23 @@ def _wanted(decorrelation: Decorrelation, available: int) -> int:
     return min(int(decorrelation.sample * available) + 1, most)
 
 
+def _padded(layer: Convolution, inputs: Tensor) -> Tensor:
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
+
+
+def _reach(layer: Convolution) -> list[int]:
+    """How far the kernel reaches along each axis."""
+    return [(size - 1) * dilation + 1 for size, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
+
+
 def _positions(layer: Convolution, inputs: Tensor) -> int:
     """Output positions of one image."""
-    padding = layer._reversed_padding_repeated_twice
+    padding = layer._reversed_padding_repeated_twice[::-1]
     positions = 1
-    for axis, size in enumerate(inputs.shape[2:]):
-        added = padding[2 * (len(layer.kernel_size) - 1 - axis)] + padding[2 * (len(layer.kernel_size) - 1 - axis) + 1]
-        reach = (layer.kernel_size[axis] - 1) * layer.dilation[axis] + 1
-        positions *= max(0, (size + added - reach) // layer.stride[axis] + 1)
+    for axis, (size, reach) in enumerate(zip(inputs.shape[2:], _reach(layer), strict=True)):
+        padded = size + padding[2 * axis] + padding[2 * axis + 1]
+        positions *= max(0, (padded - reach) // layer.stride[axis] + 1)
     return max(1, positions)
 
 

@@ -280,7 +280,9 @@ def transform(state: State, centred: Tensor) -> Tensor:
     """
     if "matrix" in state:
         matrix = state["matrix"]
-        return torch.nn.functional.linear(centred, matrix) if matrix.dim() == 2 else centred @ matrix.mT
+        if matrix.dim() == 2:
+            return torch.nn.functional.linear(centred, matrix)
+        return (matrix @ centred.mT).mT  # several times as fast for many small groups as centred @ matrix.mT
     if "directions" in state:
         directions = state["directions"]
         if directions.dim() == 3:
