@@ -126,6 +126,22 @@ def test_a_weight_used_outside_of_its_layer_is_refused_by_name(make: type[nn.Mod
         nd.fold(model)
 
 
+def test_compensation_refuses_before_anything_moves() -> None:
+    torch.manual_seed(0)
+    model = nd.decorrelate(TiedAutoencoder())
+    before = copy.deepcopy(model.state_dict())
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"), compensate=True)
+    model(torch.randn(5, 6))
+    with pytest.raises(Unsupported, match=r"compensate: .*'encoder'.* outside of the layer"):
+        plasticity.step()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"))
+    for _ in range(2):
+        model(torch.randn(5, 6))
+        plasticity.step()
+    assert not model.encoder.decorrelation.is_identity()
+
+
 def test_copies_know_it_too_and_without_the_layer_all_is_well() -> None:
     model = nd.decorrelate(TiedAutoencoder())
     inputs = torch.randn(5, 6)
