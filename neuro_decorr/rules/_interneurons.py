@@ -1,4 +1,4 @@
-"""What the rules with interneurons share: where they start, what they hear, how strongly they inhibit, where they rest."""
+"""What the rules with interneurons share: where they start, what they hear, how strongly they inhibit and rest."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ class Interneuron(Rule):
         torch.mm(columns, form @ rotation.flip(1), out=directions)
         values = values.flip(0) - _SHIFT
         # What is left of a variance below the rounding of the largest is none; it would never reach zero by itself.
-        least = torch.finfo(values.dtype).eps * max(1.0, float(values[0]))
+        least = 8 * torch.finfo(values.dtype).eps * max(1.0, float(values[0]))
         values = torch.nn.functional.threshold(values, least, 0.0)
         variance.copy_(values).mul_(power)
         inhibit_(self, state, power, len(directions))
@@ -208,7 +208,7 @@ class Interneuron(Rule):
         """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times g^2."""
         return damped_covariance(self, covariance)
 
-    def largest_gain(self, features: int, least_power: float) -> float:  # noqa: ARG002  # whatever the power was
+    def largest_gain(self, features: int, least_power: float) -> float:
         """1, and sqrt(1 + features / damping) where the power is given back."""
         return largest_gain(self, features)
 

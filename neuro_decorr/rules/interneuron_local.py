@@ -222,6 +222,6 @@ class InterneuronLocal(Rule):
         """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times G^2."""
         return damped_covariance(self, covariance)
 
-    def largest_gain(self, features: int, least_power: float) -> float:  # noqa: ARG002  # whatever the power was
+    def largest_gain(self, features: int, least_power: float) -> float:
         """1, and sqrt(1 + features / damping) where the power is given back."""
         return largest_gain(self, features)

@@ -48,15 +48,19 @@ present : 1 (linked)
 plastic : 1 (linked)
 whole : 1 (linked)
 stimulus_time : second (shared, constant)
+unit_count : 1 (shared, constant)
 {_TURN}"""
 ANSWER = "volley = int(i == turn)*heard + int(i != turn)*volley"
 AVERAGES = """\
-moving = plastic*whole*int(present > 0)
-averaging = moving*clip(1/(1 + updates), learning_rate, 1)
-power += averaging*(present - power)
-variance += averaging*(volley**2 - variance)
-updates += plastic*whole
-weight_step = moving*learning_rate/(variance + 0.001*power + int(power == 0))
+moving = plastic*whole*int(present > 1e-30)
+updates += moving
+counted = clip(present, 0, 1e4*power + int(power == 0)*present)
+loudness = counted/(present + int(present == 0))
+newest = clip(4/(4 + updates), learning_rate, 1)
+averaging = moving*newest/(1 + newest*unit_count/(1 + damping))
+power += moving*(int(updates == 1) + int(updates > 1)*averaging)*(counted - power)
+variance += averaging*(loudness*volley**2 - variance)
+weight_step = averaging*loudness/(variance + 0.001*power + int(power == 0))
 relative = variance/(damping*(power + int(power == 0)))
 gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative) - 1)"""
 RELAY = "{inhibition}_post = inhibition_pre*unit_activity_pre : {unit} (summed)"
@@ -98,7 +102,7 @@ def circuit(rule: InterneuronLocal, place: Place, options: dict[str, Any]) -> Sy
         name=f"{name}_target_traces",
         namespace={},
     )
-    set_values(interneurons, {**rule.interneuron_values, "stimulus_time": place.hold})
+    set_values(interneurons, {**rule.interneuron_values, "stimulus_time": place.hold, "unit_count": len(place.group)})
     start = rule.library.initial_state(len(place.group), dtype=torch.float64)["synapses"].numpy()
     options["namespace"]["random_start"] = TimedArray(start.reshape(1, -1), dt=1 * second)
     synapses = Synapses(part, interneurons, rule.model, name=name, **options)

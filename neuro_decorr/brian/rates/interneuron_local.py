@@ -28,8 +28,9 @@ class InterneuronLocal(RateRule):
 
     .. math:: U_{ji} \leftarrow U_{ji} + \frac{\eta}{v_i} u_i\, r^{(i)}_j
 
-    and power, variances and gains follow as in the library, of which this is the update for one row at `every` = 1:
-    connected all to all the weights take its course, whether the activity is settled or not. While all synapses of an
+    and power, variances and gains follow as in the library, of which this is the update for one row at `every` = 1 and
+    `preserve_power` = False (the units are not scaled by what they lost): connected all to all the weights take its
+    course, whether the activity is settled or not. While all synapses of an
     interneuron are zero they take the library's random start at the next stimulus; `set_weights` gives them another.
 
     Cost: 5 N k a time step and 5 N k a stimulus; two floats a synapse.
@@ -37,7 +38,7 @@ class InterneuronLocal(RateRule):
     Source: Sanger (1989), doi:10.1016/0893-6080(89)90044-0; circuit: Lipshutz et al. (2023), arXiv:2209.10634.
 
     Attributes:
-        rate: eta, per stimulus, in (0, 1]; the first stimuli average all power and variance seen so far.
+        rate: The least eta, per stimulus, in (0, 1]; the first stimuli count for more, as in the library.
         interneurons: k.
         damping: Strength relative to the mean power; the smaller the stronger.
         recruit: Variance that an interneuron hears, in units of damping c, above which it inhibits; 0: all do.
@@ -64,7 +65,7 @@ class InterneuronLocal(RateRule):
 
     @property
     def library(self) -> rules.InterneuronLocal:
-        """The same rule of `nd.rules`, moving at every update."""
+        """The same rule of `nd.rules`, moving at every update, without the scalar that gives power back."""
         return rules.InterneuronLocal(**self.parameters(), every=1, preserve_power=False)
 
     @property
