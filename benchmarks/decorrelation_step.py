@@ -5,7 +5,8 @@
 - floor: the flop of the two products, 2 B d^2 + 4 k d^2, at the rate of a square product, and one pass over D.
 
 The batch is 256, of which 26 rows drive the update; nine batches take turns, since the rows of one would span 26
-directions only. Ours are compared with the published module of their own kind:
+directions only. `norm_preserving` is its published form here, `bounded norm_preserving` the default, which has a floor
+and a rate of its own besides. Ours are compared with the published module of their own kind:
 centred, which also tracks and subtracts the mean (the default of both), or not. Both leave the same D (checked first).
 `extra / D` is the most memory that the forward pass and the update allocate on top of what the layer holds, in units
 of one features x features matrix.
@@ -94,8 +95,10 @@ def ours(
 ) -> tuple[nd.Decorrelation, Step]:
     """Our layer, and its forward pass with the update, on some batches in turn."""
     parameters = {"interneurons": min(64, math.ceil(features / 4)), "every": EVERY} if rule == "interneuron" else {}
-    if rule == "norm_preserving":
-        parameters = {"rate": rate(features)}
+    if rule == "bounded norm_preserving":
+        rule = "norm_preserving"
+    elif rule == "norm_preserving":
+        parameters = {"rate": rate(features), "form": "published"}
     layer = nd.Decorrelation(features, center, sample=SAMPLE, dtype=dtype)
     plasticity = nd.Plasticity(layer, nd.rules.get(rule, **parameters))
     data = cycle([correlated(features, dtype, seed) for seed in range(batches)])
@@ -174,6 +177,8 @@ def measure(features: int, rounds: int) -> list[dict[str, str]]:
     steps: dict[str, Step] = {
         "norm_preserving": ours(features, "norm_preserving", False, batches=BATCHES)[1],
         "norm_preserving, centred": ours(features, "norm_preserving", True, batches=BATCHES)[1],
+        "bounded norm_preserving": ours(features, "bounded norm_preserving", False, batches=BATCHES)[1],
+        "bounded norm_preserving, centred": ours(features, "bounded norm_preserving", True, batches=BATCHES)[1],
         "interneuron": ours(features, "interneuron", False, batches=BATCHES)[1],
         "interneuron, centred": ours(features, "interneuron", True, batches=BATCHES)[1],
         "published": published(False),
@@ -189,7 +194,7 @@ def measure(features: int, rounds: int) -> list[dict[str, str]]:
         flop * product / (2 * GEMM**3) + once for product, once in zip(taken["product"], taken["pass"], strict=True)
     ]
     rows = []
-    for name in [*list(steps)[:7], "floor"]:
+    for name in [*list(steps)[:9], "floor"]:
         rule, _, centred = name.partition(", ")
         opponent = taken["published, centred" if centred else "published"]
         rows.append(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
+from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 
@@ -31,6 +32,10 @@ class AntiHebbian(Rule):
     infinite. The floor f prevents that; it leaves C as it is wherever lambda > f^2 p. A unit that wakes is then seen
     through a gain of 1 / f, and its square would drive inhibition up by far too much, to decay at the rate per update
     only; so the activity that synapses answer to saturates, far above what occurs at rest.
+
+    |D| <= 1 / f, whatever the inputs are. Silence lets inhibition decay at eta p per update until the floor holds it.
+    One batch, however loud, adds at most eta s^2 p d, with s the saturation, which decays at eta p per update; a
+    direction without variance ends at the floor. A batch that is not finite raises Diverged, and nothing moves.
 
     The pull of the target on all autapses is no change of low rank, so each update inverts twice, in double precision:
     about 5 d^3. I + M is D^{-1}, taken anew each time, so none is held that could drift away from D.
@@ -55,6 +60,7 @@ class AntiHebbian(Rule):
     cost = "5 d^3"
     reference = "Plumbley 1993, Neural Networks 6"
     structure = "dense"
+    detects_divergence = True
 
     rate: float = 1e-2
     target: float = 1.0
@@ -79,8 +85,11 @@ class AntiHebbian(Rule):
         """M lives in the units' own basis: outputs rotate with the inputs, and that is all."""
         return "covariant"
 
-    def update_(self, state: State, sample: Sample, rate: float) -> Change:
+    def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """I + M <- D^{-1} + rate (X^T X / k - target I), lifted to the floor; D is its inverse."""
+        if not rate:
+            return None
+        present_power(sample.outputs)  # raises where they are not finite
         most = self.saturation * self.target**0.5
         outputs = sample.outputs.double().clamp(-most, most)
         synapses = torch.linalg.inv(state["matrix"].double())
@@ -98,6 +107,10 @@ class AntiHebbian(Rule):
         if int(torch.linalg.cholesky_ex(above).info):
             values, vectors = torch.linalg.eigh(symmetric)
             synapses.add_((vectors * (self.floor - values).clamp_min(0)) @ vectors.T)
+
+    def largest_gain(self, features: int, least_power: float) -> float:
+        """1 / f."""
+        return max(1.0, 1 / self.floor)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The target times the identity; eigenvalues below floor^2 target stay below it, at lambda / floor^2."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
+from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 
@@ -38,6 +39,8 @@ class GainModulation(Rule):
     see it, so D is at most about 2 / floor. A direction that wakes after long silence is then seen at (2 / floor)^2
     times its variance. Taken as it is, that would drive gains up by thousands in one update, to come back at the rate
     per update only; so the variance that an interneuron answers to saturates. Below that, the rule is as published.
+    Silence lowers gains by eta per update until the floor holds them. One batch, however loud, raises a gain by at most
+    eta (saturation - 1), which decays at eta per update. A batch that is not finite raises Diverged, and nothing moves.
     The frame has axes of its own: no equivariance, and only small layers.
 
     For any number of interneurons the resting gains minimise the convex function tr(D S) + sum g, whose gradient is
@@ -62,6 +65,7 @@ class GainModulation(Rule):
     cost = "K d (2 k + 2 d) + 12 d^3"
     reference = "Duong et al. 2023, arXiv:2301.11955"
     structure = "dense"
+    detects_divergence = True
 
     rate: float = 1e-2
     interneurons: int | None = None
@@ -126,10 +130,13 @@ class GainModulation(Rule):
         state["gains"] = torch.zeros(state["frame"].shape[1], dtype=dtype, device=device)
         return state
 
-    def update_(self, state: State, sample: Sample, rate: float) -> Change:
+    def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the gains, then D is the inverse of I + W diag(g) W^T, in double precision."""
+        if not rate:
+            return None
+        present_power(sample.outputs)  # raises where they are not finite
         frame, gains = state["frame"], state["gains"]
-        seen_variance = (sample.outputs @ frame).square().mean(dim=0)
+        seen_variance = (sample.outputs.to(frame.dtype) @ frame).double().square().mean(dim=0)
         gains.add_(seen_variance.clamp_max_(self.saturation).sub_(1), alpha=rate)
         synapses = self._synapses(frame, gains)
         for _ in range(_LIFTS):
@@ -179,6 +186,10 @@ class GainModulation(Rule):
         here += 1e-12 * abs(here)  # what rounding may add close to the minimum
         lengths = (0.5**number for number in range(_NEWTON))
         return next((length for length in lengths if height(gains - length * step) <= here), 0.5**_NEWTON)
+
+    def largest_gain(self, features: int, least_power: float) -> float:
+        """2 / floor."""
+        return max(1.0, 2 / self.floor)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The identity for the full frame; fewer interneurons: unit variance along the direction of each."""

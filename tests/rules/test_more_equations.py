@@ -21,7 +21,7 @@ def test_variance_weighted(rows: int, features: int, seed: int, rate: float, kap
     outputs = np.stack([matrix @ z for z in inputs])
     moment = sum(np.outer(x, x) for x in outputs) / rows
     error = (1 - kappa) * (moment - np.diag(np.diag(moment))) + kappa * np.diag(np.diag(moment) - 1)
-    found = updated("variance_weighted", matrix, inputs, rate=rate, variance_weight=kappa)
+    found = updated("variance_weighted", matrix, inputs, rate=rate, variance_weight=kappa, form="published")
     np.testing.assert_allclose(found, matrix - rate * error @ matrix, rtol=1e-9, atol=1e-9)
 
 
@@ -36,7 +36,7 @@ def test_lateral(rows: int, features: int, seed: int, rate: float) -> None:
         for j in range(features):
             grown[i, j] += rate * np.mean(inputs[:, i] * outputs[:, j])
     gain = np.mean([np.linalg.norm(z) / np.linalg.norm(x) for z, x in zip(inputs, outputs, strict=True)])
-    found = updated("lateral", matrix, inputs, rate=rate)
+    found = updated("lateral", matrix, inputs, rate=rate, form="published")
     tolerance = 1e-12 * np.linalg.cond(matrix) ** 2  # of the reference, which inverts twice
     np.testing.assert_allclose(found, gain * np.linalg.inv(grown), rtol=1e-7 + tolerance, atol=1e-9 + tolerance)
 
@@ -105,7 +105,7 @@ def test_many_newton_steps_reach_zca() -> None:
 def test_lateral_takes_the_course_of_norm_preserving(rate: float) -> None:
     """The two trajectories of D differ by O(rate): at 1e-3 by less than 1e-3 over 6,000 updates."""
     inputs = suite.rows_with(suite.covariance(100.0))
-    local, matrix = rules.get("lateral", rate=rate), rules.get("norm_preserving", rate=rate)
+    local, matrix = (rules.get(name, rate=rate, form="published") for name in ("lateral", "norm_preserving"))
     ours, theirs = suite.run(local, inputs, 0), suite.run(matrix, inputs, 0)
     worst = 0.0
     for _ in range(60):
@@ -169,7 +169,7 @@ def test_copi_compensation_keeps_the_function() -> None:
     To first order it keeps W D; `compensate_` keeps it exactly. Without either the function drifts away.
     """
     inputs = suite.rows_with(suite.covariance(100.0))
-    rule = rules.get("decorrelating", rate=1e-3)
+    rule = rules.get("decorrelating", rate=1e-3, form="published")
     state = rule.initial_state(suite.FEATURES, dtype=torch.float64)
     start = torch.randn(5, suite.FEATURES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     first_order, exact = start.clone(), start.clone()

@@ -23,7 +23,7 @@ gain = active*sqrt(input_power/(output_power + 1 - active)) + 1 - active"""
 @register
 @dataclass(frozen=True, kw_only=True)
 class Lateral(RateRule):
-    r"""`nd.rules.Lateral` in Brian2: lateral inhibition learns from drive times activity, and keeps the norm.
+    r"""The published form of `nd.rules.Lateral` in Brian2: lateral inhibition learns from drive times activity.
 
     .. math:: I + M \leftarrow (I + M + \eta\, z x^T) / g, \quad g = \lVert z \rVert / \lVert x \rVert
 
@@ -47,9 +47,9 @@ class Lateral(RateRule):
     needs_inputs = True
     name = rules.Lateral.name
     title = rules.Lateral.title
-    equation = rules.Lateral.equation
-    fixed_point_text = rules.Lateral.fixed_point_text
-    locality = rules.Lateral.locality
+    equation = "M_ij <- M_ij + rate z_i x_j, I + M <- (I + M) / g, D = (I + M)^-1"
+    fixed_point_text = "C = c I, <|x|> about <|z|>"
+    locality = "drive of i, activity of j, and a scalar a layer"
     cost = "N^2 a time step, 5 N^2 a stimulus"
     reference = rules.Lateral.reference
 
@@ -57,6 +57,11 @@ class Lateral(RateRule):
     linked: ClassVar[tuple[str, ...]] = ("source_output", "target_inputs", "layer_gain")
 
     rate: float = 1e-3
+
+    @property
+    def library(self) -> rules.Rule:
+        """The same rule of `nd.rules`: the published form, whose rate is per unit of input power."""
+        return rules.Lateral(rate=self.rate, form="published")
 
     @property
     def model(self) -> str:
