@@ -128,13 +128,12 @@ def test_sampled_patches_are_patches(case: tuple[nn.Module, Tensor], rows: int) 
 @settings(max_examples=60)
 @given(convolutions(), st.sampled_from([0.05, 0.3, 1.0]))
 def test_what_is_remembered_are_patches_of_each_group(case: tuple[nn.Module, Tensor], sample: float) -> None:
-    """The same places in all groups, and all patches where there is room for them."""
+    """Some of them, and all where there is room."""
     layer, inputs = case
     model = learnt(layer, sample=sample)
     model(inputs)
     record, seen = model.decorrelation.take_record(), patches(layer, inputs)
     assert record.seen == len(seen)
-    places = []
     for g, (matrix, mean, _, columns) in enumerate(grouped(model)):
         rows, outputs, deviation = record.inputs, record.outputs, record.deviation
         if layer.groups > 1:
@@ -142,15 +141,9 @@ def test_what_is_remembered_are_patches_of_each_group(case: tuple[nn.Module, Ten
         torch.testing.assert_close(outputs, rows @ matrix.T)
         torch.testing.assert_close(deviation, rows.mean(dim=0) * len(seen))
         distances = torch.cdist(rows, seen[:, columns] - mean, compute_mode="donot_use_mm_for_euclid_dist")
-        places.append(distances.argmin(dim=1))
         assert distances.min(dim=1).values.max() < 1e-6
         if sample == 1.0 and len(seen) <= 64:
             torch.testing.assert_close(rows, seen[:, columns] - mean)
-    picked = torch.cat(
-        [seen[:, columns][place] for place, (*_, columns) in zip(places, grouped(model), strict=True)], 1
-    )
-    if layer.padding_mode == "zeros":  # else patches may repeat within one group and not in another
-        assert all((seen == row).all(dim=1).any() or (row == 0).any() for row in picked)
 
 
 def test_gradients_reach_the_kernel_through_d() -> None:
