@@ -147,6 +147,7 @@ def settling_course(
     """
     weights = lateral if isinstance(lateral, LateralWeights) else LateralWeights(lateral)
     check_drive(weights, drive)
+    drive = drive * weights.gain
     count, late = whole_steps("duration", duration, step), whole_steps("delay", delay, step)
     past = _past(start(drive, initial), late)
     course = [past[-1]]

@@ -24,7 +24,7 @@ class Settling(ABC):
     def settle(self, weights: LateralWeights, drive: Tensor, initial: Tensor | None = None) -> Tensor:
         """The activity under a drive; arguments and errors as of the function `settle`."""
         check_drive(weights, drive)
-        return self._settle(weights, drive, initial)
+        return self._settle(weights, drive if weights.gain == 1 else drive * weights.gain, initial)
 
     @abstractmethod
     def _settle(self, weights: LateralWeights, drive: Tensor, initial: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from neuro_decorr.rate.precision import exactly
 class LateralWeights:
     r"""Lateral inhibition M of a layer, held as an orthonormal basis Q and a small core N.
 
-    .. math:: M = Q N Q^T, \qquad x^* = (I + M)^{-1} z
+    .. math:: M = Q N Q^T, \qquad x^* = (I + M)^{-1} g z
 
     Between the units themselves Q = I and N = M; through k interneurons the basis spans their input and output
     weights, so that nothing of size features x features is formed. Any function of I + M is that function of I + N
@@ -30,6 +30,8 @@ class LateralWeights:
         core: N, float64, shape (rank, rank); without a basis it is M itself.
         basis: Q, float64, shape (features, rank), or None.
         features: Number of units.
+        gain: g, of the feed-forward synapses: what the circuit is driven with is g z. 1 but for a Decorrelation whose
+            rule gives the power back that its interneurons take.
     """
 
     def __init__(self, matrix: Tensor) -> None:
@@ -47,6 +49,7 @@ class LateralWeights:
         self.core = matrix.double()
         self.basis: Tensor | None = None
         self.features = matrix.shape[0]
+        self.gain = 1.0
 
     @classmethod
     def through_interneurons(cls, inhibition: Tensor, excitation: Tensor | None = None) -> LateralWeights:
@@ -85,6 +88,8 @@ class LateralWeights:
 
         .. math:: M = D^{-1} - I, \qquad \text{low rank: } M = U S (I - U^T U S)^{-1} U^T
 
+        of a low-rank D without its gain g, which becomes the gain of the drive.
+
         Args:
             module: Its D, at this moment.
 
@@ -92,8 +97,11 @@ class LateralWeights:
             The lateral weights; through interneurons where D has low rank.
 
         Raises:
-            Unsupported: D is singular: some activity that it never reaches would need infinite inhibition.
+            Unsupported: D is singular: some activity that it never reaches would need infinite inhibition. Or there is
+                a D for each of several groups.
         """
+        if module.groups > 1:
+            raise Unsupported(f"{module.groups} groups have a circuit each: pass a Decorrelation of one group.")
         state = {name: tensor.double() for name, tensor in module.transform_state().items()}
         with exactly(module.mean):
             if "matrix" in state:
@@ -109,7 +117,9 @@ class LateralWeights:
                 if int(failed) or not bool(torch.isfinite(strength).all()):
                     raise _singular()
                 basis, turned = torch.linalg.qr(directions)
-                return cls._in_basis(basis, turned @ strength @ turned.T)
+                weights = cls._in_basis(basis, turned @ strength @ turned.T)
+                weights.gain = float(state["gain"])
+                return weights
         none = module.mean.new_zeros(1, 1, dtype=torch.float64)
         return cls._in_basis(torch.eye(module.features, 1).to(none), none)
 
