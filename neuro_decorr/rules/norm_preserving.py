@@ -24,7 +24,7 @@ from neuro_decorr.rules._bounded import (
     urgent,
 )
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
-from neuro_decorr.rules._power import hear_groups_, hear_power_
+from neuro_decorr.rules._power import hear_group_powers_, hear_power_, row_squares
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import add_
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
@@ -203,18 +203,18 @@ class NormPreserving(Rule):
         _, rows, features = samples.inputs.shape
         if not rate or self.form == "published" or not all_at_once(features, rows):
             return super().update_groups_(states, samples, rate)
-        before, after = (torch.linalg.vector_norm(each, dim=2, dtype=torch.float64) for each in samples[:2])
+        before, after = (row_squares(each).sqrt_() for each in samples[:2])
         spoken = after > 0
         gain = (before / after).where(spoken, 0).sum(dim=1) / spoken.sum(dim=1)
         gain = gain.where(spoken.any(dim=1), 1.0)
         if not bool(((before.sum(dim=1) + after.sum(dim=1) < math.inf) & (gain > 0) & (gain < math.inf)).all()):
             raise Diverged("the norms of the decorrelated activity are not finite, or too large to work with.")
-        heard = hear_groups_(states, samples.inputs, POWER_RATE)
+        heard = hear_group_powers_(states, before.square().mean(dim=1) / features, POWER_RATE)
         matrix = states["matrix"]
         factor = (heard.scale / (rows * heard.power)).sqrt().to(matrix.dtype)
         scaled = samples.outputs.to(matrix.dtype) * factor.view(-1, 1, 1)
         moment = torch.baddbmm(scaled.mT @ scaled, matrix, matrix.mT, alpha=self.floor)
-        size = torch.linalg.vector_norm(moment, dim=(1, 2)).double()
+        size = row_squares(moment.flatten(1)).sqrt_()
         weight = (gain * rate / (1 + 3 * rate * size)).where(heard.heard, 0.0)
         growth = moment.mul_(-weight.to(matrix.dtype).view(-1, 1, 1))
         growth.diagonal(dim1=1, dim2=2).add_((gain - 1).where(heard.heard, 0.0).to(matrix.dtype).unsqueeze(1))

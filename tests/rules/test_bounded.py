@@ -107,7 +107,6 @@ def test_fixed_point_of_a_rank_deficient_covariance(name: str) -> None:
     outputs = torch.diagonal(vectors.T @ state["matrix"].T @ state["matrix"] @ vectors) * (values + 1e-4)
     torch.testing.assert_close(outputs, outputs.mean().expand(20), rtol=1e-3, atol=0)
     power = 1.0 if name == "variance_weighted" else 20 / 12
-    power = 1.0 if name == "variance_weighted" else 20 / 12
     torch.testing.assert_close(null, torch.full((8,), math.sqrt(power / 1e-4)).double(), rtol=0.15, atol=0)
 
 
@@ -269,7 +268,7 @@ def test_groups_at_once_are_groups_one_by_one(name: str, rows: int, features: in
         for key, tensor in state.items():
             torch.testing.assert_close(states[key][group], tensor, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(weights[group] @ state["matrix"], weight, rtol=1e-9, atol=1e-9)
-    assert (states["matrix"] - torch.eye(features)).norm() > 0.5
+    assert (states["matrix"] - torch.eye(features)).norm() > 0.2
 
 
 def test_published_options_are_named() -> None:
