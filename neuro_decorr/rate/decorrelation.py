@@ -113,7 +113,7 @@ class Decorrelation(nn.Module):
         self.weighing: Weighing | None = None
         self._record: Record | None = None
         self._shared: Shared | None = None
-        self._spread: tuple[int, int, Tensor] | None = None  # rows, how many are sampled, which
+        self._spread: tuple[int, float, Tensor] | None = None  # rows, which fraction is sampled, which rows
         self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
         if structure == "dense":
             self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
@@ -193,7 +193,8 @@ class Decorrelation(nn.Module):
     def _transform_own(self, centred: Tensor) -> Tensor:
         """The same in the place of the rows, which nobody else holds: a gradient of the directions would need them."""
         state = self.transform_state()
-        own = centred.dim() == 2 and in_plain_python() and not any(tensor.requires_grad for tensor in state.values())
+        learnt = state["directions"].requires_grad or state["gain"].requires_grad
+        own = centred.dim() == 2 and in_plain_python() and not learnt
         return transform_(state, centred) if own else transform(state, centred)
 
     def subtracted(self) -> Tensor:
@@ -210,7 +211,7 @@ class Decorrelation(nn.Module):
         """Hand out what the forward passes in train mode since the last call left, and forget it."""
         record = self._record
         self.__dict__["_record"] = None
-        return None if record is None else record.settled()
+        return record if record is None or record.kept is record.weights is None else record.settled()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Transform a batch; an empty one leaves nothing to learn from.
@@ -225,8 +226,11 @@ class Decorrelation(nn.Module):
             InvalidValue: Another number of features, or a type that is not real and floating, or wider than D.
             Unsupported: Row weights in a compiled graph or inside vmap.
         """
-        own = self.structure == "low_rank" and self.groups == 1 and self.center and self.subtract
-        compute: Callable[[Tensor], Tensor] = self._transform_own if own else self.transform_flat
+        compute: Callable[[Tensor], Tensor] = self.transform_centred
+        if self.groups > 1:
+            compute = self.transform_flat
+        elif self.structure == "low_rank" and self.center and self.subtract:
+            compute = self._transform_own
         if self._shared is not None:
             compute = self._shared.once(inputs, (self.mean, *self.transform_state().values()), compute)
         return self.run(inputs, compute)
@@ -253,13 +257,17 @@ class Decorrelation(nn.Module):
             InvalidValue: Another number of features, or a type that is not real and floating, or wider than D.
             Unsupported: Row weights in a compiled graph or inside vmap.
         """
+        plain = in_plain_python()
         values, mean, centred = self._centred(inputs)
-        observed = self.training and self.is_observed()
-        passing = begin(self, centred, mean) if observed and self.trace is None else None
-        with exactly(inputs):
+        observed = self.training and self.remembers and (not in_backward() if plain else self.is_observed())
+        passing = begin(self, centred, mean, plain) if observed and self.trace is None else None
+        if plain and not torch._C._is_any_autocast_enabled():  # the context takes its time
             outputs = compute(centred)
+        else:
+            with exactly(inputs):
+                outputs = compute(centred)
         if passing is not None:
-            end(self, passing, outputs)
+            end(self, passing, outputs, plain)
         elif observed and self.trace is not None and values.numel():
             check_sequence(values)
             remember_steps(self, values, self.trace.filtered(values, None)[0])
@@ -295,12 +303,14 @@ class Decorrelation(nn.Module):
 
     def _centred(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The input in the type of D, the mean as its rows have it, and what D acts on."""
-        mean = self.flat_mean
-        width = mean.shape[0]
-        if not inputs.dim() or inputs.shape[-1] != width:
+        mean: Tensor = self._buffers["mean"]  # type: ignore[assignment]  # never None
+        if self.groups > 1:
+            mean = mean.flatten()
+        width, shape = mean.shape[0], inputs.shape
+        if not shape or shape[-1] != width:
             of = f"{self.groups} groups of {self.features}" if self.groups > 1 else f"{self.features}"
             raise InvalidValue(
-                f"Decorrelation of {of} features got an input of shape {tuple(inputs.shape)}; "
+                f"Decorrelation of {of} features got an input of shape {tuple(shape)}; "
                 f"its last dimension must be {width}."
             )
         values = inputs if inputs.dtype == mean.dtype else widened(inputs, mean.dtype)

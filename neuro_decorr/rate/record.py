@@ -37,7 +37,7 @@ class Record(NamedTuple):
 
     def settled(self) -> Record:
         """The same outside of a compiled graph: the rows that are meant, by their weights, and counts as numbers."""
-        return self if self.kept is None and self.weights is None else self._counted()._weighed()
+        return self._counted()._weighed()
 
     def _counted(self) -> Record:
         if self.kept is None:

@@ -5,7 +5,7 @@ In a small layer, calls are what a step costs: the commonest pass takes as few a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -21,89 +21,93 @@ from neuro_decorr.rate.record import (
     transformed,
     unwrapped,
 )
+from neuro_decorr.rate.row_weights import Counted
 from neuro_decorr.rate.steps import flat_steps, rows_of_pass, rows_of_steps
 
 if TYPE_CHECKING:
     from neuro_decorr.rate.decorrelation import Decorrelation
 
 
-class Passing(NamedTuple):
-    """What is taken of a forward pass before x is computed, which may take the place of z - mean.
-
-    Attributes:
-        drive: Sampled rows of z - mean, a copy, shape (rows, groups * features).
-        deviation: Sum of z - mean over all rows, by their weights.
-        seen: How many rows these are, or the sum of their weights.
-        chosen: Which rows are sampled.
-        weights: Those of the sampled rows; None where each counts one.
-    """
-
-    drive: Tensor
-    deviation: Tensor
-    seen: float
-    chosen: Tensor | slice
-    weights: Tensor | None = None
+Passing: TypeAlias = tuple[Tensor, Tensor, float, Tensor | slice, Tensor | None]
+"""What is taken of a forward pass before x is computed, which may take the place of z - mean: copies of sampled rows of
+z - mean, shape (rows, groups * features); the sum of z - mean over all rows by their weights; how many rows these are,
+or the sum of their weights; which are sampled; and the weights of those, None where each counts one."""
 
 
-def begin(module: Decorrelation, centred: Tensor, mean: Tensor) -> Passing | None:
+def begin(module: Decorrelation, centred: Tensor, mean: Tensor, plain: bool) -> Passing | None:
     """Take what a pass leaves before x is computed.
 
     Args:
         module: What remembers it.
         centred: What D acts on: z - mean, or z where the module does not subtract.
         mean: Of the module, shape (groups * features,).
+        plain: Whether neither a compiler nor a transform of torch.func is at work.
 
     Returns:
         What `end` completes; None where no row counts.
     """
     drive = centred.detach() if centred.requires_grad else centred
-    if in_transform():
+    if not plain and in_transform():
         drive = unwrapped(drive)
-    counted = None
+    shape = drive.shape
     if module.weighing is not None:
-        counted = module.weighing.of_rows(drive, mapped=drive.shape != centred.shape)
-    if drive.dim() != 2:
-        drive = drive.reshape(-1, drive.shape[-1])
-    rows = drive.shape[0] if counted is None else len(counted.rows)  # several times faster than len of a large tensor
+        counted = module.weighing.of_rows(drive, mapped=shape != centred.shape)
+        if counted is not None:
+            return _weighted(module, drive.reshape(-1, shape[-1]), mean, counted)
+    if len(shape) != 2:
+        drive = drive.reshape(-1, shape[-1])
+    rows = drive.shape[0]  # several times faster than len
     if rows == 0:
         return None
-    chosen = _spread(module, rows, drive)
-    deviation, seen, weights = mean, float(rows), None
-    if counted is not None:
-        chosen, seen = counted.rows[chosen], counted.total
-        weights = counted.of_sampled(chosen)
-    if module.center:
-        deviation = drive.sum(dim=0) if counted is None else counted.sum_of(drive)
-    # One call that copies, where a slice and a copy of it would be two: the whole batch need not stay alive.
-    drive = drive.index_select(0, chosen) if isinstance(chosen, Tensor) else drive[chosen].clone()
+    chosen = _spread(module, rows, drive.device, plain)
+    deviation = drive.sum(dim=0) if module.center else mean
+    # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
+    drive = drive[chosen].clone() if isinstance(chosen, slice) else drive.index_select(0, chosen)
     if module.center and not module.subtract:
-        drive, deviation = drive - mean, deviation - seen * mean
-    return Passing(drive, deviation, seen, chosen, weights)
+        drive, deviation = drive - mean, deviation - rows * mean
+    return drive, deviation, rows, chosen, None
 
 
-def end(module: Decorrelation, passing: Passing, outputs: Tensor) -> None:
+def _weighted(module: Decorrelation, drive: Tensor, mean: Tensor, counted: Counted) -> Passing | None:
+    """What `begin` takes, where rows have weights."""
+    rows = len(counted.rows)
+    if rows == 0:
+        return None
+    chosen = counted.rows[_spread(module, rows, drive.device, plain=in_plain_python())]
+    deviation = counted.sum_of(drive) if module.center else mean
+    drive = drive.index_select(0, chosen)
+    if module.center and not module.subtract:
+        drive, deviation = drive - mean, deviation - counted.total * mean
+    return drive, deviation, counted.total, chosen, counted.of_sampled(chosen)
+
+
+def end(module: Decorrelation, passing: Passing, outputs: Tensor, plain: bool) -> None:
     """Remember a pass.
 
     Args:
         module: What remembers it.
         passing: What `begin` took.
         outputs: x, shape (..., groups * features).
+        plain: As in `begin`.
     """
+    drive, deviation, seen, chosen, weights = passing
     if module.center and not module.subtract:
-        with torch.no_grad(), exactly(passing.drive):
-            activity = module.transform_flat(passing.drive)
+        with torch.no_grad(), exactly(drive):
+            activity = module.transform_flat(drive)
     else:
         activity = outputs.detach() if outputs.requires_grad else outputs
-        if in_transform():
+        if not plain and in_transform():
             activity = unwrapped(activity)
         if activity.dim() != 2:
             activity = activity.reshape(-1, activity.shape[-1])
-        chosen = passing.chosen
-        activity = activity.index_select(0, chosen) if isinstance(chosen, Tensor) else activity[chosen].clone()
-    drive, deviation = passing.drive, passing.deviation
+        activity = activity[chosen].clone() if isinstance(chosen, slice) else activity.index_select(0, chosen)
     if module.groups > 1:
         drive, activity, deviation = (by_group(module, tensor) for tensor in (drive, activity, deviation))
-    add(module, Record(drive, activity, deviation, passing.seen, None, passing.weights))
+    record = Record(drive, activity, deviation, seen, None, weights)
+    if plain and module._record is None:
+        module.__dict__["_record"] = record  # past nn.Module's slow way of setting
+    else:
+        add(module, record)
 
 
 @torch.no_grad()
@@ -145,11 +149,6 @@ def add(module: Decorrelation, record: Record, passes: int = 1) -> None:
     Raises:
         Unsupported: A compiled graph of a transform of torch.func, which no tensor can leave.
     """
-    if in_plain_python():
-        if module._record is not None or passes > 1:
-            record = joined(module._record, record, passes)
-        module.__dict__["_record"] = record  # past nn.Module's slow way of setting
-        return
     if traced_in_transform():
         raise Unsupported(
             "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
@@ -169,14 +168,14 @@ def by_group(module: Decorrelation, tensor: Tensor) -> Tensor:
     return split.transpose(0, 1).contiguous() if tensor.dim() == 2 else split
 
 
-def _spread(module: Decorrelation, rows: int, like: Tensor) -> Tensor | slice:
+def _spread(module: Decorrelation, rows: int, device: torch.device, plain: bool) -> Tensor | slice:
     """Which rows of a pass are sampled, evenly spaced; those of the first pass since the last step are kept."""
-    kept = min(rows, int(module.sample * rows) + 1)
-    if module._record is not None or not in_plain_python():
-        return rows_of_pass(rows, kept, module._record)
-    known = module._spread
-    if known is None or known[0] != rows or known[1] != kept:
-        index = torch.arange(rows, device=like.device)[rows_of_pass(rows, kept, None)]
-        known = (rows, kept, index.contiguous())
-        module.__dict__["_spread"] = known
-    return known[2]
+    record, known, sample = module._record, module._spread, module.sample
+    if plain and record is None and known is not None and known[0] == rows and known[1] == sample:
+        return known[2]
+    spread = rows_of_pass(rows, min(rows, int(sample * rows) + 1), record)
+    if not plain or record is not None:
+        return spread
+    index = torch.arange(rows, device=device)[spread].contiguous()
+    module.__dict__["_spread"] = (rows, sample, index)
+    return index
