@@ -143,7 +143,7 @@ def test_it_survives_copying_casting_and_saving() -> None:
 def test_it_learns_within_a_network() -> None:
     circuit = nd.Recurrent(nd.Decorrelation(8), "damped", tolerance=1e-4)
     model = nn.Sequential(circuit, nn.Linear(8, 2))
-    plasticity = nd.Plasticity(model, nd.rules.get("lateral", rate=0.2), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("lateral", rate=0.2, floor=1e-6), sample=1.0)
     for _ in range(150):
         model(correlated(64, 8, 0)).square().sum().backward()
         plasticity.step()
