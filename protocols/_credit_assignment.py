@@ -16,7 +16,7 @@ CreditName = Literal[
 
 # The rule of each arm and the settings between which the selection chooses; every rule has as many.
 RULES: dict[str, tuple[str, list[dict[str, float]]]] = {
-    "norm_preserving": ("norm_preserving", [{"rate": 3e-3}, {"rate": 1e-2}]),
+    "norm_preserving": ("norm_preserving", [{"rate": 5e-3}, {"rate": 2e-2}]),
     "whitening": ("whitening", [{"damping": 0.3}, {"damping": 3.0}]),
     "interneuron": ("interneuron", [{"damping": 0.3}, {"damping": 3.0}]),
     "decorrelating": ("decorrelating", [{"rate": 3e-3}, {"rate": 1e-2}]),
