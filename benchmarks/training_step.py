@@ -93,7 +93,7 @@ def batches(shape: Sequence[int], classes: int) -> list[tuple[Tensor, Tensor]]:
 def rules(most_interneurons: int) -> dict[str, nd.rules.Rule]:
     """What is compared with plain training: one rule of every structure."""
     return {
-        "dense": nd.rules.get("norm_preserving", rate=1e-6),
+        "dense": nd.rules.get("norm_preserving", rate=1e-6, form="published"),
         "interneurons": nd.rules.get("interneuron", interneurons=most_interneurons, every=EVERY, damping=30.0),
     }
 

@@ -45,14 +45,15 @@ class Arm:
     """
 
     rule: str | None = None
-    settings: tuple[dict[str, float], ...] = ({},)
+    settings: tuple[dict[str, float | str | bool], ...] = ({},)
     signal: Literal["spikes", "trace"] = "spikes"
     compensate: bool = False
     lateral: bool = False
 
 
-_RATES = ({"rate": 3e-3}, {"rate": 1e-2})
-_DAMPING = ({"damping": 0.3}, {"damping": 3.0})
+# As published, and without the power given back: what the page of this protocol was measured with.
+_RATES = ({"rate": 3e-3, "form": "published"}, {"rate": 1e-2, "form": "published"})
+_DAMPING = ({"damping": 0.3, "preserve_power": False}, {"damping": 3.0, "preserve_power": False})
 _INHIBITION = ({"rate": 1e-3}, {"rate": 1e-2})
 ARMS: dict[str, Arm] = {
     "none": Arm(),

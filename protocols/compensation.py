@@ -62,8 +62,9 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     if level["arm"] != "none":
         parameters = {
             "center": {},
-            "interneuron": {"interneurons": c.interneurons, "damping": level["damping"]},
-            "norm_preserving": {"rate": c.dense_rate},
+            # What is damped stays damped here: giving its power back would change the function that is to be kept.
+            "interneuron": {"interneurons": c.interneurons, "damping": level["damping"], "preserve_power": False},
+            "norm_preserving": {"rate": c.dense_rate, "form": "published"},
         }[level["arm"]]
         rule = nd.rules.get(level["arm"], **parameters)
         plasticity = nd.Plasticity(network, rule, sample=c.sample, compensate=level["compensated"])
