@@ -79,8 +79,11 @@ def test_batch_comparators(name: str) -> None:
     covariance = np.zeros((features, features))
     for count in range(1, 6):
         inputs = generator.normal(size=(7, features)) @ generator.normal(size=(features, features))
-        weight = max(rate, 1 / count)
-        covariance = (1 - weight) * covariance + weight * inputs.T @ inputs / len(inputs)
+        weight = max(rate, 4 / (count + 4))
+        step = weight / (1 + weight * features / len(inputs))
+        if count == 1:  # the first batch sets the scale of where it began
+            covariance = np.eye(features) * np.mean(inputs**2)
+        covariance = (1 - step) * covariance + step * inputs.T @ inputs / len(inputs)
         suite.run(rule, torch.from_numpy(inputs), 1, state)
     if name == "zca":
         left, values, _ = np.linalg.svd(covariance + rule.epsilon * np.trace(covariance) / features * np.eye(features))
@@ -227,9 +230,9 @@ def test_a_batch_of_silence_is_harmless(name: str) -> None:
         ("gain_modulation", {"seed": 0.5}, "seed must be a whole number"),
         ("gain_modulation", {"saturation": 1.0}, "saturation must be above 1"),
         ("zca", {"damping": -1.0}, "damping must be a finite number >= 0"),
-        ("zca", {"rate": 2.0}, r"rate must lie in \(0, 1\]"),
+        ("zca", {"rate": 2.0}, r"the plasticity rate must be in \[0, 1\]"),
         ("zca", {"epsilon": 0}, "epsilon must be a positive"),
-        ("iterative_norm", {"rate": 1.5}, r"rate must lie in \(0, 1\]"),
+        ("iterative_norm", {"rate": 1.5}, r"the plasticity rate must be in \[0, 1\]"),
         ("iterative_norm", {"iterations": 2.0}, "iterations must be a whole number >= 1"),
     ],
 )
