@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, Unsupported
@@ -122,12 +121,6 @@ def follow_mean(module: Decorrelation, weights: Weights, before: Tensor, state: 
     assert bias is not None  # an offset was made where there is none
     shift = weights.response(weights.matrix().to(moved.dtype), moved).view(-1, 1)
     add_(bias.view(-1, 1), lambda rows: shift[rows], state.get("bias_residual"))
-
-
-def squares_are_finite(rows: Tensor) -> bool:
-    """Whether a tensor is finite, and its sum of squares too: then so is every product of two of its entries."""
-    flat = rows.reshape(-1)  # a product of vectors is the cheapest look
-    return torch.dot(flat, flat).item() < float("inf")  # false of nan
 
 
 def _passes_mean(module: Decorrelation) -> bool:

@@ -48,7 +48,7 @@ class Settings:
 
         Args:
             group: Of plain values, as it stands in `param_groups`.
-            layers: Of this group.
+            layers: Of all groups.
 
         Raises:
             InvalidValue: A value that the rule, or an option, does not allow.
@@ -57,6 +57,7 @@ class Settings:
         values = self._read(group)
         if values == self._checked:
             return
+        layers = [layer for layer in layers if layer.settings is self]
         name, rate, sample, mean_rate, *parameters = values
         if name != self.rule.name:
             raise StateMismatch(
@@ -220,11 +221,12 @@ def _title(name: str, module: Decorrelation, weights: Weights | None, place: str
 
 def tell_narrow_layers(layers: Sequence[Layer]) -> str | None:
     """What to say of layers with fewer inputs than their rule has interneurons; None where there is none."""
-    narrow = [
-        f"{layer.title} ({layer.module.features})"
-        for layer in layers
-        if layer.module.features < getattr(layer.settings.rule, "interneurons", 0)
-    ]
+    narrow = []
+    for layer in layers:
+        rule, features = layer.settings.rule, layer.module.features
+        interneurons_of = getattr(rule, "interneurons_of", None)
+        if interneurons_of is not None and interneurons_of(features) < rule.parameters()["interneurons"]:
+            narrow.append(f"{layer.title} ({features})")
     if not narrow:
         return None
     return (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
@@ -21,9 +21,9 @@ from neuro_decorr.rate.compensation import (
     follow_transform,
     make_offset,
     residuals_of,
-    squares_are_finite,
 )
 from neuro_decorr.rate.distributed import Processes, gathered, group_of
+from neuro_decorr.rate.finite import squares_fit
 from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, prepared, tell_narrow_layers
 from neuro_decorr.rate.plasticity_state import check_groups, moved_state, restored
 from neuro_decorr.rate.record import Record
@@ -80,7 +80,7 @@ class Plasticity(torch.optim.Optimizer):
     A layer without bias gets an offset, a buffer that no optimiser of the weights moves. The first moments of that
     optimiser stay as they are: moving them along made no difference (docs/compensation.md).
 
-    Cost of a step: for each layer the rule's update, two products with the sampled rows to see that they are finite,
+    Cost of a step: for each layer the rule's update, a pass over the sampled rows to see that they are finite,
     and the compensation.
 
     Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
@@ -253,11 +253,9 @@ class Plasticity(torch.optim.Optimizer):
     def _update_layers(self) -> None:
         self._follow_moved_buffers()
         for group, settings in zip(self.param_groups, self._settings, strict=True):
-            settings.follow(group, self._layers_of(settings))
+            settings.follow(group, self._layers)
         records = self._records()
-        for layer, record in zip(self._layers, records, strict=True):
-            if record is not None:
-                self._check(layer, record)
+        self._check(records)
         for layer, record in zip(self._layers, records, strict=True):
             if record is not None:
                 self._update(layer, record)
@@ -270,26 +268,34 @@ class Plasticity(torch.optim.Optimizer):
                 stacklevel=4,
             )
 
-    def _layers_of(self, settings: Settings) -> Iterable[Layer]:
-        return (layer for layer in self._layers if layer.settings is settings)
-
     def _records(self) -> list[Record | None]:
         """What was remembered since the last step, layer by layer, in all processes."""
         records = [layer.module.take_record() for layer in self._layers]
         group = group_of(self.processes)
         return records if group is None else gathered(records, [layer.module.mean for layer in self._layers], group)
 
-    def _check(self, layer: Layer, record: Record) -> None:
-        """Raise unless a layer can be updated from what it remembered."""
-        # What moves the mean is of all rows, not of the sampled ones alone.
-        if layer.module.center and not squares_are_finite(record.deviation):
+    def _check(self, records: list[Record | None]) -> None:
+        """Raise unless every layer can be updated from what it remembered."""
+        rows: list[Tensor] = []
+        for record in records:
+            if record is not None:
+                rows += record[:3]
+        if not squares_fit(rows):
+            for layer, record in zip(self._layers, records, strict=True):
+                if record is not None:
+                    self._check_layer(layer, record)
+        if self.compensate:
+            for layer, record in zip(self._layers, records, strict=True):
+                if record is not None and layer.weights is not None:
+                    check_not_used_elsewhere(f"compensate: {layer.title}", layer.weights.layer)
+
+    def _check_layer(self, layer: Layer, record: Record) -> None:
+        # What moves the mean is of all rows, not of the sampled ones alone; without centring it has no meaning.
+        of_inputs = [record.deviation, record.inputs] if layer.module.center else [record.inputs]
+        if not squares_fit(of_inputs):
             raise self._diverged(layer, "input")
-        if not squares_are_finite(record.inputs):
-            raise self._diverged(layer, "input")
-        if not squares_are_finite(record.outputs):
+        if not squares_fit([record.outputs]):
             raise self._diverged(layer, "decorrelated activity")
-        if self.compensate and layer.weights is not None:
-            check_not_used_elsewhere(f"compensate: {layer.title}", layer.weights.layer)
 
     def _update(self, layer: Layer, record: Record) -> None:
         _, module, weights, settings = layer
@@ -364,7 +370,7 @@ class Plasticity(torch.optim.Optimizer):
             for index, layer in zip(indices, self._layers, strict=True)
         ]
         for settings, theirs in zip(self._settings, saved, strict=True):
-            settings.follow(theirs, self._layers_of(settings))
+            settings.follow(theirs, self._layers)
         for theirs, ours in zip(saved, present, strict=True):
             theirs["params"] = ours["params"]
         self.param_groups[:] = saved

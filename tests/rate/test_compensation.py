@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 import statistics
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import neuro_decorr as nd
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, Unsupported
 from neuro_decorr.rules import Rule, Sample, add_, residual_of
 
 # Smaller than the defaults where these need many units, and with a floor under weak directions where D would reach
@@ -84,7 +83,7 @@ def test_exact_over_ten_thousand_updates(name: str, kind: str) -> None:
 def test_first_order_is_the_local_term(name: str) -> None:
     """One update against the equation, by loops over samples in float64: Hebbian in the activity a = W x."""
     generator = torch.Generator().manual_seed(1)
-    rule, rate = rule_of(name), 1e-2
+    rule, rate = nd.rules.get(name, form="published"), 1e-2
     inputs, weight = (torch.randn(n, 5, generator=generator, dtype=torch.float64) for n in (7, 3))
     state = rule.initial_state(5, dtype=torch.float64)
     state["matrix"] += 0.1 * torch.randn(5, 5, generator=generator, dtype=torch.float64)
@@ -110,9 +109,13 @@ def test_first_order_misses_terms_of_second_order(name: str) -> None:
     for compensated, misses in missed.items():
         for rate in (2e-4, 1e-4):
             # At half the size norms do not cancel growth by chance; whatever the rule moves is of first order.
-            rule = dataclasses.replace(rule_of(name), rate=rate)
+            form = {"preserve_power": False} if name == "whitening" else {"form": "published"}
+            rule = nd.rules.get(name, rate=rate, **form)
             state = rule.initial_state(5, dtype=torch.float64)
             state["matrix"] *= 0.5
+            if name == "whitening":  # past its first updates, which weigh more than the rate
+                state["updates"].fill_(10**9)
+                state["power"].fill_(1.0)
             sample = Sample(inputs, 0.5 * inputs, torch.zeros(5, dtype=torch.float64))
             before, kept = weight @ state["matrix"], weight.clone()
             change = rule.update_(state, sample, rate)
@@ -221,6 +224,54 @@ def test_weights_in_half_precision_keep_their_function_as_far_as_they_can_hold_i
         plasticity.step()
     change = (nd.fold(model).double()(probe) - expected).detach().abs().max() / expected.detach().abs().max()
     assert float(change) < 10 * torch.finfo(torch.bfloat16).eps
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(8, 3, bias=False), nn.Conv2d(1, 3, 3, bias=False)], ids=KINDS)
+def test_a_layer_without_bias_keeps_its_function_by_an_offset_that_no_optimiser_holds(layer: nn.Module) -> None:
+    kind = "linear" if isinstance(layer, nn.Linear) else "convolution"
+    generator = torch.Generator().manual_seed(8)
+    model = nd.decorrelate(layer)
+    probe = batch(kind, generator, 64).double()
+    expected = nd.fold(model).double()(probe)
+    plasticity = nd.Plasticity(model, rule_of("whitening"), sample=0.5, compensate="exact")
+    for _ in range(100):
+        model(batch(kind, generator))
+        plasticity.step()
+    torch.testing.assert_close(nd.fold(model).double()(probe), expected, rtol=1e-5, atol=1e-5)
+    assert float(model.decorrelation.mean.abs().max()) > 1, "no mean has moved: nothing was tested"
+    assert [name for name, _ in model.named_parameters()] == ["weight"]
+
+
+def test_groups_of_a_convolution_are_compensated_each_by_its_own_change() -> None:
+    generator = torch.Generator().manual_seed(9)
+    model = nd.decorrelate(nn.Conv1d(6, 4, 3, groups=2))
+    data = [1 + torch.randn(8, 6, 9, generator=generator).cumsum(dim=2) for _ in range(60)]
+    expected = nd.fold(model).double()(data[0].double())
+    plasticity = nd.Plasticity(model, rule_of("whitening"), sample=0.5, compensate="exact")
+    for inputs in data:
+        model(inputs)
+        plasticity.step()
+    torch.testing.assert_close(nd.fold(model).double()(data[0].double()), expected, rtol=1e-4, atol=1e-4)
+    one, other = model.decorrelation.matrix
+    assert float((one - other).abs().max()) > 1e-2 < float((one - torch.eye(9)).abs().max())
+
+
+def test_weights_that_something_else_computes_with_are_refused_before_anything_moves() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Linear(8, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return nn.functional.linear(self.encoder(inputs), self.encoder.weight.t())
+
+    model = nd.decorrelate(Tied())
+    plasticity = nd.Plasticity(model, rule_of("whitening"), compensate=True)
+    before = copy.deepcopy(model.state_dict())
+    model(torch.ones(4, 8))
+    with pytest.raises(Unsupported, match=r"compensate: layer 'encoder'.*outside of the layer"):
+        plasticity.step()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_bad_option() -> None:
