@@ -184,7 +184,7 @@ def test_no_file_names_a_machine_or_a_package_index() -> None:
     places = "|".join([r"pypi\.org", "pythonhosted", r"download\.pytorch", "index" + "-url", "find" + "-links"])
     forbidden = re.compile(r"(?<![\w.~})-])/(?:" + folders + ")/|" + places)
     for path in tracked():
-        if path == Path(__file__).resolve() or path.suffix in {".png", ".svg", ".npz", ".nwb", ".nix"}:
+        if path == Path(__file__).resolve() or path.suffix in {".png", ".svg", ".npz", ".nwb", ".nix", ".woff2"}:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             assert not forbidden.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
