@@ -56,22 +56,24 @@ def convolved(layer: Convolution, inputs: Tensor) -> Tensor:
     Raises:
         InvalidValue: Another number of channels.
     """
-    kernel, bias = _prepared(layer, inputs)
+    decorrelation, weights = _found(layer)
+    kernel, bias = _prepared(layer, decorrelation, inputs)
     convolve: Callable[[Tensor, Tensor, Tensor | None], Tensor] = layer._conv_forward
     outputs = convolve(inputs, kernel, bias)
-    _remember(layer, inputs)
+    _remember(layer, decorrelation, weights, inputs)
     return outputs
 
 
 def transposed(layer: TransposedConvolution, inputs: Tensor, output_size: list[int] | None = None) -> Tensor:
     """The output of a decorrelated transposed convolution; arguments as of torch's own, errors as of `convolved`."""
-    kernel, bias = _prepared(layer, inputs)
+    decorrelation, weights = _found(layer)
+    kernel, bias = _prepared(layer, decorrelation, inputs)
     # Of lists, as torch's own forward gives it to its helper.
     stride, padding, size, dilation = map(list, (layer.stride, layer.padding, layer.kernel_size, layer.dilation))
     dimensions = len(size)
     added = layer._output_padding(inputs, output_size, stride, padding, size, dimensions, dilation)  # type: ignore[arg-type]
     outputs = _TRANSPOSED[dimensions](inputs, kernel, bias, stride, padding, added, layer.groups, dilation)
-    _remember(layer, inputs)
+    _remember(layer, decorrelation, weights, inputs)
     return outputs
 
 
@@ -113,9 +115,10 @@ def positions(inputs: Tensor, rows: int | None = None) -> Tensor:
     return _rows(inputs, inputs.dim() - 2, rows)
 
 
-def _prepared(layer: Convolution | TransposedConvolution, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+def _prepared(
+    layer: Convolution | TransposedConvolution, decorrelation: Decorrelation, inputs: Tensor
+) -> tuple[Tensor, Tensor | None]:
     """The kernel W D and the bias b - W D mean."""
-    decorrelation, _ = _found(layer)
     dimensions = len(layer.kernel_size)
     if inputs.dim() not in (dimensions + 1, dimensions + 2) or inputs.shape[-1 - dimensions] != layer.in_channels:
         positions = f"{dimensions} dimension{'s' if dimensions > 1 else ''} of positions"
@@ -152,9 +155,10 @@ def _laid_out_like(weight: Tensor, kernel: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _remember(layer: Convolution | TransposedConvolution, inputs: Tensor) -> None:
+def _remember(
+    layer: Convolution | TransposedConvolution, decorrelation: Decorrelation, weights: Weights, inputs: Tensor
+) -> None:
     """In train mode, keep the rows that drive the plasticity."""
-    decorrelation, weights = _found(layer)
     if not decorrelation.is_observed() or not inputs.numel():
         return
     maps = unwrapped(inputs.detach())

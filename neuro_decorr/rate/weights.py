@@ -133,14 +133,19 @@ class Weights:
         whole = self.layer.weight if whole is None else whole
         if whole.dim() == 2:
             return whole if self._outputs_first() else whole.t()
-        block = self._arranged(whole)
-        matrix = block.movedim(2, -1).flatten(1, -2) if self.per_channel else block.flatten(2)
-        return matrix if self.groups > 1 else matrix[0]
+        if self.groups > 1:
+            block = self._arranged(whole)
+            return block.movedim(2, -1).flatten(1, -2) if self.per_channel else block.flatten(2)
+        # Done at every forward pass, each step with one backward: no dimension of a single group comes and goes.
+        block = whole.transpose(0, 1) if self._transposed() else whole
+        return block.movedim(1, -1).flatten(0, -2) if self.per_channel else block.flatten(1)
 
     def shaped(self, matrix: Tensor) -> Tensor:
         """A matrix in the shape of the weight."""
         if self.layer.weight.dim() == 2:
             return matrix if self._outputs_first() else matrix.t()
+        if self.groups == 1 and not self.per_channel:
+            return matrix.reshape(self.layer.weight.shape)
         block = self._block(matrix)
         return (block.transpose(1, 2) if self._transposed() else block).flatten(0, 1)
 
