@@ -8,6 +8,7 @@ from neuro_decorr.rate.probes import unremembered
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.settling import LateralWeights, Recurrent, settle, settling_course
 from neuro_decorr.rate.traces import Trace
+from neuro_decorr.rate.weighing import row_weights
 from neuro_decorr.rate.weights import register_linear
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "decorrelated_layers",
     "fold",
     "register_linear",
+    "row_weights",
     "settle",
     "settling_course",
     "unremembered",

@@ -13,11 +13,11 @@ from neuro_decorr.errors import InvalidValue, StateMismatch
 from neuro_decorr.rate.precision import exactly, widened
 from neuro_decorr.rate.record import Record, in_backward, in_plain_python, in_transform, transformed
 from neuro_decorr.rate.remembering import add, begin, end, remember_steps
-from neuro_decorr.rate.row_weights import Weighing
 from neuro_decorr.rate.shared import Shared
 from neuro_decorr.rate.steps import check_sequence, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
 from neuro_decorr.rate.transforms import blank, is_identity, stacked, structure_in
+from neuro_decorr.rate.weighing import Weighing
 from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform, transform_
 
 
@@ -131,7 +131,8 @@ class Decorrelation(nn.Module):
 
         Shape (features, features), or (groups, features, features) where there are several.
         """
-        return dense_matrix(self.transform_state(), self.features, self.mean)
+        matrix = dense_matrix(self.transform_state(), self.features, self.mean)
+        return matrix if self.groups == 1 or matrix.dim() == 3 else matrix.repeat(self.groups, 1, 1)
 
     def transform_state(self) -> State:
         """The buffers that make up D, by name: the tensors themselves, not copies."""

@@ -21,8 +21,8 @@ from neuro_decorr.rate.record import (
     transformed,
     unwrapped,
 )
-from neuro_decorr.rate.row_weights import Counted
 from neuro_decorr.rate.steps import flat_steps, rows_of_pass, rows_of_steps
+from neuro_decorr.rate.weighing import Counted
 
 if TYPE_CHECKING:
     from neuro_decorr.rate.decorrelation import Decorrelation

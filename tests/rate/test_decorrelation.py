@@ -66,36 +66,37 @@ def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
     rows=st.integers(1, 40),
     sample=st.floats(0.01, 1.0),
     center=st.booleans(),
+    subtract=st.booleans(),
     structure=st.sampled_from(["norm_preserving", "interneuron", "center"]),
     gradient=st.booleans(),
     before=st.integers(1, 40),
 )
-def test_the_short_way_through_a_layer_is_the_long_way(
-    rows: int, sample: float, center: bool, structure: str, gradient: bool, before: int
+def test_a_pass_leaves_its_rows_and_the_mean_of_all(
+    rows: int, sample: float, center: bool, subtract: bool, structure: str, gradient: bool, before: int
 ) -> None:
-    """The commonest pass has a way of its own with fewer calls; without it the results and the record are the same."""
-    inputs = torch.randn(rows, 6, generator=torch.Generator().manual_seed(rows)).requires_grad_(gradient)
-    results = []
-    for short in (True, False):
-        module = nd.Decorrelation(6, center, sample=sample)
-        options = {"interneurons": 3} if structure == "interneuron" else {}
-        plasticity = nd.Plasticity(module, nd.rules.get(structure, **options))
-        module.mean.fill_(0.3)
-        for tensor in module.transform_state().values():
-            tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)))
-        with pytest.MonkeyPatch.context() as patch:
-            if not short:
-                patch.setattr("neuro_decorr.rate.decorrelation.plain_pass", lambda *_: None)
-            module(torch.zeros(before, 6))  # of another size
-            module.take_record()
-            outputs = module(inputs)
-        results.append((outputs, module.take_record()))
-        assert plasticity.rule.structure == module.structure
-    (outputs, record), (expected, expected_record) = results
-    assert torch.equal(outputs, expected) and outputs.requires_grad == gradient
-    assert record.seen == expected_record.seen == rows and not any(tensor.requires_grad for tensor in record[:3])
-    assert torch.equal(record.inputs, expected_record.inputs) and torch.equal(record.outputs, expected_record.outputs)
-    torch.testing.assert_close(record.deviation, expected_record.deviation, rtol=1e-5, atol=1e-5)
+    """Against float64: evenly spaced rows of z - mean, D times these, and the sum of z - mean over all rows."""
+    module = nd.Decorrelation(6, center, subtract=subtract, sample=sample)
+    nd.Plasticity(module, nd.rules.get(structure, **({"interneurons": 3} if structure == "interneuron" else {})))
+    module.mean.fill_(0.3)
+    for tensor in module.transform_state().values():
+        tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)))
+    module(torch.zeros(before, 6))  # of another size
+    module.take_record()
+    values = torch.randn(rows, 6, generator=torch.Generator().manual_seed(rows))
+    outputs = module(values.clone().requires_grad_(gradient))
+    record = module.take_record()
+    mean, matrix = (module.mean.double() if center else 0.0), module.matrix.double()
+    passed = values.double() - (mean if subtract else 0.0)
+    torch.testing.assert_close(outputs.double(), passed @ matrix.T, rtol=1e-5, atol=1e-5)
+    kept = min(rows, int(sample * rows) + 1)
+    centred = values.double() - mean
+    chosen = centred[:: rows // kept][:kept]
+    assert outputs.requires_grad == gradient and not any(tensor.requires_grad for tensor in record[:3])
+    assert record.seen == rows
+    torch.testing.assert_close(record.inputs.double(), chosen, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(record.outputs.double(), chosen @ matrix.T, rtol=1e-5, atol=1e-5)
+    if center:
+        torch.testing.assert_close(record.deviation.double(), centred.sum(dim=0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("rows", "sample", "kept"), [(256, 0.1, 26), (1, 0.1, 1), (10, 1.0, 10), (7, 0.5, 4)])
@@ -153,8 +154,10 @@ def test_low_rank_form_computed_in_place_leaves_the_input_the_record_and_the_gra
     generator = torch.Generator().manual_seed(0)
     for buffer in module.buffers():
         buffer.copy_(torch.rand(buffer.shape, generator=generator))
-    directions, suppression = module.transform_state()["directions"], module.transform_state()["suppression"]
-    matrix = torch.eye(6).double() - directions.double() * suppression.double() @ directions.double().T
+    directions, suppression, gain = (
+        module.transform_state()[n].double() for n in ("directions", "suppression", "gain")
+    )
+    matrix = gain * (torch.eye(6).double() - directions * suppression @ directions.T)
     values = torch.randn(8, 6, generator=generator)
     inputs, upstream = values.clone().requires_grad_(), torch.randn(8, 6, generator=generator)
     outputs = module(inputs)
@@ -177,6 +180,23 @@ def test_the_directions_of_interneurons_can_be_differentiated() -> None:
     z, g, u = inputs.double(), upstream.double(), directions.detach().double()
     expected = -0.5 * (z.T @ g + g.T @ z) @ u  # of -tr(G^T Z U S U^T)
     torch.testing.assert_close(directions.grad.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gain_can_be_differentiated() -> None:
+    module = nd.Decorrelation(6)
+    nd.Plasticity(module, nd.rules.get("interneuron", interneurons=2))
+    inputs = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    gain = torch.tensor(0.5, requires_grad=True)
+    torch.func.functional_call(module, {"gain": gain}, (inputs,)).sum().backward()
+    torch.testing.assert_close(gain.grad, inputs.sum())  # nothing is suppressed yet
+
+
+def test_a_gain_alone_is_no_identity() -> None:
+    module = nd.Decorrelation(6)
+    nd.Plasticity(module, nd.rules.get("interneuron", interneurons=2))
+    assert module.is_identity()
+    module.transform_state()["gain"].fill_(1.5)
+    assert not module.is_identity()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -268,11 +288,32 @@ def test_bad_inputs() -> None:
     module = nd.Decorrelation(3)
     with pytest.raises(InvalidValue, match="last dimension must be 3"):
         module(torch.randn(2, 4))
-    with pytest.raises(InvalidValue, match="empty batch"):
-        module(torch.randn(0, 3))
-    assert module.eval()(torch.randn(0, 3)).shape == (0, 3)
     with pytest.raises(InvalidValue, match="float32 or float64"):
         nd.Decorrelation(3, dtype=torch.float16)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.bool, torch.float64])
+def test_an_input_of_another_kind_is_one_clear_line(dtype: torch.dtype) -> None:
+    with pytest.raises(InvalidValue, match=f"an input of {dtype}; it takes torch.float32 or a narrower"):
+        nd.Decorrelation(3)(torch.ones(2, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3), (0, 5, 3)])
+@pytest.mark.parametrize("structure", ["norm_preserving", "interneuron"])
+def test_an_empty_batch_passes_and_leaves_nothing(shape: tuple[int, ...], structure: str) -> None:
+    """As in torch's Linear: an expert of a mixture may get no token."""
+    module = nd.Decorrelation(3)
+    nd.Plasticity(module, nd.rules.get(structure, **({"interneurons": 2} if structure == "interneuron" else {})))
+    outputs = module(torch.randn(shape, requires_grad=True))
+    outputs.sum().backward()
+    assert outputs.shape == shape and module.take_record() is None
+    inputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    module(inputs)
+    module(torch.randn(shape))
+    record = module.take_record()
+    assert record is not None and record.seen == 4
+    torch.testing.assert_close(record.deviation, inputs.sum(dim=0))
+    assert module.eval()(torch.randn(shape)).shape == shape
 
 
 def test_shows_its_structure() -> None:
