@@ -15,6 +15,8 @@ LOUDEST = 1e4
 """A batch counts as at most so many times the power of those before: 100 times their amplitude."""
 SILENT = 1e-30
 """Mean power up to which a batch counts as silent: an amplitude of 1e-15. It teaches nothing."""
+_SMALL, _LARGE = 1e-12, 1e18
+"""Norms between which no square of a float32 that counts is lost."""
 
 
 class Heard(NamedTuple):
@@ -45,12 +47,14 @@ def initial_power(state: State, device: torch.device | str | None = None) -> Sta
 
 
 def present_power(rows: Tensor) -> float:
-    """The mean square of rows, summed in double precision, so that no finite float32 leaves the range.
+    """The mean square of rows, in double precision where squares of their own type would leave its range.
 
     Raises:
         Diverged: It is not finite.
     """
-    norm = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
+    norm = float(torch.linalg.vector_norm(rows))
+    if not _SMALL < norm < _LARGE:  # several times slower, since it converts first
+        norm = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
     power = norm * norm / rows.numel()
     if not power < math.inf:
         raise Diverged("the activity is not finite, or too large to work with.")

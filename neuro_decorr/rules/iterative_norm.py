@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,4 +98,4 @@ class IterativeNorm(Rule):
 
     def largest_gain(self, features: int, least_power: float) -> float:
         """1.5^T / sqrt(d c)."""
-        return max(1.0, 1.5**self.iterations * (features * least_power) ** -0.5)
+        return max(1.0, 1.5**self.iterations / math.sqrt(features * least_power))

@@ -152,9 +152,9 @@ class Whitening(Rule):
         narrow = matrix.dtype
         outputs = samples.outputs.to(narrow) * _each(unit * (heard.scale / (rows * target)).sqrt(), narrow)
         scaled = matrix * _each(leak.sqrt() * unit, narrow)
-        values, vectors = torch.linalg.eigh(torch.baddbmm(outputs.mT @ outputs, scaled, scaled.mT))
+        values, vectors = _shifted_eigh(torch.baddbmm(outputs.mT @ outputs, scaled, scaled.mT))
         step = step.to(narrow).unsqueeze(1)
-        growth = (vectors * ((1 - step + step * values.clamp_min(0)).rsqrt() - 1).unsqueeze(1)) @ vectors.mT
+        growth = (vectors * ((1 - step + step * values).rsqrt() - 1).unsqueeze(1)) @ vectors.mT
         if self.gives_back:
             after = torch.baddbmm(outputs, outputs, growth.mT).double().square().mean(dim=(1, 2)) * rows * target
             follow = step.squeeze(1).double().maximum(1 / heard.updates.clamp_min(1).double()) * heard.heard
@@ -185,8 +185,8 @@ class Whitening(Rule):
     def largest_gain(self, features: int, least_power: float) -> float:
         """1 / sqrt(floor c) undamped, 1 damped, an eighth more for axes that wait; times the gain."""
         if not self.damping:
-            return 1.125 * max(1.0, (self.floor * least_power) ** -0.5)
-        return 1.125 * (1 + features / self.damping) ** 0.5 if self.gives_back else 1.125
+            return 1.125 * max(1.0, 1 / math.sqrt(self.floor * least_power))
+        return 1.125 * math.sqrt(1 + features / self.damping) if self.gives_back else 1.125
 
 
 def _each(numbers: Tensor, dtype: torch.dtype) -> Tensor:
@@ -206,10 +206,22 @@ def _follow_gain_(state: State, before: float, after: float, weight: float) -> f
     return gain
 
 
+def _shifted_eigh(moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of a second moment, or of several, by way of I + M.
+
+    The kernels of some processors fail in single precision on matrices whose entries differ by more than the square of
+    their precision; the identity, which changes no eigenvector, keeps such differences out.
+    """
+    shifted = moment.clone()
+    shifted.diagonal(dim1=-2, dim2=-1).add_(1)
+    values, vectors = torch.linalg.eigh(shifted)
+    return values.sub_(1).clamp_min_(0), vectors  # rounding can make a variance negative
+
+
 def _dense(moment: Tensor, step: float) -> DenseFactor:
     """A = ((1 - step) I + step moment)^{-1/2}."""
-    values, vectors = torch.linalg.eigh(moment)
-    scale = (1 - step + step * values.clamp_min(0)).rsqrt()  # rounding can make a variance negative
+    values, vectors = _shifted_eigh(moment)
+    scale = (1 - step + step * values).rsqrt()
     return DenseFactor((vectors * (scale - 1)) @ vectors.T)
 
 
@@ -221,8 +233,10 @@ def _low_rank(rows: Tensor, step: float) -> LowRankFactor:
         f(g) = \frac{1 - (1 + g)^{-1/2}}{g} = \frac{1}{1 + g + \sqrt{1 + g}}, \quad w = \frac{\eta}{1 - \eta}
     """
     weight = step / (1 - step)
-    values, vectors = torch.linalg.eigh((rows @ rows.T).mul_(weight))
-    grown = values.clamp_min(0).add_(1)
+    gram = (rows @ rows.T).mul_(weight)
+    gram.diagonal().add_(1)  # see _shifted_eigh; here it is wanted in any case
+    grown, vectors = torch.linalg.eigh(gram)
+    grown.clamp_min_(1)
     core = (vectors * (weight / (grown + grown.sqrt()))) @ vectors.T
     scale = (1 - step) ** -0.5
     return LowRankFactor(scale, scale, core @ rows, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,5 +107,5 @@ class ZCA(Rule):
     def largest_gain(self, features: int, least_power: float) -> float:
         """1 / sqrt(epsilon c) undamped, 1 damped; times the gain, which no spectrum makes larger than a single mode."""
         if not self.damping:
-            return max(1.0, (self.epsilon * least_power) ** -0.5)
-        return (1 + features / self.damping) ** 0.5 if self.gives_back else 1.0
+            return max(1.0, 1 / math.sqrt(self.epsilon * least_power))
+        return math.sqrt(1 + features / self.damping) if self.gives_back else 1.0
