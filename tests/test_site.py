@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,13 +44,18 @@ ELEMENTS = set(
 BARE = {"hidden", "checked", "open", "data-search-exclude"}  # attributes without a value
 
 
+def spaced(formula: str) -> str:
+    """A formula with one space where it has any, and around what separates its equations."""
+    return " ".join(formula.replace(r"\qquad", r" \qquad ").split())
+
+
 def formulas(text: str, indented_is_code: bool = True) -> list[str]:
     """The sources of the formulas of Markdown, without what stands in code."""
     text = re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.DOTALL | re.MULTILINE)
     text = re.sub(r"`[^`\n]+`", "", text)
     if indented_is_code:
         text = re.sub(r"\n\n( {4,}.*\n)+(?=\n)", "\n\n", text)
-    return [" ".join((a or b).split()) for a, b in FORMULA.findall(text)]
+    return [spaced(a or b) for a, b in FORMULA.findall(text)]
 
 
 def raw_latex(text: str) -> list[str]:
@@ -183,7 +187,7 @@ def test_the_site_marks_every_formula_and_swallows_nothing(site: Path) -> None:
     for path in DOCS.rglob("*.md"):
         if path.parent == DOCS:
             name = path.stem if path.stem != "index" else "."
-            marked = [" ".join(source.strip()[2:-2].split()) for source in pages[name].sources]
+            marked = [spaced(source.strip()[2:-2]) for source in pages[name].sources]
             assert marked == formulas(path.read_text(encoding="utf-8")), name
     examples = (site / "reference" / "rate" / "index.html").read_text()
     assert "blockquote" not in examples and "&gt;&gt;&gt; " in examples, "an example is code, not a quotation"
@@ -224,9 +228,10 @@ def test_a_browser_shows_the_site(site: Path, tmp_path: Path) -> None:
             tab.open(address + ("" if page == "." else f"{page}/"))
             marked = Page((site / page / "index.html").read_text()).sources
             typeset[page] = tab.value(
-                "[...document.querySelectorAll('.arithmatex .katex-mathml annotation')].map(place => place.textContent)"
+                "[...document.querySelectorAll('.arithmatex')].map(place => [...place.querySelectorAll('annotation')]"
+                ".map(part => part.textContent).join(' \\\\qquad '))"
             )
-            assert typeset[page] == [unescape(source.strip()[2:-2]).strip() for source in marked], page
+            assert list(map(spaced, typeset[page])) == [spaced(source.strip()[2:-2]) for source in marked], page
             assert tab.value("document.querySelectorAll('.katex-error').length") == 0, page
             broken = "[...document.images].filter(i => !i.complete || i.naturalWidth === 0).map(i => i.src)"
             assert tab.value(broken) == [], page
@@ -243,8 +248,7 @@ def test_a_browser_shows_the_site(site: Path, tmp_path: Path) -> None:
         name = path.relative_to(DOCS).with_suffix("").as_posix().removesuffix("index").rstrip("/") or "."
         text = path.read_text(encoding="utf-8")
         expected = [f for package in re.findall(r"^::: (\S+)$", text, re.MULTILINE) for f in shown(package)]
-        found = {" ".join(formula.split()) for formula in typeset[name]}
-        assert set(expected) | set(formulas(text)) <= found, name
+        assert set(expected) | set(formulas(text)) <= set(map(spaced, typeset[name])), name
         figures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
         html = (site / name / "index.html").read_text()
         assert all(Path(figure).name in html for figure in figures), name
