@@ -1,4 +1,4 @@
-"""Networks that the protocols study, one file a network; part of the repository, not of the wheel."""
+"""Networks that the protocols study, one file a network; part of a study directory, not of the library."""
 
 from models.convolutional import convolutional
 from models.dense import dense

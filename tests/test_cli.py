@@ -42,7 +42,7 @@ def test_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in ([], ["--help"], ["-h"]):
         assert cli.main(arguments) == 0
         out = capsys.readouterr().out
-        for command in ("list", "run", "report"):
+        for command in ("init", "list", "run", "report"):
             assert f"\n  {command} " in out
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from neuro_decorr.errors import InvalidValue, NeuroDecorrError, StateMismatch, unknown_name
+from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError, StateMismatch, unknown_name
 from neuro_decorr.study import configuration as fields
 from neuro_decorr.study import discovery, execution, options
 from neuro_decorr.study.identity import Identity
@@ -56,7 +56,7 @@ class _Protocols(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # Names alone: their questions would need every protocol to be imported.
         with formatter.section("Protocols (each has --help)"):
-            formatter.write_text(", ".join(self.list_commands(ctx)) or "none: no folder 'protocols' here or above")
+            formatter.write_text(", ".join(self.list_commands(ctx)) or "none here: neuro-decorr init DIR makes some")
 
 
 @click.group(
@@ -73,6 +73,17 @@ def application(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+@application.command("init")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+def initialise(directory: Path) -> None:
+    """Lay out a study directory: protocols, models and analysis, to run and to edit."""
+    from neuro_decorr.study import initialise as template
+
+    template.initialise(directory)
+    there = "" if directory.resolve() == Path.cwd().resolve() else f"cd {shlex.quote(str(directory))} && "
+    click.echo(f"wrote the study directory {directory}; go on with: {there}neuro-decorr list", err=True)
+
+
 @application.command("list")
 def list_everything() -> None:
     """List the protocols of this study directory, the rules and the credit assignments."""
@@ -86,6 +97,10 @@ def list_everything() -> None:
     except NeuroDecorrError as error:
         console.print(str(error), markup=False, soft_wrap=True)
     _print(console, "Rules (all about them: neuro_decorr.rules.table())", rules.table())
+    try:
+        _print(console, "Rules in Brian2 (all about them: neuro_decorr.brian.table())", _rules_in_brian())
+    except MissingExtra as error:
+        console.print(f"Rules in Brian2 are not listed: {error}", markup=False, highlight=False, soft_wrap=True)
     _print(console, "Credit assignments (all about them: neuro_decorr.credit.table())", credit.table())
 
 
@@ -150,10 +165,10 @@ def analyse(
 
 
 def _protocol_command(protocol: Protocol, root: Path) -> click.Command:
+    # From a folder further down the same command goes on with the same study.
+    results = root / "results" / protocol.name
     machinery = [
-        click.Option(
-            ["--out"], type=str, metavar="DIR", help=f"Directory of the study  [default: results/{protocol.name}]"
-        ),
+        click.Option(["--out"], type=str, metavar="DIR", help=f"Directory of the study  [default: {_shown(results)}]"),
         click.Option(["--seeds"], type=str, metavar="N", help=f"How many paired seeds  [default: {protocol.seeds}]"),
         click.Option(["--workers"], type=str, metavar="N", help=f"How many processes  [default: {_cores()}]"),
         click.Option(["--full"], is_flag=True, help="The full size: the defaults marked so."),
@@ -172,7 +187,7 @@ def _protocol_command(protocol: Protocol, root: Path) -> click.Command:
         problems += fields.problems(protocol.configuration, values)
         if problems:
             raise InvalidValue("\n".join(problems))
-        directory = Path(out if out is not None else f"results/{protocol.name}")
+        directory = Path(out if out is not None else _shown(results))
         _run(protocol, root, protocol.configure(values), directory, count, processes)
 
     return click.Command(
@@ -210,6 +225,12 @@ def _run(
     click.echo(f"wrote {page.write(directory, protocol.question)}", err=True)
 
 
+def _rules_in_brian() -> list[dict[str, str]]:
+    from neuro_decorr import brian
+
+    return brian.table()
+
+
 def _question(root: Path, name: str) -> str:
     try:
         return discovery.load(root, name).question
@@ -224,6 +245,14 @@ def _print(console: Console, title: str, rows: list[dict[str, str]]) -> None:
     for row in rows:
         table.add_row(*(Text(value) for value in list(row.values())[:2]))
     console.print(table)
+
+
+def _shown(path: Path) -> str:
+    """A path as seen from the current directory."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:  # on another drive of Windows
+        return str(path)
 
 
 def _cores() -> int:

@@ -1,10 +1,16 @@
-"""Finding protocols: `protocols/NAME.py` of the study directory, which is the current directory or a parent."""
+"""Finding protocols: those of the study directory, which is the current directory or a parent.
+
+A study directory is one whose folder `protocols` holds Python: `protocols/NAME.py`, or `protocols/NAME/__init__.py`, is
+the protocol NAME. A folder of that name with other files in it, such as a laboratory's, marks none.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
+from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -15,7 +21,7 @@ FOLDER = "protocols"
 
 
 def find_root(*starts: Path) -> Path:
-    """The study directory: the first directory that has `protocols/`, from each start upwards.
+    """The study directory: the first directory whose folder `protocols` holds Python, from each start upwards.
 
     Args:
         *starts: Where to begin; the current directory when none is given.
@@ -24,16 +30,17 @@ def find_root(*starts: Path) -> Path:
         The study directory.
 
     Raises:
-        UnknownName: No directory upwards of the starts has `protocols/`.
+        UnknownName: No directory upwards of the starts is one.
     """
     for start in starts or (Path.cwd(),):
         here = start.resolve()
         for directory in (here, *here.parents):
-            if (directory / FOLDER).is_dir():
+            if _has_python(directory / FOLDER):
                 return directory
-    places = ", ".join(map(str, starts or (Path.cwd(),)))
+    places = " nor ".join(map(str, starts or (Path.cwd(),)))
     raise UnknownName(
-        f"neither {places} nor a directory above it has a folder '{FOLDER}'; change to the study directory first."
+        f"neither {places} nor a directory above is a study directory, which has protocols in a folder '{FOLDER}'; "
+        "make one with: neuro-decorr init DIR"
     )
 
 
@@ -44,9 +51,25 @@ def names(root: Path) -> list[str]:
         root: The study directory.
 
     Returns:
-        The names of its files `protocols/NAME.py`; those with a leading underscore are helpers.
+        The names of its protocols; files and folders with a leading underscore are helpers.
     """
-    return sorted(path.stem for path in (root / FOLDER).glob("*.py") if not path.stem.startswith("_"))
+    folder = root / FOLDER
+    found = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def location(root: Path, name: str) -> Path:
+    """The file of a protocol; where there is a folder of its name too, the folder's, as Python's import has it.
+
+    Args:
+        root: The study directory.
+        name: One of its protocols.
+
+    Returns:
+        `protocols/NAME/__init__.py` or `protocols/NAME.py`, below the root.
+    """
+    inside = root / FOLDER / name / "__init__.py"
+    return inside if inside.is_file() else root / FOLDER / f"{name}.py"
 
 
 def load(root: Path, name: str) -> Protocol:
@@ -60,7 +83,7 @@ def load(root: Path, name: str) -> Protocol:
         The module's `PROTOCOL`.
 
     Raises:
-        UnknownName: There is no such file; the nearest one is named.
+        UnknownName: There is no such protocol; the nearest one is named.
         InvalidValue: The file cannot be imported, or declares no protocol of this name.
     """
     root = root.resolve()
@@ -69,19 +92,39 @@ def load(root: Path, name: str) -> Protocol:
     if sys.path[0] != str(root):
         sys.path.insert(0, str(root))
     importlib.invalidate_caches()
-    where = f"{FOLDER}/{name}.py"
+    where = location(root, name).relative_to(root).as_posix()
     try:
         _anchor(root)
         module = importlib.import_module(f"{FOLDER}.{name}")
     except NeuroDecorrError as error:
         raise type(error)(f"{where}: {error}") from error
     except Exception as error:
-        raise InvalidValue(f"{where} cannot be imported: {type(error).__name__}: {error}.") from error
+        told = f"{where} cannot be imported: {type(error).__name__}: {error}"
+        raise InvalidValue(f"{told}{_remedy(error)}.") from error
     protocol = getattr(module, "PROTOCOL", None)
     if not isinstance(protocol, Protocol) or protocol.name != name:
         got = protocol.name if isinstance(protocol, Protocol) else protocol
         raise InvalidValue(f"{where}: PROTOCOL is {got!r}; it must be a study.Protocol with name='{name}'.")
     return protocol
+
+
+def _has_python(folder: Path) -> bool:
+    try:
+        return any(True for pattern in ("*.py", "*/__init__.py") for _ in folder.glob(pattern))
+    except OSError:  # A folder above that this user may not read is none of ours.
+        return False
+
+
+def _remedy(error: Exception) -> str:
+    """The extra that brings what a protocol imports and what is not installed; nothing where there is none."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    package = error.name.split(".")[0]
+    requirements = metadata.requires("neuro-decorr") or []
+    for extra in ("study", "brian", "norse", "analysis"):
+        if any(re.fullmatch(rf"{re.escape(package)}\b.*extra == ['\"]{extra}['\"]", line) for line in requirements):
+            return f": pip install 'neuro-decorr[{extra}]'"
+    return ""
 
 
 def _anchor(root: Path) -> None:

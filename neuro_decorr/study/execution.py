@@ -100,8 +100,7 @@ def execute(
         identity.write(directory)
         files.sweep(directory)
         store = Store(directory, identity.fingerprint)
-        file = root / discovery.FOLDER / f"{protocol.name}.py"
-        provenance = Provenance(directory, file, command, chosen, workers)
+        provenance = Provenance(directory, discovery.location(root, protocol.name), command, chosen, workers)
         setup = Setup(root, protocol.name, configuration.model_dump(mode="json"), directory, identity.fingerprint)
         try:
             with Pool(workers, setup) as pool, view or View() as shown:

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,53 @@ def test_list_outside_a_study_directory_still_shows_the_library(
     monkeypatch.chdir(tmp_path)
     code, out, _ = command("list")
     assert code == 0
-    assert "has a folder 'protocols'" in out.replace("\n", " ")
+    first = out.splitlines()[0]
+    assert str(tmp_path) in first and first.endswith("make one with: neuro-decorr init DIR")
     assert "whitening" in out
+
+
+def test_list_names_the_rules_of_brian(root: Path, command: Command) -> None:
+    brian = pytest.importorskip("neuro_decorr.brian")
+    _, out, _ = command("list")
+    listed = out.split("Rules in Brian2")[1].split("Credit assignments")[0]
+    for row in brian.table():
+        assert f"\n  {row['name']} " in listed
+        assert row["what it does"].split()[0] in listed
+
+
+def test_list_without_brian_names_the_extra(root: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("neuro_decorr.brian", raising=False)
+    for name in [name for name in sys.modules if name.split(".")[:2] == ["neuro_decorr", "brian"]]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "brian2", None)
+    code, out, _ = command("list")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("Rules in Brian2")]
+    assert line.endswith("pip install 'neuro-decorr[brian]'.")
+    assert "node_perturbation" in out
+
+
+def test_run_outside_a_study_directory_names_init(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["run"], ["run", "tiny"]):
+        code, out, err = command(*arguments)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert err.endswith("neuro-decorr init DIR\n")
+    assert "neuro-decorr init DIR" in command("run", "--help").out
+
+
+def test_from_a_folder_below_the_same_command_goes_on_with_the_same_study(
+    root: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("run", "tiny", "--seeds", "1", "--workers", "1").code == 0
+    monkeypatch.chdir(root / "protocols")
+    code, _, err = command("run", "tiny", "--seeds", "1", "--workers", "1")
+    assert code == 0
+    assert "wrote ../results/tiny/index.html" in err
+    assert not (root / "protocols" / "results").exists()
+    assert "2 stored before" in err
 
 
 def test_help_of_a_protocol_is_made_from_its_configuration(root: Path, command: Command) -> None:

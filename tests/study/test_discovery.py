@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,36 @@ def test_names_are_those_of_the_files_without_helpers(root: Path) -> None:
     for name in ("_helper.py", "another.py", "notes.txt", "__init__.py"):
         (root / "protocols" / name).write_text("")
     assert discovery.names(root) == ["another", "tiny"]
+
+
+def test_a_folder_named_protocols_without_python_marks_no_study_directory(root: Path) -> None:
+    laboratory = root / "wet lab"
+    (laboratory / "protocols" / "staining").mkdir(parents=True)
+    (laboratory / "protocols" / "perfusion.pdf").write_text("")
+    assert discovery.find_root(laboratory) == root.resolve()
+
+
+def test_a_protocol_may_be_a_folder(root: Path) -> None:
+    folder = root / "protocols" / "large"
+    folder.mkdir()
+    text = (root / "protocols" / "tiny.py").read_text().replace('name="tiny"', 'name="large"')
+    (folder / "__init__.py").write_text(text)
+    (root / "protocols" / "data").mkdir()
+    assert discovery.names(root) == ["large", "tiny"]
+    assert discovery.location(root, "large") == folder / "__init__.py"
+    assert discovery.location(root, "tiny") == root / "protocols" / "tiny.py"
+    assert discovery.load(root, "large").name == "large"
+    (folder / "__init__.py").write_text("import no_such_module")
+    sys.modules.pop("protocols.large")
+    with pytest.raises(InvalidValue, match=r"protocols/large/__init__\.py cannot be imported"):
+        discovery.load(root, "large")
+
+
+def test_what_is_not_installed_gets_the_extra_that_brings_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "norse.torch", None)
+    (root / "protocols" / "odd.py").write_text("import norse.torch")
+    with pytest.raises(InvalidValue, match=r"pip install 'neuro-decorr\[norse\]'\.$"):
+        discovery.load(root, "odd")
 
 
 def test_an_unknown_protocol_gets_the_nearest_one(root: Path) -> None:
