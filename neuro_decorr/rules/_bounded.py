@@ -72,9 +72,13 @@ class Moment(NamedTuple):
     axes: int
 
 
+_FEW_UNITS = 64
+"""Up to so many, products of full matrices are cheaper than the calls that avoid them."""
+
+
 def all_at_once(features: int, rows: int) -> bool:
     """Whether M is formed, with all axes."""
-    return 2 * rows >= features
+    return features <= max(_FEW_UNITS, 2 * rows)
 
 
 def floored_moment(state: State, outputs: Tensor, factor: float, floor: float, step: float, urgent: bool) -> Moment:

@@ -15,7 +15,7 @@ LOUDEST = 1e4
 """A batch counts as at most so many times the power of those before: 100 times their amplitude."""
 SILENT = 1e-30
 """Mean power up to which a batch counts as silent: an amplitude of 1e-15. It teaches nothing."""
-_SMALL, _LARGE = 1e-12, 1e18
+SMALL, LARGE = 1e-12, 1e18
 """Norms between which no square of a float32 that counts is lost."""
 
 
@@ -53,7 +53,7 @@ def present_power(rows: Tensor) -> float:
         Diverged: It is not finite.
     """
     norm = float(torch.linalg.vector_norm(rows))
-    if not _SMALL < norm < _LARGE:  # several times slower, since it converts first
+    if not SMALL < norm < LARGE:  # several times slower, since it converts first
         norm = float(torch.linalg.vector_norm(rows, dtype=torch.float64))
     power = norm * norm / rows.numel()
     if not power < math.inf:

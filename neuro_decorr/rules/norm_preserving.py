@@ -24,16 +24,18 @@ from neuro_decorr.rules._bounded import (
     urgent,
 )
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
-from neuro_decorr.rules._power import hear_group_powers_, hear_power_, row_squares
+from neuro_decorr.rules._power import LARGE, SMALL, hear_group_powers_, hear_power_, row_squares
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import add_
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 
 
 def row_norms(rows: Tensor) -> list[float]:
-    """The norm of every row, in double precision: no finite float32 leaves its range."""
+    """The norm of every row; in double precision where the squares of their own type would leave its range."""
     # Numbers of Python: cheaper than three more operations on a few rows, and one look tells whether they are finite.
-    norms: list[float] = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).tolist()
+    norms: list[float] = torch.linalg.vector_norm(rows, dim=1).tolist()
+    if not (min(norms) > SMALL and max(norms) < LARGE):
+        norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).tolist()
     return norms
 
 
