@@ -10,25 +10,28 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from analysis import comparison, style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
 _SMALLEST_SHARE = 1e-6
 """Less is rounding, of directions in which inputs do not vary."""
 
 
-def draw(measured: pd.DataFrame, directory: Path, credit: str = "backprop") -> None:
+def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> None:
     """Draw the figure for one credit at the largest strength that has all arms.
 
     Args:
-        measured: Tidy results of the measured runs.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
         credit: Whose networks are looked at; the first one of the study where it has no such runs.
     """
-    full = measured.groupby("strength")["arm"].nunique()
-    strength = float(full[full == full.max()].index.max())
-    credit = credit if credit in set(measured["credit"]) else style.credits(measured)[0]
-    runs = measured[(measured["credit"] == credit) & (measured["strength"] == strength)]
-    layers, spectra = runs[runs["kind"] == "layer"], runs[runs["kind"] == "spectrum"]
+    runs = measured["runs"]
+    strength = max(style.complete(runs))
+    credit = credit if credit in set(runs["credit"]) else style.credits(runs)[0]
+    layers, spectra = (
+        rows[(rows["credit"] == credit) & (rows["strength"] == strength)]
+        for rows in (measured["layers"], measured["spectra"])
+    )
     names = list(dict.fromkeys(layers["layer"]))
     figure, axes = plt.subplots(
         3, len(names), figsize=(3.3 * len(names), 8.4), sharey="row", squeeze=False, layout="constrained"
@@ -80,4 +83,4 @@ def _course(axis: Axes, runs: pd.DataFrame, quantity: str, arm: str) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: draw(measured, directory))
+    style.command(draw)

@@ -11,7 +11,6 @@ from neuro_decorr import study
 from neuro_decorr.report import save_table
 
 REFERENCE = "center"
-CHOSEN = ("learning_rate", "setting")
 CAPTION = (
     "Test accuracy after the last epoch: mean and standard deviation over paired seeds; difference to `center` with "
     "the same seeds and its 95 % interval (Student). A diverged run counts at chance level. `first epoch`: "
@@ -20,24 +19,9 @@ CAPTION = (
 )
 
 
-def selected(results: pd.DataFrame, factors: dict[str, str | float]) -> dict[str, float | int]:
-    """The trial of an arm with the best validation accuracy at the end, averaged over the selection seeds.
-
-    A diverged trial counts as zero: it is never chosen while another one is there. Ties go to the smaller rate.
-    """
-    trials = results[(results["stage"] == "select") & (results["kind"] == "curve")]
-    for factor, level in factors.items():
-        trials = trials[trials[factor] == level]
-    ends = trials.sort_values("epoch").groupby([*CHOSEN, "seed"]).last()
-    score = ends["validation_accuracy"].where(~ends["diverged"].astype(bool), 0.0)
-    best = score.groupby(list(CHOSEN)).mean().sort_index().idxmax()
-    return {"learning_rate": float(best[0]), "setting": int(best[1])}
-
-
-def table(measured: pd.DataFrame) -> pd.DataFrame:
+def table(measured: study.Tables) -> pd.DataFrame:
     """One row a credit, strength and arm."""
-    tests = measured[measured["kind"] == "test"].sort_values("seed")
-    curves = measured[measured["kind"] == "curve"].sort_values("epoch")
+    tests, curves = measured["tests"].sort_values("seed"), measured["curves"].sort_values("epoch")
     keys = ["credit", "strength", "arm"]
     runs = dict(list(tests.groupby(keys)))
     course = dict(list(curves.groupby(keys)))
@@ -81,19 +65,13 @@ def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame) -> d
     }
 
 
-def write(table: pd.DataFrame, directory: Path) -> None:
-    """Save the table as CSV and Markdown."""
-    save_table(table, directory, "comparison", CAPTION, digits=3)
-
-
 def finding(table: pd.DataFrame) -> str:
     """What came out, in words: one line a credit and strength with all arms, whichever way it fell.
 
     The rule shown is the one with the best validation accuracy, so that the test split chooses nothing.
     """
     lines = []
-    full = table.groupby("strength")["arm"].nunique()
-    for strength in full[full == full.max()].index:
+    for strength in style.complete(table):
         lines.append(f"Common modes of strength {strength:g}: test accuracy (difference to centring, 95 % interval)")
         for credit, rows in table[table["strength"] == strength].groupby("credit", sort=False):
             arms = rows.set_index("arm")
@@ -111,10 +89,10 @@ def finding(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
-    """Make the table of a study's directory and print the finding."""
+def draw(measured: study.Tables, directory: Path) -> None:
+    """Save the table as CSV and Markdown, and print the finding."""
     made = table(measured)
-    write(made, directory)
+    save_table(made, directory, "comparison", CAPTION, digits=3)
     print(finding(made))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 REFERENCE = "center"
@@ -23,14 +24,14 @@ CAPTION = (
 )
 
 
-def courses(measured: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
+def courses(measured: study.Tables) -> pd.DataFrame:
     """Curve rows with `seconds`: epochs times the median processor seconds of an epoch of runs of the same kind.
 
     What an epoch costs depends on credit, arm and compensation only; the median keeps out what else the machine did.
     """
-    timed = timings[timings["epoch"] > 0]
+    timed = measured["timings"][measured["timings"]["epoch"] > 0]
     each = (timed["processor_seconds"] / timed["epoch"]).groupby([timed[name] for name in ["credit", *KIND]]).median()
-    rows = measured[measured["kind"] == "curve"].merge(each.rename("epoch_seconds").reset_index(), on=["credit", *KIND])
+    rows = measured["curves"].merge(each.rename("epoch_seconds").reset_index(), on=["credit", *KIND])
     rows["seconds"] = rows["epoch"] * rows["epoch_seconds"]
     return rows
 
@@ -54,8 +55,7 @@ def table(rows: pd.DataFrame, limit: float, target: float) -> pd.DataFrame:
             for key, run in rows.groupby(keys)
         ]
     )
-    settings = runs.groupby(keys[:-1])["validation"].mean().reset_index()
-    chosen = settings.loc[settings.groupby(["credit", *KIND])["validation"].idxmax()]
+    chosen = study.best(runs, ["credit", *KIND], ["damping", "learning_rate"], "validation")
     found = runs.merge(chosen[keys[:-1]], on=keys[:-1])
     reference = found[found["arm"] == REFERENCE].set_index(["credit", "seed"])["test"]
     made = []
@@ -103,7 +103,7 @@ def finding(made: pd.DataFrame, limit: float, target: float) -> str:
     return "\n".join(lines)
 
 
-def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path, target: float = 0.45) -> str:
+def draw(measured: study.Tables, directory: Path, target: float = 0.45) -> str:
     """Draw the figure, write the table, return the finding.
 
     Args:
@@ -112,7 +112,7 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path, target:
         directory: Directory of the study.
         target: Test accuracy whose time is told.
     """
-    rows, left_out = _complete(courses(measured, timings))
+    rows, left_out = _complete(courses(measured))
     centred = rows[(rows["credit"] == "backprop") & (rows["arm"] == REFERENCE)]
     limit = float((centred if len(centred) else rows)["seconds"].max())
     made = table(rows, limit, target)
@@ -190,4 +190,4 @@ def _cell(rows: pd.DataFrame, arm: str, damping: float, compensated: bool, rate:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: print(draw(measured, timings, directory)))
+    style.command(draw)

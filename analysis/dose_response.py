@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
 from analysis import comparison, style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
 
-def draw(measured: pd.DataFrame, directory: Path) -> None:
+def draw(measured: study.Tables, directory: Path) -> None:
     """Draw the paired difference to `center` at every strength, for the arms that all strengths have.
 
     Args:
-        measured: Tidy results of the measured runs.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
     table = comparison.table(measured)
@@ -61,4 +61,4 @@ def draw(measured: pd.DataFrame, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: draw(measured, directory))
+    style.command(draw)

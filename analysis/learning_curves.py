@@ -9,29 +9,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
 KEYS = ["credit", "strength", "arm", "seed"]
 
 
-def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def draw(measured: study.Tables, directory: Path) -> None:
     """Draw both figures of a study.
 
     Args:
-        measured: Tidy results of the measured runs.
-        timings: Tidy timings.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
-    curves = measured[measured["kind"] == "curve"]
-    full = curves.groupby("strength")["arm"].nunique()
-    curves = curves[curves["strength"].isin(full[full == full.max()].index)]
-    clock = timings[[*KEYS, "learning_rate", "setting", "stage", "epoch", "wall_seconds"]]
+    curves = measured["curves"]
+    curves = curves[curves["strength"].isin(style.complete(curves))]
+    clock = measured["timings"][[*KEYS, "learning_rate", "setting", "stage", "epoch", "wall_seconds"]]
     timed = curves.merge(clock, on=[*KEYS, "learning_rate", "setting", "stage", "epoch"], validate="one_to_one")
     for name, quantity, words in (
         ("learning_curves_updates", "updates", "updates"),
         ("learning_curves_wall_clock", "wall_seconds", "seconds of training"),
     ):
-        figure = _figure(timed, quantity, words, style.chance(measured))
+        figure = _figure(timed, quantity, words, style.chance(measured["tests"]))
         save_figure(
             figure,
             directory,

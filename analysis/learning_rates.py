@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 COLOURS = ("#444444", "#999999", "#7F3C8D", "#0072B2", "#0072B2", "#56B4E9", "#56B4E9", "#D55E00", "#D55E00", "#E69F00",
@@ -17,32 +18,31 @@ CAPTION = "Validation accuracy at the end, mean over paired seeds; runs that div
 CHANCE = 0.1
 
 
-def table(results: pd.DataFrame) -> pd.DataFrame:
+def table(curves: pd.DataFrame) -> pd.DataFrame:
     """Mean validation accuracy at the end by strength and arm, a column a learning rate.
 
     Args:
-        results: Tidy results of the study.
+        curves: Rows of the courses.
     """
     keys = ["strength", "arm", "learning_rate", "seed"]
-    curves = results.dropna(subset=["validation_accuracy"]).sort_values("epoch").groupby(keys, sort=False)
-    ends = curves["validation_accuracy"].last()
-    ends[results.groupby(keys)["diverged"].any().reindex(ends.index).astype(bool)] = CHANCE
-    arms = list(dict.fromkeys(results["arm"]))
+    last = curves.sort_values("epoch").groupby(keys, sort=False).last()
+    ends = last["validation_accuracy"].mask(last["diverged"], CHANCE)
+    arms = list(dict.fromkeys(curves["arm"]))
     means = ends.groupby(level=keys[:3]).mean().unstack("learning_rate")
     return means.reindex(arms, level="arm").sort_index(level="strength", sort_remaining=False)
 
 
-def draw(results: pd.DataFrame, directory: Path) -> str:
+def draw(measured: study.Tables, directory: Path) -> str:
     """Draw the figure and write the table of a study.
 
     Args:
-        results: Tidy results of the study.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
 
     Returns:
         The finding in words.
     """
-    means = table(results)
+    means = table(measured["curves"])
     strengths = list(dict.fromkeys(means.index.get_level_values("strength")))
     figure, axes = plt.subplots(
         1, len(strengths), figsize=(5.2 * len(strengths), 4.6), squeeze=False, sharey=True, layout="constrained"
@@ -78,4 +78,4 @@ def _finding(means: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: print(draw(measured, directory)))
+    style.command(draw)

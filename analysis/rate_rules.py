@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis import style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 RULES = {"lateral": "lateral", "anti_hebbian": "anti-Hebbian", "interneuron_local": "interneurons"}
@@ -29,18 +30,19 @@ CAPTION = (
 )
 
 
-def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
+def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> str:
     """Draw the figure and write the table of a study.
 
     Args:
-        measured: Tidy results of the measured runs, with the `hold` of each, in time constants.
-        timings: Tidy timings.
+        measured: Tables of the measured runs.
+        holds: How long each simulator holds a stimulus, in time constants.
         directory: Directory of the study.
 
     Returns:
         The finding in words.
     """
-    rows = measured.assign(correlation=measured["mean_squared_correlation"] ** 0.5, at_rest=measured["at_rest"] ** 0.5)
+    rows, runs = (table.assign(hold=table["simulator"].map(holds)) for table in (measured["courses"], measured["runs"]))
+    rows = rows.assign(correlation=rows["mean_squared_correlation"] ** 0.5, at_rest=rows["at_rest"] ** 0.5)
     rules, simulators = style.ordered(rows["rule"], list(RULES)), style.ordered(rows["simulator"], list(SIMULATORS))
     figure, axes = plt.subplots(
         len(ROWS),
@@ -74,7 +76,7 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
         "paired seeds.",
     )
     plt.close(figure)
-    table = _table(rows, timings)
+    table = _table(rows, runs, measured["timings"])
     save_table(table, directory, "rate_rules", CAPTION, digits=3)
     return _finding(table)
 
@@ -91,7 +93,7 @@ def _line(axis: Axes, rows: pd.DataFrame, quantity: str, simulator: str) -> None
         axis.fill_between(seeds.median().index, seeds.min(), seeds.max(), color=look["color"], alpha=0.2, linewidth=0)
 
 
-def _table(rows: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
+def _table(rows: pd.DataFrame, runs: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
     keys = ["rule", "simulator", "hold"]
     started = rows[rows["updates"] == 0].groupby(keys)["correlation"].mean()
     last = rows[rows["updates"] == rows["updates"].max()].groupby(keys)
@@ -101,8 +103,7 @@ def _table(rows: pd.DataFrame, timings: pd.DataFrame) -> pd.DataFrame:
         table[f"{words} mean"], table[f"{words} std"] = last[quantity].mean(), last[quantity].std()
     table["correlation at rest"] = last["at_rest"].mean()
     table["seconds"] = timings.groupby(keys[:2])["wall_seconds"].mean()
-    runs = rows.drop_duplicates([*keys, "seed"]).groupby(keys)
-    table["seeds"], table["diverged"] = runs.size(), runs["diverged"].sum()
+    table["seeds"], table["diverged"] = runs.groupby(keys).size(), runs.groupby(keys)["diverged"].sum()
     return table.reset_index()
 
 

@@ -47,29 +47,24 @@ INPUTS = (
 KEYS = ["credit", "eligibility", "arm"]
 
 
-def chosen(results: pd.DataFrame) -> pd.DataFrame:
-    """The learning rate of each condition: best mean accuracy of the last two validations, on the selection seeds.
-
-    Ties go to the smaller rate.
-    """
-    rows = results[(results["stage"] == "select") & (results["kind"] == "validation")]
+def chosen(tables: study.Tables) -> pd.DataFrame:
+    """The learning rate of each condition: best mean accuracy of the last two validations, on the selection seeds."""
+    rows = tables.of("select")["validations"]
     last = sorted(rows["learnt"].unique())[-2:]
-    score = rows[rows["learnt"].isin(last)].groupby([*KEYS, "learning_rate"])["accuracy"].mean()
-    best = score.sort_index().groupby(KEYS).idxmax()
-    return pd.DataFrame(list(best), columns=[*KEYS, "learning_rate"])
+    return study.best(rows[rows["learnt"].isin(last)], KEYS, ["learning_rate"], "accuracy")
 
 
-def outcomes(results: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
+def outcomes(tables: study.Tables) -> dict[tuple[str, str, str], list[float]]:
     """Test accuracies by credit, eligibility and arm, at the chosen learning rate, in the order of the seeds."""
-    tests = results[(results["stage"] == "measure") & (results["kind"] == "test")].merge(chosen(results))
+    tests = tables["tests"].merge(chosen(tables))
     return {key: list(rows["accuracy"]) for key, rows in tests.sort_values("seed").groupby(KEYS)}
 
 
-def table(results: pd.DataFrame) -> pd.DataFrame:
+def table(tables: study.Tables) -> pd.DataFrame:
     """One row a credit, eligibility and arm, at the chosen learning rate."""
-    counted = results[(results["stage"] == "measure") & (results["kind"] == "inputs")]
+    counted = tables["inputs"]
     decoders = counted.groupby("arm")["decoder"].mean()
-    runs, rates = outcomes(results), chosen(results).set_index(KEYS)["learning_rate"]
+    runs, rates = outcomes(tables), chosen(tables).set_index(KEYS)["learning_rate"]
     rows = []
     for credit, eligibility in itertools.product(CREDITS, ("centred", "uncentred", FIXED)):
         for arm in style.ordered(counted["arm"], list(COLOURS)):
@@ -95,18 +90,18 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def inputs(results: pd.DataFrame) -> pd.DataFrame:
+def inputs(tables: study.Tables) -> pd.DataFrame:
     """One row an arm: what its input population is like."""
     columns = ["correlation", "floor", "dimensions", "rate", "silent", "inhibition", "decoder"]
-    rows = results[(results["stage"] == "measure") & (results["kind"] == "inputs")]
+    rows = tables["inputs"]
     means = rows.groupby("arm")[columns].mean()
     order = style.ordered(rows["arm"], list(COLOURS))
     return means.loc[order].reset_index().rename(columns={"arm": "inputs", "rate": "rate (Hz)"})
 
 
-def contrasts(results: pd.DataFrame) -> pd.DataFrame:
+def contrasts(tables: study.Tables) -> pd.DataFrame:
     """Learnt lateral inhibition against each control, and what learning in the hidden layer adds; paired, centred."""
-    runs = outcomes(results)
+    runs = outcomes(tables)
     pairs = [
         (f"{credit}: lateral - {control}", (credit, "centred", "lateral"), (credit, "centred", control))
         for credit in CREDITS
@@ -130,9 +125,9 @@ def contrasts(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def finding(results: pd.DataFrame, chance: float) -> str:
+def finding(tables: study.Tables, chance: float) -> str:
     """What came out, in words, whichever way it fell."""
-    made, counted = table(results), inputs(results).set_index("inputs")
+    made, counted = table(tables), inputs(tables).set_index("inputs")
     still = made[made["eligibility"] == FIXED]["accuracy"].mean()
     low, high = counted["decoder"].min(), counted["decoder"].max()
     lines = [
@@ -146,43 +141,43 @@ def finding(results: pd.DataFrame, chance: float) -> str:
             correlated = counted.at[row["inputs"], "correlation"]
             lines.append(f"  {row['inputs']:12s} |r| {correlated:.2f}  {row['accuracy']:.3f} ({interval})")
     lines.append("Differences with 95 % intervals")
-    for row in contrasts(results).to_dict("records"):
+    for row in contrasts(tables).to_dict("records"):
         interval = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
         lines.append(f"  {row['comparison']:48s} {interval}  {row['verdict']}")
     return "\n".join(lines)
 
 
-def draw(results: pd.DataFrame, directory: Path, classes: int) -> str:
+def draw(tables: study.Tables, directory: Path, classes: int) -> str:
     """Write the tables and the figure of a study.
 
     Args:
-        results: Tidy results, of selection and measurement.
+        tables: Tables of all runs, of selection and measurement.
         directory: Directory of the study.
         classes: How many classes, for the level of chance.
 
     Returns:
         The finding in words.
     """
-    save_table(table(results), directory, "reward_learning", CAPTION, digits=3)
-    save_table(contrasts(results), directory, "reward_learning_contrasts", CONTRASTS, digits=3)
-    save_table(inputs(results), directory, "reward_learning_inputs", INPUTS, digits=3)
-    measured = results[results["stage"] == "measure"]
-    best, chance = measured.merge(chosen(results)), 1 / classes
+    save_table(table(tables), directory, "reward_learning", CAPTION, digits=3)
+    save_table(contrasts(tables), directory, "reward_learning_contrasts", CONTRASTS, digits=3)
+    save_table(inputs(tables), directory, "reward_learning_inputs", INPUTS, digits=3)
+    measured, chance = tables.of("measure"), 1 / classes
+    best = measured["validations"].merge(chosen(tables))
     figure, axes = plt.subplots(2, 4, figsize=(13.5, 7), layout="constrained", width_ratios=(1.3, 1.3, 1.3, 1))
     for row, credit in zip(axes, ("node_perturbation", "broadcast_feedback"), strict=True):
         for axis, eligibility in zip(row, ("centred", "uncentred"), strict=False):
-            curves = best[(best["kind"] == "validation") & (best["credit"] == credit)]
+            curves = best[best["credit"] == credit]
             _lines(axis, curves[curves["eligibility"] == eligibility], "learnt", chance)
             axis.set(title=f"{eligibility} eligibility", xlabel="trials of learning")
         row[0].set_ylabel(f"{CREDITS[credit]}\nvalidation accuracy")
-        tests = measured[(measured["kind"] == "test") & (measured["credit"] == credit)]
+        tests = measured["tests"][measured["tests"]["credit"] == credit]
         _lines(row[2], tests[tests["eligibility"] == "centred"], "learning_rate", chance)
         row[2].set(title="centred, every learning rate", xlabel="learning rate", xscale="log", ylabel="test accuracy")
-    counted = measured[measured["kind"] == "inputs"]
+    counted = measured["inputs"]
     _dots(axes[0][3], {arm: list(rows["correlation"]) for arm, rows in counted.groupby("arm")})
     axes[0][3].set(title="correlation of inputs", ylabel="mean |r| of counts", ylim=(0, None))
     axes[0][3].axhline(counted["floor"].mean(), color="#888888", linewidth=0.8, linestyle=":")
-    runs, arms = outcomes(results), list(counted["arm"].unique())
+    runs, arms = outcomes(tables), list(counted["arm"].unique())
     gain = {
         arm: list(np.subtract(*(runs[credit, "centred", arm] for credit in ("broadcast_feedback", "hidden_fixed"))))
         for arm in arms
@@ -204,7 +199,7 @@ def draw(results: pd.DataFrame, directory: Path, classes: int) -> str:
         "the hidden layer adds to learning above it.",
     )
     plt.close(figure)
-    return finding(results, 1 / classes)
+    return finding(tables, chance)
 
 
 def _lines(axis: Axes, rows: pd.DataFrame, where: str, chance: float) -> None:

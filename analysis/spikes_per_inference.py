@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 KEYS = ["credit", "strength", "arm"]
@@ -17,18 +18,18 @@ CAPTION = (
 )
 
 
-def table(measured: pd.DataFrame) -> pd.DataFrame:
+def table(measured: study.Tables) -> pd.DataFrame:
     """One row a credit, strength and arm, with the spikes of every layer of neurons.
 
     Args:
-        measured: Tidy results of the measured runs.
+        measured: Tables of the measured runs.
     """
-    counted = measured[measured["kind"] == "spikes"]
+    counted = measured["spikes"]
     layers = list(dict.fromkeys(counted["layer"]))
     spikes = counted.pivot_table(index=KEYS, columns="layer", values="spikes", aggfunc="mean", sort=False)[layers]
     spikes.columns = [f"layer {number}" for number in range(1, len(layers) + 1)]
     spikes["all"] = spikes.sum(axis=1)
-    tests = measured[(measured["kind"] == "test") & measured["test_accuracy"].notna()]
+    tests = measured["tests"].dropna(subset=["test_accuracy"])
     spikes["accuracy"] = tests.groupby(KEYS)["test_accuracy"].mean()
     ranks = {"credit": style.credits(tests), "arm": style.arms(tests)}
     return spikes.reset_index().sort_values(
@@ -36,17 +37,16 @@ def table(measured: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def draw(measured: pd.DataFrame, directory: Path) -> None:
+def draw(measured: study.Tables, directory: Path) -> None:
     """Write the table, and draw accuracy against spikes at the strengths that have all arms.
 
     Args:
-        measured: Tidy results of the measured runs.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
     made = table(measured)
     save_table(made, directory, "spikes_per_inference", CAPTION, digits=3)
-    full = measured.groupby("strength")["arm"].nunique()
-    strengths, credits = sorted(full[full == full.max()].index), style.credits(made)
+    strengths, credits = style.complete(measured["runs"]), style.credits(made)
     figure, axes = plt.subplots(
         len(strengths), len(credits), figsize=(2.9 * len(credits) + 0.6, 2.6 * len(strengths) + 1.2),
         sharex=True, sharey=True, squeeze=False, layout="constrained",
@@ -84,4 +84,4 @@ def draw(measured: pd.DataFrame, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: draw(measured, directory))
+    style.command(draw)

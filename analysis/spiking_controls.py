@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import spiking_style, style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 CAPTION = (
@@ -19,23 +20,23 @@ CAPTION = (
 KEYS = ["mixing", "sign", "arm"]
 
 
-def draw(measured: pd.DataFrame, directory: Path) -> str:
+def draw(measured: study.Tables, directory: Path) -> str:
     """Draw the figure, write the table of all conditions, return the finding.
 
     Args:
-        measured: Tidy results.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
     made = table(measured)
     save_table(made, directory, "spiking_decorrelation", CAPTION, digits=3)
     shown = spiking_style.controlled(measured)
     _figure(shown, directory)
-    return finding(made, shown)
+    return finding(made, shown["rates"].iloc[0])
 
 
-def table(measured: pd.DataFrame) -> pd.DataFrame:
+def table(measured: study.Tables) -> pd.DataFrame:
     """One row for each mixing, sign and arm."""
-    found = spiking_style.rows(measured, "correlation")
+    found = measured["correlations"]
     parts = {}
     for width in (0.05, 0.1):
         at = found[found["bin"] == width].groupby(KEYS)
@@ -43,7 +44,7 @@ def table(measured: pd.DataFrame) -> pd.DataFrame:
             parts[f"|r| {1e3 * width:g} ms"] = _told(at["mean_absolute"])
             parts[f"floor {1e3 * width:g} ms"] = at["floor"].mean()
     middle = found[found["bin"] == (0.05 if 0.05 in set(found["bin"]) else found["bin"].median())].groupby(KEYS)
-    rates = spiking_style.rows(measured, "rate").groupby(KEYS)
+    rates = measured["rates"].groupby(KEYS)
     parts |= {
         "rms": middle["rms"].mean(),
         "Fano": middle["fano_factor"].mean(),
@@ -69,9 +70,8 @@ def _told(groups: pd.core.groupby.SeriesGroupBy) -> pd.Series:
     return pd.Series(words).rename_axis(KEYS)
 
 
-def finding(made: pd.DataFrame, shown: pd.DataFrame) -> str:
+def finding(made: pd.DataFrame, first: pd.Series) -> str:
     """What the shown condition says, in words."""
-    first = shown.iloc[0]
     own = made[(made["mixing"] == first["mixing"]) & (made["sign"] == first["sign"])]
     lines = [f"Inputs {first['mixing']}, weights {first['sign']}, held weights and bias, test input never learnt from:"]
     column = "|r| 50 ms" if "|r| 50 ms" in own else "rms"
@@ -84,9 +84,8 @@ def finding(made: pd.DataFrame, shown: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _figure(shown: pd.DataFrame, directory: Path) -> None:
-    correlations, lagged = spiking_style.rows(shown, "correlation"), spiking_style.rows(shown, "lag")
-    rates = spiking_style.rows(shown, "rate")
+def _figure(shown: study.Tables, directory: Path) -> None:
+    correlations, lagged, rates = shown["correlations"], shown.get("lags"), shown["rates"]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
     close = middle.inset_axes((0.66, 0.5, 0.34, 0.5), xlim=(-120, 120), ylim=(-0.006, 0.012), yticks=(0, 0.01))
     close.tick_params(labelsize=7)
@@ -97,7 +96,7 @@ def _figure(shown: pd.DataFrame, directory: Path) -> None:
         low, high = by_bin.min(), by_bin.max()
         left.plot(1e3 * low.index, by_bin.mean(), "o-", color=colour, label=words, markersize=3.5)
         left.fill_between(1e3 * low.index, low, high, color=colour, alpha=0.2, linewidth=0)
-        if len(lagged):
+        if lagged is not None:
             course = lagged[lagged["arm"] == arm].groupby("lag")["correlation"].mean()
             for axis in (middle, close):
                 axis.plot(1e3 * course.index, course, color=colour)
@@ -123,7 +122,7 @@ def _figure(shown: pd.DataFrame, directory: Path) -> None:
         figure,
         directory,
         "spiking_controls",
-        f"Inputs {shown['mixing'].iloc[0]}, weights {shown['sign'].iloc[0]}; test input never learnt from, weights "
+        f"Inputs {rates['mixing'].iloc[0]}, weights {rates['sign'].iloc[0]}; test input never learnt from, weights "
         "and bias held. Left: mean absolute correlation of spike counts, band from the smallest to the largest seed. "
         "Middle: cross-correlogram, mean over pairs and seeds, and a part of it larger. Right: population rate, one "
         "point a seed; band: 3 %.",
@@ -132,4 +131,4 @@ def _figure(shown: pd.DataFrame, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: print(draw(measured, directory)))
+    style.command(draw)

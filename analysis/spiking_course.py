@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
 
 from analysis import spiking_style, style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
 
-def draw(measured: pd.DataFrame, directory: Path) -> None:
+def draw(measured: study.Tables, directory: Path) -> None:
     """Draw the figure.
 
     Args:
-        measured: Tidy results.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
-    course = spiking_style.rows(measured, "course")
+    course = measured["courses"]
     kinds = style.ordered(course["mixing"], list(spiking_style.MIXINGS))
     size = (3.2 * len(kinds) + 0.6, 5.2)
     figure, axes = plt.subplots(
@@ -51,4 +51,4 @@ def draw(measured: pd.DataFrame, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: draw(measured, directory))
+    style.command(draw)

@@ -7,28 +7,26 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
 
 from analysis import spiking_style, style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure
-from neuro_decorr.study.conditions import Condition
-from neuro_decorr.study.store import load_weights
 
 LIMIT = 0.5
 """Correlation at the ends of the colours."""
 
 
-def draw(measured: pd.DataFrame, directory: Path) -> None:
+def draw(measured: study.Tables, directory: Path) -> None:
     """Draw the figure for the first seed of the condition with controls.
 
     Args:
-        measured: Tidy results.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
-    first = spiking_style.controlled(measured).sort_values("seed").iloc[0]
-    condition = Condition("measure", int(first["seed"]), {name: first[name] for name in ("mixing", "sign")})
-    kept = {name: value.numpy() for name, value in load_weights(directory, condition).items()}
+    first = spiking_style.controlled(measured)["rates"].sort_values("seed").iloc[0]
+    condition = study.Condition("measure", int(first["seed"]), {name: first[name] for name in ("mixing", "sign")})
+    kept = {name: value.numpy() for name, value in study.load_weights(directory, condition).items()}
     figure, axes = plt.subplots(2, 3, figsize=(11.5, 6.6), layout="constrained", width_ratios=[1.5, 1, 1])
     order = np.argsort(kept["overlap"][0])  # neurons with similar inputs beside each other
     place = np.argsort(order)
@@ -78,4 +76,4 @@ def _weights(axis: Any, kept: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: draw(measured, directory))
+    style.command(draw)

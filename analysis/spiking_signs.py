@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import spiking_style, style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 CAPTION = (
@@ -17,14 +18,14 @@ CAPTION = (
 )
 
 
-def draw(measured: pd.DataFrame, directory: Path) -> str:
+def draw(measured: study.Tables, directory: Path) -> str:
     """Draw the figure, write the table, return the finding.
 
     Args:
-        measured: Tidy results.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
     """
-    pairs = spiking_style.rows(measured, "signs")
+    pairs = measured["signs"]
     pairs = pairs[pairs["arm"].isin(["before", "learnt"])]
     made = pairs.groupby(["mixing", "sign", "inputs", "arm"])["correlation"].mean().unstack("arm").reset_index()
     made = made.merge(pairs.groupby(["mixing", "sign", "inputs"])["pairs"].mean().reset_index())
@@ -69,4 +70,4 @@ def _figure(pairs: pd.DataFrame, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: print(draw(measured, directory)))
+    style.command(draw)

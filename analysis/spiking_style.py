@@ -1,4 +1,4 @@
-"""What the figures of the spiking population share: arms, their colours and names, and the reading of rows."""
+"""What the figures of the spiking population share: arms, their colours and names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from neuro_decorr import study
 
 ARMS = {  # Okabe and Ito's palette
     "before": ("#000000", "before"),
@@ -26,17 +28,18 @@ MIXINGS = {
 SIGNS = {"non-negative": "#D55E00", "signed": "#0072B2"}
 
 
-def rows(results: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """The measurements of a kind, without the columns of others."""
-    return results[results["kind"] == kind].dropna(axis=1, how="all")
-
-
-def controlled(results: pd.DataFrame) -> pd.DataFrame:
+def controlled(tables: study.Tables) -> study.Tables:
     """The conditions of one mixing, one sign, whose controls ran; the first of them."""
-    with_controls = results[results["arm"] == "uniform"]
-    of_all = results.sort_values("mixing", key=lambda kinds: kinds.map(list(MIXINGS).index), kind="stable")
+    rates = tables["rates"]
+    with_controls = rates[rates["arm"] == "uniform"]
+    of_all = rates.sort_values("mixing", key=lambda kinds: kinds.map(list(MIXINGS).index), kind="stable")
     first = (with_controls if len(with_controls) else of_all).iloc[0]
-    return results[(results["mixing"] == first["mixing"]) & (results["sign"] == first["sign"])]
+    chosen = (
+        (kind, rows[(rows["mixing"] == first["mixing"]) & (rows["sign"] == first["sign"])])
+        for kind, rows in tables.items()
+        if "mixing" in rows  # no timings, no factors
+    )
+    return study.Tables({kind: rows for kind, rows in chosen if len(rows)})
 
 
 def arms(found: pd.DataFrame) -> list[str]:

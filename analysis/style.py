@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from neuro_decorr import study
 from neuro_decorr.errors import InvalidValue, NeuroDecorrError
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
@@ -36,9 +37,15 @@ CREDITS = {
 }
 
 
-def chance(measured: pd.DataFrame) -> float:
+def chance(tests: pd.DataFrame) -> float:
     """The accuracy of guessing on the data of a study, at which a diverged run counts."""
-    return float(measured["chance"].dropna().iloc[0])
+    return float(tests["chance"].dropna().iloc[0])
+
+
+def complete(rows: pd.DataFrame) -> list[float]:
+    """The strengths of common modes that have all arms: the others are of the dose response only."""
+    arms = rows.groupby("strength")["arm"].nunique()
+    return sorted(arms[arms == arms.max()].index)
 
 
 def base(arm: str) -> str:
@@ -77,23 +84,19 @@ def credits(results: pd.DataFrame) -> list[str]:
     return ordered(results["credit"], list(CREDITS))
 
 
-def command(draw: Callable[[pd.DataFrame, pd.DataFrame, Path], None]) -> None:
+def command(draw: Callable[[study.Tables, Path], object]) -> None:
     """Run a figure from the command line on the directory of a study: `python -m analysis.FIGURE DIR`.
 
     Args:
-        draw: Function of (measured results, timings, directory).
+        draw: Function of (tables of the measured runs, directory); what it returns is printed.
     """
     try:
         if len(sys.argv) != 2:
             raise InvalidValue("give the directory of one study, such as results/demo.")
         directory = Path(sys.argv[1])
-        files = [directory / name for name in ("results.csv", "timings.csv")]
-        missing = [file.name for file in files if not file.is_file()]
-        if missing:
-            absent = " and no ".join(missing)
-            raise InvalidValue(f"{directory} holds no {absent}: is it the directory of a finished study?")
-        results, timings = (pd.read_csv(file, low_memory=False) for file in files)
-        draw(results[results["stage"] == "measure"], timings, directory)
+        told = draw(study.read_tables(directory).of("measure"), directory)
+        if told is not None:
+            print(told)
     except NeuroDecorrError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

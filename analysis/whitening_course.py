@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import style
+from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 KEYS = ["stage", "source", "rule", "rate", "seed", "updates"]
@@ -21,18 +22,18 @@ CAPTION = (
 )
 
 
-def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
+def draw(measured: study.Tables, directory: Path) -> str:
     """Draw the figure and write the table of a study.
 
     Args:
-        measured: Tidy results of the measured runs.
-        timings: Tidy timings.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
 
     Returns:
         The finding in words.
     """
-    rows = measured.dropna(subset=["distance"]).merge(timings[[*KEYS, "wall_seconds"]], on=KEYS, validate="one_to_one")
+    clock = measured["timings"][[*KEYS, "wall_seconds"]]
+    rows = measured["courses"].merge(clock, on=KEYS, validate="one_to_one")
     sources = style.ordered(rows["source"], list(SOURCES))
     rules = sorted(set(rows["rule"]))
     colours = dict(zip([rule for rule in rules if rule not in style.COLOURS], itertools.cycle(OTHERS), strict=False))
@@ -70,20 +71,20 @@ def draw(measured: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> str:
         "chosen for each rule and source.",
     )
     plt.close(figure)
-    table = _table(rows, measured)
+    table = _table(rows, measured["runs"])
     save_table(table, directory, "whitening", CAPTION, digits=3)
     return _finding(table)
 
 
-def _table(rows: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+def _table(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     last = rows[rows["updates"] == rows["updates"].max()]
     grouped = last.groupby(["source", "rule"])
     table = grouped[["distance", "mean_squared_correlation"]].agg(["mean", "std"])
     table.columns = [f"{quantity} {what}".replace("_", " ") for quantity, what in table.columns]
     table["microseconds"] = 1e6 * grouped["wall_seconds"].mean() / rows["updates"].max()
     table["rate"] = grouped["rate"].first()
-    runs = measured.drop_duplicates(["source", "rule", "seed"]).groupby(["source", "rule"])
-    table["seeds"], table["diverged"] = runs.size(), runs["diverged"].sum()
+    counted = runs.groupby(["source", "rule"])
+    table["seeds"], table["diverged"] = counted.size(), counted["diverged"].sum()
     return table.reset_index()
 
 
@@ -97,4 +98,4 @@ def _finding(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    style.command(lambda measured, timings, directory: print(draw(measured, timings, directory)))
+    style.command(draw)

@@ -19,9 +19,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run from anywhere
 
 import neuro_decorr as nd
-from analysis.whitening_map import GOAL, mean_squared_correlation, schedule
 from neuro_decorr.data import covariance_with_condition, stream
 from neuro_decorr.rules import Sample, transform
+from protocols.whitening_map import GOAL, mean_squared_correlation, schedule
 
 
 def main() -> None:

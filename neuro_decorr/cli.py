@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from neuro_decorr.errors import NeuroDecorrError
 
-EXTRA = ("click", "matplotlib", "pandas", "pydantic", "rich", "safetensors", "scipy")
-"""What the command needs of the extra `study`."""
+EXTRA = ("click", "matplotlib", "pandas", "pyarrow", "pydantic", "rich", "safetensors", "scipy")
+"""What the commands need of the extra `study`."""
+ANALYSE = ("click", "matplotlib", "pandas", "rich", "scipy")
+"""What `neuro-decorr analyse` needs of it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,12 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all is well, 1 when runs failed, 2 when the input is at fault, 130 when interrupted.
     """
     try:
-        missing = [name for name in EXTRA if not _installed(name)]
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        missing = [name for name in (ANALYSE if given[:1] == ["analyse"] else EXTRA) if not _installed(name)]
         if missing:
             return _complain(
                 f"this command needs {', '.join(missing)}, not installed here: pip install 'neuro-decorr[study]'"
             )
-        return _run(sys.argv[1:] if arguments is None else list(arguments))
+        return _run(given)
     except NeuroDecorrError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import click
 
-    from neuro_decorr.study.commands import application
+    from neuro_decorr.commands import application
 
     try:
         code = application.main(arguments, prog_name="neuro-decorr", standalone_mode=False)

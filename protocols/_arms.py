@@ -5,21 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, Literal
 
-import pandas as pd
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 import neuro_decorr as nd
-from analysis import comparison
 from neuro_decorr import data, study
 from neuro_decorr.errors import NeuroDecorrError
-from neuro_decorr.study.training import Plasticity, accuracy, train
+from neuro_decorr.learning import Plasticity, accuracy, train
 
 SETTINGS = 2
 """Of every rule, between which the selection chooses."""
-SELECTION_SEED = 1_000
-DIGITS = 1_079  # training images of the digits
+REFERENCE = "center"
+"""Arm to which all differences are taken."""
 
 
 class Configuration(study.Configuration):
@@ -33,7 +31,7 @@ class Configuration(study.Configuration):
     hidden: tuple[int, ...]
     epochs: int
     batch_size: int = Field(64, ge=2, description="images a step")
-    trials: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
+    selection_runs: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
     selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
     file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
     constant_features: Literal["error", "allow"] = Field("error", description="features of your file that never vary")
@@ -60,8 +58,8 @@ class Configuration(study.Configuration):
         """Everything that only shows when the values meet each other, and the data, told at once."""
         problems = [f"--strengths and --dose: got {s}, allowed is >= 0" for s in (*self.strengths, *self.dose) if s < 0]
         arms = {*self.arms, *self.dose_arms}
-        if comparison.REFERENCE not in self.arms or (self.dose and comparison.REFERENCE not in self.dose_arms):
-            problems.append("--arms and --dose-arms: each needs 'center', the reference of all differences")
+        if REFERENCE not in self.arms or (self.dose and REFERENCE not in self.dose_arms):
+            problems.append(f"--arms and --dose-arms: each needs '{REFERENCE}', the reference of all differences")
         least = nd.rules.get("interneuron").interneurons if any(arm.startswith("interneuron") for arm in arms) else 1
         if min(self.hidden, default=0) < least:
             problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least {least} units for these arms")
@@ -70,7 +68,7 @@ class Configuration(study.Configuration):
         except NeuroDecorrError as error:
             problems.append(f"{self.source}: {error}")
         else:
-            samples, features = images.train.inputs.shape if images else (DIGITS, 64)
+            samples, features = images.train.inputs.shape if images else (data.TRAINING_DIGITS, 64)
             if self.batch_size > samples:
                 problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
             if features < least:
@@ -82,23 +80,7 @@ class Configuration(study.Configuration):
         return self
 
 
-def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """Every arm's selection runs: learning rates x settings."""
-    return [
-        study.Condition("select", seed, {**factors, **trial})
-        for factors in conditions(configuration)
-        for trial in trials(configuration, factors["credit"], factors["arm"])
-        for seed in study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
-    ]
-
-
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """The chosen learning rate and setting of every arm, with every paired seed."""
-    chosen = [{**factors, **comparison.selected(results, factors)} for factors in conditions(configuration)]
-    return [study.Condition("measure", seed, factors) for factors in chosen for seed in seeds]
-
-
-def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
+def conditions(configuration: Configuration) -> list[study.Levels]:
     """Credit x arm x strength; the strengths of the dose response have fewer arms."""
     arms = dict.fromkeys(configuration.strengths, configuration.arms)
     for strength in configuration.dose:
@@ -111,12 +93,22 @@ def conditions(configuration: Configuration) -> list[dict[str, str | float]]:
     ]
 
 
-def trials(configuration: Configuration, credit: str, arm: str) -> list[dict[str, float | int]]:
+def grid(configuration: Configuration, levels: study.Levels) -> list[study.Levels]:
     """Equal budgets: as many pairs of learning rate and setting for every arm."""
-    settings = configuration.settings(arm)
-    low, high = configuration.learning_rates(credit)
-    rates = torch.logspace(0, 1, configuration.trials // settings, base=high / low, dtype=torch.float64) * low
-    return [{"learning_rate": round(rate, 6), "setting": s} for rate in rates.tolist() for s in range(settings)]
+    settings = configuration.settings(str(levels["arm"]))
+    low, high = configuration.learning_rates(str(levels["credit"]))
+    rates = study.logarithmic_grid(low, high, configuration.selection_runs // settings)
+    return [{"learning_rate": rate, "setting": setting} for rate in rates for setting in range(settings)]
+
+
+SELECTION = study.Selection(
+    conditions=conditions,
+    grid=grid,
+    seeds=lambda configuration: configuration.selection_seeds,
+    kind="curves",
+    column="validation_accuracy",
+    diverged=0.0,
+)
 
 
 def learn(
@@ -154,5 +146,5 @@ def learn(
     if measured:
         recorder.weights(network.state_dict())
         right = accuracy(network, images.test) if finished else None
-        recorder.row(kind="test", test_accuracy=right, chance=1 / images.classes)
+        recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
     return measured and finished

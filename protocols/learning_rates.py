@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 from pydantic import Field
 
@@ -24,7 +23,7 @@ import neuro_decorr as nd
 from analysis import learning_rates
 from models.dense import dense
 from neuro_decorr import data, study
-from neuro_decorr.study.training import train
+from neuro_decorr.learning import train
 
 ARMS: dict[str, tuple[str, dict[str, float | bool]] | None] = {
     "none": None,
@@ -50,7 +49,7 @@ class Configuration(study.Configuration):
     batch_size: int = Field(64, ge=2, description="images a step")
 
 
-def grid(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
     """Every arm at every learning rate and strength, with every paired seed."""
     return [
         study.Condition("measure", seed, {"arm": arm, "learning_rate": rate, "strength": strength})
@@ -79,9 +78,9 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     )  # fmt: skip
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """The figure, the table, the finding."""
-    print(learning_rates.draw(results, directory))
+    print(learning_rates.draw(tables, directory))
 
 
 PROTOCOL = study.Protocol(
@@ -89,7 +88,7 @@ PROTOCOL = study.Protocol(
     question="Do learning rates stay valid when the inputs of every layer are decorrelated?",
     configuration=Configuration,
     full={"epochs": 30},
-    stages=(grid,),
+    stages=(measured_runs,),
     run=run,
     report=report,
     seeds=3,

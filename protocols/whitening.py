@@ -20,7 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -31,7 +30,6 @@ from neuro_decorr import data, study
 from neuro_decorr.rules import Rule, Sample, dense_matrix, transform
 
 SourceName = Literal["gaussian", "patches", "drifting"]
-SELECTION_SEED = 1_000
 FEATURES = 64
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rule's default
 
@@ -46,14 +44,9 @@ class Configuration(study.Configuration):
     condition: float = Field(1e3, ge=1, description="condition number of the covariances that are made")
 
 
-def select(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """Every rule's rates on the selection seed; rates that the rule does not allow are left out of its grid."""
-    return [
-        study.Condition("select", SELECTION_SEED, {"source": source, "rule": name, "rate": rate})
-        for source in configuration.sources
-        for name in configuration.rules
-        for rate in allowed_rates(name)
-    ]
+def conditions(configuration: Configuration) -> list[study.Levels]:
+    """Every rule on every source."""
+    return [{"source": source, "rule": name} for source in configuration.sources for name in configuration.rules]
 
 
 def allowed_rates(name: str) -> list[float]:
@@ -67,16 +60,14 @@ def allowed_rates(name: str) -> list[float]:
     return rates
 
 
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
-    """The rate with the smallest distance at the end, with every paired seed."""
-    tried = results[(results["stage"] == "select") & (results["updates"] == configuration.updates)]
-    tried = tried[~tried["diverged"].astype(bool)].sort_values("distance")
-    best = tried.groupby(["source", "rule"], sort=True).first().reset_index()
-    return [
-        study.Condition("measure", seed, {"source": row.source, "rule": row.rule, "rate": float(row.rate)})
-        for row in best.itertuples()
-        for seed in seeds
-    ]
+SELECTION = study.Selection(
+    conditions=conditions,
+    grid=lambda configuration, levels: [{"rate": rate} for rate in allowed_rates(levels["rule"])],
+    kind="courses",
+    column="distance",
+    maximise=False,
+    equal_budgets=False,  # rates that a rule does not allow are left out of its grid
+)
 
 
 @lru_cache(maxsize=4)
@@ -118,7 +109,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
                 recorder.diverged(updates, "the transform is not finite")
                 return
             distance, correlated = distance_from_fixed_point(rule, found, covariance)
-            recorder.row(updates=updates, distance=distance, mean_squared_correlation=correlated)
+            recorder.row("courses", updates=updates, distance=distance, mean_squared_correlation=correlated)
             recorder.time(updates=updates, wall_seconds=seconds)
             recorder.progress(updates, configuration.updates)
         if updates == configuration.updates:
@@ -143,9 +134,9 @@ def distance_from_fixed_point(rule: Rule, found: Tensor, covariance: Tensor) -> 
     return float((found - expected).norm() / expected.norm()), correlated
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """The figure, the table, the order of the rules."""
-    print(whitening_course.draw(results[results["stage"] == "measure"], timings, directory))
+    print(whitening_course.draw(tables.of("measure"), directory))
 
 
 PROTOCOL = study.Protocol(
@@ -153,7 +144,7 @@ PROTOCOL = study.Protocol(
     question="How fast, and how far, does every rule reach its fixed point?",
     configuration=Configuration,
     full={"updates": 9_000},
-    stages=(select, measure),
+    stages=SELECTION.stages,
     run=run,
     report=report,
 )

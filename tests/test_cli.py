@@ -1,4 +1,5 @@
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from neuro_decorr import cli
 
 BLOCKED = """
 import sys
-EXTRA = ("click", "pydantic", "rich", "pandas", "scipy", "matplotlib", "safetensors", "sklearn")
+EXTRA = ("click", "pydantic", "rich", "pandas", "scipy", "matplotlib", "pyarrow", "safetensors", "sklearn")
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in EXTRA:
@@ -36,6 +37,20 @@ def test_one_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setitem(sys.modules, "rich", None)
     assert cli.main(["list"]) == 2
     assert "needs rich, not installed here: pip install 'neuro-decorr[study]'" in capsys.readouterr().err
+
+
+def test_analyse_needs_no_pydantic_and_nothing_else_of_studies(tmp_path: Path) -> None:
+    """Neither it, nor what stores runs, is imported on the way."""
+    root = Path(neuro_decorr.__file__).parents[1]
+    recording = root / "examples" / "recordings" / "shared_modes.npz"
+    hidden = re.sub(r"EXTRA = .*", 'EXTRA = ("pydantic", "pyarrow", "safetensors")', BLOCKED)
+    command = ["analyse", str(recording), "--surrogates", "0", "--out", str(tmp_path / "out")]
+    found = subprocess.run(
+        [sys.executable, "-c", hidden, *command], capture_output=True, text=True, check=False, cwd=root
+    )
+    assert found.returncode == 0, found.stderr
+    assert "mean_absolute_correlation" in found.stdout
+    assert list((tmp_path / "out" / "figures").glob("*.svg"))
 
 
 def test_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:

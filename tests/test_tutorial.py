@@ -54,7 +54,7 @@ def test_its_table_compares_pair_by_pair(where: ModuleType, tmp_path: Path, caps
         for arm, gain in gains.items()
         for epoch in (1, 2)
     ]
-    where.PROTOCOL.report(where.PROTOCOL.configure(), pd.DataFrame(rows), pd.DataFrame(), tmp_path)
+    where.PROTOCOL.report(where.PROTOCOL.configure(), study.Tables(curves=pd.DataFrame(rows)), tmp_path)
     table = pd.read_csv(tmp_path / "tables" / "where.csv").set_index("arm")
     for arm, gain in gains.items():
         expected = {"accuracy": 0.4 + 1 / 16 + gain, "over center": gain, "from": gain, "to": gain}
@@ -67,8 +67,9 @@ def test_a_run_records_one_row_an_epoch_and_learns(where: ModuleType) -> None:
     recorder = study.Recorder()
     condition = study.Condition("measure", 0, {"arm": "every"})
     where.PROTOCOL.run(where.PROTOCOL.configure({"epochs": 4}), condition, recorder)
-    assert [row["epoch"] for row in recorder.rows] == [1, 2, 3, 4]
-    assert recorder.rows[-1]["accuracy"] > 0.6  # chance is 0.1, and the control is below 0.3
+    curve = recorder.rows["curves"]
+    assert [row["epoch"] for row in curve] == [1, 2, 3, 4]
+    assert curve[-1]["accuracy"] > 0.6  # chance is 0.1, and the control is below 0.3
 
 
 @pytest.mark.slow

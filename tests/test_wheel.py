@@ -107,7 +107,7 @@ def test_a_small_study(installed: Installed, study: Path) -> None:
     assert said.returncode == 0, said.stderr
     results = study / "results" / "credit_assignment"
     assert "accuracy" in (results / "index.html").read_text(encoding="utf-8")
-    runs = pd.read_csv(results / "runs.csv")
+    runs = pd.read_parquet(results / "rows" / "runs.parquet")
     measured = runs[runs["stage"] == "measure"]
     assert sorted(zip(measured["arm"], measured["seed"], strict=True)) == [
         (arm, seed) for arm in ("center", "none") for seed in (0, 1)

@@ -6,7 +6,7 @@ from neuro_decorr.data.checks import Facts, check
 from neuro_decorr.data.cifar import cifar10
 from neuro_decorr.data.common_modes import common_modes, modes, with_common_modes
 from neuro_decorr.data.dataset import Dataset, Split
-from neuro_decorr.data.digits import digits
+from neuro_decorr.data.digits import TRAINING_DIGITS, digits
 from neuro_decorr.data.mnist import mnist
 from neuro_decorr.data.seeds import stream
 from neuro_decorr.data.sources import covariance_with_condition, gaussian
@@ -14,6 +14,7 @@ from neuro_decorr.data.spike_processes import compound_poisson_process, single_i
 
 __all__ = [
     # data sets
+    "TRAINING_DIGITS",
     "Dataset",
     "Split",
     "cifar10",

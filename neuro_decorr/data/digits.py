@@ -6,6 +6,9 @@ from neuro_decorr.data.arrays import from_arrays
 from neuro_decorr.data.dataset import Dataset
 from neuro_decorr.errors import require
 
+TRAINING_DIGITS = 1_079
+"""Training images of the digits, in the split that is the default."""
+
 
 def digits(seed: int = 0, *, validation: float = 0.2, test: float = 0.2) -> Dataset:
     """1,797 handwritten digits of 8 x 8 pixels in 10 classes.

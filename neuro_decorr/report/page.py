@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.report import figures, tables
-from neuro_decorr.study import files, identity, provenance
+from neuro_decorr.study import files, identity, provenance, read_tables
 
 NAME = "index.html"
 _ROWS = 200
@@ -48,7 +49,7 @@ def write(directory: Path, question: str) -> Path:
         ("Finding", f"<pre>{escape(finding)}</pre>" if finding else ""),
         ("Figures", "".join(_figure(path) for path in sorted((directory / figures.FOLDER).glob("*.svg")))),
         ("Tables", "".join(_table(path) for path in sorted((directory / tables.FOLDER).glob("*.csv")))),
-        ("Runs that diverged", _diverged(directory / "runs.csv")),
+        ("Runs that diverged", _diverged(directory)),
         ("Configuration", _definitions(settings)),
         ("Provenance", _provenance(directory / provenance.NAME)),
     ]
@@ -98,15 +99,14 @@ def _cell(text: str) -> str:
     return f'<td class="number">{escape(shown)}</td>'
 
 
-def _diverged(path: Path) -> str:
+def _diverged(directory: Path) -> str:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head, *rows = list(csv.reader(file))
-    except (OSError, ValueError):
+        runs = read_tables(directory)["runs"]
+    except InvalidValue:
         return ""
-    column = head.index("diverged")
-    marked = [row for row in rows if row[column] == "True"]
-    return _rows(head, marked) if marked else f"<p>None of {len(rows)}.</p>"
+    marked = runs[runs["diverged"]].astype(object).where(runs.notna(), "")
+    cells = [[str(value) for value in row] for row in marked.itertuples(index=False)]
+    return _rows(list(runs.columns), cells) if cells else f"<p>None of {len(runs)}.</p>"
 
 
 def _definitions(values: dict[str, Any]) -> str:

@@ -1,23 +1,47 @@
 """Studies: conditions x seeds, declared by a protocol; run, stored, resumed and reported by this package."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from neuro_decorr.study.conditions import Condition, Scalar, seeds
-from neuro_decorr.study.configuration import Configuration
-from neuro_decorr.study.protocol import Protocol
 from neuro_decorr.study.recorder import Recorder
+from neuro_decorr.study.selection import Levels, Selection, best, logarithmic_grid, random_search, selection_seeds
 from neuro_decorr.study.statistics import PairedDifference, Summary, outcomes, paired_difference, summary
 from neuro_decorr.study.store import load_weights
+from neuro_decorr.study.tables import Tables, read_tables
+
+if TYPE_CHECKING:
+    from neuro_decorr.study.configuration import Configuration
+    from neuro_decorr.study.protocol import Protocol
 
 __all__ = [
     "Condition",
     "Configuration",
+    "Levels",
     "PairedDifference",
     "Protocol",
     "Recorder",
     "Scalar",
+    "Selection",
     "Summary",
+    "Tables",
+    "best",
     "load_weights",
+    "logarithmic_grid",
     "outcomes",
     "paired_difference",
+    "random_search",
+    "read_tables",
     "seeds",
+    "selection_seeds",
     "summary",
 ]
+
+# These need pydantic, which the analysis of a recording does without, though it writes its files by this package.
+_HOMES = {"Configuration": "neuro_decorr.study.configuration", "Protocol": "neuro_decorr.study.protocol"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'neuro_decorr.study' has no attribute {name!r}")

@@ -42,29 +42,13 @@ def validate(model: type[Configuration], values: Mapping[str, Any]) -> Configura
         The configuration.
 
     Raises:
-        InvalidValue: One line for each problem.
-    """
-    lines = problems(model, values)
-    if lines:
-        raise InvalidValue("\n".join(lines))
-    return model.model_validate(dict(values))
-
-
-def problems(model: type[Configuration], values: Mapping[str, Any]) -> list[str]:
-    """Every problem of some values, one line each: the option, what it got, what is allowed.
-
-    Args:
-        model: The protocol's configuration.
-        values: Values by field.
-
-    Returns:
-        The lines; none when all is well.
+        InvalidValue: One line for each problem: the option, what it got, what is allowed.
     """
     try:
-        model.model_validate(dict(values))
+        return model.model_validate(dict(values))
     except ValidationError as error:
-        return [_line(model, problem) for problem in error.errors(include_url=False)]
-    return []
+        lines = [_line(model, problem) for problem in error.errors(include_url=False)]
+        raise InvalidValue("\n".join(lines)) from error
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, final
+from typing import TextIO, final
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.study import discovery, files, tables
+from neuro_decorr.study import discovery, files
 from neuro_decorr.study.conditions import Condition, seeds
 from neuro_decorr.study.configuration import Configuration
 from neuro_decorr.study.files import Damaged
@@ -23,10 +23,8 @@ from neuro_decorr.study.progress import View
 from neuro_decorr.study.protocol import Protocol
 from neuro_decorr.study.provenance import Provenance
 from neuro_decorr.study.store import Store, StoredRun
+from neuro_decorr.study.tables import Tables, tabulate, write_tables
 from neuro_decorr.study.worker import Setup
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SHOWN = 5
 """How many failures are told one by one; the others are counted."""
@@ -48,14 +46,9 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
     @property
-    def results(self) -> pd.DataFrame:
-        """The measurements, see `tables.results`."""
-        return tables.results(self.runs)
-
-    @property
-    def timings(self) -> pd.DataFrame:
-        """The timings, see `tables.timings`."""
-        return tables.timings(self.runs)
+    def tables(self) -> Tables:
+        """What was measured, by kind of row."""
+        return tabulate(self.runs)
 
 
 def execute(
@@ -152,7 +145,9 @@ def collect(protocol: Protocol, configuration: Configuration, directory: Path, c
     return outcome
 
 
-def write_report(protocol: Protocol, configuration: Configuration, directory: Path, outcome: Outcome) -> None:
+def write_report(
+    protocol: Protocol, configuration: Configuration, directory: Path, outcome: Outcome, *, csv: bool = False
+) -> None:
     """Write the tables of a complete study and let its protocol write its own; keep what the protocol prints.
 
     Args:
@@ -160,13 +155,13 @@ def write_report(protocol: Protocol, configuration: Configuration, directory: Pa
         configuration: Its configuration.
         directory: Directory of the study.
         outcome: Its runs.
+        csv: Write the tables by kind as CSV too.
     """
-    results, timings = outcome.results, outcome.timings
-    for name, text in tables.texts(outcome.runs).items():
-        files.write(directory / name, text)
+    found = outcome.tables
+    write_tables(found, directory, protocol.name, protocol.question, csv=csv)
     heard = io.StringIO()
     with contextlib.redirect_stdout(_Tee(sys.stdout, heard)):
-        protocol.report(configuration, results, timings, directory)
+        protocol.report(configuration, found, directory)
     files.write(directory / "finding.txt", heard.getvalue())
 
 
@@ -217,7 +212,7 @@ def _stage(
 def _conditions(
     number: int, protocol: Protocol, configuration: Configuration, chosen: list[int], outcome: Outcome
 ) -> list[Condition]:
-    conditions = list(protocol.stages[number](configuration, list(chosen), outcome.results))
+    conditions = list(protocol.stages[number](configuration, list(chosen), outcome.tables))
     known = {run.condition for run in outcome.runs}
     for condition in conditions:
         if condition in known:

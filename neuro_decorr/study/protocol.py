@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import Any, TypeAlias, final
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.study.conditions import Condition
 from neuro_decorr.study.configuration import Configuration, validate
 from neuro_decorr.study.recorder import Recorder
-
-if TYPE_CHECKING:
-    import pandas as pd
+from neuro_decorr.study.tables import Tables
 
 # The first argument of each is the protocol's own Configuration, a type that only the protocol knows.
-Stage: TypeAlias = "Callable[[Any, list[int], pd.DataFrame], list[Condition]]"
+Stage: TypeAlias = Callable[[Any, list[int], Tables], list[Condition]]
 Run: TypeAlias = Callable[[Any, Condition, Recorder], None]
-Report: TypeAlias = "Callable[[Any, pd.DataFrame, pd.DataFrame, Path], None]"
+Report: TypeAlias = Callable[[Any, Tables, Path], None]
 
 
 @final
@@ -30,12 +28,12 @@ class Protocol:
         name: Name of the protocol, equal to the name of its file `protocols/NAME.py`.
         question: What it answers, in one sentence.
         configuration: The pydantic model of what its user may choose.
-        stages: Functions `(configuration, seeds, results so far) -> conditions`, in their order. A stage that
+        stages: Functions `(configuration, seeds, tables so far) -> conditions`, in their order. A stage that
             selects (a learning rate, say) takes its seeds from the configuration, so that more seeds extend the
-            study and leave the selection alone.
+            study and leave the selection alone; `Selection(...).stages` are two such stages.
         run: Function `(configuration, condition, recorder)` of the module's top level; it runs in worker processes
             with one thread each.
-        report: Function `(configuration, results, timings, directory)`: writes tables and figures, prints the finding.
+        report: Function `(configuration, tables, directory)`: writes tables and figures, prints the finding.
         full: What the option `--full` changes in the defaults.
         seeds: How many paired seeds by default.
 

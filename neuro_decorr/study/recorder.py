@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, final
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+TIMINGS = "timings"
+"""Kind of the rows that `Recorder.time` makes."""
+
+_KIND = re.compile("(?!runs$|timings$)[a-z][a-z0-9_]*")
 _INTERVAL = 0.2
 """Seconds between two progress messages of a run; a shorter run sends none."""
 
@@ -26,8 +31,7 @@ class Recorder:
         announce: Called with (done, total), at most five times a second.
 
     Attributes:
-        rows: The measurements so far, one dict a row.
-        timings: The timing rows so far.
+        rows: The measurements so far by their kind, one dict a row; timing rows are of the kind `timings`.
         tensors: The weights, or None.
         step: The step at which the run diverged, or None.
         reason: Why it diverged, or None while it has not.
@@ -35,8 +39,7 @@ class Recorder:
     """
 
     def __init__(self, factors: Collection[str] = (), announce: Callable[[float, float], None] | None = None) -> None:
-        self.rows: list[dict[str, Scalar]] = []
-        self.timings: list[dict[str, Scalar]] = []
+        self.rows: dict[str, list[dict[str, Scalar]]] = {}
         self.tensors: dict[str, Any] | None = None
         self.step: int | None = None
         self.reason: str | None = None
@@ -45,16 +48,21 @@ class Recorder:
         self._announce = announce
         self._next = time.monotonic() + _INTERVAL
 
-    def row(self, **values: object) -> None:
+    def row(self, kind: str, **values: object) -> None:
         """Record one measurement: quantities that the same seed gives again.
 
         Args:
+            kind: Which table the row belongs to, such as `curves`: rows of one kind have the same columns.
             **values: One scalar a column; a column that a row lacks is empty in the table.
 
         Raises:
-            InvalidValue: A value is no scalar, or a name is a factor's or reserved.
+            InvalidValue: A value is no scalar, a name is a factor's or reserved, or the kind cannot name a file.
         """
-        self.rows.append(self._checked(values))
+        if not _KIND.fullmatch(kind):
+            raise InvalidValue(
+                f"kind is {kind!r}; it names a file: lower-case letters, digits and '_', but not 'runs' or 'timings'."
+            )
+        self._append(kind, values)
 
     def time(self, **values: object) -> None:
         """Record one timing row: quantities that no second run gives again (wall and CPU seconds).
@@ -65,7 +73,7 @@ class Recorder:
         Raises:
             InvalidValue: As in `row`.
         """
-        self.timings.append(self._checked(values))
+        self._append(TIMINGS, values)
 
     def weights(self, tensors: Mapping[str, torch.Tensor] | Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Keep weights with the run, stored without pickle (safetensors). A second call replaces the first.
@@ -97,10 +105,10 @@ class Recorder:
         if self.reason is None:
             self.step, self.reason = int(step), str(reason)
 
-    def _checked(self, values: Mapping[str, object]) -> dict[str, Scalar]:
+    def _append(self, kind: str, values: Mapping[str, object]) -> None:
         clashes = self._taken.intersection(values)
         if clashes:
             raise InvalidValue(
                 f"a row names {', '.join(sorted(clashes))}, which the condition names already; choose other names."
             )
-        return {name: scalar(name, value) for name, value in values.items()}
+        self.rows.setdefault(kind, []).append({name: scalar(name, value) for name, value in values.items()})

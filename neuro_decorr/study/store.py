@@ -2,9 +2,9 @@
 
 DIR/configuration.json               protocol, seeds, configuration
 DIR/provenance.json                  what made the study: versions, commit, seeds, machine, times
-DIR/runs/STAGE/KEY.json              rows, timings, divergence of one run, with the checksum
+DIR/runs/STAGE/KEY.json              rows by kind, divergence of one run, with the checksum
 DIR/weights/STAGE/KEY.safetensors    its weights; their checksum is in the run's file
-DIR/results.csv, timings.csv, runs.csv, tables/, figures/, finding.txt, index.html    made from these
+DIR/rows/KIND.parquet, README.md, tables/, figures/, finding.txt, index.html    made from these
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class StoredRun:
 
     Attributes:
         condition: What was run.
-        rows: Its measurements.
-        timings: Its timing rows.
+        rows: Its measurements and timings, by their kind.
         diverged: Whether it diverged.
         step: At which step, or None.
         reason: Why, or None.
@@ -38,8 +37,7 @@ class StoredRun:
     """
 
     condition: Condition
-    rows: list[dict[str, Scalar]]
-    timings: list[dict[str, Scalar]]
+    rows: dict[str, list[dict[str, Scalar]]]
     diverged: bool
     step: int | None
     reason: str | None
@@ -101,8 +99,7 @@ class Store:
             "weights": checksum,
             "wall_seconds": wall_seconds,
             "cpu_seconds": cpu_seconds,
-            "rows": _columns(recorder.rows),
-            "timings": _columns(recorder.timings),
+            "rows": {kind: _columns(rows) for kind, rows in recorder.rows.items()},
         }
         files.write(self.path(condition), files.seal(payload))
 
@@ -135,8 +132,7 @@ class Store:
             raise Damaged(f"{path} is {error}") from error
         return StoredRun(
             condition=condition,
-            rows=_rows(payload["rows"]),
-            timings=_rows(payload["timings"]),
+            rows={kind: _rows(groups) for kind, groups in payload["rows"].items()},
             diverged=payload["diverged"],
             step=payload["step"],
             reason=payload["reason"],

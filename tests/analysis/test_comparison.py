@@ -1,4 +1,4 @@
-"""The table and the choice, on results whose answers are known."""
+"""The table, on results whose answers are known."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ import pytest
 from scipy import stats
 
 from analysis import comparison
+from neuro_decorr import study
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def runs(arm: str, accuracies: list[float | None]) -> list[dict[str, object]]:
-    shared = {"stage": "measure", "credit": "backprop", "strength": 1.0, "arm": arm, "learning_rate": 0.1, "setting": 0}
-    rows = []
-    for seed, accuracy in enumerate(accuracies):
-        run = {**shared, "seed": seed, "diverged": accuracy is None}
-        rows.append({**run, "kind": "curve", "epoch": 0, "validation_accuracy": 0.1})
-        rows.append({**run, "kind": "curve", "epoch": 1, "validation_accuracy": accuracy or 0.1})
-        rows.append({**run, "kind": "test", "test_accuracy": accuracy, "chance": 0.1})
-    return rows
+def measured(**arms: list[float | None]) -> study.Tables:
+    """By arm the test accuracies of its seeds, None where the run diverged."""
+    curves, tests = [], []
+    for arm, accuracies in arms.items():
+        shared = {"credit": "backprop", "strength": 1.0, "arm": arm, "learning_rate": 0.1, "setting": 0}
+        for seed, accuracy in enumerate(accuracies):
+            run = {**shared, "seed": seed, "diverged": accuracy is None}
+            curves += [
+                {**run, "epoch": epoch, "validation_accuracy": (accuracy or 0.1) if epoch else 0.1} for epoch in (0, 1)
+            ]
+            tests.append({**run, "test_accuracy": accuracy, "chance": 0.1})
+    return study.Tables(curves=pd.DataFrame(curves), tests=pd.DataFrame(tests))
 
 
 def test_paired_difference_against_scipy() -> None:
     center, rule = [0.5, 0.6, 0.55, 0.7, 0.52], [0.7, 0.75, 0.8, 0.82, 0.66]
-    made = comparison.table(pd.DataFrame(runs("center", center) + runs("whitening", rule))).set_index("arm")
+    made = comparison.table(measured(center=center, whitening=rule)).set_index("arm")
     expected = stats.ttest_rel(rule, center).confidence_interval(0.95)
     row = made.loc["whitening"]
     assert row["minus center"] == pytest.approx(np.mean(rule) - np.mean(center))
@@ -39,31 +43,13 @@ def test_paired_difference_against_scipy() -> None:
 
 
 def test_a_diverged_run_counts_at_chance_and_is_counted() -> None:
-    results = pd.DataFrame(runs("center", [0.5, 0.5]) + runs("whitening", [0.9, None]))
-    row = comparison.table(results).set_index("arm").loc["whitening"]
+    row = comparison.table(measured(center=[0.5, 0.5], whitening=[0.9, None])).set_index("arm").loc["whitening"]
     assert row["accuracy"] == pytest.approx((0.9 + 0.1) / 2)
     assert (row["seeds"], row["diverged"]) == (2, 1)
 
 
-def trial(rate: float, setting: int, accuracy: float, diverged: bool = False, seed: int = 1000) -> dict[str, object]:
-    return {
-        "stage": "select", "kind": "curve", "arm": "a", "epoch": 3, "seed": seed, "learning_rate": rate,
-        "setting": setting, "validation_accuracy": accuracy, "diverged": diverged,
-    }  # fmt: skip
-
-
-def test_selection() -> None:
-    trials = [trial(0.1, 0, 0.6), trial(0.1, 1, 0.8), trial(1.0, 0, 0.95, diverged=True), trial(1.0, 1, 0.7)]
-    assert comparison.selected(pd.DataFrame(trials), {"arm": "a"}) == {"learning_rate": 0.1, "setting": 1}
-    ties = [trial(1.0, 0, 0.8), trial(0.1, 0, 0.8)]
-    assert comparison.selected(pd.DataFrame(ties), {"arm": "a"})["learning_rate"] == 0.1
-    averaged = [trial(0.1, 0, 0.9), trial(0.1, 0, 0.1, seed=1001), trial(1.0, 0, 0.6), trial(1.0, 0, 0.6, seed=1001)]
-    assert comparison.selected(pd.DataFrame(averaged), {"arm": "a"})["learning_rate"] == 1.0
-
-
 def test_finding_chooses_on_validation_and_prints_losses_too() -> None:
-    results = pd.DataFrame(runs("center", [0.9, 0.9]) + runs("whitening", [0.5, 0.6]))
-    text = comparison.finding(comparison.table(results))
+    text = comparison.finding(comparison.table(measured(center=[0.9, 0.9], whitening=[0.5, 0.6])))
     assert "whitening 0.55 (-0.35" in text
 
 
@@ -72,4 +58,4 @@ def test_a_wrong_directory_is_one_line(script: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", f"analysis.{script}", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert run.stderr.count("\n") == 1 and "results.csv" in run.stderr
+    assert run.stderr.count("\n") == 1 and "runs.parquet" in run.stderr

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from analysis import compensation
+from neuro_decorr import study
 
 
-def study() -> tuple[pd.DataFrame, pd.DataFrame]:
+def made_up() -> study.Tables:
     """Two seeds, two epochs; backprop's centred epochs take 2 s, feedback alignment's compensated ones 4 s."""
     rows, times = [], []
     runs = [
@@ -26,17 +27,16 @@ def study() -> tuple[pd.DataFrame, pd.DataFrame]:
             key |= {"learning_rate": rate, "seed": seed, "stage": "measure"}
             for epoch in range(3):
                 right = 0.1 + gain * epoch
-                row = {"kind": "curve", "epoch": epoch, "validation_accuracy": right, "test_accuracy": right - 0.01}
+                row = {"epoch": epoch, "validation_accuracy": right, "test_accuracy": right - 0.01}
                 rows.append({**key, **row, "diverged": False})
                 # One run was disturbed: the median ignores it.
                 slow = 100 if (rate, seed, epoch) == (1e-2, 1, 2) else 1
                 times.append({**key, "epoch": epoch, "processor_seconds": slow * cost * epoch})
-    return pd.DataFrame(rows), pd.DataFrame(times)
+    return study.Tables(curves=pd.DataFrame(rows), timings=pd.DataFrame(times))
 
 
 def test_equal_time_choice_and_finding(tmp_path: Path) -> None:
-    rows, times = study()
-    words = compensation.draw(rows, times, tmp_path, target=0.45)
+    words = compensation.draw(made_up(), tmp_path, target=0.45)
     made = pd.read_csv(tmp_path / "tables" / "compensation.csv").set_index(["credit", "arm"])
     # The limit is 4 s: two epochs of centred backprop, one of compensated feedback alignment.
     assert made.loc[("backprop", "center"), "learning_rate"] == 1e-3
@@ -49,17 +49,18 @@ def test_equal_time_choice_and_finding(tmp_path: Path) -> None:
 
 
 def test_what_the_validation_split_chose_is_told_whatever_the_test_split_says(tmp_path: Path) -> None:
-    rows, times = study()
-    rows.loc[rows["learning_rate"] == 1e-2, "test_accuracy"] = 0.9
-    compensation.draw(rows, times, tmp_path)
+    tables = made_up()
+    tables["curves"].loc[tables["curves"]["learning_rate"] == 1e-2, "test_accuracy"] = 0.9
+    compensation.draw(tables, tmp_path)
     made = pd.read_csv(tmp_path / "tables" / "compensation.csv").set_index(["credit", "arm"])
     assert made.loc[("backprop", "center"), "learning_rate"] == 1e-3
 
 
 def test_settings_without_every_seed_are_left_out_and_counted(tmp_path: Path) -> None:
-    rows, times = study()
-    missing = (rows["damping"] == 30) & (rows["seed"] == 1)
-    words = compensation.draw(rows[~missing], times, tmp_path)
+    tables = made_up()
+    curves = tables["curves"]
+    tables["curves"] = curves[~((curves["damping"] == 30) & (curves["seed"] == 1))]
+    words = compensation.draw(tables, tmp_path)
     assert "Left out, for want of seeds: 1 settings" in words
     made = pd.read_csv(tmp_path / "tables" / "compensation.csv").set_index(["credit", "arm"])
     assert made.loc[("feedback_alignment", "interneuron"), "damping"] == 10

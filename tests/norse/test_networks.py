@@ -10,7 +10,7 @@ from torch import nn
 import neuro_decorr as nd
 from models.spiking import Spiking, spiking
 from neuro_decorr.errors import Unsupported
-from neuro_decorr.study.training import _collapse
+from neuro_decorr.learning.training import _collapse
 from tests.norse.spike_trains import spike_trains
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections import Counter
+
 import pytest
 
 from neuro_decorr import study
@@ -17,9 +18,9 @@ each_protocol = pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protoc
 @pytest.mark.parametrize("full", [False, True])
 def test_every_arm_has_the_same_budget(protocol: study.Protocol, full: bool) -> None:
     configuration = protocol.configure(full=full)
-    selection = _arms.select(configuration, [0], pd.DataFrame())
+    selection = _arms.SELECTION.selection_runs(configuration, [0], study.Tables())
     keys = [tuple(condition.factors[name] for name in ("credit", "arm", "strength")) for condition in selection]
-    assert set(pd.Series(keys).value_counts()) == {configuration.trials * configuration.selection_seeds}
+    assert set(Counter(keys).values()) == {configuration.selection_runs * configuration.selection_seeds}
     assert len(set(selection)) == len(selection)
     assert {condition.seed for condition in selection}.isdisjoint(study.seeds(100)), "a measured seed selects"
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
 import neuro_decorr as nd
 from models.dense import dense
-from neuro_decorr import study
+from neuro_decorr import data, study
 from neuro_decorr.data import batches, stream
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.study.training import accuracy
+from neuro_decorr.learning import accuracy
 from protocols import compensation as protocol
 
 SMALL = {"epochs": 1, "evaluated": 100, "hidden": (20,), "interneurons": 8, "learning_rates": (1e-3,)}
@@ -20,7 +19,7 @@ SMALL = {"epochs": 1, "evaluated": 100, "hidden": (20,), "interneurons": 8, "lea
 
 def test_every_arm_meets_every_credit_rate_and_seed_once() -> None:
     configuration = protocol.PROTOCOL.configure()
-    conditions = protocol.measure(configuration, [0, 1], pd.DataFrame())
+    conditions = protocol.measured_runs(configuration, [0, 1], study.Tables())
     # none, center and 3 dampings x 2; the dense rule twice, for feedback alignment only; 3 rates, 2 seeds.
     assert len(set(conditions)) == len(conditions) == (3 * 8 + 2) * 3 * 2
     seeds = [condition.seed for condition in conditions[:8]]
@@ -35,9 +34,10 @@ def test_a_run_of_every_arm_records_accuracy_and_time(credit: str) -> None:
         recorder = study.Recorder(condition.factors)
         protocol.run(configuration, condition, recorder)
         assert recorder.reason is None
-        assert [row["epoch"] for row in recorder.rows] == [0, 1]
-        assert all(0 <= row["test_accuracy"] <= 1 for row in recorder.rows)
-        assert recorder.timings[1]["processor_seconds"] > 0
+        curve = recorder.rows["curves"]
+        assert [row["epoch"] for row in curve] == [0, 1]
+        assert all(0 <= row["test_accuracy"] <= 1 for row in curve)
+        assert recorder.rows["timings"][1]["processor_seconds"] > 0
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:
@@ -48,6 +48,18 @@ def test_everything_that_does_not_fit_is_told_at_once() -> None:
         assert option in str(caught.value)
     with pytest.raises(InvalidValue, match=r"--directory: .*no such directory"):
         protocol.PROTOCOL.configure({"directory": "/nowhere"})
+
+
+def test_the_options_read_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often they are checked, and the first run that needs them reads them no more."""
+    read = []
+    digits = data.digits(0)
+    monkeypatch.setattr(data, "cifar10", lambda *arguments, **_: read.append(arguments) or digits)
+    values = {"directory": "a folder", "batch_size": 10, "hidden": (1_000,)}
+    for _ in range(3):
+        protocol.PROTOCOL.configure(values)
+    protocol.dataset("a folder", 10_000, 4_000, 1.0, 0)
+    assert read == [("a folder", 0)]
 
 
 def node_perturbation_on_digits(seed: int, first_compensated_epoch: int) -> float:

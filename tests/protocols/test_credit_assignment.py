@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import comparison
 from neuro_decorr import rules, study
 from neuro_decorr.errors import InvalidValue
 from protocols import _arms
-from protocols import _credit_assignment as configuration_of
 from protocols import credit_assignment as protocol
-from tests.protocols.arms import whole
+from protocols.credit_assignment import configuration as configuration_of
+from tests.protocols.execution import whole
 
 SMALL = {
     "credits": ("backprop", "node_perturbation"),
@@ -24,13 +23,13 @@ SMALL = {
     "dose": (0.5,),
     "dose_arms": ("center", "interneuron_compensated"),
     "epochs": 1,
-    "trials": 2,
+    "selection_runs": 2,
     "hidden": (20,),
 }
 
 
 @pytest.fixture(scope="module")
-def small() -> tuple[study.Configuration, pd.DataFrame]:
+def small() -> tuple[study.Configuration, study.Tables]:
     return whole(protocol.PROTOCOL, SMALL)
 
 
@@ -50,23 +49,22 @@ def test_settings_are_the_rules_own_parameters() -> None:
 
 
 def test_selection_never_sees_the_test_split_or_a_measured_seed(
-    small: tuple[study.Configuration, pd.DataFrame],
+    small: tuple[study.Configuration, study.Tables],
 ) -> None:
-    results = small[1]
-    assert set(results.loc[results["stage"] == "select", "seed"]).isdisjoint({0, 1})
-    assert set(results.loc[results["kind"] == "test", "stage"]) == {"measure"}
+    tables = small[1]
+    assert set(tables.of("select")["runs"]["seed"]).isdisjoint({0, 1})
+    assert set(tables["tests"]["stage"]) == {"measure"}
 
 
-def test_the_best_trial_is_measured(small: tuple[study.Configuration, pd.DataFrame]) -> None:
-    configuration, results = small
-    for factors in _arms.conditions(configuration):
-        chosen = comparison.selected(results, factors)
-        ends = results[(results["stage"] == "select") & (results["kind"] == "curve") & (results["epoch"] == 1)]
-        for name, level in factors.items():
-            ends = ends[ends[name] == level]
-        best = ends["validation_accuracy"].max()
-        mine = ends[(ends["learning_rate"] == chosen["learning_rate"]) & (ends["setting"] == chosen["setting"])]
-        assert mine["validation_accuracy"].item() == best
+def test_the_best_trial_is_measured(small: tuple[study.Configuration, study.Tables]) -> None:
+    curves = small[1].of("select")["curves"]
+    ends = curves[curves["epoch"] == 1].groupby(["credit", "arm", "strength"])["validation_accuracy"]
+    measured = small[1].of("measure")["runs"].drop_duplicates(["credit", "arm", "strength"])
+    assert len(measured) == 2 * (3 + 3 + 2)
+    chosen = curves[curves["epoch"] == 1].merge(measured[["credit", "arm", "strength", "learning_rate", "setting"]])
+    for key, best in ends.max().items():
+        mine = chosen.set_index(["credit", "arm", "strength"]).loc[[key], "validation_accuracy"]
+        assert mine.item() == best
 
 
 def test_paired_arms_share_data_and_weights() -> None:
@@ -77,18 +75,15 @@ def test_paired_arms_share_data_and_weights() -> None:
         recorder = study.Recorder()
         factors = {"credit": "backprop", "arm": arm, "strength": 1.0, "learning_rate": 0.1, "setting": 0}
         protocol.run(configuration, study.Condition("measure", 3, factors), recorder)
-        start[arm] = recorder.rows[0]["validation_accuracy"]
+        start[arm] = recorder.rows["curves"][0]["validation_accuracy"]
         assert recorder.tensors is not None and any("weight" in name for name in recorder.tensors)
     assert len(set(start.values())) == 1
 
 
 def test_report_writes_tables_and_figures(
-    small: tuple[study.Configuration, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: tuple[study.Configuration, study.Tables], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configuration, results = small
-    keys = ["stage", "seed", "credit", "arm", "strength", "learning_rate", "setting", "epoch"]
-    timings = results[results["kind"] == "curve"][keys].assign(wall_seconds=lambda rows: rows["epoch"] * 1.0)
-    protocol.report(configuration, results, timings, tmp_path)
+    protocol.report(*small, tmp_path)
     figures = ("learning_curves_updates", "learning_curves_wall_clock", "achieved_decorrelation", "dose_response")
     for name in figures:
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000

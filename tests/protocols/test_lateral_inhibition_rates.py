@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import brian2
-import pandas as pd
 import pytest
 
-from neuro_decorr import study
 from protocols import lateral_inhibition_rates as protocol
+from tests.protocols.execution import whole
 
 SMALL = {"units": 6, "stimuli": 60, "rate": 0.02, "interneuron_rate": 0.1, "modes": 2, "hold": 20.0, "step": 0.5}
 
@@ -22,21 +21,9 @@ def _target() -> Iterator[None]:
     brian2.prefs.codegen.target = before
 
 
-def results() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows and timings of all conditions of one seed."""
-    configuration = protocol.PROTOCOL.configure(SMALL)
-    tables: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
-    for condition in protocol.measure(configuration, [0], pd.DataFrame()):
-        recorder = study.Recorder(condition.factors)
-        protocol.run(configuration, condition, recorder)
-        shared = {"stage": "measure", "seed": 0, "diverged": recorder.reason is not None, **condition.factors}
-        for table, rows in zip(tables, (recorder.rows, recorder.timings), strict=True):
-            table += [{**shared, **row} for row in rows]
-    return pd.DataFrame(tables[0]), pd.DataFrame(tables[1])
-
-
 def test_brian_takes_the_course_of_torch_unless_stimuli_are_too_brief(tmp_path: Path) -> None:
-    rows, timings = results()
+    configuration, tables = whole(protocol.PROTOCOL, SMALL, seeds=1)
+    rows = tables["courses"]
     end = rows[rows["updates"] == 60].set_index(["rule", "simulator"])
     for rule in protocol.Configuration().rules:
         assert end.loc[(rule, "brian2"), "weights_apart"] < 1e-3
@@ -48,7 +35,7 @@ def test_brian_takes_the_course_of_torch_unless_stimuli_are_too_brief(tmp_path: 
         assert (end.loc[rule, "distance"] < first["distance"].max()).any()
     for rule in ("lateral", "anti_hebbian"):  # the interneurons learn from the drive alone
         assert end.loc[(rule, "brian2_short"), "weights_apart"] > 1e-2
-    protocol.report(protocol.PROTOCOL.configure(SMALL), rows, timings, tmp_path)
+    protocol.report(configuration, tables, tmp_path)
     assert {path.name for path in tmp_path.glob("*/rate_rules.*")} == {
         f"rate_rules.{e}" for e in ("svg", "png", "csv", "md")
     }

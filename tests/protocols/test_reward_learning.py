@@ -10,8 +10,9 @@ import pytest
 
 from neuro_decorr import data, study
 from neuro_decorr.errors import InvalidValue
-from protocols import _reward_learning as parts
 from protocols import reward_learning as protocol
+from protocols.reward_learning import configuration as parts
+from tests.protocols.execution import whole
 
 SMALL = {
     "target": "numpy", "trial": 0.02, "adaptation": 10, "pairs": 6, "checks": 2, "validation": 4, "test": 4,
@@ -103,21 +104,16 @@ def test_initial_weights_are_the_same_for_all_that_are_compared() -> None:
 
 
 @pytest.fixture(scope="module")
-def rows() -> pd.DataFrame:
-    c, found = protocol.PROTOCOL.configure(SMALL), []
-    for condition in protocol.measure(c, [0], pd.DataFrame()):
-        recorder = study.Recorder(condition.factors)
-        protocol.run(c, condition, recorder)
-        found += [{"stage": condition.stage, "seed": condition.seed, "diverged": False, **row} for row in recorder.rows]
-    return pd.DataFrame(found)
+def tables() -> study.Tables:
+    return whole(protocol.PROTOCOL, SMALL, seeds=1)[1]
 
 
-def test_a_run_measures_every_condition(rows: pd.DataFrame) -> None:
-    tests = rows[rows["kind"] == "test"]
+def test_a_run_measures_every_condition(tables: study.Tables) -> None:
+    tests = tables["tests"]
     assert set(tests["stage"]) == {"measure"}, "the selection never sees the test images"
     # Per arm: 2 learning rates x (2 + 2 + 1) and two that do not learn.
     assert len(tests) == 3 * (2 * 5 + 2)
-    validations = rows[(rows["kind"] == "validation") & (rows["stage"] == "measure")]
+    validations = tables.of("measure")["validations"]
     assert sorted(validations["learnt"].unique()) == [0, 6, 12]
     # Before they learn, all conditions of a credit decide alike, and one that does not learn always does.
     start = validations[validations["learnt"] == 0].groupby(["arm", "credit"])["accuracy"]
@@ -126,10 +122,11 @@ def test_a_run_measures_every_condition(rows: pd.DataFrame) -> None:
 
 
 def test_report_writes_tables_figure_and_finding(
-    rows: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tables: study.Tables, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    second = rows[rows["stage"] == "measure"].assign(seed=1)
-    protocol.report(protocol.PROTOCOL.configure(SMALL), pd.concat([rows, second]), pd.DataFrame(), tmp_path)
+    second = tables.of("measure")
+    both = {kind: pd.concat([rows, second[kind].assign(seed=1)]) for kind, rows in tables.items()}
+    protocol.report(protocol.PROTOCOL.configure(SMALL), study.Tables(both), tmp_path)
     assert (tmp_path / "figures" / "reward_learning.png").stat().st_size > 10_000
     table = pd.read_csv(tmp_path / "tables" / "reward_learning.csv")
     assert len(table) == 3 * (3 + 3 + 1)

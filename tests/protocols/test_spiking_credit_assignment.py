@@ -14,19 +14,19 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse import LateralLIF
 from neuro_decorr.rate import Decorrelation
 from protocols import _arms
-from protocols import _spiking_credit_assignment as configuration_of
 from protocols import spiking_credit_assignment as protocol
-from tests.protocols.arms import whole
+from protocols.spiking_credit_assignment import configuration as configuration_of
+from tests.protocols.execution import whole
 
 ARMS = ("none", "center", "lateral_inhibition_centered")
 SMALL = {
     "credits": ("backprop", "node_perturbation"), "arms": ARMS, "strengths": (0.5,), "dose": (1.0,),
-    "dose_arms": ("center",), "epochs": 1, "trials": 2, "hidden": (20,), "steps": 8,
+    "dose_arms": ("center",), "epochs": 1, "selection_runs": 2, "hidden": (20,), "steps": 8,
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def small() -> tuple[study.Configuration, pd.DataFrame]:
+def small() -> tuple[study.Configuration, study.Tables]:
     return whole(protocol.PROTOCOL, SMALL)
 
 
@@ -88,19 +88,19 @@ def test_the_control_of_the_inhibition_has_the_homeostasis_and_no_inhibition() -
     assert np.abs(control["network.1.bias"]).max() > 1
 
 
-def test_paired_arms_share_data_and_weights(small: tuple[study.Configuration, pd.DataFrame]) -> None:
+def test_paired_arms_share_data_and_weights(small: tuple[study.Configuration, study.Tables]) -> None:
     """Before the first update all arms of a seed classify alike; those of another seed do not."""
-    rows = small[1]
-    start = rows[(rows["kind"] == "curve") & (rows["epoch"] == 0) & (rows["stage"] == "measure")]
+    curves = small[1].of("measure")["curves"]
+    start = curves[curves["epoch"] == 0]
     assert (start.groupby(["strength", "seed"])["validation_accuracy"].nunique() == 1).all()
 
 
 def test_selection_never_sees_the_test_split_or_a_measured_seed(
-    small: tuple[study.Configuration, pd.DataFrame],
+    small: tuple[study.Configuration, study.Tables],
 ) -> None:
-    results = small[1]
-    assert set(results.loc[results["stage"] == "select", "seed"]).isdisjoint({0, 1})
-    assert set(results.loc[results["kind"] == "test", "stage"]) == {"measure"}
+    tables = small[1]
+    assert set(tables.of("select")["runs"]["seed"]).isdisjoint({0, 1})
+    assert set(tables["tests"]["stage"]) == {"measure"}
 
 
 def test_poisson_inputs_are_an_option() -> None:
@@ -110,17 +110,14 @@ def test_poisson_inputs_are_an_option() -> None:
     for _ in range(2):
         recorder = study.Recorder()
         protocol.run(configuration, study.Condition("measure", 0, factors), recorder)
-        rows.append(recorder.rows)
+        rows.append({kind: table for kind, table in recorder.rows.items() if kind != "timings"})
     assert rows[0] == rows[1]  # the spikes come from the seed
 
 
 def test_report_writes_tables_and_figures(
-    small: tuple[study.Configuration, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: tuple[study.Configuration, study.Tables], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configuration, results = small
-    keys = ["stage", "seed", "credit", "arm", "strength", "learning_rate", "setting", "epoch"]
-    timings = results[results["kind"] == "curve"][keys].assign(wall_seconds=lambda rows: rows["epoch"] * 1.0)
-    protocol.report(configuration, results, timings, tmp_path)
+    protocol.report(*small, tmp_path)
     figures = ("learning_curves_updates", "achieved_decorrelation", "dose_response", "spikes_per_inference")
     for name in figures:
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 10_000

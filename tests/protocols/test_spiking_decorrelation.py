@@ -15,9 +15,10 @@ from neuro_decorr import study
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import SpikeTrains
 from neuro_decorr.study.store import Store
-from protocols import _spiking_measures as measures
+from neuro_decorr.study.tables import tabulate
 from protocols import spiking_decorrelation as protocol
-from protocols._spiking_decorrelation import fixed, settings, shuffled
+from protocols.spiking_decorrelation import measures
+from protocols.spiking_decorrelation.configuration import fixed, settings, shuffled
 
 ROOT = Path(__file__).parent.parent.parent
 PHASES = {"test": 0.8, "calibration": 0.2, "learning": 0.2, "annealing": 0.2, "consolidation": 0.2, "window": 0.2}
@@ -26,7 +27,7 @@ SMALL = {"target": "numpy", "neurons": 10, "step": 2.0, "bins": (0.02, 0.04), "d
 
 def test_every_mixing_meets_every_sign_and_seed_once() -> None:
     configuration = protocol.PROTOCOL.configure()
-    conditions = protocol.measure(configuration, [0, 1], pd.DataFrame())
+    conditions = protocol.measured_runs(configuration, [0, 1], study.Tables())
     assert len(set(conditions)) == len(conditions) == 4 * 2 * 2
     assert {condition.factors["mixing"] for condition in conditions[:4]} == {"positive"}, "those with controls first"
 
@@ -63,19 +64,20 @@ def test_a_condition_with_controls_and_its_report(tmp_path: Path) -> None:
     condition = study.Condition("measure", 0, {"mixing": "positive", "sign": "non-negative"})
     recorder = study.Recorder(condition.factors)
     protocol.run(configuration, condition, recorder)
-    shared = {"stage": "measure", "seed": 0, "diverged": False, **condition.factors}
-    results = pd.DataFrame([{**shared, **row} for row in recorder.rows])
+    Store(tmp_path, "").save(condition, recorder, 0.0, 0.0)
+    stored = Store(tmp_path, "").load(condition)
+    assert stored is not None
+    tables = tabulate([stored])
 
-    rates = results[results["kind"] == "rate"].set_index("arm")
+    rates = tables["rates"].set_index("arm")
     assert list(rates.index) == ["before", "learnt", "replayed", "other_input", "uniform", "shuffled", "homeostasis"]
     assert rates.loc["before", "ratio"] == 1 and (rates["silent"] == 0).all()
-    found = results[results["kind"] == "correlation"]
+    found = tables["correlations"]
     assert sorted(set(found["bin"])) == [0.02, 0.04] and np.isfinite(found["mean_absolute"]).all()
-    weights = results[results["kind"] == "weights"].iloc[0]
+    weights = tables["weights"].iloc[0]
     assert weights["smallest"] >= 0 and weights["largest"] > 0
 
-    Store(tmp_path, "").save(condition, recorder, 0.0, 0.0)
-    protocol.report(configuration, results, pd.DataFrame(), tmp_path)
+    protocol.report(configuration, tables, tmp_path)
     names = {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert names == {"spiking_course", "spiking_population", "spiking_controls", "spiking_signs"}
     table = pd.read_csv(tmp_path / "tables" / "spiking_decorrelation.csv")
@@ -92,11 +94,11 @@ def test_a_hundred_neurons_decorrelate_and_keep_their_rates(tmp_path: Path) -> N
         [*command, "--out", str(tmp_path)], cwd=ROOT, check=False, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
-    results = pd.read_csv(tmp_path / "results.csv")
-    at = results[(results["kind"] == "correlation") & (results["bin"] == 0.05)].set_index("arm")
+    tables = study.read_tables(tmp_path)
+    at = tables["correlations"][tables["correlations"]["bin"] == 0.05].set_index("arm")
     assert 0.2 < at.loc["before", "mean_absolute"] < 0.5
     assert at.loc["learnt", "mean_absolute"] <= 0.03 and at.loc["learnt", "floor"] < 0.0127
-    rates = results[results["kind"] == "rate"].set_index("arm")
+    rates = tables["rates"].set_index("arm")
     assert abs(rates.loc["learnt", "ratio"] - 1) <= 0.03 and rates.loc["learnt", "within"] >= 0.8
     # Cut the feedback, and give the input of another time: the same inhibition decorrelates less, or not at all.
     assert at.loc["learnt", "rms"] < at.loc["replayed", "rms"] < at.loc["other_input", "rms"]
@@ -131,8 +133,8 @@ def test_weights_in_numbers() -> None:
 
 def test_the_figure_of_signs_needs_no_opposed_pairs(tmp_path: Path) -> None:
     rows = [
-        {"kind": "signs", "arm": arm, "inputs": "alike", "pairs": 3, "correlation": value}
+        {"arm": arm, "inputs": "alike", "pairs": 3, "correlation": value}
         for arm, value in (("before", 0.3), ("learnt", 0.01))
     ]
-    results = pd.DataFrame([{"mixing": "positive", "sign": "signed", "seed": 0, **row} for row in rows])
-    assert spiking_signs.draw(results, tmp_path) == ""
+    signs = pd.DataFrame([{"mixing": "positive", "sign": "signed", "seed": 0, **row} for row in rows])
+    assert spiking_signs.draw(study.Tables(signs=signs), tmp_path) == ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 import torch
 
-from neuro_decorr import rules, study
+from neuro_decorr import rules
 from protocols import whitening as protocol
+from tests.protocols.execution import whole
 
 
 def test_distance_is_zero_at_the_fixed_point_and_free_of_what_the_rule_leaves_free() -> None:
@@ -45,16 +45,8 @@ def test_rates_stay_in_what_the_rule_allows() -> None:
 
 def test_a_rule_approaches_its_fixed_point_and_the_best_rate_is_measured() -> None:
     values = {"rules": ("norm_preserving",), "sources": ("gaussian",), "updates": 60}
-    configuration = protocol.PROTOCOL.configure(values)
-    rows = []
-    for condition in protocol.select(configuration, [0], pd.DataFrame()):
-        recorder = study.Recorder(condition.factors)
-        protocol.run(configuration, condition, recorder)
-        shared = {"stage": "select", "diverged": recorder.reason is not None, **condition.factors}
-        rows += [{**shared, **row} for row in recorder.rows]
-    results = pd.DataFrame(rows)
-    ends = results[results["updates"] == 60].set_index("rate")["distance"]
-    (chosen,) = protocol.measure(configuration, [0], results)
-    assert chosen.factors["rate"] == ends.idxmin()
-    course = results[results["rate"] == ends.idxmin()].set_index("updates")["distance"]
-    assert course.loc[60] < 0.8 * course.loc[0]
+    tables = whole(protocol.PROTOCOL, values, seeds=1)[1]
+    selected, measured = tables.of("select")["courses"], tables.of("measure")["courses"].set_index("updates")
+    ends = selected[selected["updates"] == 60].set_index("rate")["distance"]
+    assert set(measured["rate"]) == {ends.idxmin()}
+    assert measured.loc[60, "distance"] < 0.8 * measured.loc[0, "distance"]

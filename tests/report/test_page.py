@@ -8,7 +8,10 @@ from matplotlib.figure import Figure
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.report import page, save_figure, save_table
+from neuro_decorr.study import Condition
 from neuro_decorr.study.identity import Identity
+from neuro_decorr.study.store import StoredRun
+from neuro_decorr.study.tables import tabulate, write_tables
 
 
 class Reader(HTMLParser):
@@ -39,9 +42,11 @@ def study(tmp_path: Path) -> Path:
     figure.add_subplot().plot([1, 2])
     save_figure(figure, tmp_path, "curve", "Loss & gain.")
     save_table(pd.DataFrame({"arm": ["<b>", "c"], "x": [0.123456, 2.0]}), tmp_path, "means", "The means.")
-    (tmp_path / "runs.csv").write_text(
-        "stage,seed,diverged,diverged_step,reason\na,0,True,3,loss is nan\na,1,False,,\n"
-    )
+    runs = [
+        StoredRun(Condition("a", 0, {}), {}, True, 3, "loss is nan", 1.0, 1.0),
+        StoredRun(Condition("a", 1, {}), {}, False, None, None, 1.0, 1.0),
+    ]
+    write_tables(tabulate(runs), tmp_path, "tiny", "Does it help?")
     (tmp_path / "finding.txt").write_text("It helps by 3 < 4.\n")
     session = {"command": ["neuro-decorr"], "runs_computed": 2, "git": {"commit": "abc", "dirty": True}, "ended": None}
     (tmp_path / "provenance.json").write_text(json.dumps({"sessions": [session]}))

@@ -34,12 +34,12 @@ class Configuration(study.Configuration):
     damping: float | None = Field(None, description="A number or none.")
 
 
-def select(configuration, seeds, results):
+def select(configuration, seeds, tables):
     return [study.Condition("select", 1000, {"rate": rate}) for rate in configuration.rates]
 
 
-def measure(configuration, seeds, results):
-    best = results.loc[results["value"].idxmax(), "rate"]
+def measure(configuration, seeds, tables):
+    best = tables["courses"].loc[tables["courses"]["value"].idxmax(), "rate"]
     return [
         study.Condition("measure", seed, {"rate": best, "arm": arm, "item": item})
         for seed in seeds for arm in ("whitening", "center") for item in range(configuration.items)
@@ -60,15 +60,16 @@ def run(configuration, condition, recorder):
         time.sleep(0.02)
     for step in range(3):
         recorder.progress(step, 3)
-        recorder.row(step=step, value=condition.factors["rate"] * step + condition.seed / 7)
+        recorder.row("courses", step=step, value=condition.factors["rate"] * step + condition.seed / 7)
         if condition.seed == 1 and condition.factors["arm"] == configuration.arm and step == 1:
             raise Diverged("loss is nan")
     recorder.time(seconds=time.perf_counter())
 
 
-def report(configuration, results, timings, directory):
-    print("The mean is", round(results["value"].mean(), 3))
-    save_table(results.groupby("stage")["value"].mean().reset_index(), directory, "means", "Means | of a stage.")
+def report(configuration, tables, directory):
+    courses = tables["courses"]
+    print("The mean is", round(courses["value"].mean(), 3))
+    save_table(courses.groupby("stage")["value"].mean().reset_index(), directory, "means", "Means | of a stage.")
 
 
 PROTOCOL = study.Protocol(

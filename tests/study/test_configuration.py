@@ -5,7 +5,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.study import Configuration
-from neuro_decorr.study.configuration import difference, problems, validate
+from neuro_decorr.study.configuration import difference, validate
 
 
 class Example(Configuration):
@@ -27,7 +27,9 @@ def test_a_configuration_is_frozen_and_knows_its_fields() -> None:
 
 
 def test_all_problems_are_told_at_once_with_the_nearest_name() -> None:
-    lines = problems(Example, {"epochs": 0, "rates": ["x", "nan"], "rule": "whitenning", "epoch": 3})
+    with pytest.raises(InvalidValue) as caught:
+        validate(Example, {"epochs": 0, "rates": ["x", "nan"], "rule": "whitenning", "epoch": 3})
+    lines = str(caught.value).splitlines()
     assert lines == [
         "--epochs: got 0; should be greater than or equal to 1",
         "--rates: got 'x'; should be a valid number",
@@ -41,7 +43,8 @@ def test_all_problems_are_told_at_once_with_the_nearest_name() -> None:
 
 
 def test_a_check_over_several_fields_speaks_for_itself() -> None:
-    assert problems(Example, {"epochs": 13}) == ["13 epochs bring bad luck"]
+    with pytest.raises(InvalidValue, match=r"^13 epochs bring bad luck$"):
+        validate(Example, {"epochs": 13})
 
 
 def test_difference_names_every_field_that_differs() -> None:

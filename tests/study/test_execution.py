@@ -1,18 +1,14 @@
-import csv
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 Command = Callable[..., tuple[int, str, str]]
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+ROWS = ("rows/courses.parquet", "rows/runs.parquet")
 
 
 def contents(directory: Path) -> dict[str, str]:
@@ -37,9 +33,13 @@ def one(root: Path, complete: Path) -> Path:
 
 def test_a_complete_study_has_its_tables_and_its_page(one: Path) -> None:
     assert computed(one) == 10
-    assert len(rows(one / "runs.csv")) == 10
-    assert len(rows(one / "timings.csv")) == 8
-    assert {row["rate"] for row in rows(one / "results.csv") if row["stage"] == "measure"} == {"0.5"}
+    assert {path.stem: len(pd.read_parquet(path)) for path in (one / "rows").iterdir()} == {
+        "runs": 10, "timings": 8, "courses": 28,
+    }  # fmt: skip
+    courses = pd.read_parquet(one / "rows" / "courses.parquet")
+    assert set(courses[courses["stage"] == "measure"]["rate"]) == {0.5}
+    columns = "stage, seed, rate, arm, item, diverged, step, value"
+    assert f"| `rows/courses.parquet` | 28 | {columns} |" in (one / "README.md").read_text()
     # Select: 2 runs of 1000 / 7 + rate step; measure: seeds 0 and 1 with rate 0.5, two runs of seed 1 cut short.
     total = 6 * 1000 / 7 + 3 * (0.1 + 0.5) + 6 * 1.5 + 6 / 7 + 2 * (0.5 + 2 / 7)
     assert (one / "finding.txt").read_text() == f"The mean is {total / 28:.3f}\n"
@@ -48,18 +48,16 @@ def test_a_complete_study_has_its_tables_and_its_page(one: Path) -> None:
 
 
 def test_a_diverged_run_is_a_result(one: Path) -> None:
-    diverged = [run for run in rows(one / "runs.csv") if run["diverged"] == "True"]
-    assert [(run["seed"], run["arm"], run["diverged_step"], run["reason"]) for run in diverged] == [
-        ("1", "center", "1", "loss is nan")
-    ] * 2
-    kept = rows(one / "results.csv")
-    assert [row["step"] for row in kept if row["diverged"] == "True"] == ["0", "1"] * 2
+    runs, kept = (pd.read_parquet(one / "rows" / f"{kind}.parquet") for kind in ("runs", "courses"))
+    told = runs.loc[runs["diverged"], ["seed", "arm", "diverged_step", "reason"]]
+    assert list(told.itertuples(index=False, name=None)) == [(1, "center", 1, "loss is nan")] * 2
+    assert list(kept.loc[kept["diverged"], "step"]) == [0, 1] * 2
     assert len(kept) == 2 * 3 + 6 * 3 + 2 * 2
 
 
 def test_the_number_of_workers_does_not_matter(one: Path, root: Path, command: Command) -> None:
     assert command("run", "tiny", "--out", "two", "--workers", "2")[0] == 0
-    for name in ("results.csv", "runs.csv", "finding.txt", "tables/means.csv", "tables/means.md"):
+    for name in (*ROWS, "finding.txt", "tables/means.csv", "tables/means.md"):
         assert (one / name).read_bytes() == (root / "two" / name).read_bytes()
 
 
@@ -87,7 +85,7 @@ def test_what_is_damaged_is_told_and_computed_again(one: Path, complete: Path, c
     files[1].write_bytes(files[1].read_bytes().replace(b"value", b"valve"))
     files[2].unlink()
     (one / "runs" / "measure" / ".x.json.1.tmp").write_text("half")
-    for name in ("results.csv", "runs.csv", "finding.txt"):
+    for name in (*ROWS, "finding.txt"):
         (one / name).unlink()
     code, _, err = command("run", "tiny", "--out", "one", "--workers", "1")
     assert code == 0
@@ -95,21 +93,24 @@ def test_what_is_damaged_is_told_and_computed_again(one: Path, complete: Path, c
     assert [name.name in line for name, line in zip(files[:2], told, strict=True)] == [True, True]
     assert computed(one) == 3
     assert list(one.rglob("*.tmp")) == []
-    for name in ("results.csv", "runs.csv", "finding.txt"):
+    for name in (*ROWS, "finding.txt"):
         assert (one / name).read_bytes() == (complete / name).read_bytes()
 
 
 def test_more_seeds_extend_a_study_and_leave_its_selection(one: Path, complete: Path, command: Command) -> None:
     assert command("run", "tiny", "--out", "one", "--seeds", "3", "--workers", "1")[0] == 0
     assert computed(one) == 4
-    assert len(rows(one / "runs.csv")) == 14
-    before = set((complete / "results.csv").read_text().splitlines())
-    assert before < set((one / "results.csv").read_text().splitlines())
+    assert len(pd.read_parquet(one / "rows" / "runs.parquet")) == 14
+    before, after = (
+        set(pd.read_parquet(study / "rows" / "courses.parquet").to_csv(index=False).splitlines())
+        for study in (complete, one)
+    )
+    assert before < after
 
 
 def test_the_report_is_made_again_from_the_runs_alone(one: Path, command: Command) -> None:
     before = contents(one)
-    for name in ("results.csv", "runs.csv", "index.html", "finding.txt", "tables/means.csv", "tables/means.md"):
+    for name in (*ROWS, "README.md", "index.html", "finding.txt", "tables/means.csv", "tables/means.md"):
         (one / name).unlink()
     code, out, err = command("report", "one")
     assert (code, out.startswith("The mean is"), err) == (0, True, "wrote one/index.html\n")
@@ -134,13 +135,13 @@ def test_a_killed_worker_or_a_bug_costs_its_run_alone(
     assert ("trying this run once more" in err) == trouble.startswith("kill")
     if told is None:
         assert code == 0
-        assert len(rows(root / "one" / "runs.csv")) == 6
+        assert len(pd.read_parquet(root / "one" / "rows" / "runs.parquet")) == 6
         return
     # One run fails; the selection and the other runs are stored; the report waits.
     assert (code, out) == (1, "")
     assert told in err
     assert "1 run failed and is not stored; 5 are." in err
-    assert not (root / "one" / "results.csv").exists()
+    assert not (root / "one" / "rows").exists()
     assert len(list((root / "one" / "runs").glob("*/*.json"))) == 5
     kept = list((root / "one" / "failures").glob("*.txt"))
     assert len(kept) == (1 if trouble == "bug" else 0)

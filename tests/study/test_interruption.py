@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import neuro_decorr
@@ -65,7 +66,7 @@ def test_a_study_that_is_stopped_goes_on_where_it_was(root: Path, command: Comma
     assert len(workers) == 2
     wait_for(lambda: not any(map(alive, workers)), "the end of the workers")
     assert len(list((root / "one" / "runs").glob("*/*.json"))) == 10
-    assert not (root / "one" / "results.csv").exists()
+    assert not (root / "one" / "rows").exists()
     if blow is signal.SIGINT:
         assert code == 130
         assert "Traceback" not in err
@@ -79,4 +80,4 @@ def test_a_study_that_is_stopped_goes_on_where_it_was(root: Path, command: Comma
     assert code == 0
     assert "16 runs, 8 stored before, 4 diverged" in err
     assert list((root / "one").rglob("*.tmp")) == []
-    assert len((root / "one" / "runs.csv").read_text().splitlines()) == 1 + 18
+    assert len(pd.read_parquet(root / "one" / "rows" / "runs.parquet")) == 18

@@ -6,24 +6,32 @@ from neuro_decorr.study import Recorder
 from neuro_decorr.study import recorder as module
 
 
-def test_rows_and_timings_are_kept_apart_as_plain_scalars() -> None:
+def test_rows_are_kept_by_their_kind_as_plain_scalars() -> None:
     recorder = Recorder(["arm"])
-    recorder.row(step=np.int64(1), value=np.float32(0.5), layer=None)
+    recorder.row("curves", step=np.int64(1), value=np.float32(0.5), layer=None)
+    recorder.row("spectra", share=1)
     recorder.time(seconds=0.1)
-    assert recorder.rows == [{"step": 1, "value": 0.5, "layer": None}]
-    assert recorder.timings == [{"seconds": 0.1}]
-    assert type(recorder.rows[0]["value"]) is float
+    assert recorder.rows == {
+        "curves": [{"step": 1, "value": 0.5, "layer": None}], "spectra": [{"share": 1}], "timings": [{"seconds": 0.1}],
+    }  # fmt: skip
+    assert type(recorder.rows["curves"][0]["value"]) is float
+
+
+@pytest.mark.parametrize("kind", ["runs", "timings", "", "a/b", "Curves", "../x"])
+def test_a_kind_names_a_file_that_is_free(kind: str) -> None:
+    with pytest.raises(InvalidValue, match="it names a file"):
+        Recorder().row(kind, value=1)
 
 
 @pytest.mark.parametrize("name", ["arm", "seed", "diverged"])
 def test_a_row_does_not_repeat_what_the_condition_names(name: str) -> None:
     with pytest.raises(InvalidValue, match=name):
-        Recorder(["arm"]).row(**{name: 1})
+        Recorder(["arm"]).row("curves", **{name: 1})
 
 
 def test_a_row_of_an_array_is_refused() -> None:
     with pytest.raises(InvalidValue, match="one row for each element"):
-        Recorder().row(values=np.zeros(3))
+        Recorder().row("curves", values=np.zeros(3))
 
 
 def test_the_first_divergence_counts() -> None:

@@ -14,9 +14,10 @@ CONDITION = Condition("measure", 1, {"arm": "center", "rate": 0.1, "rank": None}
 
 def saved(directory: Path, tensors: object = None, study: str = "study") -> Store:
     recorder = Recorder(CONDITION.factors)
-    recorder.row(step=0, value=0.1 + 0.2)
-    recorder.row(step=1, value=float("nan"), note="sad")
-    recorder.row(note="b", a=2)
+    recorder.row("curves", step=0, value=0.1 + 0.2)
+    recorder.row("notes", note="b", a=2)
+    recorder.row("curves", step=1, value=float("nan"), note="sad")
+    recorder.row("curves", note="b", a=2)
     recorder.time(seconds=1.5)
     recorder.diverged(1, "loss is nan")
     if tensors is not None:
@@ -29,10 +30,11 @@ def saved(directory: Path, tensors: object = None, study: str = "study") -> Stor
 def test_a_run_comes_back_with_every_digit_and_the_order_of_its_columns(tmp_path: Path) -> None:
     run = saved(tmp_path).load(CONDITION)
     assert run is not None
-    assert repr(run.rows) == (
+    assert repr(run.rows["curves"]) == (
         "[{'step': 0, 'value': 0.30000000000000004}, {'step': 1, 'value': nan, 'note': 'sad'}, {'note': 'b', 'a': 2}]"
     )
-    assert run.timings == [{"seconds": 1.5}]
+    assert run.rows["notes"] == [{"note": "b", "a": 2}]
+    assert run.rows["timings"] == [{"seconds": 1.5}]
     assert (run.diverged, run.step, run.reason) == (True, 1, "loss is nan")
     assert (run.wall_seconds, run.cpu_seconds) == (2.0, 1.0)
     assert run.condition == CONDITION

@@ -1,24 +1,18 @@
-import io
+from pathlib import Path
 
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neuro_decorr.errors import InvalidValue, UnknownName
 from neuro_decorr.study import Condition, tables
 from neuro_decorr.study.store import StoredRun
 
 
-def stored(condition: Condition, *rows: dict[str, object], step: int | None = None) -> StoredRun:
-    return StoredRun(
-        condition,
-        list(rows),
-        [{"seconds": 0.5}],
-        step is not None,
-        step,
-        None if step is None else "nan",
-        1.0,
-        1.0,  # type: ignore[arg-type]
-    )
+def stored(condition: Condition, *rows: dict[str, object], kind: str = "curves", step: int | None = None) -> StoredRun:
+    kinds = {**({kind: list(rows)} if rows else {}), "timings": [{"seconds": 0.5}]}
+    return StoredRun(condition, kinds, step is not None, step, None if step is None else "nan", 1.0, 1.0)  # type: ignore[arg-type]
 
 
 RUNS = [
@@ -28,43 +22,70 @@ RUNS = [
     stored(Condition("measure", 1, {"rate": 0.1, "rank": 10}), step=12),
     stored(Condition("measure", 0, {"rate": 0.1, "rank": 2}), {"step": 0, "value": 3.0}, step=1),
     stored(Condition("measure", 0, {"rate": 0.1, "rank": "all"}), {"step": 0, "value": 2.0}),
+    stored(Condition("measure", 0, {"cell": 3}), {"share": 0.5}, kind="spectra"),
 ]
 
 
-def test_results_are_tidy_and_a_diverged_run_without_rows_is_there() -> None:
-    assert tables.texts(RUNS)["results.csv"] == (
-        "stage,seed,rate,rank,diverged,diverged_step,step,value,note\n"
-        "select,1000,0.1,,False,,0,0.30000000000000004,\n"
-        "select,1000,0.1,,False,,1,1.0,\n"
-        "measure,0,0.1,,False,,0,nan,\n"
-        "measure,0,0.1,2,True,1,0,3.0,\n"
-        'measure,0,0.1,10,False,,0,,"a,b"\n'
-        "measure,1,0.1,10,True,12,,,\n"
-        "measure,0,0.1,all,False,,0,2.0,\n"
+def written(directory: Path, runs: list[StoredRun] = RUNS) -> Path:
+    tables.write_tables(tables.tabulate(runs), directory, "tiny", "Is it so?", csv=True)
+    return directory / "rows"
+
+
+def test_each_kind_is_a_tidy_table_with_every_digit(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    assert (folder / "curves.csv").read_text() == (
+        "stage,seed,rate,rank,diverged,step,value,note\n"
+        "select,1000,0.1,,False,0,0.30000000000000004,\n"
+        "select,1000,0.1,,False,1,1.0,\n"
+        "measure,0,0.1,,False,0,,\n"
+        "measure,0,0.1,2,True,0,3.0,\n"
+        'measure,0,0.1,10,False,0,,"a,b"\n'
+        "measure,0,0.1,all,False,0,2.0,\n"
+    )
+    assert (folder / "spectra.csv").read_text() == "stage,seed,cell,diverged,share\nmeasure,0,3,False,0.5\n", (
+        "no column of another kind"
     )
 
 
-def test_runs_have_one_row_each() -> None:
-    lines = tables.texts(RUNS)["runs.csv"].splitlines()
-    assert lines[0] == "stage,seed,rate,rank,diverged,diverged_step,reason"
+def test_runs_have_one_row_each_and_a_diverged_run_without_rows_is_there(tmp_path: Path) -> None:
+    lines = (written(tmp_path) / "runs.csv").read_text().splitlines()
+    assert lines[0] == "stage,seed,rate,rank,cell,diverged,diverged_step,reason"
     assert len(lines) == 1 + len(RUNS)
-    assert "measure,1,0.1,10,True,12,nan" in lines
+    assert "measure,1,0.1,10,,True,12,nan" in lines
 
 
-def test_the_frame_and_the_file_hold_the_same() -> None:
-    frame = tables.results(RUNS)
-    again = pd.read_csv(io.StringIO(tables.texts(RUNS)["results.csv"]))
-    assert list(frame.columns) == list(again.columns)
-    assert frame["value"].equals(again["value"])
-    assert frame["diverged_step"].dropna().tolist() == [1, 12]
-    assert frame["diverged"].dtype == bool
-    assert list(tables.timings(RUNS).columns) == ["stage", "seed", "rate", "rank", "seconds"]
+def test_the_files_hold_what_the_frames_hold(tmp_path: Path) -> None:
+    """Levels of two types are texts in a file; all else is the same, and whole numbers with gaps stay whole."""
+    written(tmp_path)
+    found, again = tables.tabulate(RUNS), tables.read_tables(tmp_path)
+    assert set(found) == set(again) == {"curves", "spectra", "runs", "timings"}
+    for kind, table in found.items():
+        expected = table.assign(rank=table["rank"].map(str, na_action="ignore")) if "rank" in table else table
+        pd.testing.assert_frame_equal(again[kind], expected, check_dtype=False)
+    assert again["runs"]["diverged_step"].dropna().tolist() == [1, 12]
+    assert again["runs"]["diverged"].dtype == bool
+
+
+def test_a_stage_has_its_own_rows_and_an_unknown_kind_is_told() -> None:
+    selected = tables.tabulate(RUNS).of("select")
+    assert {kind: len(table) for kind, table in selected.items()} == {"curves": 2, "timings": 1, "runs": 1}
+    with pytest.raises(UnknownName, match="there is no kind of rows 'curve'; did you mean 'curves'"):
+        selected["curve"]
 
 
 @given(st.permutations(RUNS[1:]))
 def test_the_order_in_which_runs_ended_does_not_matter(runs: list[StoredRun]) -> None:
-    assert tables.texts([RUNS[0], *runs])["runs.csv"] == tables.texts(RUNS)["runs.csv"]
+    found, expected = tables.tabulate([RUNS[0], *runs]), tables.tabulate(RUNS)
+    for kind in expected:
+        pd.testing.assert_frame_equal(found[kind][expected[kind].columns], expected[kind])
 
 
 def test_no_runs_give_empty_tables() -> None:
-    assert list(tables.results([]).columns) == ["stage", "seed", "diverged", "diverged_step"]
+    assert {kind: list(table) for kind, table in tables.tabulate([]).items()} == {
+        "timings": ["stage", "seed", "diverged"], "runs": ["stage", "seed", "diverged", "diverged_step", "reason"],
+    }  # fmt: skip
+
+
+def test_a_directory_without_tables_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"holds no rows/runs\.parquet"):
+        tables.read_tables(tmp_path)

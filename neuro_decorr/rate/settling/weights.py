@@ -208,7 +208,11 @@ class LateralWeights:
     @cached_property
     def eigenvalues(self) -> Tensor:
         """Eigenvalues of M, complex128, shape (rank,), and one zero where interneurons leave directions alone."""
-        values = torch.linalg.eigvals(self.core)
+        if torch.equal(self.core, self.core.T):
+            # The solver for all matrices can fail where many eigenvalues are equal; this one does not.
+            values = torch.linalg.eigvalsh(self.core).to(torch.complex128)
+        else:
+            values = torch.linalg.eigvals(self.core)
         return values if self.basis is None else torch.cat([values, values.new_zeros(1)])
 
     @cached_property

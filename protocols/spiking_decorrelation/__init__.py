@@ -32,20 +32,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analysis import spiking_controls, spiking_course, spiking_population, spiking_signs
 from models.correlated_population import mixing
 from neuro_decorr import metrics, study
-from protocols import _spiking_measures as measures
-from protocols._lateral_population import SOURCE_STEP, SPIKE, LateralPopulation
-from protocols._spiking_decorrelation import SOURCES, Configuration, fixed, settings, shuffled
 from protocols._spiking_program import Program
+from protocols.spiking_decorrelation import measures
+from protocols.spiking_decorrelation.configuration import SOURCES, Configuration, fixed, settings, shuffled
+from protocols.spiking_decorrelation.population import SOURCE_STEP, SPIKE, LateralPopulation
 
 SHOWN = 2.0  # s of the raster
 
 
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
     """Conditions with controls first: they take longest."""
     c = configuration
     kinds = sorted(c.mixings, key=lambda kind: kind not in c.controls)
@@ -87,18 +86,18 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     overlap = (rows := mixing(kind, c.neurons, seed, SOURCES)) @ rows.T
     for arm, trains in arms.items():
         for row in measures.correlations(trains, c.bins):
-            recorder.row(kind="correlation", arm=arm, **row)
-        recorder.row(kind="rate", arm=arm, **measures.rates(trains, before))
+            recorder.row("correlations", arm=arm, **row)
+        recorder.row("rates", arm=arm, **measures.rates(trains, before))
         for row in measures.signs(metrics.correlation(trains.counts(measures.BIN)), overlap):
-            recorder.row(kind="signs", arm=arm, **row)
+            recorder.row("signs", arm=arm, **row)
         for row in measures.lags(trains) if controlled else ():
-            recorder.row(kind="lag", arm=arm, **row)
+            recorder.row("lags", arm=arm, **row)
     for row in measures.course(cells, c.test + c.calibration, size.learnt, c.window):
-        recorder.row(kind="course", **row)
+        recorder.row("courses", **row)
     mixed = np.stack([given[f"mixing_{k}"] for k in range(SOURCES)], axis=1) * 1e3
     gains = measures.gains(before, given["sources"] @ mixed.T, float(SOURCE_STEP))
     effect = gains * float(SPIKE) * 1e3 * 0.010  # the charge of a spike, mV s
-    recorder.row(kind="weights", **measures.weights(learnt["weights"], overlap, effect))
+    recorder.row("weights", **measures.weights(learnt["weights"], overlap, effect))
     kept = {"weights": np.float32(learnt["weights"]), "overlap": np.float32(overlap)}
     recorder.weights(kept | pictures(before, after))
 
@@ -117,12 +116,12 @@ def pictures(before: Any, after: Any) -> dict[str, np.ndarray]:
     return kept
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """Four figures, two tables, the finding."""
-    spiking_course.draw(results, directory)
-    spiking_population.draw(results, directory)
-    print(spiking_controls.draw(results, directory))
-    print(spiking_signs.draw(results, directory))
+    spiking_course.draw(tables, directory)
+    spiking_population.draw(tables, directory)
+    print(spiking_controls.draw(tables, directory))
+    print(spiking_signs.draw(tables, directory))
 
 
 PROTOCOL = study.Protocol(
@@ -131,7 +130,7 @@ PROTOCOL = study.Protocol(
     configuration=Configuration,
     full={"neurons": 400, "rate": 2.5e-3, "controls": ("positive", "mixed")},
     seeds=2,
-    stages=(measure,),
+    stages=(measured_runs,),
     run=run,
     report=report,
 )

@@ -13,7 +13,6 @@ from neuro_decorr.data import Dataset, Split
 from neuro_decorr.errors import NeuroDecorrError
 
 CreditName = Literal["backprop", "feedback_alignment", "node_perturbation"]
-DIGITS = 1_079  # training images of the digits
 
 CIFAR10 = {
     "dampings": (10.0, 30.0, 100.0),
@@ -60,12 +59,12 @@ class Configuration(study.Configuration):
             problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least --interneurons units")
         if self.directory is None and self.interneurons > 64:
             problems.append(f"--interneurons: got {self.interneurons}, allowed is up to 64, the pixels of a digit")
-        samples = DIGITS if self.directory is None else self.training
+        samples = data.TRAINING_DIGITS if self.directory is None else self.training
         if self.batch_size > samples:
             problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
         if self.directory is not None:
             try:
-                data.cifar10(self.directory, training=self.training)
+                _images(self.directory, self.training, 0)
             except NeuroDecorrError as error:
                 problems.append(f"--directory: {error}")
         if problems:
@@ -74,12 +73,18 @@ class Configuration(study.Configuration):
 
 
 @lru_cache(maxsize=2)
+def _images(directory: str, training: int, seed: int) -> Dataset:
+    """CIFAR-10 in the split of a seed, read once a process: to check the options, and to run."""
+    return data.cifar10(directory, seed, training=training)
+
+
+@lru_cache(maxsize=2)
 def dataset(directory: str | None, training: int, evaluated: int, strength: float, seed: int) -> Dataset:
     """The data of a seed, validation and test cut to so many images: every epoch is measured on them."""
     if directory is None:
         images = data.with_common_modes(data.digits(seed), strength, seed)
     else:
-        images = data.cifar10(directory, seed, training=training)
+        images = _images(directory, training, seed)
     return dataclasses.replace(
         images, validation=_first(images.validation, evaluated), test=_first(images.test, evaluated)
     )

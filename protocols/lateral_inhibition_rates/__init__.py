@@ -25,7 +25,6 @@ from typing import Any, Literal
 
 import brian2
 import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -33,7 +32,7 @@ from torch import Tensor
 import neuro_decorr as nd
 from analysis import rate_rules
 from neuro_decorr import data, study
-from protocols._lateral_inhibition_rates import MARKS, in_brian, in_torch
+from protocols.lateral_inhibition_rates.simulators import MARKS, in_brian, in_torch
 from protocols.whitening import distance_from_fixed_point
 
 Simulator = Literal["torch", "brian2", "brian2_short"]
@@ -55,7 +54,7 @@ class Configuration(study.Configuration):
     target: Literal["numpy", "cython"] = Field("numpy", description="what Brian2 runs on")
 
 
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
     """Every rule in every simulator, with every paired seed."""
     return [
         study.Condition("measure", seed, {"rule": name, "simulator": simulator})
@@ -105,6 +104,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         distance, correlated = distance_from_fixed_point(rule.library, outputs, source)
         apart = float((own - weights).abs().max()) if found else np.nan
         recorder.row(
+            "courses",
             updates=mark * configuration.stimuli // MARKS,
             distance=distance,
             mean_squared_correlation=correlated,
@@ -113,11 +113,10 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         )
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """The figure, the table, the differences."""
     holds = {"torch": np.inf, "brian2": configuration.hold, "brian2_short": configuration.short_hold}
-    measured = results[results["stage"] == "measure"]
-    print(rate_rules.draw(measured.assign(hold=measured["simulator"].map(holds)), timings, directory))
+    print(rate_rules.draw(tables, holds, directory))
 
 
 PROTOCOL = study.Protocol(
@@ -125,7 +124,7 @@ PROTOCOL = study.Protocol(
     question="Do the rate rules learn in Brian2 what they learn in torch, and what if stimuli are held too briefly?",
     configuration=Configuration,
     full={"units": 60, "stimuli": 6_000, "rate": 1e-3, "interneuron_rate": 3e-3},
-    stages=(measure,),
+    stages=(measured_runs,),
     run=run,
     report=report,
 )

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import nn
 
@@ -26,11 +25,11 @@ import neuro_decorr as nd
 from analysis import compensation
 from models.dense import dense
 from neuro_decorr import study
-from neuro_decorr.study.training import train
-from protocols._compensation import CIFAR10, Configuration, dataset
+from neuro_decorr.learning import train
+from protocols.compensation.configuration import CIFAR10, Configuration, dataset
 
 
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
     """The whole grid; arms of one seed follow each other, so that they meet the same state of the machine."""
     return [
         study.Condition("measure", seed, {"credit": credit, "learning_rate": rate, **arm})
@@ -82,9 +81,9 @@ def _optimiser(configuration: Configuration, network: nn.Module, rate: float) ->
     return torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """Table, figure and finding."""
-    print(compensation.draw(results, timings, directory, configuration.target))
+    print(compensation.draw(tables, directory, configuration.target))
 
 
 PROTOCOL = study.Protocol(
@@ -93,7 +92,7 @@ PROTOCOL = study.Protocol(
     configuration=Configuration,
     full=CIFAR10,
     seeds=2,
-    stages=(measure,),
+    stages=(measured_runs,),
     run=run,
     report=report,
 )

@@ -1,4 +1,4 @@
-"""The measurement behind the figure of the size of the noise, and the code that its page shows."""
+"""The protocol behind the figure of the size of the noise, and the code that its page shows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from pathlib import Path
 
 import torch
 
-from analysis import perturbation_sigma
+from neuro_decorr import study
+from neuro_decorr.study.tables import tabulate
+from protocols import perturbation_sigma as protocol
+from tests.protocols.execution import run
 
-PAGE = Path(perturbation_sigma.__file__).parent.parent / "docs" / "spiking_credit.md"
+PAGE = Path(protocol.__file__).parent.parent / "docs" / "spiking_credit.md"
 
 
-def test_too_small_a_noise_teaches_a_spiking_network_less(tmp_path: Path, monkeypatch) -> None:
-    kept = {key: value for key, value in perturbation_sigma.CONDITIONS.items() if key[1:] == ("drawn", "pass")}
-    monkeypatch.setattr(perturbation_sigma, "CONDITIONS", kept)
-    rows = perturbation_sigma.measure(seeds=1, samples=64, sigmas=(0.003, 0.1)).set_index("sigma")
+def test_too_small_a_noise_teaches_a_spiking_network_less(tmp_path: Path) -> None:
+    configuration = protocol.PROTOCOL.configure({"samples": 64, "sigmas": (0.003, 0.1)})
+    conditions = protocol.measured_runs(configuration, [0], study.Tables())
+    drawn = [one for one in conditions if (one.factors["state"], one.factors["hold"]) == ("drawn", "pass")]
+    tables = tabulate(run(protocol.PROTOCOL, configuration, drawn))
+    rows = tables["responses"].set_index("sigma")
     assert rows.loc[0.1, "agreement"] > 0.02 + 2 * rows.loc[0.003, "agreement"]
     assert rows.loc[0.003, "unchanged"] > 0.2 > rows.loc[0.1, "unchanged"]
-    perturbation_sigma.draw(rows.reset_index(), tmp_path)
+    protocol.report(configuration, tables, tmp_path)
     assert (tmp_path / "figures" / "perturbation_sigma.png").stat().st_size > 10_000
 
 

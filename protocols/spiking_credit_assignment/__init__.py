@@ -23,13 +23,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from analysis import achieved_decorrelation, comparison, dose_response, learning_curves, spikes_per_inference
 from neuro_decorr import study
 from protocols import _arms
-from protocols._spiking_credit_assignment import ARMS, CREDITS, Configuration, dataset, network
+from protocols.spiking_credit_assignment.configuration import ARMS, CREDITS, Configuration, dataset, network
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
@@ -42,19 +41,17 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     options = CREDITS[level["credit"]]
     if _arms.learn(configuration, condition, recorder, images, model, optimiser, plasticity, **options):
         for layer, spikes in model.spikes_per_inference(images.test.inputs).items():
-            recorder.row(kind="spikes", layer=layer, spikes=spikes)
+            recorder.row("spikes", layer=layer, spikes=spikes)
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """Tables and figures, and the finding in words."""
-    measured = results[results["stage"] == "measure"]
-    learning_curves.draw(measured, timings, directory)
+    measured = tables.of("measure")
+    learning_curves.draw(measured, directory)
     achieved_decorrelation.draw(measured, directory, configuration.credits[-1])
     dose_response.draw(measured, directory)
     spikes_per_inference.draw(measured, directory)
-    table = comparison.table(measured)
-    comparison.write(table, directory)
-    print(comparison.finding(table))
+    comparison.draw(measured, directory)
 
 
 PROTOCOL = study.Protocol(
@@ -67,10 +64,10 @@ PROTOCOL = study.Protocol(
         "dose": (0.1, 0.25, 1.0),
         "dose_arms": tuple(ARMS),
         "epochs": 12,
-        "trials": 8,
+        "selection_runs": 8,
         "selection_seeds": 3,
     },
-    stages=(_arms.select, _arms.measure),
+    stages=_arms.SELECTION.stages,
     run=run,
     report=report,
     seeds=3,

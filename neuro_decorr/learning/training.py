@@ -48,9 +48,9 @@ def train(
 ) -> bool:
     """Train a classifier by cross-entropy and record its course.
 
-    Rows (the column `kind` tells them apart): `curve` (epoch, updates, loss, validation_accuracy, and test_accuracy
-    if asked for), from before the first update on; with `layers`, `layer` (epoch, layer, and of what the weight layer
-    receives: correlation, effective rank, whiteness of its second moment about zero) and `spectrum` (epoch, layer,
+    Rows by kind: `curves` (epoch, updates, loss, validation_accuracy, and test_accuracy
+    if asked for), from before the first update on; with `layers`, `layers` (epoch, layer, and of what the weight layer
+    receives: correlation, effective rank, whiteness of its second moment about zero) and `spectra` (epoch, layer,
     component, its share of the power). Timing rows: seconds of training since the start, wall and processor, without
     the measurements.
 
@@ -100,7 +100,7 @@ def train(
         shown = None if epoch == 0 else float(loss)
         right = accuracy(model, data.validation)
         tested = {"test_accuracy": accuracy(model, data.test)} if test else {}
-        recorder.row(kind="curve", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right, **tested)
+        recorder.row("curves", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right, **tested)
         recorder.time(epoch=epoch, updates=updates, wall_seconds=wall, processor_seconds=processor)
         if layers:
             _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, recorder)
@@ -159,7 +159,7 @@ def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, recorder: Reco
         population = metrics.moments(activity, silent="drop", center=False)
         pairs = metrics.pairs(population)
         recorder.row(
-            kind="layer",
+            "layers",
             epoch=epoch,
             layer=name,
             mean_squared_correlation=pairs.mean_squared,
@@ -171,4 +171,4 @@ def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, recorder: Reco
         )
         shares = (population.eigenvalues / population.eigenvalues.sum()).tolist()
         for component in (component for component in _COMPONENTS if component <= len(shares)):
-            recorder.row(kind="spectrum", epoch=epoch, layer=name, component=component, share=shares[component - 1])
+            recorder.row("spectra", epoch=epoch, layer=name, component=component, share=shares[component - 1])

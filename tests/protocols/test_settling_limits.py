@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import neuro_decorr as nd
-from analysis import settling_limits
 from neuro_decorr.rate import settling
+from protocols import settling_limits
+from tests.protocols.execution import whole
 
 
 def test_stimuli_have_the_covariance_that_the_circuit_whitens() -> None:
@@ -25,6 +26,17 @@ def test_stimuli_have_the_covariance_that_the_circuit_whitens() -> None:
 def test_learning_from_settled_activity_decorrelates(rule: str) -> None:
     before = nd.metrics.mean_absolute_correlation(settling_limits.stream(10, settling_limits.TEST, 0))
     assert settling_limits.learnt(rule, hold=10.0, updates=120, seed=0) < before / 3
+
+
+def test_simulated_delays_agree_with_the_exact_limit_and_the_figure_shows_all_parts(tmp_path: Path) -> None:
+    values = {"updates": 2, "holds": (0.5, 10.0), "conditions": (10,), "modes": (1.2, 15.0), "powers": (9,)}
+    configuration, tables = whole(settling_limits.PROTOCOL, values, seeds=1)
+    delays = tables["delays"]
+    assert len(delays) == 4 and (delays["grows"] == (delays["relative"] > 1)).all()
+    settled = tables["settling"].set_index("hold")["distance"]
+    assert settled.is_monotonic_decreasing and settled.iloc[-1] < 1e-3
+    settling_limits.report(configuration, tables, tmp_path)
+    assert (tmp_path / "figures" / "settling_limits.png").stat().st_size > 10_000
 
 
 def test_the_page_runs() -> None:

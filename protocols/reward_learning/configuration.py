@@ -18,7 +18,6 @@ from protocols._spiking_program import Results, Target
 
 Arm = Literal["none", "homeostasis", "lateral", "shuffled", "uniform"]
 BASE, GAIN = 300.0, 700.0  # Hz of an input's afferents for black, and what white adds
-SELECTION_SEED = 1_000
 Array = NDArray[np.float64]
 
 

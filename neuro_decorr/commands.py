@@ -1,4 +1,4 @@
-"""The commands of `neuro-decorr`."""
+"""The commands of `neuro-decorr`. Each imports what it needs when it runs, so that none needs what another needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import click
 from rich.console import Console
@@ -14,11 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError, StateMismatch, unknown_name
-from neuro_decorr.study import configuration as fields
-from neuro_decorr.study import discovery, execution, options
-from neuro_decorr.study.identity import Identity
-from neuro_decorr.study.protocol import Protocol
-from neuro_decorr.study.store import Store
+
+if TYPE_CHECKING:
+    from neuro_decorr.study import Configuration, Protocol
 
 
 @final
@@ -38,18 +36,24 @@ class _Protocols(click.Group):
     """The protocols of the study directory as commands, each with the options of its configuration."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from neuro_decorr.study import discovery
+
         if not args:
             known = ", ".join(discovery.names(discovery.find_root())) or "none yet"
             raise InvalidValue(f"which protocol? neuro-decorr run PROTOCOL; known: {known}.")
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        from neuro_decorr.study import discovery
+
         try:
             return discovery.names(discovery.find_root())
         except NeuroDecorrError:
             return []
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        from neuro_decorr.study import discovery
+
         root = discovery.find_root()
         return _protocol_command(discovery.load(root, cmd_name), root)
 
@@ -88,6 +92,7 @@ def initialise(directory: Path) -> None:
 def list_everything() -> None:
     """List the protocols of this study directory, the rules and the credit assignments."""
     from neuro_decorr import credit, rules
+    from neuro_decorr.study import discovery
 
     console = Console()
     try:
@@ -111,9 +116,12 @@ def run() -> None:
 
 @application.command("report")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-def report(directory: Path) -> None:
+@click.option("--csv", is_flag=True, help="Write the tables by kind of row as CSV too, beside the Parquet files.")
+def report(directory: Path, csv: bool) -> None:
     """Make the tables, the figures and the page of a study again from its stored runs."""
     from neuro_decorr.report import page
+    from neuro_decorr.study import discovery, execution
+    from neuro_decorr.study.identity import Identity
     from neuro_decorr.study.lock import Lock
 
     stored = Identity.read(directory)
@@ -128,7 +136,7 @@ def report(directory: Path) -> None:
         ) from error
     with Lock(directory):
         outcome = execution.collect(protocol, configuration, directory, stored.seeds)
-        execution.write_report(protocol, configuration, directory, outcome)
+        execution.write_report(protocol, configuration, directory, outcome, csv=csv)
         click.echo(f"wrote {page.write(directory, protocol.question)}", err=True)
 
 
@@ -165,6 +173,8 @@ def analyse(
 
 
 def _protocol_command(protocol: Protocol, root: Path) -> click.Command:
+    from neuro_decorr.study import options
+
     # From a folder further down the same command goes on with the same study.
     results = root / "results" / protocol.name
     machinery = [
@@ -183,12 +193,13 @@ def _protocol_command(protocol: Protocol, root: Path) -> click.Command:
         problems = options.unknown(context.args, [*known, "--help"])
         count = options.whole_number("--seeds", seeds if seeds is not None else str(protocol.seeds), problems)
         processes = options.whole_number("--workers", workers if workers is not None else str(_cores()), problems)
-        values = protocol.values(options.values(protocol.configuration, given), full)
-        problems += fields.problems(protocol.configuration, values)
+        try:
+            configuration = protocol.configure(options.values(protocol.configuration, given), full)
+        except InvalidValue as error:
+            problems += str(error).splitlines()
         if problems:
             raise InvalidValue("\n".join(problems))
-        directory = Path(out if out is not None else _shown(results))
-        _run(protocol, root, protocol.configure(values), directory, count, processes)
+        _run(protocol, root, configuration, Path(out if out is not None else _shown(results)), count, processes)
 
     return click.Command(
         protocol.name,
@@ -201,9 +212,11 @@ def _protocol_command(protocol: Protocol, root: Path) -> click.Command:
 
 
 def _run(
-    protocol: Protocol, root: Path, configuration: fields.Configuration, directory: Path, count: int, processes: int
+    protocol: Protocol, root: Path, configuration: Configuration, directory: Path, count: int, processes: int
 ) -> None:
     from neuro_decorr.report import page
+    from neuro_decorr.study import execution
+    from neuro_decorr.study.store import Store
 
     command = ["neuro-decorr", *sys.argv[1:]]
     try:
@@ -232,6 +245,8 @@ def _rules_in_brian() -> list[dict[str, str]]:
 
 
 def _question(root: Path, name: str) -> str:
+    from neuro_decorr.study import discovery
+
     try:
         return discovery.load(root, name).question
     except NeuroDecorrError as error:

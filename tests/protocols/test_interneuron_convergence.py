@@ -1,4 +1,4 @@
-"""The runs behind the figure of the interneurons, and the code that its page shows."""
+"""The protocol of the interneurons, and the code that its page shows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from analysis import interneuron_convergence as script
+from protocols import interneuron_convergence as script
+from tests.protocols.execution import whole
 
 POWERS = np.arange(1, 65) ** -1.5
 VALUES = {
@@ -19,7 +21,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("spectrum", script.SPECTRA)
+@pytest.mark.parametrize("spectrum", script.Spectrum.__args__)
 def test_the_spectra_are_those_named(spectrum: str) -> None:
     found = torch.linalg.eigvalsh(script.covariance(spectrum, seed=3)).flip(0).numpy()
     expected = VALUES[spectrum] / VALUES[spectrum].mean()
@@ -27,7 +29,7 @@ def test_the_spectra_are_those_named(spectrum: str) -> None:
 
 
 @pytest.mark.parametrize("variant", list(script.VARIANTS))
-@pytest.mark.parametrize("spectrum", script.SPECTRA)
+@pytest.mark.parametrize("spectrum", script.Spectrum.__args__)
 def test_from_a_known_distance_to_the_fixed_point(variant: str, spectrum: str) -> None:
     """Before the first update D = I, so the distance follows from the eigenvalues alone."""
     values = VALUES[spectrum] / VALUES[spectrum].mean()
@@ -50,19 +52,19 @@ def test_until_it_stays_near() -> None:
 def test_the_floor_falls_with_the_rate(variant: str) -> None:
     """An average over 1 / rate batches has an error that goes with the square root of the rate."""
     high, low = (
-        script.floor(script.course(variant, script.SPECTRA[0], 8, rate, 600, 0, script.BATCH)) for rate in (0.1, 0.025)
+        script.floor(script.course(variant, "condition 1e4, 20 units", 8, rate, 600, 0, script.BATCH))
+        for rate in (0.1, 0.025)
     )
     assert 1.5 < high / low < 3
 
 
 def test_the_figure_and_the_table(tmp_path: Path) -> None:
-    exact = script.courses(1, dict.fromkeys(script.RATES, 3))
-    online = script.courses(1, dict.fromkeys(script.RATES, 3), script.BATCH)
-    script.draw(exact, online, tmp_path)
+    configuration, tables = whole(script.PROTOCOL, {"updates": 0.0016, "interneurons": (8,), "rates": (0.1,)}, seeds=1)
+    script.report(configuration, tables, tmp_path)
     assert (tmp_path / "figures" / "interneuron_convergence.png").stat().st_size > 1_000
-    table = script.summary(exact, online)
-    assert len(table) == len(script.SPECTRA) * len(script.VARIANTS) * len(script.RATES) * len(script.INTERNEURONS)
-    assert table["updates"].isna().all(), "three updates are not enough, and the table says so"
+    table = pd.read_csv(tmp_path / "tables" / "interneuron_convergence.csv")
+    assert len(table) == 3 * len(script.VARIANTS)
+    assert table["updates"].isna().all(), "some updates are not enough, and the table says so"
 
 
 def test_the_page_runs() -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 import neuro_decorr as nd
@@ -28,7 +27,7 @@ from analysis import achieved_decorrelation, comparison, dose_response, learning
 from models.dense import dense
 from neuro_decorr import study
 from protocols import _arms
-from protocols._credit_assignment import ARMS, RULES, Configuration, dataset
+from protocols.credit_assignment.configuration import ARMS, RULES, Configuration, dataset
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
@@ -47,23 +46,28 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     _arms.learn(configuration, condition, recorder, images, network, optimiser, plasticity)
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """Tables and figures, and the finding in words."""
-    measured = results[results["stage"] == "measure"]
-    learning_curves.draw(measured, timings, directory)
+    measured = tables.of("measure")
+    learning_curves.draw(measured, directory)
     achieved_decorrelation.draw(measured, directory)
     dose_response.draw(measured, directory)
-    table = comparison.table(measured)
-    comparison.write(table, directory)
-    print(comparison.finding(table))
+    comparison.draw(measured, directory)
 
 
 PROTOCOL = study.Protocol(
     name="credit_assignment",
     question="Does decorrelating every layer help, and how much of that is mere centring?",
     configuration=Configuration,
-    full={"arms": ARMS, "epochs": 30, "hidden": (128, 128, 128), "trials": 16, "selection_seeds": 3, "dose_arms": ARMS},
-    stages=(_arms.select, _arms.measure),
+    full={
+        "arms": ARMS,
+        "dose_arms": ARMS,
+        "epochs": 30,
+        "hidden": (128, 128, 128),
+        "selection_runs": 16,
+        "selection_seeds": 3,
+    },
+    stages=_arms.SELECTION.stages,
     run=run,
     report=report,
 )

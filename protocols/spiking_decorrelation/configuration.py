@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 import neuro_decorr as nd
 from models.correlated_population import Mixing, held_out, mixing
 from neuro_decorr import study
-from protocols._lateral_population import SOURCE_STEP, Size
+from protocols.spiking_decorrelation.population import SOURCE_STEP, Size
 
 SOURCES = 5
 LARGEST = 5.0

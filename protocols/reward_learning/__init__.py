@@ -31,13 +31,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from analysis import reward_learning
 from models.spiking_discrimination import spiking_discrimination
 from neuro_decorr import study
-from protocols._reward_learning import (
-    SELECTION_SEED,
+from protocols._spiking_program import Program, Results
+from protocols.reward_learning.configuration import (
     Arm,
     Configuration,
     accuracy,
@@ -48,13 +47,12 @@ from protocols._reward_learning import (
     start,
     trials,
 )
-from protocols._spiking_program import Program, Results
 
 
-def measure(configuration: Configuration, seeds: list[int], results: pd.DataFrame) -> list[study.Condition]:
+def all_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
     """A run is a seed: all arms after each other, since two of them take the weights that a third has learnt."""
-    chosen = study.seeds(configuration.selection_seeds, start=SELECTION_SEED)
-    return [study.Condition("select", seed, {}) for seed in chosen] + [
+    selecting = study.selection_seeds(configuration.selection_seeds)
+    return [study.Condition("select", seed, {}) for seed in selecting] + [
         study.Condition("measure", seed, {}) for seed in seeds
     ]
 
@@ -80,15 +78,15 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
             for check in shown.checks if condition.stage == "measure" else shown.checks[:-1]:
                 right = accuracy(counts[shown.at(check)], shown.labels[shown.at(check)])
                 for level, value in zip(levels, right, strict=True):
-                    recorder.row(kind=check[0], arm=arm, learnt=check[1], accuracy=value, **level)
+                    recorder.row(f"{check[0]}s", arm=arm, learnt=check[1], accuracy=value, **level)
         if condition.stage == "measure":
             strength = float(np.nanmean(found["lateral_matrix"]))
-            recorder.row(kind="inputs", arm=arm, inhibition=strength, **described(found["inputs"], shown, c.trial))
+            recorder.row("inputs", arm=arm, inhibition=strength, **described(found["inputs"], shown, c.trial))
 
 
-def report(configuration: Configuration, results: pd.DataFrame, timings: pd.DataFrame, directory: Path) -> None:
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """Tables, figure and finding."""
-    print(reward_learning.draw(results, directory, configuration.classes))
+    print(reward_learning.draw(tables, directory, configuration.classes))
 
 
 PROTOCOL = study.Protocol(
@@ -96,7 +94,7 @@ PROTOCOL = study.Protocol(
     question="Does lateral decorrelation of the inputs help a spiking network to learn from reward?",
     configuration=Configuration,
     full={"pairs": 6_400, "checks": 8, "selection_seeds": 3, "classes": 4},
-    stages=(measure,),
+    stages=(all_runs,),
     run=run,
     report=report,
 )

@@ -1,0 +1,119 @@
+"""Which sizes of the noise can a perturbation of spiking networks learn from?
+
+Networks. 64-128-10 of handwritten digits: spiking (25 time steps of constant currents) as drawn and after two epochs of
+backpropagation, and one of tanh units.
+
+Conditions. Network x state x how the noise is held (one current a pass, or anew in every step). Every run tries all
+sizes of the noise; seeds set network, noise and data. Nothing is selected.
+
+Measured. How the losses of single samples answer to the noise (`nd.credit.linearity`), and how alike independent
+estimates of the gradient are, which is what an update is worth.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+import neuro_decorr as nd
+from analysis import perturbation_sigma
+from models.dense import dense
+from models.spiking import spiking
+from neuro_decorr import study
+from neuro_decorr.credit import Hold
+
+STEPS, DIRECTIONS, ESTIMATES = 25, 4, 8
+CONDITIONS: tuple[tuple[str, str, Hold], ...] = (
+    ("spikes", "trained", "pass"),
+    ("spikes", "drawn", "pass"),
+    ("spikes", "trained", "step"),
+    ("spikes", "drawn", "step"),
+    ("rates", "trained", "step"),
+)
+
+
+class Configuration(study.Configuration):
+    """What may be chosen."""
+
+    sigmas: tuple[float, ...] = Field((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), description="sizes of the noise")
+    samples: int = Field(128, ge=1, description="images in the batch")
+
+
+def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
+    """Every network, state and hold, with every seed."""
+    return [
+        study.Condition("measure", seed, {"network": kind, "state": state, "hold": hold})
+        for kind, state, hold in CONDITIONS
+        for seed in seeds
+    ]
+
+
+def network(kind: str, state: str, seed: int, images: nd.data.Split) -> nn.Module:
+    """A network as drawn, or after two epochs of backpropagation."""
+    sizes = [64, 128, 10]
+    model = spiking(sizes, steps=STEPS, gain=2.0, seed=seed) if kind == "spikes" else dense(sizes, nn.Tanh, seed=seed)
+    if state == "trained":
+        optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+        batches = nd.data.batches(*images, 64, torch.Generator().manual_seed(seed))
+        for inputs, targets in itertools.chain(batches, batches):
+            optimiser.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimiser.step()
+    return model
+
+
+def agreement(model: nn.Module, batch: tuple[Tensor, Tensor], sigma: float, hold: Hold, seed: int) -> float:
+    """Mean cosine of independent estimates of the gradient."""
+    options = {"hold": hold, "time_first": True, "directions": DIRECTIONS, "vectorised": True, "seed": seed}
+    credit = nd.credit.get("node_perturbation", model, sigma=sigma, **options)
+    estimates = []
+    for _ in range(ESTIMATES):
+        model.zero_grad()
+        credit.backward(F.cross_entropy, *batch)
+        estimates.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    unit = F.normalize(torch.stack(estimates), dim=1)
+    return float(((unit @ unit.T).sum() - ESTIMATES) / (ESTIMATES * (ESTIMATES - 1)))
+
+
+def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
+    """All sizes of the noise in one network."""
+    (kind, state, hold), seed = condition.factors.values(), condition.seed
+    images = nd.data.digits(seed).train
+    model = network(kind, state, seed, images)
+    batch = (images.inputs[: configuration.samples], images.targets[: configuration.samples])
+    responses = nd.credit.linearity(
+        model,
+        F.cross_entropy,
+        *batch,
+        configuration.sigmas,
+        directions=DIRECTIONS,
+        hold=hold,
+        time_first=True,
+        seed=seed,
+    )
+    default = nd.credit.default_sigma(model, hold)
+    for response in responses:
+        alike = agreement(model, batch, response.sigma, hold, seed)
+        facts = {"linear": response.linear, **response._asdict(), "agreement": alike, "default": default}
+        recorder.row("responses", **facts)
+
+
+def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
+    """The figure, the table."""
+    perturbation_sigma.draw(tables, directory)
+
+
+PROTOCOL = study.Protocol(
+    name="perturbation_sigma",
+    question="Which sizes of the noise can a perturbation of spiking networks learn from?",
+    configuration=Configuration,
+    seeds=3,
+    stages=(measured_runs,),
+    run=run,
+    report=report,
+)
