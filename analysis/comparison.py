@@ -78,12 +78,13 @@ def finding(table: pd.DataFrame) -> str:
             rules = arms.drop(index=["none", "center", "center_compensated", "batch_normalisation"], errors="ignore")
             if rules.empty:
                 continue
-            best = rules["validation"].idxmax()
+            name = style.CREDITS.get(str(credit), str(credit))
+            best = str(rules["validation"].idxmax())
             row = rules.loc[best]
-            present = [arm for arm in ("none", "center") if arm in arms.index]
-            controls = ", ".join(f"{arm} {arms.at[arm, 'accuracy']:.2f}" for arm in present)
+            reached = arms["accuracy"].to_dict()
+            controls = ", ".join(f"{arm} {reached[arm]:.2f}" for arm in ("none", "center") if arm in reached)
             lines.append(
-                f"  {style.CREDITS.get(credit, credit):22s} {controls}, {style.label(best)} {row['accuracy']:.2f} "
+                f"  {name:22s} {controls}, {style.label(best)} {row['accuracy']:.2f} "
                 f"({row['minus center']:+.2f}, {row['low']:+.2f} to {row['high']:+.2f})"
             )
     return "\n".join(lines)

@@ -94,10 +94,10 @@ def finding(made: pd.DataFrame, limit: float, target: float) -> str:
             f"  {style.CREDITS[row['credit']]:20s} {row['arm']}{damping}{kept}, rate {row['learning_rate']:g}: "
             f"{row['test at limit']:.3f} ({told})"
         )
-    kinds = made.set_index(["credit", *KIND])
+    limits = made.set_index(["credit", *KIND])["test at limit"].to_dict()
     ours, theirs = ("feedback_alignment", "interneuron", True), ("backprop", REFERENCE, False)
-    if ours in kinds.index and theirs in kinds.index:
-        gain = kinds.loc[ours, "test at limit"] - kinds.loc[theirs, "test at limit"]
+    if ours in limits and theirs in limits:
+        gain = limits[ours] - limits[theirs]
         word = "ahead of" if gain > 0 else "behind"
         lines.append(f"Compensated, damped feedback alignment is {abs(gain):.3f} {word} centred backprop at that time.")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis import style
 from neuro_decorr import study
@@ -41,7 +42,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
         plt.close(figure)
 
 
-def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> plt.Figure:
+def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> Figure:
     credits, strengths, arms = style.credits(curves), sorted(curves["strength"].unique()), style.arms(curves)
     figure, axes = plt.subplots(
         len(strengths), len(credits), figsize=(2.9 * len(credits), 2.7 * len(strengths) + 1.2),

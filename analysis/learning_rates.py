@@ -59,7 +59,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
     save_figure(figure, directory, "learning_rates", CAPTION)
     plt.close(figure)
     shown = means.reset_index()
-    shown.columns = [f"rate {name:g}" if isinstance(name, float) else str(name) for name in shown.columns]
+    shown.columns = ["strength", "arm", *(f"rate {rate:g}" for rate in means.columns)]
     save_table(shown, directory, "learning_rates", CAPTION, digits=3)
     return _finding(means)
 

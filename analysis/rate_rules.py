@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -13,7 +14,7 @@ from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
 RULES = {"lateral": "lateral", "anti_hebbian": "anti-Hebbian", "interneuron_local": "interneurons"}
-SIMULATORS = {
+SIMULATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "torch": ("torch, settled", {"color": "#56B4E9", "linewidth": 5, "alpha": 0.7}),
     "brian2": ("Brian2, stimuli of {hold:g} tau", {"color": "#000000", "linewidth": 1.3}),
     "brian2_short": ("Brian2, stimuli of {hold:g} tau", {"color": "#D55E00", "linewidth": 1.3, "linestyle": "--"}),

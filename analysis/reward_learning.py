@@ -57,7 +57,8 @@ def chosen(tables: study.Tables) -> pd.DataFrame:
 def outcomes(tables: study.Tables) -> dict[tuple[str, str, str], list[float]]:
     """Test accuracies by credit, eligibility and arm, at the chosen learning rate, in the order of the seeds."""
     tests = tables["tests"].merge(chosen(tables))
-    return {key: list(rows["accuracy"]) for key, rows in tests.sort_values("seed").groupby(KEYS)}
+    groups = tests.sort_values("seed").groupby(KEYS)
+    return {(str(one), str(two), str(three)): list(rows["accuracy"]) for (one, two, three), rows in groups}
 
 
 def table(tables: study.Tables) -> pd.DataFrame:
@@ -134,12 +135,13 @@ def finding(tables: study.Tables, chance: float) -> str:
         f"Test accuracy after learning, {int(made['seeds'].iloc[0])} paired seeds (chance {chance:.2f}, without "
         f"learning {still:.2f}; linear decoder of the inputs {low:.2f} to {high:.2f}); in brackets minus inputs 'none':"
     ]
+    correlations = counted["correlation"].to_dict()
     for credit, rows in made[made["eligibility"] == "centred"].groupby("credit", sort=False):
-        lines.append(f"{CREDITS[credit]}, centred eligibility")
+        lines.append(f"{CREDITS[str(credit)]}, centred eligibility")
         for row in rows.to_dict("records"):
             interval = f"{row['minus reference']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f}"
-            correlated = counted.at[row["inputs"], "correlation"]
-            lines.append(f"  {row['inputs']:12s} |r| {correlated:.2f}  {row['accuracy']:.3f} ({interval})")
+            correlated = correlations[row["inputs"]]
+            lines.append(f"  {row['inputs']!s:12s} |r| {correlated:.2f}  {row['accuracy']:.3f} ({interval})")
     lines.append("Differences with 95 % intervals")
     for row in contrasts(tables).to_dict("records"):
         interval = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
@@ -174,12 +176,12 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
         _lines(row[2], tests[tests["eligibility"] == "centred"], "learning_rate", chance)
         row[2].set(title="centred, every learning rate", xlabel="learning rate", xscale="log", ylabel="test accuracy")
     counted = measured["inputs"]
-    _dots(axes[0][3], {arm: list(rows["correlation"]) for arm, rows in counted.groupby("arm")})
+    _dots(axes[0][3], {str(arm): list(rows["correlation"]) for arm, rows in counted.groupby("arm")})
     axes[0][3].set(title="correlation of inputs", ylabel="mean |r| of counts", ylim=(0, None))
     axes[0][3].axhline(counted["floor"].mean(), color="#888888", linewidth=0.8, linestyle=":")
     runs, arms = outcomes(tables), list(counted["arm"].unique())
     gain = {
-        arm: list(np.subtract(*(runs[credit, "centred", arm] for credit in ("broadcast_feedback", "hidden_fixed"))))
+        arm: list(np.subtract(runs["broadcast_feedback", "centred", arm], runs["hidden_fixed", "centred", arm]))
         for arm in arms
     }
     _dots(axes[1][3], gain)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 
 from analysis import style
 from neuro_decorr import study
@@ -68,11 +69,11 @@ def draw(measured: study.Tables, directory: Path) -> None:
         axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
     for axis in axes[-1]:
         axis.set_xlabel("spikes an image")
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axis in axes.flat:
         handles, labels = axis.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(entries.values(), entries, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     save_figure(
         figure,
         directory,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from analysis import spiking_style, style
 from neuro_decorr import study
@@ -62,7 +64,7 @@ def table(measured: study.Tables) -> pd.DataFrame:
     return made
 
 
-def _told(groups: pd.core.groupby.SeriesGroupBy) -> pd.Series:
+def _told(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
     """Mean, with the deviation over seeds where there are several."""
     words = {
         key: f"{values.mean():.4f}" + (f" ({values.std():.4f})" if len(values) > 1 else "") for key, values in groups

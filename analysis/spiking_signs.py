@@ -48,7 +48,8 @@ def _figure(pairs: pd.DataFrame, directory: Path) -> None:
         own = pairs[pairs["mixing"] == kind]
         signs = style.ordered(own["sign"], list(spiking_style.SIGNS))
         places = {"before": 0.0, **{sign: 1.0 + k for k, sign in enumerate(signs)}}
-        for (inputs, sign, arm), at in own.groupby(["inputs", "sign", "arm"]):
+        for key, at in own.groupby(["inputs", "sign", "arm"]):
+            inputs, sign, arm = map(str, key)
             if arm == "learnt" or sign == signs[0]:
                 place = places["before" if arm == "before" else sign] + (0.08 if inputs == "alike" else -0.08)
                 label = f"inputs {inputs}" if arm == "before" else None

@@ -85,7 +85,8 @@ def _table(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     table["rate"] = grouped["rate"].first()
     counted = runs.groupby(["source", "rule"])
     table["seeds"], table["diverged"] = counted.size(), counted["diverged"].sum()
-    return table.reset_index()
+    made: pd.DataFrame = table.reset_index()
+    return made
 
 
 def _finding(table: pd.DataFrame) -> str:
@@ -93,7 +94,7 @@ def _finding(table: pd.DataFrame) -> str:
     for source, rows in table.sort_values("mean squared correlation mean").groupby("source", sort=False):
         ordered = zip(rows["rule"], rows["mean squared correlation mean"], rows["microseconds"], strict=True)
         named = [f"{rule} {value:.1e} ({microseconds:.0f})" for rule, value, microseconds in ordered]
-        lines.append(f"  {SOURCES.get(source, source)}: {', '.join(named)}")
+        lines.append(f"  {SOURCES.get(str(source), source)}: {', '.join(named)}")
     return "\n".join(lines)
 
 

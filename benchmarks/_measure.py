@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -38,7 +39,7 @@ def _positive(text: str) -> int:
 
 def alternate(
     steps: Mapping[str, Step], rounds: int, least_seconds: float = 0.02, multiple: int = 1
-) -> dict[str, list]:
+) -> dict[str, list[float]]:
     """Seconds a call of every step in every round; the order turns around from round to round.
 
     Args:
@@ -74,7 +75,7 @@ def flop(step: Step, repeats: int) -> float:
     with FlopCounterMode(display=False) as counter:
         for _ in range(repeats):
             step()
-    return counter.get_total_flops() / repeats
+    return float(counter.get_total_flops()) / repeats
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> str:
@@ -103,7 +104,7 @@ def show(rows: list[dict[str, str]], out: Path | None) -> None:
             writer.writerows(rows)
 
 
-class Allocations(TorchDispatchMode):
+class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Memory of the results of all operations inside the context: new storages, and how many live at once.
 
     Tensors that existed before are not counted, nor is what a kernel allocates and frees inside itself.
@@ -115,24 +116,26 @@ class Allocations(TorchDispatchMode):
 
     def __init__(self, *existing: torch.Tensor) -> None:
         """Count nothing of the storages of `existing`."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.largest = 0
         self.peak = 0
         self._known = {tensor.untyped_storage().data_ptr() for tensor in existing}
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN204  # torch's signature
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Run the operation and look at what it returns."""
         # In-place results and views share a storage with an argument: that one is known or was not counted.
         given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
         result = func(*args, **(kwargs or {}))
-        self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}
+        self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
                 key = storage.data_ptr()
                 if key not in given and key not in self._known:
-                    self._alive[key] = (StorageWeakRef(storage), storage.nbytes())
+                    self._alive[key] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
                     self.largest = max(self.largest, storage.nbytes())
         self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
         return result

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python
 
 import neuro_decorr as nd
 from benchmarks._measure import show
-from models.correlated_population import correlated_population, held_out, mixing, set_mixing
+from models.correlated_population import Mixing, correlated_population, held_out, mixing, set_mixing
 from neuro_decorr import metrics
-from neuro_decorr.recording import from_brian
+from neuro_decorr.recording import SpikeTrains, from_brian
 
 BIN, STEP, CALIBRATION, SOURCES = 0.05, 0.002, 100.0, 5  # s
 
@@ -43,12 +43,14 @@ def rule(interneurons: int, given: argparse.Namespace) -> nd.brian.SpikingRule:
         consolidation=80 * second,
     )
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=1 * Hz)
+    name, options = "interneuron", {"interneurons": interneurons, "rate": 2e-2}
     if interneurons == 0:
-        return nd.brian.get("lateral_covariance", rate=1e-2, schedule=schedule, homeostasis=homeostasis)
-    return nd.brian.get("interneuron", interneurons=interneurons, rate=2e-2, schedule=schedule, homeostasis=homeostasis)
+        name, options = "lateral_covariance", {"rate": 1e-2}
+    made: nd.brian.SpikingRule = nd.brian.get(name, schedule=schedule, homeostasis=homeostasis, **options)
+    return made
 
 
-def measure(interneurons: int, kind: str, given: argparse.Namespace) -> dict[str, str]:
+def measure(interneurons: int, kind: Mixing, given: argparse.Namespace) -> dict[str, str]:
     """One population, in a process of its own: a standalone device is set for good."""
     directory = tempfile.mkdtemp()
     brian2.set_device("cpp_standalone", build_on_run=False)
@@ -70,6 +72,7 @@ def measure(interneurons: int, kind: str, given: argparse.Namespace) -> dict[str
     brian2.device.build(directory=directory, compile=True, run=True)
 
     trains = from_brian(spikes, stop=stop)
+    assert isinstance(trains, SpikeTrains)
     before, after = trains.window(0, given.test), trains.window(learnt, stop)
     found = [metrics.mean_absolute_correlation(period.counts(BIN)) for period in (before, after)]
     kept = np.mean(np.abs(after.rate / before.rate - 1) < 0.1)

@@ -217,7 +217,8 @@ class Opponents:
     def run(self, case: str, environment: dict[str, str]) -> Run:
         """One more run of a case."""
         self._connections[case].send(environment)
-        return self._connections[case].recv()
+        done: Run = self._connections[case].recv()
+        return done
 
     def close(self) -> dict[str, dict[str, float]]:
         """End the processes; the seconds of their objects in the last run, by case."""
@@ -241,7 +242,9 @@ def same_spikes(runs: dict[str, list[Run]], durations: dict[str, float]) -> floa
     return float((runs["static"][0].times < durations["static"]).sum() / durations["static"])
 
 
-def compare(target: str, size: int, chosen: list[str], arguments: Any) -> tuple[list[dict[str, str]], list[dict]]:
+def compare(
+    target: str, size: int, chosen: list[str], arguments: Any
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """One row a case, and one a part where parts are asked for."""
     step = 1e-4
     brief = max(20.0, PASSES / size**2) * step  # of the clock-driven case, which costs the same in every step
@@ -249,7 +252,7 @@ def compare(target: str, size: int, chosen: list[str], arguments: Any) -> tuple[
         case: min(arguments.seconds, brief) if case == "clock-driven" else arguments.seconds for case in chosen
     }
     opponents = Opponents(target, size, durations, arguments.parts, not arguments.float32)
-    ways = {(case, ""): {} for case in chosen}
+    ways: dict[tuple[str, str], dict[str, str]] = {(case, ""): {} for case in chosen}
     if target == "cpp_standalone" and not arguments.parts:
         ways |= {(case, ", huge pages"): HUGE for case in chosen if case != "clock-driven"}
     runs: dict[Any, list[Run]] = {way: [] for way in ways}

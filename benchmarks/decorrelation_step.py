@@ -20,6 +20,7 @@ import math
 import sys
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,8 @@ class Published(nn.Module):
         """D = I, mean zero."""
         super().__init__()
         self.center, self.rate, self.momentum = center, rate(features), 0.1
+        self.matrix: Tensor
+        self.mean: Tensor
         self.register_buffer("matrix", torch.eye(features, dtype=dtype))
         self.register_buffer("mean", torch.zeros(features, dtype=dtype))
 
@@ -94,7 +97,9 @@ def ours(
     features: int, rule: str, center: bool, dtype: torch.dtype = torch.float32, batches: int = 1
 ) -> tuple[nd.Decorrelation, Step]:
     """Our layer, and its forward pass with the update, on some batches in turn."""
-    parameters = {"interneurons": min(64, math.ceil(features / 4)), "every": EVERY} if rule == "interneuron" else {}
+    parameters: dict[str, Any] = (
+        {"interneurons": min(64, math.ceil(features / 4)), "every": EVERY} if rule == "interneuron" else {}
+    )
     if rule == "bounded norm_preserving":
         rule = "norm_preserving"
     elif rule == "norm_preserving":

@@ -43,7 +43,7 @@ def compare(units: int, duration: float, rounds: int) -> list[dict[str, str]]:
     theirs = [neo.SpikeTrain(unit, t_stop=duration, units="s") for unit in times]
 
     def elephant() -> NDArray[np.int_]:
-        return BinnedSpikeTrain(theirs, bin_size=BIN * 1000 * pq.ms).to_array()
+        return np.asarray(BinnedSpikeTrain(theirs, bin_size=BIN * 1000 * pq.ms).to_array())
 
     np.testing.assert_array_equal(held.counts(BIN), elephant().T)
     steps = {

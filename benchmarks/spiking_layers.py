@@ -55,7 +55,7 @@ def training(model: nn.Module, plasticity: Sequence[torch.optim.Optimizer], inpu
     def step() -> None:
         optimiser.zero_grad()
         spikes, _ = model(inputs)
-        F.cross_entropy(spikes.sum(dim=0), targets).backward()
+        torch.autograd.backward(F.cross_entropy(spikes.sum(dim=0), targets))
         optimiser.step()
         for one in plasticity:
             one.step()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from neuro_decorr.errors import InvalidValue, require
 
-brian2 = require("brian2", "brian")
+if TYPE_CHECKING:
+    import brian2
+else:
+    brian2 = require("brian2", "brian")
 
 
 def rate_units(

@@ -114,7 +114,8 @@ class Spiking(nn.Module):
         else:
             sequence = inputs.expand(self.steps, *inputs.shape) if self.encoder is None else self.encoder(inputs)
         if not self.stepwise:
-            return self.network(sequence)[0]
+            spikes: Tensor = self.network(sequence)[0]
+            return spikes
         state, trains = None, []
         for step in sequence.unbind():
             spikes, state = self.network(step, state)

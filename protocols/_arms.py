@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ from neuro_decorr.learning import Plasticity, accuracy, train
 
 SETTINGS = 2
 """Of every rule, between which the selection chooses."""
+Constant: TypeAlias = Literal["error", "allow"]
 REFERENCE = "center"
 """Arm to which all differences are taken."""
 
@@ -34,7 +35,7 @@ class Configuration(study.Configuration):
     selection_runs: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
     selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
     file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
-    constant_features: Literal["error", "allow"] = Field("error", description="features of your file that never vary")
+    constant_features: Constant = Field("error", description="features of your file that never vary")
 
     @abstractmethod
     def own_data(self) -> data.Dataset | None:
@@ -60,7 +61,7 @@ class Configuration(study.Configuration):
         arms = {*self.arms, *self.dose_arms}
         if REFERENCE not in self.arms or (self.dose and REFERENCE not in self.dose_arms):
             problems.append(f"--arms and --dose-arms: each needs '{REFERENCE}', the reference of all differences")
-        least = nd.rules.get("interneuron").interneurons if any(arm.startswith("interneuron") for arm in arms) else 1
+        least = nd.rules.Interneuron().interneurons if any(arm.startswith("interneuron") for arm in arms) else 1
         if min(self.hidden, default=0) < least:
             problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least {least} units for these arms")
         try:

@@ -23,7 +23,8 @@ Target: TypeAlias = Literal["cpp_standalone", "numpy"]
 """`cpp_standalone` compiles once, then runs about as fast as C++ can; `numpy` needs no compiler and is for tests."""
 Progress: TypeAlias = Callable[[float, float], None]
 Values: TypeAlias = Mapping[str, NDArray[np.float64] | float]
-Results: TypeAlias = dict[str, NDArray[np.float64]]
+Results: TypeAlias = dict[str, Any]
+"""Arrays and recordings, by the names that the network gives them."""
 
 
 @final
@@ -65,7 +66,7 @@ class Program:
         }
         with_units[made.settings["random_seed"]] = seed
         device.run(run_args=with_units, with_output=False)
-        found = made.results()
+        found: Results = made.results()
         for name in device.run_args_arrays:  # would pile up, one file for every array of every run
             (Path(device.project_dir) / "static_arrays" / name).unlink(missing_ok=True)
         return found
@@ -85,7 +86,8 @@ class Program:
             made.network.run(made.duration)
         finally:
             brian2.prefs.codegen.target = before
-        return made.results()
+        found: Results = made.results()
+        return found
 
     def _compile(self, progress: Progress) -> Any:
         brian2.set_device("cpp_standalone", build_on_run=False)

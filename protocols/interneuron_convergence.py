@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ RECORDED = {"exact": 500, "batches": 1_000}
 class Configuration(study.Configuration):
     """What may be chosen."""
 
-    spectra: tuple[Spectrum, ...] = Field(Spectrum.__args__, description="spectra of the inputs")
+    spectra: tuple[Spectrum, ...] = Field(get_args(Spectrum), description="spectra of the inputs")
     interneurons: tuple[int, ...] = Field((8, 16), description="numbers of interneurons")
     rates: tuple[float, ...] = Field((0.1, 0.03), description="plasticity rates")
     updates: float = Field(1.0, gt=0, description="updates, relative to 60 (exact) or 100 (batches) over the rate")

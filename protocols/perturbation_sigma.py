@@ -62,7 +62,8 @@ def network(kind: str, state: str, seed: int, images: nd.data.Split) -> nn.Modul
         batches = nd.data.batches(*images, 64, torch.Generator().manual_seed(seed))
         for inputs, targets in itertools.chain(batches, batches):
             optimiser.zero_grad()
-            F.cross_entropy(model(inputs), targets).backward()
+            loss: Tensor = F.cross_entropy(model(inputs), targets)
+            torch.autograd.backward(loss)
             optimiser.step()
     return model
 
@@ -75,7 +76,9 @@ def agreement(model: nn.Module, batch: tuple[Tensor, Tensor], sigma: float, hold
     for _ in range(ESTIMATES):
         model.zero_grad()
         credit.backward(F.cross_entropy, *batch)
-        estimates.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+        estimates.append(
+            torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
+        )
     unit = F.normalize(torch.stack(estimates), dim=1)
     return float(((unit @ unit.T).sum() - ESTIMATES) / (ESTIMATES * (ESTIMATES - 1)))
 

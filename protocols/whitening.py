@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from pydantic import Field
@@ -38,7 +38,7 @@ class Configuration(study.Configuration):
     """What may be chosen."""
 
     rules: tuple[str, ...] = Field(tuple(nd.rules.names()), description="rules to compare")
-    sources: tuple[SourceName, ...] = Field(SourceName.__args__, description="sources of samples")
+    sources: tuple[SourceName, ...] = Field(get_args(SourceName), description="sources of samples")
     updates: int = Field(600, ge=30, description="updates of every run")
     batch_size: int = Field(64, ge=1, description="samples an update")
     condition: float = Field(1e3, ge=1, description="condition number of the covariances that are made")

@@ -95,7 +95,7 @@ class Condition:
 
     stage: str
     seed: int
-    factors: Mapping[str, Scalar]
+    factors: Mapping[str, Any]  # the protocol, which gave the levels, knows their types
 
     def __init__(self, stage: str, seed: int, factors: Mapping[str, Any]) -> None:
         if not _STAGE.fullmatch(stage):

@@ -25,7 +25,8 @@ SELECT, MEASURE = "select", "measure"
 SELECTION_SEED = 1_000
 """The first seed of the selection runs; measured seeds are smaller."""
 
-Levels: TypeAlias = Mapping[str, Scalar]
+Levels: TypeAlias = Mapping[str, Any]
+"""Level of every factor: str, int, float, bool or None; the protocol, which gives them, knows their types."""
 Setting: TypeAlias = tuple[Scalar, ...]
 
 

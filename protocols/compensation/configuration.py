@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -35,7 +35,7 @@ class Configuration(study.Configuration):
     training: int = Field(10_000, ge=10, description="training images of CIFAR-10")
     evaluated: int = Field(4_000, ge=10, description="images of validation and test at every epoch, all if fewer")
     strength: float = Field(1.0, ge=0, description="strength of the common modes added to the digits")
-    credits: tuple[CreditName, ...] = Field(CreditName.__args__, description="credit assignments")
+    credits: tuple[CreditName, ...] = Field(get_args(CreditName), description="credit assignments")
     dampings: tuple[float, ...] = Field((0.3, 3.0, 30.0), description="dampings of the interneurons")
     learning_rates: tuple[float, ...] = Field((3e-3, 1e-3, 1e-2), description="learning rates, for every arm")
     dense: tuple[CreditName, ...] = Field(("feedback_alignment",), description="credits that the dense rule meets too")

@@ -19,6 +19,7 @@ rank and spectrum of what every weight layer receives, and the gain over `center
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -34,7 +35,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     """One network from its seed to its end."""
     level, seed = condition.factors, condition.seed
     images = dataset(configuration.file, configuration.constant_features, level["strength"], seed)
-    normalisation = "batch" if level["arm"] == "batch_normalisation" else "none"
+    normalisation: Literal["batch", "none"] = "batch" if level["arm"] == "batch_normalisation" else "none"
     network = dense([images.features, *configuration.hidden, images.classes], normalisation=normalisation, seed=seed)
     plasticity = None
     if level["arm"] not in ("none", "batch_normalisation"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -27,16 +27,18 @@ ARMS = (*CONTROLS, "center_compensated", *RULES, *(f"{rule}_compensated" for rul
 SMALL = tuple(arm for arm in ARMS if arm not in ("whitening_compensated", "decorrelating_compensated"))
 # Ends of the grid of learning rates: perturbation estimates are noisier, so their steps are smaller.
 LEARNING_RATES = {"gradient": (0.08, 1.3), "perturbation": (0.01, 0.16)}
+# Made from the tables above, which types cannot follow: what the options allow.
+ArmName: TypeAlias = Literal[ARMS]  # type: ignore[valid-type]
 
 
 class Configuration(_arms.Configuration):
     """What may be chosen."""
 
-    credits: tuple[CreditName, ...] = Field(CreditName.__args__, description="credit assignments")
-    arms: tuple[Literal[ARMS], ...] = Field(SMALL, description="arms; 'center' is the reference of all differences")
+    credits: tuple[CreditName, ...] = Field(get_args(CreditName), description="credit assignments")
+    arms: tuple[ArmName, ...] = Field(SMALL, description="arms; 'center' is the reference of all differences")
     strengths: tuple[float, ...] = Field((0.0, 1.0), description="strengths of the common modes, all arms")
     dose: tuple[float, ...] = Field((0.5, 2.0), description="further strengths, for the dose response only")
-    dose_arms: tuple[Literal[ARMS], ...] = Field(("center", "interneuron"), description="arms of the dose response")
+    dose_arms: tuple[ArmName, ...] = Field(("center", "interneuron"), description="arms of the dose response")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
     epochs: int = Field(3, ge=1, description="passes over the training images")
 
@@ -54,7 +56,7 @@ class Configuration(_arms.Configuration):
 
 
 @lru_cache(maxsize=16)
-def dataset(file: str | None, constant_features: str, strength: float, seed: int) -> data.Dataset:
+def dataset(file: str | None, constant_features: _arms.Constant, strength: float, seed: int) -> data.Dataset:
     """The data of a seed; runs that differ in nothing but their arm share them."""
     samples = data.from_file(file, seed=seed, constant_features=constant_features) if file else data.digits(seed)
     return data.with_common_modes(samples, strength, seed) if strength else samples

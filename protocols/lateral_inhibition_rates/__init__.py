@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import brian2
 import numpy as np
@@ -60,7 +60,7 @@ def measured_runs(configuration: Configuration, seeds: list[int], tables: study.
         study.Condition("measure", seed, {"rule": name, "simulator": simulator})
         for seed in seeds
         for name in configuration.rules
-        for simulator in Simulator.__args__
+        for simulator in get_args(Simulator)
     ]
 
 
@@ -78,7 +78,8 @@ def covariance(configuration: Configuration, seed: int) -> Tensor:
     shape, generator = (configuration.units, configuration.modes), data.stream(seed, "modes")
     modes = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64)).Q
     unscaled = torch.eye(configuration.units, dtype=torch.float64) + (configuration.strength - 1) * modes @ modes.T
-    return unscaled * configuration.units / unscaled.trace()
+    scaled: Tensor = unscaled * configuration.units / unscaled.trace()
+    return scaled
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:

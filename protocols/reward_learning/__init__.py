@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     c, seed = configuration, condition.seed
     shown, initial = trials(c, seed), start(c, seed)
     learnt: Results | None = None
-    for number, arm in enumerate(sorted(c.arms, key=Arm.__args__.index)):
+    for number, arm in enumerate(sorted(c.arms, key=get_args(Arm).index)):
         recorder.progress(number, len(c.arms))
         settings = initial | shown.settings() | inhibition(arm, learnt, seed)
         found = program(c).run(settings, seed, recorder.progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ class Configuration(study.Configuration):
     """What may be chosen."""
 
     arms: tuple[Arm, ...] = Field(
-        Arm.__args__, description="what acts in the input population; 'none' is the reference"
+        get_args(Arm), description="what acts in the input population; 'none' is the reference"
     )
     classes: int = Field(3, ge=2, le=10, description="digits 0, 1, ... to tell apart")
     strength: float = Field(0.4, ge=0, description="strength of the common modes added to every image")
@@ -108,7 +108,7 @@ class Trials:
 
     def at(self, check: tuple[str, int]) -> NDArray[np.bool_]:
         """Which trials belong to a check."""
-        return (self.kinds == check[0]) & (self.learnt == check[1])
+        return np.asarray((self.kinds == check[0]) & (self.learnt == check[1]))
 
 
 def trials(configuration: Configuration, seed: int) -> Trials:
@@ -166,7 +166,7 @@ def readouts(configuration: Configuration) -> dict[str, list[Level]]:
         grid = [(name, rate) for name in eligibilities for rate in configuration.learning_rates]
         return [{"credit": credit, "eligibility": name, "learning_rate": rate} for name, rate in grid]
 
-    still = {"eligibility": "no learning", "learning_rate": 0.0}
+    still: Level = {"eligibility": "no learning", "learning_rate": 0.0}
     return {
         "outputs": [*levels("node_perturbation", "centred", "uncentred"), {"credit": "node_perturbation", **still}],
         "decisions": [
@@ -230,7 +230,7 @@ def accuracy(counts: Array, labels: NDArray[np.int64]) -> Array:
     """
     best = counts == counts.max(axis=2, keepdims=True)
     share = best / best.sum(axis=2, keepdims=True)
-    return share[np.arange(len(labels)), :, labels].mean(axis=0)
+    return np.asarray(share[np.arange(len(labels)), :, labels].mean(axis=0))
 
 
 def described(counts: Array, shown: Trials, trial: float) -> dict[str, float]:

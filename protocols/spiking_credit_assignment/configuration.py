@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 import torch
 from pydantic import Field
@@ -45,7 +45,7 @@ class Arm:
     """
 
     rule: str | None = None
-    settings: tuple[dict[str, float | str | bool], ...] = ({},)
+    settings: tuple[dict[str, Any], ...] = ({},)
     signal: Literal["spikes", "trace"] = "spikes"
     compensate: bool = False
     lateral: bool = False
@@ -69,16 +69,19 @@ ARMS: dict[str, Arm] = {
     "homeostasis_centered": Arm("center", ({"rate": 1e-9},), lateral=True),
 }
 SMALL = ("none", "center", "norm_preserving", "interneuron_compensated", "lateral_inhibition_centered")
+# Made from the tables above, which types cannot follow: what the options allow.
+CreditName: TypeAlias = Literal[tuple(CREDITS)]  # type: ignore[valid-type]
+ArmName: TypeAlias = Literal[tuple(ARMS)]  # type: ignore[valid-type]
 
 
 class Configuration(_arms.Configuration):
     """What may be chosen."""
 
-    credits: tuple[Literal[tuple(CREDITS)], ...] = Field(("backprop", "node_perturbation"), description="credits")
-    arms: tuple[Literal[tuple(ARMS)], ...] = Field(SMALL, description="arms; 'center' is the reference")
+    credits: tuple[CreditName, ...] = Field(("backprop", "node_perturbation"), description="credits")
+    arms: tuple[ArmName, ...] = Field(SMALL, description="arms; 'center' is the reference")
     strengths: tuple[float, ...] = Field((0.0, 0.5), description="strengths of the nuisance, all arms")
     dose: tuple[float, ...] = Field((0.25,), description="further strengths, for the dose response only")
-    dose_arms: tuple[Literal[tuple(ARMS)], ...] = Field(("center", "norm_preserving"), description="its arms")
+    dose_arms: tuple[ArmName, ...] = Field(("center", "norm_preserving"), description="its arms")
     encoding: Literal["current", "poisson"] = Field("current", description="constant currents or Poisson spikes")
     hidden: tuple[int, ...] = Field((128,), description="neurons of the hidden layers")
     steps: int = Field(25, ge=1, description="time steps of an image, 1 ms each")
@@ -118,7 +121,7 @@ def dataset(configuration: Configuration, strength: float, seed: int) -> data.Da
 
 @lru_cache(maxsize=4)
 def _dataset(
-    file: str | None, mnist: str | None, training: int, constant_features: str, strength: float, seed: int
+    file: str | None, mnist: str | None, training: int, constant_features: _arms.Constant, strength: float, seed: int
 ) -> data.Dataset:
     if file:
         samples = data.from_file(file, seed=seed, constant_features=constant_features)

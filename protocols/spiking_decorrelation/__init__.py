@@ -32,10 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis import spiking_controls, spiking_course, spiking_population, spiking_signs
 from models.correlated_population import mixing
 from neuro_decorr import metrics, study
+from neuro_decorr.recording import SpikeTrains
 from protocols._spiking_program import Program
 from protocols.spiking_decorrelation import measures
 from protocols.spiking_decorrelation.configuration import SOURCES, Configuration, fixed, settings, shuffled
@@ -98,20 +100,20 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     gains = measures.gains(before, given["sources"] @ mixed.T, float(SOURCE_STEP))
     effect = gains * float(SPIKE) * 1e3 * 0.010  # the charge of a spike, mV s
     recorder.row("weights", **measures.weights(learnt["weights"], overlap, effect))
-    kept = {"weights": np.float32(learnt["weights"]), "overlap": np.float32(overlap)}
+    kept = {"weights": learnt["weights"].astype(np.float32), "overlap": overlap.astype(np.float32)}
     recorder.weights(kept | pictures(before, after))
 
 
-def pictures(before: Any, after: Any) -> dict[str, np.ndarray]:
+def pictures(before: SpikeTrains, after: SpikeTrains) -> dict[str, NDArray[Any]]:
     """Correlation matrices, and the spikes of the middle of the test, the same shared input in both."""
-    kept = {}
+    kept: dict[str, NDArray[Any]] = {}
     for name, trains in (("before", before), ("after", after)):
         counts = trains.counts(measures.BIN)
-        kept[f"correlation_{name}"] = np.float32(metrics.correlation(counts))
-        kept["floor"] = np.float32([metrics.sampling_floor(len(counts)).mean_absolute])
+        kept[f"correlation_{name}"] = np.asarray(metrics.correlation(counts), dtype=np.float32)
+        kept["floor"] = np.array([metrics.sampling_floor(len(counts)).mean_absolute], dtype=np.float32)
         begin = trains.start + trains.duration / 2
         part = trains.window(begin, begin + min(SHOWN, trains.duration / 2))
-        kept[f"times_{name}"] = np.float32(np.concatenate(part.times) - begin)
+        kept[f"times_{name}"] = (np.concatenate(part.times) - begin).astype(np.float32)
         kept[f"neurons_{name}"] = np.repeat(np.arange(len(part.times)), [len(unit) for unit in part.times])
     return kept
 

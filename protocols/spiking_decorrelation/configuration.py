@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from brian2 import Hz, Quantity, second
@@ -25,8 +25,8 @@ class Configuration(study.Configuration):
 
     target: Literal["cpp_standalone", "numpy"] = Field("cpp_standalone", description="target of Brian2")
     neurons: int = Field(100, ge=2 * SOURCES, description="neurons")
-    mixings: tuple[Mixing, ...] = Field(Mixing.__args__, description="how neurons mix the sources")
-    signs: tuple[Sign, ...] = Field(Sign.__args__, description="signs that lateral weights may have")
+    mixings: tuple[Mixing, ...] = Field(get_args(Mixing), description="how neurons mix the sources")
+    signs: tuple[Sign, ...] = Field(get_args(Sign), description="signs that lateral weights may have")
     controls: tuple[Mixing, ...] = Field(("positive",), description="mixings whose controls run too")
     heterogeneity: float = Field(0.0, ge=0, le=0.3, description="relative deviation of drive and of shared input")
     drive: float = Field(17.0, gt=0, description="mean drive (mV), threshold 20")
@@ -76,9 +76,10 @@ class Configuration(study.Configuration):
             annealing=self.annealing * second,
             consolidation=self.consolidation * second,
         )
-        return nd.brian.get(
+        rule: nd.brian.SpikingRule = nd.brian.get(
             "lateral_covariance", rate=self.rate, largest_weight=LARGEST, homeostasis=homeostasis, schedule=schedule
         )
+        return rule
 
     @property
     def phases(self) -> list[Quantity]:

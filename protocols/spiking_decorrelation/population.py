@@ -60,7 +60,9 @@ class LateralPopulation:
         sources = TimedArray(np.zeros((size.steps, size.sources)), dt=SOURCE_STEP)
         cells = correlated_population(size.neurons, sources, name="cells")
         # Weights that are there from the start, the controls', do nothing before each neuron's rate is counted.
-        opening = size.rule.schedule.baseline + size.rule.homeostasis.calibration
+        schedule, homeostasis = size.rule.schedule, size.rule.homeostasis
+        assert schedule is not None and homeostasis is not None
+        opening = schedule.baseline + homeostasis.calibration
         self.lateral = size.rule.synapses(
             cells,
             drive="inhibition_post -= int(t + dt/2 >= opening)*w*spike",

@@ -21,7 +21,7 @@ BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 @pytest.mark.parametrize(
     ("script", "settings", "rows"),
     [
-        ("decorrelation_step.py", ["--sizes", "8", "12"], 16),
+        ("decorrelation_step.py", ["--sizes", "8", "12"], 20),
         ("training_step.py", ["--sizes", "12", "8", "3"], 15),
         ("convolution_step.py", ["--batch", "2"], 6),
     ],

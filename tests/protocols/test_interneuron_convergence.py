@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("spectrum", script.Spectrum.__args__)
+@pytest.mark.parametrize("spectrum", get_args(script.Spectrum))
 def test_the_spectra_are_those_named(spectrum: str) -> None:
     found = torch.linalg.eigvalsh(script.covariance(spectrum, seed=3)).flip(0).numpy()
     expected = VALUES[spectrum] / VALUES[spectrum].mean()
@@ -29,7 +30,7 @@ def test_the_spectra_are_those_named(spectrum: str) -> None:
 
 
 @pytest.mark.parametrize("variant", list(script.VARIANTS))
-@pytest.mark.parametrize("spectrum", script.Spectrum.__args__)
+@pytest.mark.parametrize("spectrum", get_args(script.Spectrum))
 def test_from_a_known_distance_to_the_fixed_point(variant: str, spectrum: str) -> None:
     """Before the first update D = I, so the distance follows from the eigenvalues alone."""
     values = VALUES[spectrum] / VALUES[spectrum].mean()

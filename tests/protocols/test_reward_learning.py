@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ def test_controls_take_the_weights_and_the_rates_of_the_run_that_learnt() -> Non
     matrix = np.random.default_rng(0).uniform(size=(4, 4))
     np.fill_diagonal(matrix, np.nan)
     learnt = {"lateral_matrix": matrix, "own_spikes": np.arange(4.0), "calibration": np.array(3.0)}
-    found = {arm: parts.inhibition(arm, learnt, 0) for arm in parts.Arm.__args__}
+    found = {arm: parts.inhibition(arm, learnt, 0) for arm in get_args(parts.Arm)}
     switches = {arm: (float(values["lateral_learning"]), float(values["homeostasis"])) for arm, values in found.items()}
     assert switches == {"none": (0, 0), "homeostasis": (0, 1), "lateral": (1, 1), "shuffled": (0, 1), "uniform": (0, 1)}
     for arm in ("shuffled", "uniform"):
