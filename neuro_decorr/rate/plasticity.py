@@ -200,6 +200,13 @@ class Plasticity(torch.optim.Optimizer):
         """The rule of every parameter group, as of the last step."""
         return tuple(settings.rule for settings in self._settings)
 
+    @property
+    def rule(self) -> Rule:
+        """The rule, where all parameter groups have the same; else InvalidValue, which names `rules`."""
+        if len(set(self.rules)) > 1:
+            raise InvalidValue(f"the groups have {len(self.rules)} rules: take plasticity.rules, one a group.")
+        return self.rules[0]
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its forward passes in train mode since the last step.
 

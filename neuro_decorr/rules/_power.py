@@ -46,6 +46,12 @@ def initial_power(state: State, device: torch.device | str | None = None) -> Sta
     return state
 
 
+def initial_memory(state: State, device: torch.device | str | None = None) -> State:
+    """Add the statistic of `remember_` to a state: the power that the layer once had, in double precision."""
+    state["remembered"] = torch.zeros((), dtype=torch.float64, device=device)
+    return state
+
+
 def present_power(rows: Tensor) -> float:
     """The mean square of rows, in double precision where squares of their own type would leave its range.
 
@@ -153,6 +159,25 @@ def hear_group_powers_(states: State, present: Tensor, rate: float) -> HeardGrou
     return HeardGroups(
         heard, torch.where(power > 0, power, one), torch.where(heard, counted / present, one), updates, present
     )
+
+
+def remember_(state: State, power: float, rate: float) -> float:
+    r"""The power that a layer once had, to which an absolute floor refers.
+
+    .. math:: c^* \leftarrow \max(c, (1 - \eta / 20)\, c^*)
+
+    It falls twenty times as slowly as c can. A layer that falls nearly silent thus keeps its floor for 20 / eta updates
+    and more, in which no direction is amplified by more than what the floor allowed before; after a lasting change of
+    scale the floor follows.
+
+    Args:
+        state: Holds `remembered`, changed in place.
+        power: c.
+        rate: eta, at which c moves.
+    """
+    remembered = max(power, (1 - rate / 20) * float(state["remembered"]))
+    state["remembered"].fill_(remembered)
+    return remembered
 
 
 def newest_weight(rate: float, updates: int) -> float:

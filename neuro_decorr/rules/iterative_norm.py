@@ -11,8 +11,9 @@ from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
+from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -25,8 +26,9 @@ class IterativeNorm(Rule):
               D = P_T / \sqrt{\operatorname{tr} \hat S}
 
     An eigenvalue lambda of S becomes lambda p^2 / tr S with p from the same recursion: one where
-    lambda / tr S is well above (4/9)^T, less below. A direction without power is amplified by
-    1.5^T / sqrt(tr S) at most, so silent units are bounded without a floor.
+    lambda / tr S is well above (4/9)^T, less below. A direction without power is amplified by 1.5^T / sqrt(tr S) at
+    most. As published, S here is the running covariance and epsilon c* I; c* is the mean power, or the power that the
+    layer once had, which fades slowly (see `whitening`), so that a layer that falls silent stays bounded.
 
     Computed by the coupled recursion H = (3 I - Y) / 2, P <- P H, Y <- H Y H from Y = S / tr S: the same P, while the
     recursion as written amplifies rounding after it has converged and overflows within 25 steps.
@@ -36,6 +38,7 @@ class IterativeNorm(Rule):
     Attributes:
         rate: Weight of the newest sample in the running covariance, in (0, 1].
         iterations: T, the number of Newton steps.
+        epsilon: Power added to every direction, relative to c*.
     """
 
     name = "iterative_norm"
@@ -50,16 +53,19 @@ class IterativeNorm(Rule):
 
     rate: float = 0.1
     iterations: int = 5
+    epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A rate outside (0, 1], or a number of iterations that is not a positive whole number.
+            InvalidValue: A rate outside (0, 1], an epsilon that is not positive, or iterations that are no positive
+                whole number.
         """
         super().__post_init__()
         if type(self.iterations) is not int or self.iterations < 1:
             raise InvalidValue(f"{self.name}: iterations must be a whole number >= 1, got {self.iterations!r}.")
+        check_positive(self, "epsilon")
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
@@ -70,13 +76,17 @@ class IterativeNorm(Rule):
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
         """D = I, no covariance yet."""
-        return initial_statistics(super().initial_state(features, dtype=dtype, device=device))
+        state = initial_statistics(super().initial_state(features, dtype=dtype, device=device))
+        return initial_memory(state, device)
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then start the Newton steps anew."""
         covariance = follow_(state, sample, rate)
         if covariance is None:
             return None
+        present = float(covariance.trace()) / len(covariance)
+        covariance = covariance.clone()  # in double precision it is the state's own
+        covariance.diagonal().add_(self.epsilon * remember_(state, present, rate))
         power = covariance.trace()
         covariance = covariance / power
         root = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
@@ -87,13 +97,14 @@ class IterativeNorm(Rule):
         return Replacement.apply_(state["matrix"], root / power.sqrt())
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """The recursion on every eigenvalue: lambda p_T^2 / tr S."""
+        """The recursion on every eigenvalue of S + epsilon c I: lambda p_T^2 / tr (S + epsilon c I)."""
         values, vectors = torch.linalg.eigh(covariance)
-        shares = values / values.sum()
+        floored = values + self.epsilon * values.mean()
+        shares = floored / floored.sum()
         root = torch.ones_like(shares)
         for _ in range(self.iterations):
             root = 1.5 * root - 0.5 * root**3 * shares
-        whitened: Tensor = (vectors * (shares * root**2)) @ vectors.T
+        whitened: Tensor = (vectors * (values / floored.sum() * root**2)) @ vectors.T
         return whitened
 
     def largest_gain(self, features: int, least_power: float) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._bounded import PATIENCE, POWER_RATE, Form, check_form, floored_moment, initial_bounded
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
-from neuro_decorr.rules._power import hear_, present_power
+from neuro_decorr.rules._power import hear_, initial_memory, present_power, remember_
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 
@@ -98,7 +98,7 @@ class VarianceWeighted(Rule):
     ) -> State:
         """R = I; bounded: nothing has been heard."""
         state = super().initial_state(features, dtype=dtype, device=device)
-        return state if self.form == "published" else initial_bounded(state, device)
+        return state if self.form == "published" else initial_memory(initial_bounded(state, device), device)
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """R <- diag(1 + step [(1 - 2 kappa) v + kappa]) R - step (1 - kappa) L^T (L R), with M = L^T L."""
@@ -119,7 +119,8 @@ class VarianceWeighted(Rule):
         unit = max(1.0, trace)  # M is formed in it, and cannot overflow
         due = rate * kappa / (1 + rate * trace / math.sqrt(rows))
         factor = first * math.sqrt(heard.scale / (rows * unit))
-        moment = floored_moment(state, outputs, factor, self.floor * heard.power * first**2 / unit, due, urgent=False)
+        floor = self.floor * remember_(state, heard.power, POWER_RATE) * first**2 / unit
+        moment = floored_moment(state, outputs, factor, floor, due, urgent=False)
         step = rate / (1 + rate * moment.size * unit)
         step = min(step, PATIENCE * moment.axes / (features * kappa))  # so does no direction outgrow its axis
         change: DenseFactor | LowRankFactor

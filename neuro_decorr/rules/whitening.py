@@ -10,7 +10,15 @@ from torch import Tensor
 
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._floor import axes_due, floor_rows, initial_axis
-from neuro_decorr.rules._power import hear_, hear_groups_, initial_power, newest_weight, present_power
+from neuro_decorr.rules._power import (
+    hear_,
+    hear_groups_,
+    initial_memory,
+    initial_power,
+    newest_weight,
+    present_power,
+    remember_,
+)
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import add_
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
@@ -32,8 +40,10 @@ class Whitening(Rule):
 
     - `damping` > 0: tau = damping c, kappa = 1. Fixed point D^T D = (I + S / (damping c))^{-1}: an eigenvalue lambda of
       S becomes lambda / (1 + lambda / (damping c)), a soft cap; small eigenvalues stay as they are.
-    - `damping` = 0: full whitening, tau = 1, kappa = floor c. Fixed point C = S (S + floor c I)^{-1}, the identity but
+    - `damping` = 0: full whitening, tau = 1, kappa = floor c*. Fixed point C = S (S + floor c I)^{-1}, the identity but
       for directions with less power than floor c. Those stay bounded: a silent unit has |D| about 1 / sqrt(floor c).
+      c* is c, or the power that the layer once had, which fades twenty times as slowly as c can:
+      c* <- max(c, (1 - power_rate / 20) c*).
 
     Where it began is forgotten: with t batches heard, eta in eta_n is max(rate, 4 / (t + 4)), and without damping the
     first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than any before
@@ -106,6 +116,8 @@ class Whitening(Rule):
     ) -> State:
         """D = I; nothing has been heard, and the first axis is to be visited next."""
         state = initial_axis(initial_power(super().initial_state(features, dtype=dtype, device=device), device), device)
+        if not self.damping:
+            initial_memory(state, device)
         if self.gives_back:
             for statistic, value in (("gain", 1.0), ("power_before", 0.0), ("power_after", 0.0)):
                 state[statistic] = torch.full((), value, dtype=torch.float64, device=device)
@@ -118,7 +130,9 @@ class Whitening(Rule):
             return None
         matrix = state["matrix"]
         rows, features = sample.outputs.shape
-        target, leak = (self.damping * heard.power, 1.0) if self.damping else (1.0, self.floor * heard.power)
+        target, leak = self.damping * heard.power, 1.0
+        if not self.damping:
+            target, leak = 1.0, self.floor * remember_(state, heard.power, self.power_rate)
         weight = newest_weight(rate, heard.updates)
         step = weight / (1 + weight * features / (rows * (1 + self.damping)))
         gain = float(state["gain"]) if self.gives_back else 1.0
@@ -144,7 +158,11 @@ class Whitening(Rule):
             return super().update_groups_(states, samples, rate)
         heard = hear_groups_(states, samples.inputs, self.power_rate)
         matrix, one = states["matrix"], torch.ones_like(heard.power)
-        target, leak = (self.damping * heard.power, one) if self.damping else (one, self.floor * heard.power)
+        target, leak = self.damping * heard.power, one
+        if not self.damping:
+            remembered = states["remembered"]
+            faded = torch.where(heard.heard, remembered * (1 - self.power_rate / 20), remembered)
+            target, leak = one, self.floor * remembered.copy_(faded.maximum(states["power"]))
         weight = (4 / (heard.updates.double() + 4)).clamp_min(rate)
         step = weight / (1 + weight * features / (rows * (1 + self.damping)))
         gain = states["gain"] if self.gives_back else one

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.rules._factor import Replacement
+from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_positive
 from neuro_decorr.rules._running import follow_, initial_statistics
@@ -21,9 +22,10 @@ class ZCA(Rule):
     r"""Batch comparator: the symmetric inverse root of the running covariance, at every update.
 
     .. math:: \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n\, \langle z z^T \rangle, \quad
-              D = (\hat S + \epsilon c I)^{-1/2}, \quad c = \operatorname{tr} \hat S / d
+              D = (\hat S + \epsilon c^* I)^{-1/2}, \quad c = \operatorname{tr} \hat S / d
 
-    with eta_n and the start, c I, as in `whitening`: a plain average of few rows would have directions without power.
+    with c* = c, or the power that the layer once had, which fades slowly, and with eta_n and the start, c I, as in
+    `whitening`: a plain average of few rows would have directions without power.
 
     With `damping` it is the soft cap of the rule `whitening`, with the same fixed point, exactly:
 
@@ -81,7 +83,8 @@ class ZCA(Rule):
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
         """D = I, no covariance yet."""
-        return initial_statistics(super().initial_state(features, dtype=dtype, device=device))
+        state = initial_statistics(super().initial_state(features, dtype=dtype, device=device))
+        return state if self.damping else initial_memory(state, device)
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then take its root anew."""
@@ -91,7 +94,10 @@ class ZCA(Rule):
         power = float(covariance.trace()) / len(covariance)
         values, vectors = torch.linalg.eigh(covariance)
         values = values.clamp_min(0)  # rounding can make a variance negative
-        root = (1 + values / (self.damping * power) if self.damping else values + self.epsilon * power).rsqrt()
+        if self.damping:
+            root = (1 + values / (self.damping * power)).rsqrt()
+        else:
+            root = (values + self.epsilon * remember_(state, power, rate)).rsqrt()
         if self.gives_back:
             root *= (values.sum() / (values * root.square()).sum()).sqrt()
         return Replacement.apply_(state["matrix"], (vectors * root) @ vectors.T)

@@ -314,3 +314,13 @@ def test_one_layer_is_called_by_its_class() -> None:
     plasticity = nd.Plasticity(nd.decorrelate(nn.Linear(8, 3)), nd.rules.get("whitening"))
     with pytest.warns(UserWarning, match="since the last step for: this Linear; nothing"):
         plasticity.step()
+
+
+def test_the_rule_is_that_of_all_groups_or_asked_for_by_group() -> None:
+    model = nd.decorrelate(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)))
+    rule = nd.rules.get("whitening")
+    assert nd.Plasticity(model, rule).rule == rule
+    several = nd.Plasticity([{"modules": model[0]}, {"modules": model[1], "damping": 30.0}], rule)
+    assert several.rules == (rule, nd.rules.get("whitening", damping=30.0))
+    with pytest.raises(InvalidValue, match="take plasticity.rules"):
+        _ = several.rule

@@ -70,7 +70,7 @@ def test_the_followed_covariance_is_the_weighted_sum_that_is_documented() -> Non
     full = rules.get("whitening", damping=0.0, rate=rate)
     comparator = rules.get("zca", rate=rate)
     states = {rule: rule.initial_state(units, dtype=torch.float64) for rule in (full, comparator)}
-    power = float(batches[0].square().mean())
+    power = remembered = float(batches[0].square().mean())
     expected, with_floor = (power * torch.eye(units, dtype=torch.float64) for _ in range(2))
     for t, batch in enumerate(batches, start=1):
         present = float(batch.square().mean())
@@ -79,7 +79,8 @@ def test_the_followed_covariance_is_the_weighted_sum_that_is_documented() -> Non
         step = weight / (1 + weight * units / rows)
         second_moment = batch.T @ batch / rows
         expected = (1 - step) * expected + step * second_moment
-        floor = 1e-6 * power * torch.eye(units, dtype=torch.float64)
+        remembered = max(power, (1 - 0.1 / 20) * remembered)
+        floor = 1e-6 * remembered * torch.eye(units, dtype=torch.float64)
         with_floor = (1 - step) * with_floor + step * (second_moment + floor)
         for rule, state in states.items():
             rule.update_(state, sample(rule, state, batch), rate)

@@ -1,6 +1,7 @@
 """Rules live through whatever a network sends, and find their fixed point again."""
 
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuro_decorr import rules
-from neuro_decorr.rules import Rule
+from neuro_decorr.rules import Rule, State
 from neuro_decorr.rules._survival import KINDS, Stream, live_through
 from neuro_decorr.rules.suite import residual, rows_with
 
@@ -20,7 +21,7 @@ RULES = {
     "whitening, full": rules.get("whitening", damping=0.0),
     "zca, damped": rules.get("zca", damping=3.0),
 }
-AGAIN = 1_500
+AGAIN = 1_000
 """Ordinary batches after which the fixed point must be found again after one batch of 1e18."""
 LONG_AGAIN = 6_000
 """After several of them the running power of 1e36 is normal, and falls at the rate: by e^-83 in 83 / 0.02 updates."""
@@ -39,20 +40,28 @@ sequences = long_sequences.map(lambda of: [(kind, 1 if kind == "huge" else times
 )
 
 
+@cache
+def usual_distance(rule: Rule, dtype: torch.dtype, rows: int, seed: int, again: int) -> float:
+    """From the fixed point, of a twin that has seen ordinary batches only."""
+    stream, state = Stream(FEATURES, rows, dtype, seed), rule.initial_state(FEATURES, dtype=dtype)
+    live_through(rule, state, (stream.batch() for _ in range(again)))
+    return distance(rule, state, stream)
+
+
+def distance(rule: Rule, state: State, stream: Stream) -> float:
+    """From the fixed point, for the stream's own covariance."""
+    return residual(rule, {name: tensor.double() for name, tensor in state.items()}, rows_with(stream.covariance))
+
+
 def check_survival(
     rule: Rule, sequence: list[tuple[str, int]], dtype: torch.dtype, rows: int, seed: int, again: int = AGAIN
 ) -> None:
     """Bounded at every step, and in the end as near the fixed point as a twin that saw ordinary batches only."""
-    stream, calm = Stream(FEATURES, rows, dtype, seed), Stream(FEATURES, rows, dtype, seed)
-    state, twin = (rule.initial_state(FEATURES, dtype=dtype) for _ in range(2))
+    stream, state = Stream(FEATURES, rows, dtype, seed), rule.initial_state(FEATURES, dtype=dtype)
     sequence = [("ordinary", 2), *sequence]
     least = live_through(rule, state, (stream.batch(kind) for kind, times in sequence for _ in range(times)))
     live_through(rule, state, (stream.batch() for _ in range(again)), least)
-    live_through(rule, twin, (calm.batch() for _ in range(again)))
-    inputs = rows_with(stream.covariance)
-    left, usual = (
-        residual(rule, {name: tensor.double() for name, tensor in of.items()}, inputs) for of in (state, twin)
-    )
+    left, usual = distance(rule, state, stream), usual_distance(rule, dtype, rows, seed, again)
     assert left < 2 * usual + 0.1, f"{rule.name}: {left:.3g} away from its fixed point, its twin {usual:.3g}."
 
 
@@ -63,7 +72,7 @@ def check_survival(
 def test_hostile_batches_leave_d_bounded_and_the_fixed_point_within_reach(
     rule: Rule, dtype: torch.dtype, rows: int, sequence: list[tuple[str, int]]
 ) -> None:
-    check_survival(rule, sequence, dtype, rows, seed=len(sequence))
+    check_survival(rule, sequence, dtype, rows, seed=0)
 
 
 @every_rule
@@ -86,3 +95,25 @@ def test_many_hostile_sequences(
     rule: Rule, dtype: torch.dtype, rows: int, sequence: list[tuple[str, int]], seed: int
 ) -> None:
     check_survival(rule, sequence, dtype, rows, seed, LONG_AGAIN)
+
+
+@pytest.mark.parametrize(
+    ("rule", "floor"),
+    [
+        (rules.get("zca"), 1e-5),
+        (rules.get("iterative_norm"), FEATURES * 1e-5 / 1.5**10),
+        (rules.get("whitening", damping=0.0), 1e-6),
+        (rules.get("variance_weighted"), 1e-4),
+    ],
+    ids=lambda value: value.name if isinstance(value, Rule) else "",
+)
+def test_inputs_that_fade_away_leave_the_floor_where_it_was(rule: Rule, floor: float) -> None:
+    """As behind a running mean after the layer fell silent: power falls by a fifth an update, to 1e-27.
+
+    The floor may fade by (1 - 0.1 / 20) an update: the gain that it allows at a power of one half grows 2.2 times in
+    300 updates, and by an eighth for axes that wait.
+    """
+    stream, state = Stream(FEATURES, 16, torch.float32, seed=1), rule.initial_state(FEATURES)
+    live_through(rule, state, (stream.batch() for _ in range(300)))
+    live_through(rule, state, (stream.batch() * 0.9**fading for fading in range(300)))
+    assert float(torch.linalg.matrix_norm(state["matrix"].double(), 2)) < 2.5 * (0.5 * floor) ** -0.5
