@@ -1,1 +1,1 @@
-"""Figures and tables made from a study's results: one file each, runnable on a study's directory."""
+"""Figures and tables made from the tables of a study: one file each; `neuro-decorr report DIR` makes them anew."""

@@ -65,7 +65,6 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
         "before the first. Dashed: "
         "the weights are compensated.",
     )
-    plt.close(figure)
 
 
 def _spectrum(axis: Axes, runs: pd.DataFrame, arm: str) -> None:
@@ -80,7 +79,3 @@ def _spectrum(axis: Axes, runs: pd.DataFrame, arm: str) -> None:
 def _course(axis: Axes, runs: pd.DataFrame, quantity: str, arm: str) -> None:
     mean = runs.groupby("epoch")[quantity].mean()
     axis.plot(mean, style.line(arm), color=style.colour(arm), linewidth=1.3, label=style.label(arm))
-
-
-if __name__ == "__main__":
-    style.command(draw)

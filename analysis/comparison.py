@@ -95,7 +95,3 @@ def draw(measured: study.Tables, directory: Path) -> None:
     made = table(measured)
     save_table(made, directory, "comparison", CAPTION, digits=3)
     print(finding(made))
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -181,13 +181,8 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
         "crosses: the controls `center` and `none`. Bottom: learning curves of the setting that the validation split "
         "chose for each arm; the vertical line is the time of the upper panels. Mean over paired seeds.",
     )
-    plt.close(figure)
 
 
 def _cell(rows: pd.DataFrame, arm: str, damping: float, compensated: bool, rate: float) -> pd.DataFrame:
     same = (rows["arm"] == arm) & (rows["damping"] == damping) & (rows["compensated"] == compensated)
     return rows[same & (rows["learning_rate"] == rate)]
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -57,8 +57,3 @@ def draw(measured: study.Tables, directory: Path) -> None:
         "grey scale): paired differences of test accuracy with 95 % "
         "intervals; learning rates and settings chosen anew at every strength. Dotted: accuracy of center itself.",
     )
-    plt.close(figure)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -80,7 +80,6 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     axes[0][-1].legend(frameon=False, fontsize=8)
     axes[1][-1].legend(frameon=False, fontsize=8)
     save_figure(figure, directory, "interneuron_convergence", CAPTION)
-    plt.close(figure)
     made = table(measured)
     save_table(made, directory, "interneuron_convergence", CAPTION, digits=3)
     return made.to_string(index=False)
@@ -90,7 +89,3 @@ def _line(axis: Axes, rows: pd.DataFrame, line: str, words: str) -> None:
     if len(rows):
         mean = np.exp(np.log(rows["distance"]).groupby(rows["update"]).mean())
         axis.plot(mean, line, color=COLOURS.get(rows["rule"].iloc[0], "#000000"), linewidth=1.3, label=words)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -39,7 +39,6 @@ def draw(measured: study.Tables, directory: Path) -> None:
             f"Validation accuracy by {words}: mean over paired seeds, shaded one standard deviation; dashed: the "
             "weights are compensated. A diverged run counts at chance level from then on.",
         )
-        plt.close(figure)
 
 
 def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> Figure:
@@ -77,7 +76,3 @@ def _curve(axis: Axes, runs: pd.DataFrame, arm: str, quantity: str, chance: floa
     emphasis = 2.0 if arm == "center" else 1.3
     axis.plot(where, mean, style.line(arm), color=style.colour(arm), linewidth=emphasis, label=style.label(arm))
     axis.fill_between(where, mean - deviation, mean + deviation, color=style.colour(arm), alpha=0.10, linewidth=0)
-
-
-if __name__ == "__main__":
-    style.command(draw)

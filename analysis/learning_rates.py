@@ -8,7 +8,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -57,7 +56,6 @@ def draw(measured: study.Tables, directory: Path) -> str:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     save_figure(figure, directory, "learning_rates", CAPTION)
-    plt.close(figure)
     shown = means.reset_index()
     shown.columns = ["strength", "arm", *(f"rate {rate:g}" for rate in means.columns)]
     save_table(shown, directory, "learning_rates", CAPTION, digits=3)
@@ -75,7 +73,3 @@ def _finding(means: pd.DataFrame) -> str:
             told = [f"{rate:g}: {at.loc[arm, rate]:.2f} ({taken.get(rate, float('nan')):.2f})" for rate in at.columns]
             lines.append(f"  strength {strength:g}, {arm.removesuffix(', given back')}: {'; '.join(told)}")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -7,7 +7,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -59,10 +58,5 @@ def draw(measured: study.Tables, directory: Path) -> None:
     axes[1].axhline(1, color="black", linewidth=0.8, linestyle=":")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     save_figure(figure, directory, "perturbation_sigma", CAPTION)
-    plt.close(figure)
     means = rows.groupby(KEYS, sort=False).mean(numeric_only=True).drop(columns=["seed", "diverged", "default"])
     save_table(means.reset_index(), directory, "perturbation_sigma", CAPTION)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -76,7 +76,6 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
         "weights leave. Bottom: largest difference of a weight between Brian2 and torch. Median, and the range of the "
         "paired seeds.",
     )
-    plt.close(figure)
     table = _table(rows, runs, measured["timings"])
     save_table(table, directory, "rate_rules", CAPTION, digits=3)
     return _finding(table)

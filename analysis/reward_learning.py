@@ -200,7 +200,6 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
         "absolute correlation of the input counts (dotted what independent neurons would show), and what learning in "
         "the hidden layer adds to learning above it.",
     )
-    plt.close(figure)
     return finding(tables, chance)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -45,7 +44,6 @@ def draw(measured: study.Tables, directory: Path) -> str:
         axis.set_title(letter, loc="left", fontweight="bold")
         axis.spines[["top", "right"]].set_visible(False)
     save_figure(figure, directory, "settling_limits", CAPTION)
-    plt.close(figure)
     runs = measured["runs"]
     correlations = runs[runs["part"] == "learning"].merge(measured["learning"], how="left")
     made = correlations.groupby(["rule", "level"])["correlation"].agg(["mean", "std", "count"]).reset_index()
@@ -96,7 +94,3 @@ def _late(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set(xscale="log", yscale="log", ylim=(1e-9, 1e4), ylabel="distance from fixed point")
     axis.set_xlabel("delay / τ (dotted: the limit)")
     axis.legend(frameon=False, fontsize=9, loc="center left", title="common mode")
-
-
-if __name__ == "__main__":
-    style.command(draw)

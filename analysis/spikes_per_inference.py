@@ -81,8 +81,3 @@ def draw(measured: study.Tables, directory: Path) -> None:
         "Test accuracy against the spikes of all neurons for one image: means over paired seeds. Open: the weights are "
         "compensated.",
     )
-    plt.close(figure)
-
-
-if __name__ == "__main__":
-    style.command(draw)

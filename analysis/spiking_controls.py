@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
-from analysis import spiking_style, style
+from analysis import spiking_style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -129,8 +129,3 @@ def _figure(shown: study.Tables, directory: Path) -> None:
         "Middle: cross-correlogram, mean over pairs and seeds, and a part of it larger. Right: population rate, one "
         "point a seed; band: 3 %.",
     )
-    plt.close(figure)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -47,8 +47,3 @@ def draw(measured: study.Tables, directory: Path) -> None:
         "annealed, and the homeostasis consolidates; one line a seed. Dotted: what independent neurons show in windows "
         "of this length.",
     )
-    plt.close(figure)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import norm
 
-from analysis import spiking_style, style
+from analysis import spiking_style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
@@ -51,7 +51,6 @@ def draw(measured: study.Tables, directory: Path) -> None:
         "pairs, neurons ordered by the likeness of their inputs to those of one. Right: their distribution, with that "
         "of independent neurons; the learnt weight of each pair against the correlation of its inputs.",
     )
-    plt.close(figure)
 
 
 def _distribution(axis: Any, kept: dict[str, np.ndarray]) -> None:
@@ -73,7 +72,3 @@ def _weights(axis: Any, kept: dict[str, np.ndarray]) -> None:
     axis.plot(kept["overlap"][off], kept["weights"][off], ".", color="#D55E00", markersize=1.5, alpha=0.4)
     axis.set(xlabel="correlation of the inputs", ylabel="learnt weight")
     spiking_style.plain(axis)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -67,8 +67,3 @@ def _figure(pairs: pd.DataFrame, directory: Path) -> None:
         "Mean correlation of the pairs whose inputs correlate above 0.3 (alike) or below -0.3 (opposed): before, and "
         "after with lateral weights that are at least zero or of either sign. A point a seed.",
     )
-    plt.close(figure)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -1,15 +1,8 @@
-"""What the figures share: colours and names of arms and credits, and the reading of a study's directory."""
+"""What the figures share: colours and names of arms and credits."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from pathlib import Path
-
 import pandas as pd
-
-from neuro_decorr import study
-from neuro_decorr.errors import InvalidValue, NeuroDecorrError
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = {
@@ -82,21 +75,3 @@ def arms(results: pd.DataFrame) -> list[str]:
 def credits(results: pd.DataFrame) -> list[str]:
     """Credits of the results in the order of the panels."""
     return ordered(results["credit"], list(CREDITS))
-
-
-def command(draw: Callable[[study.Tables, Path], object]) -> None:
-    """Run a figure from the command line on the directory of a study: `python -m analysis.FIGURE DIR`.
-
-    Args:
-        draw: Function of (tables of the measured runs, directory); what it returns is printed.
-    """
-    try:
-        if len(sys.argv) != 2:
-            raise InvalidValue("give the directory of one study, such as results/demo.")
-        directory = Path(sys.argv[1])
-        told = draw(study.read_tables(directory).of("measure"), directory)
-        if told is not None:
-            print(told)
-    except NeuroDecorrError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)

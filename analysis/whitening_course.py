@@ -70,7 +70,6 @@ def draw(measured: study.Tables, directory: Path) -> str:
         "bottom: mean squared correlation of the outputs, by updates and by wall clock. Mean over paired seeds, rates "
         "chosen for each rule and source.",
     )
-    plt.close(figure)
     table = _table(rows, measured["runs"])
     save_table(table, directory, "whitening", CAPTION, digits=3)
     return _finding(table)
@@ -96,7 +95,3 @@ def _finding(table: pd.DataFrame) -> str:
         named = [f"{rule} {value:.1e} ({microseconds:.0f})" for rule, value, microseconds in ordered]
         lines.append(f"  {SOURCES.get(str(source), source)}: {', '.join(named)}")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    style.command(draw)

@@ -9,7 +9,6 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -56,12 +55,7 @@ def draw(measured: study.Tables, directory: Path, goal: float = 1e-3) -> str:
             axis.set_ylabel("scale")
     figure.colorbar(image, ax=axes, label=f"log10 of (end / start), goal {math.log10(goal):g}", shrink=0.6)
     save_figure(figure, directory, "whitening_map", CAPTION)
-    plt.close(figure)
     removable = cells[cells["condition"] > 1]
     reached = int((removable["end"] < goal * removable["start"]).sum())
     worst = (removable["end"] / removable["start"]).max()
     return f"{reached} of {len(removable)} cells keep less than {goal:g} of the correlation, the worst {worst:.1e}."
-
-
-if __name__ == "__main__":
-    style.command(draw)

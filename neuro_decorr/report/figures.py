@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ def save_figure(figure: Figure, directory: Path, name: str, caption: str = "", *
     """Write `DIR/figures/NAME.svg` and `.png`, each whole or not at all; the same figure gives the same bytes.
 
     Args:
-        figure: The figure of matplotlib; the caller closes it.
+        figure: The figure of matplotlib; one of pyplot is closed.
         directory: Directory of the study.
         name: Name of the files, without ending.
         caption: What the figure shows, in words; it is written into both files, and the page prints it.
@@ -39,3 +40,5 @@ def save_figure(figure: Figure, directory: Path, name: str, caption: str = "", *
         with matplotlib.rc_context({"svg.hashsalt": name}):
             figure.savefig(content, format=ending, dpi=dots_per_inch, bbox_inches="tight", metadata=metadata)
         files.write(directory / FOLDER / f"{name}.{ending}", content.getvalue())
+    if "matplotlib.pyplot" in sys.modules:  # which would keep it in memory
+        sys.modules["matplotlib.pyplot"].close(figure)

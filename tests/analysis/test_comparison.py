@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +9,6 @@ from scipy import stats
 
 from analysis import comparison
 from neuro_decorr import study
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 def measured(**arms: list[float | None]) -> study.Tables:
@@ -51,11 +45,3 @@ def test_a_diverged_run_counts_at_chance_and_is_counted() -> None:
 def test_finding_chooses_on_validation_and_prints_losses_too() -> None:
     text = comparison.finding(comparison.table(measured(center=[0.9, 0.9], whitening=[0.5, 0.6])))
     assert "whitening 0.55 (-0.35" in text
-
-
-@pytest.mark.parametrize("script", ["comparison", "learning_curves", "achieved_decorrelation", "dose_response"])
-def test_a_wrong_directory_is_one_line(script: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", f"analysis.{script}", str(tmp_path)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert run.stderr.count("\n") == 1 and "runs.parquet" in run.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +91,9 @@ def test_bad_input_is_one_line_and_code_2(
     assert told in said.err and len(said.err.splitlines()) == 1 and said.out == ""
 
 
-def test_the_script_runs_on_a_users_own_file(tmp_path: Path) -> None:
+def test_a_users_own_file_with_the_note_that_it_carries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(load(MODES, period=(0, 20)), tmp_path / "mine.csv")
-    script = Path(__file__).parent.parent.parent / "analysis" / "recording.py"
-    run = subprocess.run([sys.executable, script, path], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
-    assert "16 of 20 trials are not wholly inside 0 to 20 s: left out" in run.stdout  # the note that the file carries
-    assert "mean_absolute_correlation" in run.stdout
+    assert main(["analyse", str(path), "--surrogates", "0"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "16 of 20 trials are not wholly inside 0 to 20 s: left out" in said
+    assert "mean_absolute_correlation" in said
