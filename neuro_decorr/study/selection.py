@@ -66,12 +66,7 @@ class Selection:
         return self.selection_runs, self.measured_runs
 
     def selection_runs(self, configuration: Any, seeds: list[int], tables: Tables) -> list[Condition]:
-        """Every condition's settings, with every selection seed.
-
-        Args:
-            configuration: Of the protocol.
-            seeds: The paired seeds, which select nothing.
-            tables: Of earlier stages.
+        """Every condition's settings, with every selection seed; a stage, see `Protocol`.
 
         Raises:
             InvalidValue: A grid is empty, or larger than another one.
@@ -91,12 +86,7 @@ class Selection:
         ]
 
     def measured_runs(self, configuration: Any, seeds: list[int], tables: Tables) -> list[Condition]:
-        """The best setting of every condition, with every paired seed.
-
-        Args:
-            configuration: Of the protocol.
-            seeds: The paired seeds.
-            tables: With the rows of the selection runs.
+        """The best setting of every condition, with every paired seed; a stage, see `Protocol`.
 
         Raises:
             InvalidValue: A run that did not diverge has no score, or a measured seed is one of the selection's.
@@ -105,20 +95,11 @@ class Selection:
             raise InvalidValue(f"seeds from {SELECTION_SEED} on select and are not measured; take fewer seeds.")
         return [
             Condition(MEASURE, seed, {**levels, **setting})
-            for levels, setting in self.chosen(configuration, tables)
+            for levels, setting in self._chosen(configuration, tables)
             for seed in seeds
         ]
 
-    def chosen(self, configuration: Any, tables: Tables) -> list[tuple[Levels, Levels]]:
-        """Every condition with its best setting.
-
-        Args:
-            configuration: Of the protocol.
-            tables: With the rows of the selection runs.
-
-        Raises:
-            InvalidValue: A run that did not diverge has no score.
-        """
+    def _chosen(self, configuration: Any, tables: Tables) -> list[tuple[Levels, Levels]]:
         best = []
         scores: dict[tuple[str, ...], dict[Setting, float]] = {}
         for levels in self.conditions(configuration):

@@ -24,6 +24,7 @@ def test_the_splits_are_the_whole_of_the_digits_and_disjoint() -> None:
     expected = np.column_stack([images, labels])
     np.testing.assert_array_equal(got[np.lexsort(got.T)], expected[np.lexsort(expected.T)])
     # No two digits are the same, so that disjoint images mean disjoint samples.
+    assert len(dataset.train.targets) == data.TRAINING_DIGITS
     assert len(rows(dataset.train) | rows(dataset.validation) | rows(dataset.test)) == 1797
 
 

@@ -1,6 +1,8 @@
 import hashlib
 import json
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +118,35 @@ def test_the_report_is_made_again_from_the_runs_alone(one: Path, command: Comman
     assert (code, out.startswith("The mean is"), err) == (0, True, "wrote one/index.html\n")
     after = contents(one)
     assert {name for name in before if before[name] != after.get(name)} <= {".lock"}
+
+
+def test_a_report_writes_csv_where_asked_and_keeps_it_up_to_date(one: Path, command: Command) -> None:
+    assert not list((one / "rows").glob("*.csv"))
+    assert command("report", "one", "--csv")[0] == 0
+    for kind in ("courses", "runs", "timings"):
+        found, expected = pd.read_csv(one / "rows" / f"{kind}.csv"), pd.read_parquet(one / "rows" / f"{kind}.parquet")
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False, check_exact=True)
+    assert command("run", "tiny", "--out", "one", "--seeds", "3", "--workers", "1")[0] == 0
+    assert len(pd.read_csv(one / "rows" / "runs.csv")) == 14, "an older file would tell of two seeds"
+
+
+def test_options_are_checked_once_in_every_process(root: Path, command: Command) -> None:
+    """A check that reads data would read it as often."""
+    path = root / "protocols" / "tiny.py"
+    check = """
+    @model_validator(mode="after")
+    def fits(self):
+        with (HERE / "checks").open("a") as file:
+            file.write(f"{os.getpid()}\\n")
+        return self
+
+
+def select("""
+    text = path.read_text().replace("\n\ndef select(", check).replace("import Field", "import Field, model_validator")
+    path.write_text(text)
+    assert command("run", "tiny", "--out", "one", "--items", "1", "--workers", "1")[0] == 0
+    counts = Counter((root / "protocols" / "checks").read_text().split())
+    assert sorted(counts.values()) == [2, 2] and str(os.getpid()) in counts, "at the import, and for the values given"
 
 
 def test_a_report_of_an_incomplete_study_is_refused(one: Path, command: Command) -> None:
