@@ -1,1 +1,1 @@
-"""Experiments: one file a protocol, read top to bottom like a methods section."""
+"""Experiments: a file or a folder each, read top to bottom like a methods section; what starts with _ is shared."""
