@@ -164,20 +164,33 @@ def hear_group_powers_(states: State, present: Tensor, rate: float) -> HeardGrou
 def remember_(state: State, power: float, rate: float) -> float:
     r"""The power that a layer once had, to which an absolute floor refers.
 
-    .. math:: c^* \leftarrow \max(c, (1 - \eta / 20)\, c^*)
+    .. math:: s \leftarrow s\, (c / s)^{\eta / 20}, \quad c / s \text{ taken within } [e^{-1}, e], \qquad
+              c^* = \max(c, s)
 
-    It falls twenty times as slowly as c can. A layer that falls nearly silent thus keeps its floor for 20 / eta updates
-    and more, in which no direction is amplified by more than what the floor allowed before; after a lasting change of
-    scale the floor follows.
+    The memory s moves by a factor of e in 20 / eta updates at most, up or down: neither one loud batch nor a silence
+    of some hundred updates changes it much. A layer that falls nearly silent keeps its floor for a while, in which no
+    direction is amplified by more than what the floor allowed before; after a lasting change of scale it follows.
 
     Args:
-        state: Holds `remembered`, changed in place.
-        power: c.
+        state: Holds `remembered`, s, changed in place.
+        power: c > 0.
         rate: eta, at which c moves.
+
+    Returns:
+        The power c*.
     """
-    remembered = max(power, (1 - rate / 20) * float(state["remembered"]))
-    state["remembered"].fill_(remembered)
-    return remembered
+    memory = float(state["remembered"]) or power
+    memory *= math.exp(rate / 20 * min(max(math.log(power / memory), -1.0), 1.0))
+    state["remembered"].fill_(memory)
+    return max(power, memory)
+
+
+def remember_groups_(states: State, heard: HeardGroups, rate: float) -> Tensor:
+    """`remember_` for every group of a layer at once, shape (groups,); what is silent moves nothing."""
+    memory = torch.where(states["remembered"] > 0, states["remembered"], heard.power)
+    moved = memory * ((heard.power / memory).log().clamp(-1, 1) * (rate / 20)).exp()
+    states["remembered"].copy_(torch.where(heard.heard, moved, states["remembered"]))
+    return heard.power.maximum(moved)
 
 
 def newest_weight(rate: float, updates: int) -> float:

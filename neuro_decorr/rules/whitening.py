@@ -18,6 +18,7 @@ from neuro_decorr.rules._power import (
     newest_weight,
     present_power,
     remember_,
+    remember_groups_,
 )
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import add_
@@ -42,8 +43,8 @@ class Whitening(Rule):
       S becomes lambda / (1 + lambda / (damping c)), a soft cap; small eigenvalues stay as they are.
     - `damping` = 0: full whitening, tau = 1, kappa = floor c*. Fixed point C = S (S + floor c I)^{-1}, the identity but
       for directions with less power than floor c. Those stay bounded: a silent unit has |D| about 1 / sqrt(floor c).
-      c* is c, or the power that the layer once had, which fades twenty times as slowly as c can:
-      c* <- max(c, (1 - power_rate / 20) c*).
+      c* is c, or the power that the layer once had, whichever is more: a memory of c that moves by a factor of e in
+      20 / power_rate updates at most.
 
     Where it began is forgotten: with t batches heard, eta in eta_n is max(rate, 4 / (t + 4)), and without damping the
     first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than any before
@@ -160,9 +161,7 @@ class Whitening(Rule):
         matrix, one = states["matrix"], torch.ones_like(heard.power)
         target, leak = self.damping * heard.power, one
         if not self.damping:
-            remembered = states["remembered"]
-            faded = torch.where(heard.heard, remembered * (1 - self.power_rate / 20), remembered)
-            target, leak = one, self.floor * remembered.copy_(faded.maximum(states["power"]))
+            target, leak = one, self.floor * remember_groups_(states, heard, self.power_rate)
         weight = (4 / (heard.updates.double() + 4)).clamp_min(rate)
         step = weight / (1 + weight * features / (rows * (1 + self.damping)))
         gain = states["gain"] if self.gives_back else one
@@ -201,10 +200,14 @@ class Whitening(Rule):
         return damped * (covariance.trace() / damped.trace()) if self.gives_back else damped
 
     def largest_gain(self, features: int, least_power: float) -> float:
-        """1 / sqrt(floor c) undamped, 1 damped, an eighth more for axes that wait; times the gain."""
+        """1 / sqrt(floor c) undamped, 1 damped, an eighth more for axes that wait; times the gain.
+
+        No batch has more than 1 / power_rate times the running power that it moves, so no eigenvalue of Q is above
+        1 + d / (power_rate damping), and neither is the power that is given back.
+        """
         if not self.damping:
             return 1.125 * max(1.0, 1 / math.sqrt(self.floor * least_power))
-        return 1.125 * math.sqrt(1 + features / self.damping) if self.gives_back else 1.125
+        return 1.125 * math.sqrt(1 + features / (self.damping * self.power_rate)) if self.gives_back else 1.125
 
 
 def _each(numbers: Tensor, dtype: torch.dtype) -> Tensor:

@@ -53,7 +53,7 @@ def test_a_trace_decorrelates_what_the_synapse_makes_of_the_spikes() -> None:
 
 def test_statistics_of_all_time_steps_make_one_update() -> None:
     cell, spikes = nd.norse.Decorrelation(4, sample=1.0, dtype=torch.float64), spike_trains(10, 5, 4)
-    rule = nd.rules.get("decorrelating", rate=0.1)
+    rule = nd.rules.get("decorrelating", rate=0.1, form="published")
     plasticity = nd.Plasticity(cell, rule, mean_rate=1.0)
     cell(spikes)
     plasticity.step()  # the mean is known from here on

@@ -28,7 +28,10 @@ def test_damping_means_the_same_for_every_rule_that_carries_it() -> None:
     expected = torch.linalg.inv(
         torch.linalg.inv(covariance) + torch.eye(suite.FEATURES, dtype=torch.float64) / 3
     )  # mean power 1
-    carriers = [rules.get(name, damping=3.0) for name in ("whitening", "zca")]
-    carriers.append(rules.get("interneuron", damping=3.0, interneurons=suite.FEATURES))
-    for rule in carriers:
-        torch.testing.assert_close(rule.fixed_point(covariance), expected, rtol=1e-9, atol=1e-9)
+    for given_back in (False, True):
+        carriers = [rules.get(name, damping=3.0, preserve_power=given_back) for name in ("whitening", "zca")]
+        many = {"interneurons": suite.FEATURES, "preserve_power": given_back}
+        carriers.append(rules.get("interneuron", damping=3.0, **many))
+        gain = covariance.trace() / expected.trace() if given_back else 1.0
+        for rule in carriers:
+            torch.testing.assert_close(rule.fixed_point(covariance), gain * expected, rtol=1e-9, atol=1e-9)

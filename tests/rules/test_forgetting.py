@@ -1,5 +1,7 @@
 """Rules with a running covariance forget where they began, at every scale and condition."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -79,8 +81,8 @@ def test_the_followed_covariance_is_the_weighted_sum_that_is_documented() -> Non
         step = weight / (1 + weight * units / rows)
         second_moment = batch.T @ batch / rows
         expected = (1 - step) * expected + step * second_moment
-        remembered = max(power, (1 - 0.1 / 20) * remembered)
-        floor = 1e-6 * remembered * torch.eye(units, dtype=torch.float64)
+        remembered *= min(max(power / remembered, math.exp(-1)), math.e) ** (0.1 / 20)
+        floor = 1e-6 * max(power, remembered) * torch.eye(units, dtype=torch.float64)
         with_floor = (1 - step) * with_floor + step * (second_moment + floor)
         for rule, state in states.items():
             rule.update_(state, sample(rule, state, batch), rate)

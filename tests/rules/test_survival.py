@@ -1,6 +1,8 @@
 """Rules live through whatever a network sends, and find their fixed point again."""
 
+import dataclasses
 import itertools
+import random
 from functools import cache
 
 import pytest
@@ -21,10 +23,18 @@ RULES = {
     "whitening, full": rules.get("whitening", damping=0.0),
     "zca, damped": rules.get("zca", damping=3.0),
 }
-AGAIN = 1_000
-"""Ordinary batches after which the fixed point must be found again after one batch of 1e18."""
 LONG_AGAIN = 6_000
-"""After several of them the running power of 1e36 is normal, and falls at the rate: by e^-83 in 83 / 0.02 updates."""
+"""Ordinary batches after which the fixed point must be found again, also after several batches of 1e18: the running
+power of 1e36 is normal then, and falls at the rate, by e^-83 in 83 / 0.02 updates."""
+
+
+def enough(rule: Rule) -> int:
+    """Ordinary batches after which it must be found again after one batch of 1e18: 15 / rate, within reason.
+
+    Rules with a saturation answer to all that is loud alike, and come back by as much an update.
+    """
+    return 3_000 if "saturation" in rule.parameters() else int(min(max(15 / rule.rate, 600), 2_000))
+
 
 every_rule = pytest.mark.parametrize("rule", list(RULES.values()), ids=list(RULES))
 every_batch = pytest.mark.parametrize(
@@ -32,12 +42,7 @@ every_batch = pytest.mark.parametrize(
     list(itertools.product((torch.float32, torch.float64), (1, 16, 256))),
     ids=lambda value: str(value).removeprefix("torch."),
 )
-long_sequences = st.lists(
-    st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from((1, 2, 20))), min_size=1, max_size=6
-)
-sequences = long_sequences.map(lambda of: [(kind, 1 if kind == "huge" else times) for kind, times in of]).filter(
-    lambda of: sum(kind == "huge" for kind, _ in of) < 2
-)
+sequences = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.sampled_from((1, 2, 20))), min_size=1, max_size=6)
 
 
 @cache
@@ -49,12 +54,14 @@ def usual_distance(rule: Rule, dtype: torch.dtype, rows: int, seed: int, again: 
 
 
 def distance(rule: Rule, state: State, stream: Stream) -> float:
-    """From the fixed point, for the stream's own covariance."""
+    """From the fixed point, for the stream's own covariance, after some updates at a tenth of the rate: less noise."""
+    slow = dataclasses.replace(rule, rate=rule.rate / 10)
+    live_through(slow, state, (stream.batch() for _ in range(500)))
     return residual(rule, {name: tensor.double() for name, tensor in state.items()}, rows_with(stream.covariance))
 
 
 def check_survival(
-    rule: Rule, sequence: list[tuple[str, int]], dtype: torch.dtype, rows: int, seed: int, again: int = AGAIN
+    rule: Rule, sequence: list[tuple[str, int]], dtype: torch.dtype, rows: int, seed: int, again: int
 ) -> None:
     """Bounded at every step, and in the end as near the fixed point as a twin that saw ordinary batches only."""
     stream, state = Stream(FEATURES, rows, dtype, seed), rule.initial_state(FEATURES, dtype=dtype)
@@ -67,12 +74,14 @@ def check_survival(
 
 @every_rule
 @every_batch
-@settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(sequence=sequences)
 def test_hostile_batches_leave_d_bounded_and_the_fixed_point_within_reach(
-    rule: Rule, dtype: torch.dtype, rows: int, sequence: list[tuple[str, int]]
+    rule: Rule, dtype: torch.dtype, rows: int
 ) -> None:
-    check_survival(rule, sequence, dtype, rows, seed=0)
+    """A sequence of its own for every case, with every kind of batch in it; only one of 1e18."""
+    shuffled = random.Random(f"{rule} {dtype} {rows}")
+    sequence = [(kind, 1 if kind == "huge" else shuffled.choice((1, 2, 20))) for kind in KINDS]
+    shuffled.shuffle(sequence)
+    check_survival(rule, sequence, dtype, rows, seed=0, again=enough(rule))
 
 
 @every_rule
@@ -81,7 +90,7 @@ def test_denormals_that_the_processor_flushes_to_zero_change_nothing_of_that(rul
     if not torch.set_flush_denormal(True):
         pytest.skip("this processor cannot flush denormal numbers")
     try:
-        check_survival(rule, sequence, torch.float32, rows=16, seed=7)
+        check_survival(rule, sequence, torch.float32, rows=16, seed=0, again=enough(rule))
     finally:
         torch.set_flush_denormal(False)
 
@@ -90,7 +99,7 @@ def test_denormals_that_the_processor_flushes_to_zero_change_nothing_of_that(rul
 @every_rule
 @every_batch
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-@given(sequence=long_sequences, seed=st.integers(0, 1000))
+@given(sequence=sequences, seed=st.integers(0, 1000))
 def test_many_hostile_sequences(
     rule: Rule, dtype: torch.dtype, rows: int, sequence: list[tuple[str, int]], seed: int
 ) -> None:
@@ -110,7 +119,7 @@ def test_many_hostile_sequences(
 def test_inputs_that_fade_away_leave_the_floor_where_it_was(rule: Rule, floor: float) -> None:
     """As behind a running mean after the layer fell silent: power falls by a fifth an update, to 1e-27.
 
-    The floor may fade by (1 - 0.1 / 20) an update: the gain that it allows at a power of one half grows 2.2 times in
+    The floor may fade by exp(-0.1 / 20) an update: the gain that it allows at a power of one half grows 2.2 times in
     300 updates, and by an eighth for axes that wait.
     """
     stream, state = Stream(FEATURES, 16, torch.float32, seed=1), rule.initial_state(FEATURES)
