@@ -26,6 +26,8 @@ class Interneurons(Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def rate(self) -> float: ...
+    @property
     def interneurons(self) -> int: ...
     @property
     def damping(self) -> float: ...
@@ -110,7 +112,8 @@ def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) 
     r"""Hear every `every`-th batch, and move the mean power of the running covariance to it.
 
     .. math:: c \leftarrow (1 - w)\, c + w \min(p, 10^4 c), \quad
-              w = \frac{\eta_t}{1 + \eta_t\, d / (n (1 + \text{damping}))}, \quad \eta_t = \max(\eta, 4 / (t + 4))
+              w = \frac{\eta_t}{1 + \eta_t\, d / (n (1 + \text{damping}))}, \quad
+              \eta_t = \max(\eta, 4 / (t + 4)) \text{ at first}
 
     with p the power of the batch, n its rows and d the number of units; the first batch sets c. The variances that
     interneurons track move by the same weight w, and start at zero: so their sum is at most d c, always. The weight is
@@ -145,7 +148,7 @@ def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) 
         return None
     state["calls"].add_(1)
     rows, features = inputs.shape
-    weight = newest_weight(rate, heard.updates)
+    weight = newest_weight(rate, heard.updates, population.rate)
     step = weight / (1 + weight * features / (rows * (1 + population.damping)))
     counted = heard.present * heard.scale
     power = counted if heard.updates == 1 else power + step * (counted - power)

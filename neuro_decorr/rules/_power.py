@@ -162,17 +162,16 @@ def hear_group_powers_(states: State, present: Tensor, rate: float) -> HeardGrou
 
 
 def remember_(state: State, power: float, rate: float) -> float:
-    r"""The power that a layer once had, to which an absolute floor refers.
+    r"""The power that a layer is used to, to which an absolute floor refers.
 
-    .. math:: s \leftarrow s\, (c / s)^{\eta / 20}, \quad c / s \text{ taken within } [e^{-1}, e], \qquad
-              c^* = \max(c, s)
+    .. math:: c^* \leftarrow c^* (c / c^*)^{\eta / 20}, \quad c / c^* \text{ taken within } [e^{-1}, e]
 
-    The memory s moves by a factor of e in 20 / eta updates at most, up or down: neither one loud batch nor a silence
-    of some hundred updates changes it much. A layer that falls nearly silent keeps its floor for a while, in which no
-    direction is amplified by more than what the floor allowed before; after a lasting change of scale it follows.
+    It moves by a factor of e in 20 / eta updates at most, up or down: neither one loud batch nor a silence of some
+    hundred updates changes it much. So a layer that falls nearly silent keeps its floor for a while; after a lasting
+    change of scale the floor follows.
 
     Args:
-        state: Holds `remembered`, s, changed in place.
+        state: Holds `remembered`, changed in place.
         power: c > 0.
         rate: eta, at which c moves.
 
@@ -182,7 +181,7 @@ def remember_(state: State, power: float, rate: float) -> float:
     memory = float(state["remembered"]) or power
     memory *= math.exp(rate / 20 * min(max(math.log(power / memory), -1.0), 1.0))
     state["remembered"].fill_(memory)
-    return max(power, memory)
+    return memory
 
 
 def remember_groups_(states: State, heard: HeardGroups, rate: float) -> Tensor:
@@ -190,17 +189,22 @@ def remember_groups_(states: State, heard: HeardGroups, rate: float) -> Tensor:
     memory = torch.where(states["remembered"] > 0, states["remembered"], heard.power)
     moved = memory * ((heard.power / memory).log().clamp(-1, 1) * (rate / 20)).exp()
     states["remembered"].copy_(torch.where(heard.heard, moved, states["remembered"]))
-    return heard.power.maximum(moved)
+    return moved
 
 
-def newest_weight(rate: float, updates: int) -> float:
-    r"""Weight of the newest batch in a running covariance, :math:`\max(\eta, 4 / (t + 4))`.
+def newest_weight(rate: float, updates: int, own_rate: float) -> float:
+    r"""Weight of the newest batch in a running covariance: 4 / (t + 4) at first, then the rate.
+
+    .. math:: \eta_t = \max(\eta, 4 / (t + 4)) \text{ while } 4 / (t + 4) > \eta_0, \quad \eta \text{ afterwards}
 
     An average in which where it began counts for about :math:`24\, t^{-4}` after t updates, until the rate takes over:
-    a plain average, 1 / t, forgets a wrong start only as 1 / t, and the rate alone as :math:`e^{-\eta t}`.
+    a plain average, 1 / t, forgets a wrong start only as 1 / t, and the rate alone as :math:`e^{-\eta t}`. A schedule
+    that anneals the rate later has its way: with 4 / t for ever, all samples would be worth less than half of them.
 
     Args:
-        rate: eta, in [0, 1].
+        rate: eta, in [0, 1], as a schedule may have set it.
         updates: t, the number of updates, this one included.
+        own_rate: eta_0, that of the rule.
     """
-    return max(rate, 4 / (updates + 4))
+    early = 4 / (updates + 4)
+    return max(rate, early) if early > own_rate else rate

@@ -18,19 +18,20 @@ def initial_statistics(state: State) -> State:
     return initial_power(state, matrix.device)
 
 
-def follow_(state: State, sample: Sample, rate: float, damping: float = 0.0) -> Tensor | None:
+def follow_(state: State, sample: Sample, rate: float, own_rate: float, damping: float = 0.0) -> Tensor | None:
     r"""Move the running covariance to that of the inputs, as the rule `whitening` does.
 
     .. math:: \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n \langle z z^T \rangle, \quad
               \eta_n = \frac{\eta_t}{1 + \eta_t\, d / (k (1 + \text{damping}))}, \quad
-              \eta_t = \max(\eta, 4 / (t + 4))
+              \eta_t = \max(\eta, 4 / (t + 4)) \text{ at first}
 
     It starts as c I, with c the power of the first batch: few rows in many dimensions tell no directions without power.
 
     Args:
         state: Holds `covariance`, `power` and `updates`, changed in place.
         sample: Whose k inputs count, within the bounds of `hear_`.
-        rate: eta.
+        rate: eta, of this update.
+        own_rate: That of the rule, see `newest_weight`.
         damping: Of the rule: the less it whitens, the fewer rows it takes to tell a covariance from noise.
 
     Returns:
@@ -47,7 +48,7 @@ def follow_(state: State, sample: Sample, rate: float, damping: float = 0.0) -> 
     rows, features = sample.inputs.shape
     if heard.updates == 1:
         covariance.diagonal().fill_(heard.power)
-    weight = newest_weight(rate, heard.updates)
+    weight = newest_weight(rate, heard.updates, own_rate)
     step = weight / (1 + weight * features / (rows * (1 + damping)))
     # Scaled before they are multiplied: the square of a float32 may leave its range where the mean square does not.
     inputs = sample.inputs.to(covariance.dtype) * math.sqrt(step * heard.scale / rows)

@@ -95,7 +95,7 @@ class Interneuron(Rule):
 
     in units of c. The shift changes no eigenvector; it keeps the columns independent where interneurons hear nothing.
 
-    Where it began is forgotten: after t tracking steps w is max(rate, 4 / (t + 4)), corrected for few rows,
+    Where it began is forgotten: after t tracking steps w is 4 / (t + 4) until the rate is more, corrected for few rows,
     w / (1 + w d / (n (1 + damping))), and c moves by the same w. The tracked variances start at zero, and so does
     inhibition; the first steps, whose few rows could not tell a direction from noise, count the less.
 

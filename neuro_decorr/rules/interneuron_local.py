@@ -72,8 +72,8 @@ class InterneuronLocal(Rule):
     The scalar G gives back the power that the interneurons take, exactly so at rest, by the same variances and the same
     c; G = 1 with `preserve_power` off. The fixed point is that of `interneuron` with the same damping.
 
-    Where it began is forgotten: after t moves of the synapses eta is max(rate, 4 / (t + 4)), corrected for few rows,
-    eta / (1 + eta d / (n (1 + damping))), in the synapses, in v and in c alike. The variances start at zero.
+    Where it began is forgotten: after t moves of the synapses eta is 4 / (t + 4) until the rate is more, corrected for few
+    rows, eta / (1 + eta d / (n (1 + damping))), in the synapses, in v and in c alike. The variances start at zero.
 
     What holds, whatever the inputs are:
 

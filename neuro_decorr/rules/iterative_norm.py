@@ -81,7 +81,7 @@ class IterativeNorm(Rule):
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then start the Newton steps anew."""
-        covariance = follow_(state, sample, rate)
+        covariance = follow_(state, sample, rate, self.rate)
         if covariance is None:
             return None
         present = float(covariance.trace()) / len(covariance)
@@ -108,5 +108,5 @@ class IterativeNorm(Rule):
         return whitened
 
     def largest_gain(self, features: int, least_power: float) -> float:
-        """1.5^T / sqrt(d c)."""
-        return max(1.0, 1.5**self.iterations / math.sqrt(features * least_power))
+        """1.5^T / sqrt(epsilon d c): the floor alone makes up the trace, where all else has faded."""
+        return max(1.0, 1.5**self.iterations / math.sqrt(self.epsilon * features * least_power))

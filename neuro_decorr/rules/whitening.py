@@ -43,11 +43,10 @@ class Whitening(Rule):
       S becomes lambda / (1 + lambda / (damping c)), a soft cap; small eigenvalues stay as they are.
     - `damping` = 0: full whitening, tau = 1, kappa = floor c*. Fixed point C = S (S + floor c I)^{-1}, the identity but
       for directions with less power than floor c. Those stay bounded: a silent unit has |D| about 1 / sqrt(floor c).
-      c* is c, or the power that the layer once had, whichever is more: a memory of c that moves by a factor of e in
-      20 / power_rate updates at most.
+      c* is a memory of c, what the layer is used to, that moves by a factor of e in 20 / power_rate updates at most.
 
-    Where it began is forgotten: with t batches heard, eta in eta_n is max(rate, 4 / (t + 4)), and without damping the
-    first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than any before
+    Where it began is forgotten: with t batches heard, eta in eta_n is 4 / (t + 4) until the rate is more, and without
+    damping the first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than any before
     counts within bounds (`c <- c + max(power_rate, 1 / t) (min(p, 1e4 c) - c)`, with p its power, and its second moment
     likewise), so that |D| <= max(1, 1 / sqrt(floor c)) with c the least power that was tracked, times the gain.
 
@@ -134,7 +133,7 @@ class Whitening(Rule):
         target, leak = self.damping * heard.power, 1.0
         if not self.damping:
             target, leak = 1.0, self.floor * remember_(state, heard.power, self.power_rate)
-        weight = newest_weight(rate, heard.updates)
+        weight = newest_weight(rate, heard.updates, self.rate)
         step = weight / (1 + weight * features / (rows * (1 + self.damping)))
         gain = float(state["gain"]) if self.gives_back else 1.0
         # All scalars in one: the first batch sets the scale, and the rule moves what D is without its gain.
@@ -162,7 +161,8 @@ class Whitening(Rule):
         target, leak = self.damping * heard.power, one
         if not self.damping:
             target, leak = one, self.floor * remember_groups_(states, heard, self.power_rate)
-        weight = (4 / (heard.updates.double() + 4)).clamp_min(rate)
+        early = 4 / (heard.updates.double() + 4)
+        weight = torch.where(early > self.rate, early.clamp_min(rate), rate)
         step = weight / (1 + weight * features / (rows * (1 + self.damping)))
         gain = states["gain"] if self.gives_back else one
         unit = (heard.power.rsqrt() if not self.damping else one).where(heard.updates == 1, one) / gain

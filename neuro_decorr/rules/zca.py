@@ -88,7 +88,7 @@ class ZCA(Rule):
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then take its root anew."""
-        covariance = follow_(state, sample, rate, self.damping)
+        covariance = follow_(state, sample, rate, self.rate, self.damping)
         if covariance is None:
             return None
         power = float(covariance.trace()) / len(covariance)

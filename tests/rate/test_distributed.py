@@ -19,7 +19,9 @@ RULES = {"whitening": {"rate": 5e-2}, "interneuron": {"interneurons": 2, "every"
 
 def make(rule: str, processes: bool) -> tuple[nn.Module, nd.Plasticity]:
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.Conv1d(2, 4, 3, groups=2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 5), nn.Tanh(), nn.Linear(5, 2))
+    plain = nn.Sequential(
+        nn.Conv1d(2, 4, 3, groups=2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 5), nn.Tanh(), nn.Linear(5, 2)
+    )
     model = nd.decorrelate(plain.double())
     rules = nd.rules.get(rule, **RULES[rule])
     return model, nd.Plasticity(model, rules, sample=1.0, compensate=True, processes=processes)

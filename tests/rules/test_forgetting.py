@@ -82,7 +82,7 @@ def test_the_followed_covariance_is_the_weighted_sum_that_is_documented() -> Non
         second_moment = batch.T @ batch / rows
         expected = (1 - step) * expected + step * second_moment
         remembered *= min(max(power / remembered, math.exp(-1)), math.e) ** (0.1 / 20)
-        floor = 1e-6 * max(power, remembered) * torch.eye(units, dtype=torch.float64)
+        floor = 1e-6 * remembered * torch.eye(units, dtype=torch.float64)
         with_floor = (1 - step) * with_floor + step * (second_moment + floor)
         for rule, state in states.items():
             rule.update_(state, sample(rule, state, batch), rate)
