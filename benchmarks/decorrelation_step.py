@@ -48,8 +48,10 @@ def correlated(features: int, dtype: torch.dtype = torch.float32, seed: int = 0)
 class Published(nn.Module):
     r"""The layer of the paper, step by step as published: its update happens inside the forward pass.
 
-    .. math:: x = D (z - \langle z \rangle), \quad C = \tfrac1k X^T X, \quad
-              g = \langle |z| / |x| \rangle, \quad D \leftarrow g D, \quad D \leftarrow D - \eta\, C D
+    $$
+    x = D (z - \langle z \rangle), \quad C = \tfrac1k X^T X, \quad
+    g = \langle |z| / |x| \rangle, \quad D \leftarrow g D, \quad D \leftarrow D - \eta\, C D
+    $$
 
     Like the authors' layer it takes the mean of the batch, moves a running mean for evaluation, transforms with
     `einsum`, forms C in full, and makes every result a new tensor. Unlike theirs it takes rows spread over the batch

@@ -76,8 +76,10 @@ def broadcast_feedback(
     that of 30 Hz if not. It learns by the delta rule from its own error; the errors of all output neurons of a network
     reach every hidden neuron j through fixed random weights B instead of the transposed output weights:
 
-    .. math:: \Delta w_{ij} = \eta \sum_k B_{kj} (T_k - n_k)\,\big(e_{ij} - c\,\langle e_{ij} \rangle\big), \qquad
-              e_{ij} = \sum_{\text{spikes of } i} \psi_j, \quad \langle e_{ij} \rangle = \bar n_i \bar \psi_j
+    $$
+    \Delta w_{ij} = \eta \sum_k B_{kj} (T_k - n_k)\,\big(e_{ij} - c\,\langle e_{ij} \rangle\big), \qquad
+    e_{ij} = \sum_{\text{spikes of } i} \psi_j, \quad \langle e_{ij} \rangle = \bar n_i \bar \psi_j
+    $$
 
     at the end of a trial; psi = v / threshold within [0, 1] stands for the derivative of a spiking neuron. B enters
     spike by spike: each output spike takes its column off the signal of the hidden neurons, and at the end of the trial

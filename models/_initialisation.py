@@ -29,7 +29,7 @@ def generator(seed: int | None, purpose: str) -> torch.Generator:
 def drawn(
     kind: Callable[..., Layer], *sizes: int, gain_squared: float, generator: torch.Generator, **options: Any
 ) -> Layer:
-    r"""A layer with weights :math:`N(0, g^2 / n)`, n its inputs an output unit, and zero biases.
+    r"""A layer with weights $N(0, g^2 / n)$, n its inputs an output unit, and zero biases.
 
     Source: He, Zhang, Ren and Sun (2015), Delving deep into rectifiers, arXiv:1502.01852.
 

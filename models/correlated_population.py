@@ -40,15 +40,17 @@ def correlated_population(
 ) -> NeuronGroup:
     r"""The population.
 
-    .. math:: \tau \dot v_i = I + \sum_k M_{ik} s_k(t) + g_i - v_i + \sigma \sqrt{2 \tau}\, \xi_i, \qquad
-              \tau_g \dot g_i = -g_i
+    $$
+    \tau \dot v_i = I + \sum_k M_{ik} s_k(t) + g_i - v_i + \sigma \sqrt{2 \tau}\, \xi_i, \qquad
+    \tau_g \dot g_i = -g_i
+    $$
 
-    with the threshold 20 mV, the reset 0 mV, :math:`\tau` 20 ms, :math:`\tau_g` 10 ms and a refractory time of 2 ms.
+    with the threshold 20 mV, the reset 0 mV, $\tau$ 20 ms, $\tau_g$ 10 ms and a refractory time of 2 ms.
 
     Args:
         neurons: How many.
         sources: Courses of the sources, without unit, shape (steps, sources).
-        own_noise: Standard deviation :math:`\sigma` of each neuron's own noise on its potential.
+        own_noise: Standard deviation $\sigma$ of each neuron's own noise on its potential.
         name: Of the group.
 
     Returns:
@@ -147,7 +149,7 @@ def set_mixing(population: NeuronGroup, matrix: Quantity) -> None:
 def course(duration: Quantity, step: Quantity, seed: int | list[int], sources: int = 5) -> NDArray[np.float64]:
     r"""Ornstein-Uhlenbeck processes, stationary, with mean zero, variance one and no correlation in the sample itself.
 
-    .. math:: s(t + \Delta) = a\, s(t) + \sqrt{1 - a^2}\, z, \qquad a = e^{-\Delta / \tau_s}
+    $$s(t + \Delta) = a\, s(t) + \sqrt{1 - a^2}\, z, \qquad a = e^{-\Delta / \tau_s}$$
 
     A finite draw would have moments of its own, and two draws of 100 s then give a population rates that differ by
     several per cent: the draw is whitened.

@@ -25,10 +25,10 @@ def dense(
 ) -> nn.Sequential:
     r"""A dense network with linear outputs.
 
-    .. math:: x_{l+1} = f(W_l x_l + b_l), \quad l = 1 \dots L - 1; \qquad y = W_L x_L + b_L
+    $$x_{l+1} = f(W_l x_l + b_l), \quad l = 1 \dots L - 1; \qquad y = W_L x_L + b_L$$
 
-    Weights are drawn as :math:`W_l \sim N(0, g^2 / n_l)` with :math:`n_l` inputs and the gain
-    :math:`g^2 = 2 / (1 + a^2)`, a the activation's slope for negative inputs (0 where it has none); the output layer,
+    Weights are drawn as $W_l \sim N(0, g^2 / n_l)$ with $n_l$ inputs and the gain
+    $g^2 = 2 / (1 + a^2)$, a the activation's slope for negative inputs (0 where it has none); the output layer,
     which no activation follows, has g = 1. Biases start at zero. Source: He, Zhang, Ren and Sun (2015), Delving deep
     into rectifiers, arXiv:1502.01852.
 

@@ -20,7 +20,7 @@ def rate_units(
 ) -> brian2.NeuronGroup:
     r"""Units that follow stimuli, one after the other, less what reaches them from the side.
 
-    .. math:: \tau \dot x = -x + z(t) - m
+    $$\tau \dot x = -x + z(t) - m$$
 
     with m, the variable `inhibition`, zero until synapses set it. Euler's method; with lateral weights M it is stable
     for eigenvalues of I + M below 2 tau / step.

@@ -16,7 +16,7 @@ from neuro_decorr.errors import InvalidValue
 class Block(nn.Module):
     r"""Two 3 x 3 convolutions, normalised, beside a path that skips them.
 
-    .. math:: y = \mathrm{relu}\bigl( N_2 * \mathrm{relu}(N_1 * x) + S x \bigr)
+    $$y = \mathrm{relu}\bigl( N_2 * \mathrm{relu}(N_1 * x) + S x \bigr)$$
 
     with N a convolution and its batch normalisation, and S the identity, or a normalised 1 x 1 convolution where the
     number of channels or the resolution changes.

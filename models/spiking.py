@@ -28,7 +28,7 @@ def neurons(features: int) -> nn.Module:
 class Poisson(nn.Module):
     r"""Spikes of independent neurons whose rates are given: a Bernoulli draw for every neuron and time step.
 
-    .. math:: P(z_{t,i} = 1) = \min(\max(b + a x_i,\ 0),\ 1)
+    $$P(z_{t,i} = 1) = \min(\max(b + a x_i,\ 0),\ 1)$$
 
     A rate below zero is none, and above one spike a step no neuron can fire. In train mode every pass has fresh spikes,
     told apart by a counter that is a buffer: passes that a credit undoes, as those with perturbed nodes, see the spikes
@@ -68,7 +68,7 @@ class Poisson(nn.Module):
 class Spiking(nn.Module):
     r"""A network in time, read out by the spikes of its last neurons.
 
-    .. math:: y = c \sum_{t=1}^{T} z_t, \qquad c = 1 / T \text{ for rates, } 1 \text{ for counts}
+    $$y = c \sum_{t=1}^{T} z_t, \qquad c = 1 / T \text{ for rates, } 1 \text{ for counts}$$
 
     Attributes:
         network: What runs in time: `norse.torch.SequentialState` of linear layers and neurons.
@@ -178,9 +178,9 @@ def spiking(
 ) -> Spiking:
     r"""A dense spiking network.
 
-    .. math:: I_t^{l} = W_l z_t^{l-1} + b_l, \quad z^l = \mathrm{neurons}(I^l), \quad l = 1 \dots L
+    $$I_t^{l} = W_l z_t^{l-1} + b_l, \quad z^l = \mathrm{neurons}(I^l), \quad l = 1 \dots L$$
 
-    Weights are drawn as :math:`W_l \sim N(0, g^2 / n_l)` with :math:`n_l` inputs; biases start at zero. To decorrelate
+    Weights are drawn as $W_l \sim N(0, g^2 / n_l)$ with $n_l$ inputs; biases start at zero. To decorrelate
     the inputs of its layers give it to `nd.decorrelate`, which takes constant currents, Poisson spikes and hidden
     spikes alike, or place cells between its modules with `decorrelation`.
 

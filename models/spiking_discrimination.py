@@ -153,8 +153,10 @@ def spiking_discrimination(size: Size) -> Discrimination:
     parity(t) noise_j(t) 2 mV. The reward of a trial is the count of the right class minus the mean count of the others.
     The difference of the two rewards is the third factor of
 
-    .. math:: \Delta w_{ij} = \eta\,(R^+ - R^-)\,\big(e_{ij} - c\,\langle e_{ij} \rangle\big), \qquad
-              e_{ij} = \sum_{\text{spikes of } i} \xi_j, \qquad \langle e_{ij} \rangle = 2 \bar n_i \xi_j
+    $$
+    \Delta w_{ij} = \eta\,(R^+ - R^-)\,\big(e_{ij} - c\,\langle e_{ij} \rangle\big), \qquad
+    e_{ij} = \sum_{\text{spikes of } i} \xi_j, \qquad \langle e_{ij} \rangle = 2 \bar n_i \xi_j
+    $$
 
     at the end of the pair. e is the eligibility trace of the synapse, <e> what it is on average over patterns (n-bar:
     slow mean of the counts of i); c = 1 centres it and c = 0 does not. A slow bias keeps every output neuron near 30 Hz

@@ -16,13 +16,16 @@ from neuro_decorr.brian._rule import SpikingRule
 class CorrelationMeasuring(SpikingRule):
     r"""A weight comes to rest at the relative excess of coincidences over what rates explain.
 
-    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i (1 + w_{ij})), \qquad
-              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j (1 + w_{ij}))
+    $$
+    \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i (1 + w_{ij})), \qquad
+    \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j (1 + w_{ij}))
+    $$
 
-    It rests at w = <y x> / (<y> <x>) - 1, with coincidences counted within the trace time. Weights are at least zero,
-    so signs are the drives': for Dale's law use one set of synapses from E to I (`ge_post += w*mV`), one from I to E
-    (`gi_post -= w*mV`), each learning on its own; inhibition then follows the correlation through the interneurons.
-    The published network keeps rates by adapting thresholds; here a `homeostasis` does, where one is given.
+    It rests at $w = \langle y x \rangle / (\langle y \rangle \langle x \rangle) - 1$, with coincidences counted within
+    the trace time. Weights are at least zero, so signs are the drives': for Dale's law use one set of synapses from E
+    to I (`ge_post += w*mV`), one from I to E (`gi_post -= w*mV`), each learning on its own; inhibition then follows the
+    correlation through the interneurons. The published network keeps rates by adapting thresholds; here a `homeostasis`
+    does, where one is given.
 
     Source: King, Zylberberg, DeWeese (2013), Inhibitory interneurons decorrelate excitatory cells to drive sparse code
     formation in a spiking model of V1, doi:10.1523/JNEUROSCI.4188-12.2013.

@@ -17,13 +17,15 @@ from neuro_decorr.errors import InvalidValue
 class Foldiak(SpikingRule):
     r"""Foldiak's and SAILnet's target, on traces: coincidences as of independent neurons at their target rates.
 
-    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \rho_i \tau), \qquad
-              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \rho_j \tau)
+    $$
+    \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \rho_i \tau), \qquad
+    \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \rho_j \tau)
+    $$
 
     Each spike raises the trace x by one, so its mean is the rate times the trace time tau, and on average
     dw/dt = eta (2 tau-weighted coincidences - 2 rho_i rho_j tau) once the rates are at their targets rho: the published
-    dW = alpha (<y_i y_j> - p^2). The homeostasis, which stands for the published adaptation of thresholds, is part of
-    the rule; while rates are off target the weights move with them.
+    $dW = \alpha (\langle y_i y_j \rangle - p^2)$. The homeostasis, which stands for the published adaptation of
+    thresholds, is part of the rule; while rates are off target the weights move with them.
 
     Source: Foldiak (1990), Forming sparse representations by local anti-Hebbian learning, doi:10.1007/BF02331346;
     Zylberberg, Murphy, DeWeese (2011), SAILnet, doi:10.1371/journal.pcbi.1002250.

@@ -14,7 +14,7 @@ from neuro_decorr.brian._checks import check_quantity
 class Homeostasis:
     r"""An integrator of the difference between target and actual rate, a neuron.
 
-    .. math:: \dot b = k \rho, \qquad b \leftarrow b - k \text{ at every spike of the neuron}
+    $$\dot b = k \rho, \qquad b \leftarrow b - k \text{ at every spike of the neuron}$$
 
     The bias b counts spikes of weight 1 a second: at every time step b dt of them reach the neuron by the `bias_drive`
     of `SpikingRule.synapses`. Held (by `freeze(synapses, homeostasis=True)`), it is replaced by its running average,

@@ -27,26 +27,28 @@ class Interneuron(SpikingRule):
     Every synapse is reciprocal: with the weight w_kj >= 0 neuron j excites interneuron k, which inhibits j (Dale's law
     is kept). An interneuron is a perfect integrator: each spike of j adds w_kj to its charge, and at the threshold
     theta it spikes and loses theta. Over any time it so counts the weighted spikes of the population, to within one
-    spike, :math:`n_k = \sum_j w_{kj} n_j / \theta`. The weight changes by
+    spike, $n_k = \sum_j w_{kj} n_j / \theta$. The weight changes by
 
-    .. math:: \text{spike of } k:\; w_{kj} \leftarrow w_{kj} + \eta\, (x_j - \bar x_j), \qquad
-              \text{spike of } j:\; w_{kj} \leftarrow w_{kj} - \eta\, (1 + \kappa)\, (1 + x_j - \bar x_j)
-              \frac{w_{kj}}{\theta}
+    $$
+    \text{spike of } k:\; w_{kj} \leftarrow w_{kj} + \eta\, (x_j - \bar x_j), \qquad
+    \text{spike of } j:\; w_{kj} \leftarrow w_{kj} - \eta\, (1 + \kappa)\, (1 + x_j - \bar x_j)
+    \frac{w_{kj}}{\theta}
+    $$
 
     with the trace x of `lateral_covariance`. The first part is Hebbian. The second takes off what neuron j itself
     contributed to the spikes of k, and kappa times that. With C the covariance of the traces and V its diagonal, for
     traces of a decay tau, on average
 
-    .. math:: \dot w_k = \frac{\eta}{\theta \tau}\, (C - V - \kappa V')\, w_k, \qquad V' = V + \tfrac{\tau}{2} \rho
+    $$\dot w_k = \frac{\eta}{\theta \tau}\, (C - V - \kappa V')\, w_k, \qquad V' = V + \tfrac{\tau}{2} \rho$$
 
-    (rho: rates, a diagonal matrix), since <S_i x_j> + <S_j x_i> = 2 C_ij / tau in a stationary state. So the weights
-    grow along common modes, those in which the population varies more than its neurons each on their own, and rest
-    where these are down to C w = (V + kappa V') w: for trains as variable as Poisson's, V' = 2 V, 1 + 2 kappa times
-    the private variance. Shared by N neurons, that is a correlation of 2 kappa / N a mode. This is Oja's rule, with the
-    feedback of the inhibition, not the length of w, as what ends the growth. Several interneurons share the modes among
-    them: only their span is learnt. Where there are fewer than modes, it is that of the leading ones, as any other span
-    is unstable. kappa must not be too small: for kappa = 0 nothing ends the growth of inhibition in a mode that is
-    cancelled already.
+    (rho: rates, a diagonal matrix), since $\langle S_i x_j \rangle + \langle S_j x_i \rangle = 2 C_{ij} / \tau$ in a
+    stationary state. So the weights grow along common modes, those in which the population varies more than its neurons
+    each on their own, and rest where these are down to C w = (V + kappa V') w: for trains as variable as Poisson's, V'
+    = 2 V, 1 + 2 kappa times the private variance. Shared by N neurons, that is a correlation of 2 kappa / N a mode.
+    This is Oja's rule, with the feedback of the inhibition, not the length of w, as what ends the growth. Several
+    interneurons share the modes among them: only their span is learnt. Where there are fewer than modes, it is that of
+    the leading ones, as any other span is unstable. kappa must not be too small: for kappa = 0 nothing ends the growth
+    of inhibition in a mode that is cancelled already.
 
     What a synapse back from k onto j sees is the same, so that one of its own, started anywhere, comes to the same
     weight; here one number stands for both.

@@ -19,8 +19,10 @@ from neuro_decorr.errors import InvalidValue
 class LateralCovariance(SpikingRule):
     r"""Inhibition between two neurons grows while their spikes coincide more often than their rates explain.
 
-    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i), \qquad
-              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j)
+    $$
+    \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i), \qquad
+    \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j)
+    $$
 
     x is a trace that each spike raises by one and that decays with the trace time, x-bar its slow mean. On average
     dw/dt is eta times the covariance of the two trains within the trace time, so w rests where that is zero: pairs

@@ -18,8 +18,8 @@ class Schedule:
 
     1. Baseline: nothing changes and nothing is counted; for a measurement before.
     2. Calibration: the homeostasis counts each neuron's rate (`Homeostasis.calibration`; none with a target rate).
-    3. Learning, at the rule's rate :math:`\eta`.
-    4. Annealing: the rate falls linearly to zero, :math:`\eta\, (t_a - t) / T_a`. A constant rate leaves weights that
+    3. Learning, at the rule's rate $\eta$.
+    4. Annealing: the rate falls linearly to zero, $\eta\, (t_a - t) / T_a$. A constant rate leaves weights that
        walk about their fixed point, by an amount that grows with the rate; whenever they are frozen, that is kept.
     5. Consolidation: the weights stay, bit by bit, while the homeostasis finds the bias that belongs to them.
     6. Held: the weights stay, and so does the bias, at its running average; nothing learns any more.
@@ -30,7 +30,7 @@ class Schedule:
     Attributes:
         baseline: Duration; 0 s for none.
         learning: Duration.
-        annealing: Duration :math:`T_a`, many correlation times of the input.
+        annealing: Duration $T_a$, many correlation times of the input.
         consolidation: Duration, several averaging times of the homeostasis.
     """
 

@@ -14,8 +14,10 @@ from neuro_decorr.brian._checks import check_fields, number, quantity
 class Variance:
     r"""An integrator of the difference between a neuron's count variance and its target, as a weight onto itself.
 
-    .. math:: \dot s = k\, \bigl((x - \bar x)^2 - D\, \tfrac{\bar x}{2}\bigr), \qquad
-              \text{spike of the neuron: the drive, with } s \text{ for the weight}
+    $$
+    \dot s = k\, \bigl((x - \bar x)^2 - D\, \tfrac{\bar x}{2}\bigr), \qquad
+    \text{spike of the neuron: the drive, with } s \text{ for the weight}
+    $$
 
     x is the trace and x-bar its mean. A Poisson train of rate r has a trace of mean r tau and of variance r tau / 2
     (Campbell's theorem), so D is the dispersion relative to it: the Fano factor of counts at the time scale of the

@@ -17,8 +17,10 @@ from neuro_decorr.brian._rule import SpikingRule
 class Vogels(SpikingRule):
     r"""Inhibitory spike-timing-dependent plasticity with a target rate, as published.
 
-    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - 2 \rho_0 \tau), \qquad
-              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, x_j
+    $$
+    \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - 2 \rho_0 \tau), \qquad
+    \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, x_j
+    $$
 
     For independent spikes the mean drift is 2 eta tau nu_j (nu_i - rho_0): the postsynaptic rate goes to rho_0.
     Coincidences add to the drift, so inhibition is detailed, but this is a rule for rates: all-to-all within a

@@ -75,7 +75,7 @@ def low_passed(
 ) -> list[Tensor]:
     r"""Exponential traces of what the layers return, or the adjoint of taking them.
 
-    .. math:: y_t = e^{-1/\tau} y_{t-1} + a_t
+    $$y_t = e^{-1/\tau} y_{t-1} + a_t$$
 
     Args:
         tensors: One a visit, in their order; overwritten.

@@ -76,9 +76,10 @@ def linearity(
 ) -> list[Response]:
     r"""Measure over which sizes of the noise the loss answers linearly, to choose the sigma of a perturbation.
 
-    .. math::
-        o = \tfrac12 \big( L(a + \sigma \xi) - L(a - \sigma \xi) \big), \qquad
-        e = \tfrac12 \big( L(a + \sigma \xi) + L(a - \sigma \xi) \big) - L(a)
+    $$
+    o = \tfrac12 \big( L(a + \sigma \xi) - L(a - \sigma \xi) \big), \qquad
+    e = \tfrac12 \big( L(a + \sigma \xi) + L(a - \sigma \xi) \big) - L(a)
+    $$
 
     for the loss of every sample, with Gaussian noise xi that is the same for all sigma. In a smooth network o grows as
     sigma and e as sigma^2. In a spiking network a small sigma moves no spike of most samples and jumps in a few: o and

@@ -16,7 +16,7 @@ from neuro_decorr.errors import InvalidValue
 def modes(image_shape: tuple[int, ...]) -> Tensor:
     r"""Four spatial modes of an image: constant, horizontal gradient, vertical gradient, and their product.
 
-    .. math:: m_1 = 1, \quad m_2(u, v) = u, \quad m_3(u, v) = v, \quad m_4(u, v) = u v, \qquad u, v \in [-1, 1]
+    $$m_1 = 1, \quad m_2(u, v) = u, \quad m_3(u, v) = v, \quad m_4(u, v) = u v, \qquad u, v \in [-1, 1]$$
 
     with u from the left to the right edge and v from the top to the bottom one. Each mode has the largest magnitude 1
     (peak normalisation) and they are orthogonal to each other. All channels share them.
@@ -48,11 +48,11 @@ def modes(image_shape: tuple[int, ...]) -> Tensor:
 def common_modes(inputs: Tensor, strength: float, generator: torch.Generator, image_shape: tuple[int, ...]) -> Tensor:
     r"""Add common modes to images, with random amplitudes of their own for every image.
 
-    .. math:: x_p \leftarrow x_p + s \sum_{k=1}^{4} a_{pk} m_k, \qquad a_{pk} \sim N(0, 1)
+    $$x_p \leftarrow x_p + s \sum_{k=1}^{4} a_{pk} m_k, \qquad a_{pk} \sim N(0, 1)$$
 
     with the peak-normalised `modes`: the amplitude's standard deviation `strength` is in the units of the inputs, so
     that for images in [0, 1] strength 1 moves the grey level by one full range. It adds the covariance
-    :math:`s^2 \sum_k m_k m_k^T`, of rank 4 with eigenvalues :math:`s^2 \|m_k\|^2`, and no mean. The amplitudes do not
+    $s^2 \sum_k m_k m_k^T$, of rank 4 with eigenvalues $s^2 \|m_k\|^2$, and no mean. The amplitudes do not
     depend on the strength: two strengths differ in nothing else.
 
     Args:

@@ -12,7 +12,7 @@ from neuro_decorr.errors import InvalidValue
 
 
 def gaussian(covariance: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-    r"""Independent samples of :math:`N(0, C)`, by the symmetric square root of C. Cost: N^3 + P N^2.
+    r"""Independent samples of $N(0, C)$, by the symmetric square root of C. Cost: N^3 + P N^2.
 
     Args:
         covariance: C, shape `(features, features)`, symmetric, positive semidefinite; may be singular.
@@ -48,8 +48,10 @@ def gaussian(covariance: Tensor, samples: int, generator: torch.Generator) -> Te
 def covariance_with_condition(features: int, condition: float, scale: float = 1.0, seed: int = 0) -> Tensor:
     r"""Covariance of a given condition number in a random orthogonal basis.
 
-    .. math:: C = Q \operatorname{diag}(\lambda) Q^T, \qquad
-              \lambda_i \propto \kappa^{-(i-1)/(N-1)}, \quad \frac1N \sum_i \lambda_i = \text{scale}
+    $$
+    C = Q \operatorname{diag}(\lambda) Q^T, \qquad
+    \lambda_i \propto \kappa^{-(i-1)/(N-1)}, \quad \frac1N \sum_i \lambda_i = \text{scale}
+    $$
 
     The spectrum is log-uniform, evenly spaced in its logarithm; Q is uniform over the orthogonal matrices
     (QR of a Gaussian matrix with the signs of R's diagonal: Mezzadri 2007, How to generate random matrices from the

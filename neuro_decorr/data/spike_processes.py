@@ -20,13 +20,13 @@ def compound_poisson_process(
 
     The counts of two units correlate in every bin by
 
-    .. math:: r = \frac{\sum_k k (k - 1) A_k}{(N - 1) \sum_k k A_k}
+    $$r = \frac{\sum_k k (k - 1) A_k}{(N - 1) \sum_k k A_k}$$
 
     Source: Staude, Rotter and Gruen (2010), CuBIC, J. Comput. Neurosci. 29, doi:10.1007/s10827-009-0195-x.
 
     Args:
         rate: Rate of every unit (Hz).
-        amplitude_distribution: :math:`A_k`, the probability that an event makes k units fire, k from 0 to N; sums to 1.
+        amplitude_distribution: $A_k$, the probability that an event makes k units fire, k from 0 to N; sums to 1.
         t_stop: Duration (s).
         seed: Seed.
 
@@ -55,7 +55,7 @@ def single_interaction_process(
 ) -> SpikeTrains:
     r"""Poisson trains that all share one train of coincidences; the counts of two units correlate by their share.
 
-    .. math:: r = \text{coincidence rate} / \text{rate}
+    $$r = \text{coincidence rate} / \text{rate}$$
 
     Source: Kuhn, Aertsen and Rotter (2003), Neural Computation 15, doi:10.1162/089976603321043702.
 

@@ -25,7 +25,7 @@ class Alignment:
 def alignment(first: Iterable[Tensor | None], second: Iterable[Tensor | None]) -> Alignment:
     r"""Angle between two gradients, such as a credit's and backpropagation's.
 
-    .. math:: \cos = \frac{\sum_l \langle a_l, b_l \rangle}{\sqrt{\sum_l \|a_l\|^2}\sqrt{\sum_l \|b_l\|^2}}
+    $$\cos = \frac{\sum_l \langle a_l, b_l \rangle}{\sqrt{\sum_l \|a_l\|^2}\sqrt{\sum_l \|b_l\|^2}}$$
 
     Computed in float64. An angle below 90 degrees means that a small step along the one lowers the loss of the other.
     Source: Lillicrap, Cownden, Tweed and Akerman (2016), Random synaptic feedback weights support error

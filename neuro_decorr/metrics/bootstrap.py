@@ -110,8 +110,10 @@ def resample(
 def interval(estimate: float, replicates: list[float], level: float) -> Interval:
     r"""Interval of a measure at the given number of samples.
 
-    .. math:: b = \frac1R \sum_r \theta^*_r - \hat\theta, \qquad
-              [\theta^*_{(1 - \text{level})/2} - b,\; \theta^*_{(1 + \text{level})/2} - b]
+    $$
+    b = \frac1R \sum_r \theta^*_r - \hat\theta, \qquad
+    [\theta^*_{(1 - \text{level})/2} - b,\; \theta^*_{(1 + \text{level})/2} - b]
+    $$
 
     Quantiles of the replicates, moved by their bias. Resampled noise raises measures such as the mean squared
     correlation a second time, which plain quantiles would show as an interval above the estimate. The interval stays

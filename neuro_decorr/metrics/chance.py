@@ -14,7 +14,7 @@ from neuro_decorr.metrics.sums import moments_of
 
 
 def marchenko_pastur_edge(samples: int, units: int) -> float:
-    r"""Upper edge of the spectrum of the correlation matrix of independent units, :math:`(1 + \sqrt{N / P})^2`.
+    r"""Upper edge of the spectrum of the correlation matrix of independent units, $(1 + \sqrt{N / P})^2$.
 
     Source: Marchenko and Pastur (1967), Distribution of eigenvalues for some sets of random matrices,
     doi:10.1070/SM1967v001n04ABEH001994. It is a limit for many samples P and units N at a fixed ratio, for samples that

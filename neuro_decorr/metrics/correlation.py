@@ -26,7 +26,7 @@ class PairStatistics(NamedTuple):
 
 
 def covariance(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
-    r"""Covariance of the units, :math:`C = \frac{1}{P-1}\sum_p (x_p - \bar x)(x_p - \bar x)^T`, unbiased.
+    r"""Covariance of the units, $C = \frac{1}{P-1}\sum_p (x_p - \bar x)(x_p - \bar x)^T$, unbiased.
 
     Cost: P N^2.
 
@@ -45,7 +45,7 @@ def covariance(samples: Kind, *, silent: Silent = "nan", center: bool = True) ->
 
 
 def correlation(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
-    r"""Pearson correlation of the units, :math:`r_{ij} = C_{ij} / \sqrt{C_{ii} C_{jj}}`.
+    r"""Pearson correlation of the units, $r_{ij} = C_{ij} / \sqrt{C_{ii} C_{jj}}$.
 
     Cost: P N^2.
 
@@ -64,7 +64,7 @@ def correlation(samples: Kind, *, silent: Silent = "nan", center: bool = True) -
 
 
 def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
-    r"""Mean of :math:`r_{ij}^2` over all pairs of distinct units: free of scale, zero iff decorrelated.
+    r"""Mean of $r_{ij}^2$ over all pairs of distinct units: free of scale, zero iff decorrelated.
 
     Unlike a loss on the covariance it compares rules that whiten with rules that leave the variances alone. Compare
     it with `sampling_floor`.
@@ -84,7 +84,7 @@ def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center
 
 
 def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
-    r"""Mean of :math:`|r_{ij}|` over all pairs of distinct units.
+    r"""Mean of $|r_{ij}|$ over all pairs of distinct units.
 
     Args:
         samples: Activity, shape `(samples, units)`.
@@ -103,10 +103,12 @@ def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", cente
 def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
     r"""Correlation that independent Gaussian units show on average, from the finite number of samples alone.
 
-    With n degrees of freedom (samples - 1 when centered), :math:`r^2 \sim \mathrm{Beta}(\frac12, \frac{n-1}{2})`:
+    With n degrees of freedom (samples - 1 when centered), $r^2 \sim \mathrm{Beta}(\frac12, \frac{n-1}{2})$:
 
-    .. math:: E[r^2] = \frac1n, \qquad
-              E|r| = \frac{\Gamma(n/2)}{\sqrt{\pi}\,\Gamma((n+1)/2)} \approx \sqrt{\frac{2}{\pi n}}
+    $$
+    E[r^2] = \frac1n, \qquad
+    E|r| = \frac{\Gamma(n/2)}{\sqrt{\pi}\,\Gamma((n+1)/2)} \approx \sqrt{\frac{2}{\pi n}}
+    $$
 
     The first holds for any independent units whose samples are exchangeable; the second is exact for Gaussian ones.
 

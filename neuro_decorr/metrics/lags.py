@@ -33,7 +33,7 @@ class LaggedCovariance:
     samples: int
 
     def correlation(self) -> Tensor:
-        r"""Cross-correlation, :math:`C_{ij}(l) / \sqrt{C_{ii}(0)\, C_{jj}(0)}`; NaN for units that never vary."""
+        r"""Cross-correlation, $C_{ij}(l) / \sqrt{C_{ii}(0)\, C_{jj}(0)}$; NaN for units that never vary."""
         variances = self.matrices[len(self.lags) // 2].diagonal()
         scale = torch.where(variances > 0, variances, torch.nan).rsqrt()
         return self.matrices * scale[:, None] * scale
@@ -55,12 +55,13 @@ def lagged_covariance(
 ) -> LaggedCovariance:
     r"""Covariance of all pairs of units at all lags up to a largest one.
 
-    With P samples, the mean m and :math:`w_l = P / (P - |l|)` (1 without `border_correction`),
+    With P samples, the mean m and $w_l = P / (P - |l|)$ (1 without `border_correction`),
 
-    .. math::
-        \text{centred:} \quad C_{ij}(l) = \frac{w_l}{P - 1} \sum_t (x_i(t) - m_i)(x_j(t + l) - m_j), \qquad
-        \text{counts:} \quad C_{ij}(l) = \frac{1}{P - 1}
-        \Bigl( w_l \sum_t x_i(t)\, x_j(t + l) - P\, m_i m_j \Bigr)
+    $$
+    \text{centred:} \quad C_{ij}(l) = \frac{w_l}{P - 1} \sum_t (x_i(t) - m_i)(x_j(t + l) - m_j), \qquad
+    \text{counts:} \quad C_{ij}(l) = \frac{1}{P - 1}
+    \Bigl( w_l \sum_t x_i(t)\, x_j(t + l) - P\, m_i m_j \Bigr)
+    $$
 
     with t over the samples for which both exist. Without lag both are the unbiased covariance. Divided by the variances
     (`correlation`) the second equals the cross-correlation coefficient of Elephant's `cross_correlation_histogram`.

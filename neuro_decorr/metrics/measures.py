@@ -68,9 +68,9 @@ class Reader:
 def independent(population: Moments) -> dict[str, float]:
     r"""What independent Gaussian units with these variances show on average at this number of samples.
 
-    With n degrees of freedom and variances :math:`v_i` the trace of the squared covariance is about
-    :math:`t_2 = \sum_i v_i^2 + \frac1n \big( (\sum_i v_i)^2 - \sum_i v_i^2 \big)`, so that the participation ratio is
-    :math:`(\sum_i v_i)^2 / t_2` and the whiteness :math:`\sqrt{N / \mathrm{PR} - 1}`.
+    With n degrees of freedom and variances $v_i$ the trace of the squared covariance is about
+    $t_2 = \sum_i v_i^2 + \frac1n \big( (\sum_i v_i)^2 - \sum_i v_i^2 \big)$, so that the participation ratio is
+    $(\sum_i v_i)^2 / t_2$ and the whiteness $\sqrt{N / \mathrm{PR} - 1}$.
 
     Args:
         population: The moments.

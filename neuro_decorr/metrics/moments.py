@@ -37,10 +37,12 @@ _ROUNDING_STEPS = 4  # a range of so many rounding steps of the unit's own magni
 class Moments:
     r"""Covariance of a population and what follows from it.
 
-    .. math:: C = \frac{1}{P - 1} \sum_p (x_p - \bar x)(x_p - \bar x)^T, \qquad
-              M = \frac{1}{P} \sum_p x_p x_p^T \text{ (without centering)}
+    $$
+    C = \frac{1}{P - 1} \sum_p (x_p - \bar x)(x_p - \bar x)^T, \qquad
+    M = \frac{1}{P} \sum_p x_p x_p^T \text{ (without centering)}
+    $$
 
-    Cost: :math:`P N^2` multiply-adds once; the eigenvalues another :math:`\tfrac43 N^3`, only when first asked for.
+    Cost: $P N^2$ multiply-adds once; the eigenvalues another $\tfrac43 N^3$, only when first asked for.
     """
 
     samples: int  # P, rows

@@ -41,7 +41,7 @@ def surrogate_null(
 ) -> SurrogateNull:
     r"""Mean absolute correlation against surrogates that keep each unit and break what units share.
 
-    .. math:: p = \frac{1 + \#\{s : \overline{|r|}_s \ge \overline{|r|}\}}{1 + S}
+    $$p = \frac{1 + \#\{s : \overline{|r|}_s \ge \overline{|r|}\}}{1 + S}$$
 
     Unlike the sampling floor it needs no independent samples: a shift keeps the autocorrelation of every unit. A
     p-value says that units correlate, not how much: report the correlation and its interval with it.

@@ -38,10 +38,10 @@ def paired_change(
 ) -> PairedChange:
     r"""Paired change of all pairwise correlations, with an interval over units and effect sizes.
 
-    Pairs that share a unit are not independent, so the interval draws units again, not pairs: with :math:`w_i` draws of
-    unit i the mean is :math:`\sum_{i \ne j} w_i w_j \Delta_{ij} / \sum_{i \ne j} w_i w_j`. It says how the change
+    Pairs that share a unit are not independent, so the interval draws units again, not pairs: with $w_i$ draws of
+    unit i the mean is $\sum_{i \ne j} w_i w_j \Delta_{ij} / \sum_{i \ne j} w_i w_j$. It says how the change
     holds over units; how it holds over time is in the intervals of `summary`. Cliff's delta is
-    :math:`\Pr(r_2 > r_1) - \Pr(r_2 < r_1)`, from -1 to 1, over all pairs of one correlation of each.
+    $\Pr(r_2 > r_1) - \Pr(r_2 < r_1)$, from -1 to 1, over all pairs of one correlation of each.
 
     Cost: P N^2 of both, and N^2 for every resampling.
 

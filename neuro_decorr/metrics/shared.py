@@ -39,7 +39,7 @@ class SharedVariance:
 
 
 def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf") -> Shrunk:
-    r"""Covariance for few samples, :math:`(1 - \rho)\, \hat C + \rho\, \frac{\operatorname{tr} \hat C}{N} I`.
+    r"""Covariance for few samples, $(1 - \rho)\, \hat C + \rho\, \frac{\operatorname{tr} \hat C}{N} I$.
 
     Well conditioned where the sample covariance is singular. Wraps scikit-learn; divides by P as it does.
 
@@ -69,11 +69,13 @@ def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf")
 def shared_variance(samples: Samples, max_factors: int = 10, folds: int = 5, seed: int = 0) -> SharedVariance:
     r"""Percent shared variance, dimensionality and loading similarity by factor analysis.
 
-    .. math:: x = \mu + L f + \epsilon, \quad f \sim N(0, I),\; \epsilon \sim N(0, \operatorname{diag} \psi); \qquad
-              \%sv_i = 100\, \frac{(L L^T)_{ii}}{(L L^T)_{ii} + \psi_i}
+    $$
+    x = \mu + L f + \epsilon, \quad f \sim N(0, I),\; \epsilon \sim N(0, \operatorname{diag} \psi); \qquad
+    \%sv_i = 100\, \frac{(L L^T)_{ii}}{(L L^T)_{ii} + \psi_i}
+    $$
 
     The number of factors is the one with the highest likelihood of held-out samples. The loading similarity of the
-    leading eigenvector u of L L^T is :math:`1 - N \operatorname{Var}(u)`.
+    leading eigenvector u of L L^T is $1 - N \operatorname{Var}(u)$.
 
     Source: Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
     doi:10.1016/j.neuron.2021.06.028. Wraps scikit-learn's FactorAnalysis.

@@ -24,17 +24,19 @@ class SignalNoise(NamedTuple):
 def signal_noise_correlation(samples: Samples, conditions: Sequence[object]) -> SignalNoise:
     r"""Signal and noise correlation of trials under several conditions.
 
-    Noise: in each condition c of :math:`n_c` trials the residuals are scaled by their own deviation, and pooled,
+    Noise: in each condition c of $n_c$ trials the residuals are scaled by their own deviation, and pooled,
 
-    .. math:: r^{noise}_{ij} = \frac{\sum_c (n_c - 1)\, r^{(c)}_{ij}}{\sum_c (n_c - 1)}
+    $$r^{noise}_{ij} = \frac{\sum_c (n_c - 1)\, r^{(c)}_{ij}}{\sum_c (n_c - 1)}$$
 
     over the conditions in which both units vary. Signal: the covariance of the K condition means, less what the noise
     of finitely many trials adds to it, so that no noise correlation leaks in,
 
-    .. math:: \Sigma = \operatorname{Cov}_c(\bar x_c) - \frac1K \sum_c \frac{S_c}{n_c}, \qquad
-              r^{signal}_{ij} = \Sigma_{ij} / \sqrt{\Sigma_{ii} \Sigma_{jj}}
+    $$
+    \Sigma = \operatorname{Cov}_c(\bar x_c) - \frac1K \sum_c \frac{S_c}{n_c}, \qquad
+    r^{signal}_{ij} = \Sigma_{ij} / \sqrt{\Sigma_{ii} \Sigma_{jj}}
+    $$
 
-    with :math:`S_c` the covariance within condition c. It is the mean over all products of distinct trials, of which a
+    with $S_c$ the covariance within condition c. It is the mean over all products of distinct trials, of which a
     split into halves is one draw. Unbiased covariances give ratios that may exceed one where trials are few.
 
     Cost: P N^2.

@@ -41,15 +41,19 @@ def participation_ratio(
 ) -> float:
     r"""Participation ratio, the effective rank of the covariance.
 
-    .. math:: \mathrm{PR} = \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2}
-                          = \frac{(\sum_i \lambda_i)^2}{\sum_i \lambda_i^2} \in [1, N]
+    $$
+    \mathrm{PR} = \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2}
+    = \frac{(\sum_i \lambda_i)^2}{\sum_i \lambda_i^2} \in [1, N]
+    $$
 
     Of a sample of P samples and N units it is biased down, about 1/PR_naive = 1/PR + 1/P + 1/N. The corrections divide
     unbiased estimates of the numerator and of the denominator instead, means over products in which no sample occurs
     twice, and for `"both"` no unit either:
 
-    .. math:: \mathrm{PR}_{\text{both}} =
-              \frac{\sum_{a \ne b} \widehat{C_{aa} C_{bb}}}{\sum_{a \ne b} \widehat{C_{ab}^2}}
+    $$
+    \mathrm{PR}_{\text{both}} =
+    \frac{\sum_{a \ne b} \widehat{C_{aa} C_{bb}}}{\sum_{a \ne b} \widehat{C_{ab}^2}}
+    $$
 
     `"samples"` takes the units as the whole population, `"both"` as a draw from a larger one whose ratio is wanted.
     They hold for independent samples of any distribution, may exceed N, and are noisy where samples are few.
@@ -87,7 +91,7 @@ def participation_ratio(
 
 
 def condition_number(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
-    r"""Condition number of the covariance, :math:`\lambda_{\max} / \lambda_{\min}`.
+    r"""Condition number of the covariance, $\lambda_{\max} / \lambda_{\min}$.
 
     Cost: P N^2 + 4/3 N^3. With at most as many samples as units it is infinite whatever the population is.
 
@@ -109,9 +113,11 @@ def condition_number(samples: Samples, *, silent: Silent = "nan", center: bool =
 def whiteness(samples: Samples, *, target: Target = "scaled", silent: Silent = "nan", center: bool = True) -> float:
     r"""Relative distance of the covariance from a multiple of the identity; zero for white activity.
 
-    .. math:: \text{scaled: } \frac{\|C - cI\|_F}{\|cI\|_F},\; c = \frac{\operatorname{tr} C}{N}
-              \;\;\Big(= \sqrt{N / \mathrm{PR} - 1}\Big); \qquad
-              \text{identity: } \frac{\|C - I\|_F}{\sqrt N}
+    $$
+    \text{scaled: } \frac{\|C - cI\|_F}{\|cI\|_F},\; c = \frac{\operatorname{tr} C}{N}
+    \;\;\Big(= \sqrt{N / \mathrm{PR} - 1}\Big); \qquad
+    \text{identity: } \frac{\|C - I\|_F}{\sqrt N}
+    $$
 
     c I is the multiple of the identity nearest to C. Cost: P N^2.
 
@@ -136,7 +142,7 @@ def whiteness(samples: Samples, *, target: Target = "scaled", silent: Silent = "
 def spectral_flatness(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
     r"""Spectral flatness, the geometric over the arithmetic mean of the eigenvalues.
 
-    .. math:: \frac{(\prod_i \lambda_i)^{1/N}}{\frac1N \sum_i \lambda_i}
+    $$\frac{(\prod_i \lambda_i)^{1/N}}{\frac1N \sum_i \lambda_i}$$
 
     One for white activity, zero for a singular covariance. Its logarithm times -N/2 is the Kullback-Leibler
     divergence from the white Gaussian of the same total variance. Cost: P N^2 + 4/3 N^3.

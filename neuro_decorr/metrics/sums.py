@@ -1,6 +1,6 @@
 r"""Sums over cells of consecutive samples, from which every measure of every resampling of the cells follows.
 
-All that the measures need is linear in the samples: :math:`\sum x`, :math:`\sum x x^T` and four sums for the fourth
+All that the measures need is linear in the samples: $\sum x$, $\sum x x^T$ and four sums for the fourth
 moments. Kept once for each cell, they give the measures of a resampling of whole cells as a weighted sum, without
 touching the samples again.
 """

@@ -24,10 +24,10 @@ and loses their order; `"randomise_spikes"` keeps the number of spikes alone."""
 def spike_time_tiling(trains: SpikeTrains, dt: float = 0.005) -> NDArray[np.float64]:
     r"""Spike time tiling coefficient of all pairs of units, a correlation that does not depend on the rates.
 
-    .. math:: \mathrm{STTC} = \frac12 \left( \frac{P_A - T_B}{1 - P_A T_B} + \frac{P_B - T_A}{1 - P_B T_A} \right)
+    $$\mathrm{STTC} = \frac12 \left( \frac{P_A - T_B}{1 - P_A T_B} + \frac{P_B - T_A}{1 - P_B T_A} \right)$$
 
-    with the share P of a train's spikes within :math:`\pm dt` of one of the other, and the share T of the recording
-    within :math:`\pm dt` of a spike. Cost: one call of Elephant for each pair, about a millisecond.
+    with the share P of a train's spikes within $\pm dt$ of one of the other, and the share T of the recording
+    within $\pm dt$ of a spike. Cost: one call of Elephant for each pair, about a millisecond.
 
     Source: Cutts and Eglen (2014), Detecting pairwise correlations in spike trains, J. Neuroscience 34,
     doi:10.1523/JNEUROSCI.2767-14.2014; computed by Elephant.

@@ -14,7 +14,7 @@ from neuro_decorr.recording import SpikeTrains
 
 
 def cv2_terms(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    r"""Local variation of each pair of neighbouring intervals, :math:`2 |I_{k+1} - I_k| / (I_{k+1} + I_k)`.
+    r"""Local variation of each pair of neighbouring intervals, $2 |I_{k+1} - I_k| / (I_{k+1} + I_k)$.
 
     Args:
         times: Sorted times of one unit.
@@ -32,7 +32,7 @@ def cv2_terms(times: NDArray[np.float64]) -> NDArray[np.float64]:
 class Variation:
     r"""Sums for the CV2 of every unit over cells of time, by the time of the middle spike.
 
-    .. math:: \mathrm{CV2} = \frac{1}{n - 1} \sum_{k=1}^{n-1} \frac{2 |I_{k+1} - I_k|}{I_{k+1} + I_k}
+    $$\mathrm{CV2} = \frac{1}{n - 1} \sum_{k=1}^{n-1} \frac{2 |I_{k+1} - I_k|}{I_{k+1} + I_k}$$
 
     One for a Poisson process whatever its rate, zero for a clock; slow changes of the rate matter little.
 

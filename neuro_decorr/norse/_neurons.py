@@ -23,10 +23,11 @@ PerNeuron: TypeAlias = float | Sequence[float] | Tensor
 class Neurons(nn.Module, ABC):
     r"""Current-based leaky integrate-and-fire neurons, by Euler steps, as in Norse.
 
-    .. math::
-        i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t, \qquad
-        v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
-        z_t = \Theta(v_t - \theta), \quad v_t \leftarrow v_\text{reset} \text{ where } z_t = 1
+    $$
+    i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t, \qquad
+    v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
+    z_t = \Theta(v_t - \theta), \quad v_t \leftarrow v_\text{reset} \text{ where } z_t = 1
+    $$
 
     Without a synapse (`synapse_time=None`) i is I itself: Norse's `LIFBoxCell`; with one its `LIFCell`. No gradient
     goes through the reset.

@@ -26,7 +26,7 @@ from neuro_decorr.rate.weights import computes_of_its_own, decorrelation_of, fol
 def to_nir(network: nn.Module, path: str | PathLike[str] | None = None) -> nir.NIRGraph:
     r"""A frozen network as a graph of NIR, written to a file.
 
-    .. math:: W \leftarrow W D, \qquad b \leftarrow b - W D \mu
+    $$W \leftarrow W D, \qquad b \leftarrow b - W D \mu$$
 
     Every decorrelation goes into the Affine of the layer behind it, in double precision; one that no layer follows
     becomes an Affine of its own. Lateral inhibition becomes a Linear in a cycle with its neurons, and their bias a part

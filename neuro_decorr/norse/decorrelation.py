@@ -14,7 +14,7 @@ from neuro_decorr.rate.traces import Signal, Trace, TraceState
 
 @final
 class Decorrelation(DecorrelationCell):
-    r"""Centre and decorrelate spikes: :math:`x_t = D (z_t - \mu)` at every time step.
+    r"""Centre and decorrelate spikes: $x_t = D (z_t - \mu)$ at every time step.
 
     It is always the spikes that are centred and transformed. What drives the statistics, and so D, is an option:
 

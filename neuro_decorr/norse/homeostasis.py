@@ -16,7 +16,7 @@ from neuro_decorr.errors import InvalidValue
 class Homeostasis:
     r"""An integrator of the difference between target and actual rate: the bias of `neuro_decorr.brian.Homeostasis`.
 
-    .. math:: \dot b = k \rho, \qquad b \leftarrow b - k \text{ at every spike of the neuron}
+    $$\dot b = k \rho, \qquad b \leftarrow b - k \text{ at every spike of the neuron}$$
 
     The bias b counts spikes of weight 1 a second; in train mode b dt of them reach the neuron's current at every time
     step, in eval mode those of its running average, since its last value depends on the last spikes.
@@ -53,7 +53,7 @@ class Homeostasis:
 class ThresholdHomeostasis:
     r"""Thresholds that rise with every spike and fall meanwhile, so that every neuron keeps its target rate.
 
-    .. math:: \theta_i \leftarrow \theta_i + k\, (z_i - \rho\, \Delta t)
+    $$\theta_i \leftarrow \theta_i + k\, (z_i - \rho\, \Delta t)$$
 
     At rest a neuron spikes at the rate rho, or its threshold is at a bound: a silent neuron's at the smallest.
 

@@ -35,10 +35,11 @@ class LateralState(NamedTuple):
 class LateralLIF(Neurons):
     r"""Leaky integrate-and-fire neurons with lateral inhibition between all of them, which decorrelates their spikes.
 
-    .. math::
-        i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t - W z_{t-1} + b\, \Delta t, \qquad
-        v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
-        z_t = \Theta(v_t - \theta)
+    $$
+    i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t - W z_{t-1} + b\, \Delta t, \qquad
+    v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
+    z_t = \Theta(v_t - \theta)
+    $$
 
     Inhibition arrives one time step after the spike, in the synapse of the input. W starts at zero, so that the
     neurons start as those of `LIF`; without self-inhibition. A `NeuronPlasticity` moves W, the bias b and the means by

@@ -17,8 +17,10 @@ from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis, ch
 class LateralCovariance:
     r"""Inhibition between two neurons grows while their spikes coincide more often than their rates explain.
 
-    .. math:: \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i), \qquad
-              \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j)
+    $$
+    \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i), \qquad
+    \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j)
+    $$
 
     The rule `neuro_decorr.brian.LateralCovariance`, its parameters in seconds and Hz: x is a trace that each spike
     raises by one and that decays with the trace time, x-bar its slow mean. A `NeuronPlasticity` that steps after every

@@ -30,10 +30,11 @@ class LIFState(NamedTuple):
 class LIF(Neurons):
     r"""Leaky integrate-and-fire neurons: the dynamics of Norse's `LIFCell` and `LIFBoxCell`, with what these lack.
 
-    .. math::
-        i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t, \qquad
-        v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
-        z_t = \Theta(v_t - \theta)
+    $$
+    i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t, \qquad
+    v_t = v_{t-1} + \frac{\Delta t}{\tau_m} (v_\text{leak} - v_{t-1} + i_t), \qquad
+    z_t = \Theta(v_t - \theta)
+    $$
 
     One cell for single steps and for sequences; parameters a neuron, in the state dict; `vmap`, forward-mode
     derivatives, `torch.compile` without a graph break. See `Neurons` for the rest.

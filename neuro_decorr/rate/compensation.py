@@ -83,7 +83,7 @@ def make_offset(module: Decorrelation, weights: Weights) -> None:
 def follow_transform(
     weights: Weights, changes: Sequence[Change | None], state: dict[str, Any], first_order: bool
 ) -> None:
-    r"""Keep the function of a layer while D moves: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, group by group.
+    r"""Keep the function of a layer while D moves: $W \leftarrow W D_{old} D_{new}^{-1}$, group by group.
 
     Args:
         weights: Behind D.
@@ -106,7 +106,7 @@ def follow_transform(
 
 
 def follow_mean(module: Decorrelation, weights: Weights, before: Tensor, state: dict[str, Any]) -> None:
-    r"""Keep the function of a layer while the mean moves: :math:`b \leftarrow b + W D (\mu_{new} - \mu_{old})`.
+    r"""Keep the function of a layer while the mean moves: $b \leftarrow b + W D (\mu_{new} - \mu_{old})$.
 
     Args:
         module: Whose mean has moved; nothing follows where it is not subtracted.

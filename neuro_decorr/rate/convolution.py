@@ -2,7 +2,7 @@ r"""Decorrelation in front of a convolution, with D folded into the kernel.
 
 A patch of C channels and k positions is a vector of C k features, and the convolution a linear map W of it:
 
-.. math:: y = W D (p - \mu) + b = (W D)\, p + (b - W D \mu)
+$$y = W D (p - \mu) + b = (W D)\, p + (b - W D \mu)$$
 
 So one convolution with the kernel W D computes it, padding included; patches are cut out for the few rows only that
 drive the plasticity. The features are in the order of ``weight.flatten(1)``: channels first, then positions. The
@@ -16,7 +16,7 @@ A transposed convolution maps the channels at one position of its input to many 
 At its borders fewer positions meet in an output, so that no bias could carry their mean: it is subtracted from the rows
 that drive the plasticity, and not from what passes.
 
-.. math:: y = W D z + b
+$$y = W D z + b$$
 """
 
 from __future__ import annotations

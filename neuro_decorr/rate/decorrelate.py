@@ -50,7 +50,7 @@ def decorrelate(
 ) -> ModelType:
     r"""A copy of a model in which every Linear and convolution receives centred, decorrelated inputs.
 
-    .. math:: y = W D (z - \mu) + b
+    $$y = W D (z - \mu) + b$$
 
     Each layer keeps its name and its parameters, and gains a submodule `decorrelation` and a subclass of its own class,
     in whose forward D is applied to the input (see `neuro_decorr.rate.attached`). For a convolution D is folded into
@@ -115,7 +115,7 @@ def decorrelate(
 
 
 def fold(model: ModelType) -> ModelType:
-    r"""The plain network that computes the same: :math:`W \leftarrow W D,\; b \leftarrow b - W D \mu`.
+    r"""The plain network that computes the same: $W \leftarrow W D,\; b \leftarrow b - W D \mu$.
 
     The result holds no class and no hook of this library. A Decorrelation that stands by itself, in a Sequential for
     instance, becomes a Linear with weight D and bias -D mean. Tied weights come apart, since each was behind a D of its

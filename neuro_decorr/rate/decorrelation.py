@@ -22,7 +22,7 @@ from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, 
 
 
 class Decorrelation(nn.Module):
-    r"""Centre and decorrelate: :math:`x = D (z - \mu)`, in row form ``F.linear(z - mean, D)``.
+    r"""Centre and decorrelate: $x = D (z - \mu)$, in row form ``F.linear(z - mean, D)``.
 
     D and the running mean are buffers that only a `Plasticity` moves, in place; a forward pass never does. For that
     the module remembers some rows of its input and output of every forward pass in train mode since the last step:
@@ -38,7 +38,7 @@ class Decorrelation(nn.Module):
     Where `subtract` is False the mean is tracked and used for the statistics, but not subtracted, for layers behind
     which no bias could carry it alike everywhere:
 
-    .. math:: x = D z, \qquad \text{remembered: } z - \mu \text{ and } D (z - \mu)
+    $$x = D z, \qquad \text{remembered: } z - \mu \text{ and } D (z - \mu)$$
 
     Shapes: z (..., groups * features) to x of the same shape. Cost: 2 features^2 flop a row and group with a dense D,
     4 k features with k interneurons, none for centring alone.

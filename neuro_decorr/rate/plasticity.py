@@ -38,8 +38,10 @@ class Plasticity(torch.optim.Optimizer):
     of all micro-batches and of all calls of a shared layer: the running mean moves towards theirs, and the rule updates
     D once.
 
-    .. math:: D \leftarrow \text{rule}(D;\, z - \mu,\, D (z - \mu),\, \eta), \qquad
-              \mu \leftarrow \mu + \max(\eta_\mu, 1 / t)\, (\langle z \rangle - \mu)
+    $$
+    D \leftarrow \text{rule}(D;\, z - \mu,\, D (z - \mu),\, \eta), \qquad
+    \mu \leftarrow \mu + \max(\eta_\mu, 1 / t)\, (\langle z \rangle - \mu)
+    $$
 
     with eta the plasticity rate `lr`, eta_mu the `mean_rate` and t the number of steps so far. The first step of a
     centred layer only finds the mean. Where torch.distributed is initialised the passes are those of all processes, so
@@ -68,14 +70,15 @@ class Plasticity(torch.optim.Optimizer):
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
 
-    .. math:: W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})
+    $$W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})$$
 
     - `"exact"` (or True): to the last places of a float32, however many updates follow, at the cost of a product with
       the few sampled rows (dense rules) or with the interneurons (low rank). What a float32 cannot hold of W, b and a
       dense D is kept beside them: 2 bytes an entry, in this optimiser's state.
-    - `"first_order"`: the local term of constrained parameter inference, W <- (W + eta <a x^T>) / g with the
-      activities a = W x, wherever a rule moves D by a product of few rows; what is missing is of the order of the
-      squared step at every update. Rules that have nothing cheaper stay exact, but keep no residuals.
+    - `"first_order"`: the local term of constrained parameter inference,
+      $W \leftarrow (W + \eta \langle a x^T \rangle) / g$ with the activities a = W x, wherever a rule moves D by a
+      product of few rows; what is missing is of the order of the squared step at every update. Rules that have nothing
+      cheaper stay exact, but keep no residuals.
 
     A layer without bias gets an offset, a buffer that no optimiser of the weights moves. The first moments of that
     optimiser stay as they are: moving them along made no difference (docs/compensation.md).

@@ -46,7 +46,7 @@ class Record(NamedTuple):
         return Record(self.inputs[..., :kept, :], self.outputs[..., :kept, :], self.deviation, float(self.seen))
 
     def _weighed(self) -> Record:
-        r"""Rows scaled by :math:`\sqrt{w / \bar w}`, so that their covariance is the weighted one.
+        r"""Rows scaled by $\sqrt{w / \bar w}$, so that their covariance is the weighted one.
 
         Rows of equal weight stay as they are.
         """

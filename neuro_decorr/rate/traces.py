@@ -32,8 +32,10 @@ class TraceState(NamedTuple):
 class Trace:
     r"""A mean of the recent activity with exponential weights.
 
-    .. math:: \bar z_t = \frac{\sum_{s \le t} \beta^{t - s} z_s}{\sum_{s \le t} \beta^{t - s}}, \qquad
-              \beta = e^{-\Delta t / \tau}
+    $$
+    \bar z_t = \frac{\sum_{s \le t} \beta^{t - s} z_s}{\sum_{s \le t} \beta^{t - s}}, \qquad
+    \beta = e^{-\Delta t / \tau}
+    $$
 
     Divided by the sum of its weights it has the mean of the activity from the first step on: there is no onset, and
     the mean that a `Decorrelation` subtracts from the activity is also that of the trace.

@@ -96,8 +96,10 @@ class Weighing:
 def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
     r"""Rows of forward passes in here drive the plasticity by their weights: padding tokens need not count.
 
-    .. math:: \mu \leftarrow \mu + \rho \frac{\sum_i w_i (z_i - \mu)}{\sum_i w_i}, \qquad
-              C = \frac{\sum_i w_i\, x_i x_i^T}{\sum_i w_i}
+    $$
+    \mu \leftarrow \mu + \rho \frac{\sum_i w_i (z_i - \mu)}{\sum_i w_i}, \qquad
+    C = \frac{\sum_i w_i\, x_i x_i^T}{\sum_i w_i}
+    $$
 
     What the model computes stays as it is. A layer whose input has the leading dimensions of the weights counts row by
     row: sampled rows are spread over those of positive weight, and scaled by the root of their weight over the mean

@@ -32,7 +32,7 @@ _CONVOLUTIONS: frozenset[type[nn.Module]] = frozenset((*get_args(Convolution), *
 def register_linear(kind: Kind, weight: Layout = "outputs_first") -> Kind:
     r"""Let `decorrelate` treat the layers of a class as Linear layers, for classes of other libraries.
 
-    .. math:: y = W x + b
+    $$y = W x + b$$
 
     Such a layer is called with its input (..., inputs) first, and holds a parameter `weight` of two dimensions and
     `bias` of shape (outputs,), or None. Subclasses count as well.

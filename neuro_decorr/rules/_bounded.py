@@ -2,7 +2,7 @@ r"""What the bounded forms of the explicit rules share: a floor under directions
 
 With c the running mean power of the inputs (`hear_`), each acts on the moment
 
-.. math:: M = D\, (S_k + f c\, I)\, D^T = R^T R
+$$M = D\, (S_k + f c\, I)\, D^T = R^T R$$
 
 of the k sampled rows and of isotropic inputs of power f c. Its rows R are those of the batch and some columns of D
 (`floor_rows`), or, where the rows are at least half as many as the units, M is formed: that is cheaper then.
@@ -144,9 +144,9 @@ def urgent(state: State) -> bool:
 
 
 def bound(features: int, floor: float) -> float:
-    r"""The largest singular value of a norm-preserving D with a floor, :math:`(20\, (d / f + 1))^{1/2} e^2`.
+    r"""The largest singular value of a norm-preserving D with a floor, $(20\, (d / f + 1))^{1/2} e^2$.
 
-    :math:`Q = (D^T D)^{-1}` follows, up to scale, a sum of the S_k + f c I with positive weights, in which c is at
+    $Q = (D^T D)^{-1}$ follows, up to scale, a sum of the S_k + f c I with positive weights, in which c is at
     least a tenth of the power of every batch as loud as it counts: no eigenvalue of Q is more than 10 d / f + 1 times
     another. A step takes up to twice its first order. The gain makes the smallest singular value at most 1, since it
     preserves norms on the average; and axes that wait may grow by e^2, see `patient_gain`.

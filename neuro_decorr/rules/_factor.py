@@ -1,6 +1,6 @@
-r"""The algebra that dense rules share: :math:`D \leftarrow A D` with A a diagonal minus a product of few rows.
+r"""The algebra that dense rules share: $D \leftarrow A D$ with A a diagonal minus a product of few rows.
 
-.. math:: A = \operatorname{diag}(p) - w\, L^T R
+$$A = \operatorname{diag}(p) - w\, L^T R$$
 
 with L and R the k sampled rows (R the outputs X, and L = X for every equivariant rule). Never forming C = X^T X / k
 makes the update 4 k d^2 flop instead of 2 d^3, in one pass over D. The inverse of A, which compensation needs, is as
@@ -77,7 +77,7 @@ class LowRankFactor(Change):
     def increment(self, weight: Tensor) -> Increment:
         r"""W (A^{-1} - I), exactly.
 
-        .. math:: A^{-1} = P^{-1} + P^{-1} L^T (w^{-1} I - R P^{-1} L^T)^{-1} R P^{-1}
+        $$A^{-1} = P^{-1} + P^{-1} L^T (w^{-1} I - R P^{-1} L^T)^{-1} R P^{-1}$$
 
         Cost: 4 rows outputs features + rows^3 flop.
         """
@@ -93,11 +93,13 @@ class LowRankFactor(Change):
     def first_order_increment(self, weight: Tensor) -> Increment:
         r"""The local term of constrained parameter inference: Hebbian in the activities a = W x that it keeps.
 
-        .. math:: \Delta W = \frac{1}{p} \Bigl( (1 - p)\, W + \frac{w}{p} \sum_n a_n x_n^T \Bigr), \qquad
-                  \Delta W = W\, (I - P) + w \sum_n a_n x_n^T
+        $$
+        \Delta W = \frac{1}{p} \Bigl( (1 - p)\, W + \frac{w}{p} \sum_n a_n x_n^T \Bigr), \qquad
+        \Delta W = W\, (I - P) + w \sum_n a_n x_n^T
+        $$
 
-        for a scale p that all units share (w = p eta / k: W <- (W + eta <a x^T>) / p), and for one of each unit. It
-        misses terms of the order of the squared step. Cost: 4 rows outputs features flop.
+        for a scale p that all units share (w = p eta / k: $W \leftarrow (W + \eta \langle a x^T \rangle) / p$), and for
+        one of each unit. It misses terms of the order of the squared step. Cost: 4 rows outputs features flop.
         """
         activity = (weight.to(self.left.dtype) @ self.left.T).mul_(self.weight)
         if isinstance(self.scale, Tensor):
@@ -172,7 +174,7 @@ class InverseFactor(Change):
     def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> InverseFactor:
         r"""D <- A D in place, by the identity of Woodbury.
 
-        .. math:: A = g\, \bigl( I - X^T (w^{-1} I + X X^T)^{-1} X \bigr)
+        $$A = g\, \bigl( I - X^T (w^{-1} I + X X^T)^{-1} X \bigr)$$
 
         Cost: 4 rows features^2 + rows^3 flop.
         """

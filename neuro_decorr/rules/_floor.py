@@ -32,9 +32,9 @@ def axes_due(features: int, rows: int, step: float) -> int:
 
 
 def floor_rows(state: State, power: float, axes: int) -> Tensor:
-    r"""Rows whose second moment stands for :math:`p\, D D^T`, the outputs of isotropic inputs of power p.
+    r"""Rows whose second moment stands for $p\, D D^T$, the outputs of isotropic inputs of power p.
 
-    .. math:: \{ \sqrt{p\, d / a}\; D e_j \}, \quad j \text{ running over the } a \text{ axes that are due}
+    $$\{ \sqrt{p\, d / a}\; D e_j \}, \quad j \text{ running over the } a \text{ axes that are due}$$
 
     Every axis has its turn after d / a updates, so on the average they are p D D^T exactly; with a = d at once.
     Adding them to the rows of a batch, an update keeps its low rank, and a direction that the inputs never visit is

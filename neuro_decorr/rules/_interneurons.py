@@ -111,9 +111,11 @@ def initial_interneurons(
 def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) -> Tracked | None:
     r"""Hear every `every`-th batch, and move the mean power of the running covariance to it.
 
-    .. math:: c \leftarrow (1 - w)\, c + w \min(p, 10^4 c), \quad
-              w = \frac{\eta_t}{1 + \eta_t\, d / (n (1 + \text{damping}))}, \quad
-              \eta_t = \max(\eta, 4 / (t + 4)) \text{ at first}
+    $$
+    c \leftarrow (1 - w)\, c + w \min(p, 10^4 c), \quad
+    w = \frac{\eta_t}{1 + \eta_t\, d / (n (1 + \text{damping}))}, \quad
+    \eta_t = \max(\eta, 4 / (t + 4)) \text{ at first}
+    $$
 
     with p the power of the batch, n its rows and d the number of units; the first batch sets c. The variances that
     interneurons track move by the same weight w, and start at zero: so their sum is at most d c, always. The weight is
@@ -161,7 +163,7 @@ def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) 
 def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
     r"""An orthonormal basis of what columns span, as a product that need not be carried out.
 
-    .. math:: Q = C\, T, \quad T = L^{-T}, \quad L L^T = C^T C
+    $$Q = C\, T, \quad T = L^{-T}, \quad L L^T = C^T C$$
 
     with L in double precision, where the columns are as independent as tracked directions are: one product with them,
     where the reflections of a QR decomposition go column by column and take several times as long. Elsewhere, such as
@@ -189,12 +191,14 @@ def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
 def inhibit_(population: Interneurons, state: State, power: float, features: int) -> Tensor:
     r"""Set suppressions and gain by the tracked variances.
 
-    .. math:: s_i = 1 - (1 + \lambda_i / (\text{damping}\; c))^{-1/2}, \qquad
-              g^2 = \frac{d c}{d c - \sum_i \lambda_i (1 - (1 - s_i)^2)}
+    $$
+    s_i = 1 - (1 + \lambda_i / (\text{damping}\; c))^{-1/2}, \qquad
+    g^2 = \frac{d c}{d c - \sum_i \lambda_i (1 - (1 - s_i)^2)}
+    $$
 
-    and s = 0 for an interneuron that has not been recruited, :math:`\lambda_i \le \text{recruit}\; \text{damping}\; c`.
+    and s = 0 for an interneuron that has not been recruited, $\lambda_i \le \text{recruit}\; \text{damping}\; c$.
     g gives back the power that the interneurons take, unless `preserve_power` is off (g = 1). The sum of the variances
-    is at most d c (see `track_`), so that :math:`g^2 \le 1 + d / \text{damping}`.
+    is at most d c (see `track_`), so that $g^2 \le 1 + d / \text{damping}$.
 
     Args:
         population: The parameters.

@@ -70,11 +70,11 @@ def present_power(rows: Tensor) -> float:
 def hear_(state: State, inputs: Tensor, rate: float) -> Heard | None:
     r"""Move the running power to that of a batch.
 
-    .. math:: c \leftarrow c + \max(\eta, 1 / t)\, (\min(p, 10^4 c) - c), \quad p = \langle z_i^2 \rangle
+    $$c \leftarrow c + \max(\eta, 1 / t)\, (\min(p, 10^4 c) - c), \quad p = \langle z_i^2 \rangle$$
 
     The first batch sets c. A batch that is much louder than all before counts as 10^4 c, in c and, by `Heard.scale`, in
     every second moment: one broken batch does no lasting harm, and after a lasting change of scale c grows by orders of
-    magnitude an update. A silent batch, :math:`p \le 10^{-30}`, moves nothing: what power a layer had is remembered
+    magnitude an update. A silent batch, $p \le 10^{-30}$, moves nothing: what power a layer had is remembered
     however long it is silent, and floors relative to c stay where they are.
 
     Args:
@@ -164,7 +164,7 @@ def hear_group_powers_(states: State, present: Tensor, rate: float) -> HeardGrou
 def remember_(state: State, power: float, rate: float) -> float:
     r"""The power that a layer is used to, to which an absolute floor refers.
 
-    .. math:: c^* \leftarrow c^* (c / c^*)^{\eta / 20}, \quad c / c^* \text{ taken within } [e^{-1}, e]
+    $$c^* \leftarrow c^* (c / c^*)^{\eta / 20}, \quad c / c^* \text{ taken within } [e^{-1}, e]$$
 
     It moves by a factor of e in 20 / eta updates at most, up or down: neither one loud batch nor a silence of some
     hundred updates changes it much. So a layer that falls nearly silent keeps its floor for a while; after a lasting
@@ -195,10 +195,10 @@ def remember_groups_(states: State, heard: HeardGroups, rate: float) -> Tensor:
 def newest_weight(rate: float, updates: int, own_rate: float) -> float:
     r"""Weight of the newest batch in a running covariance: 4 / (t + 4) at first, then the rate.
 
-    .. math:: \eta_t = \max(\eta, 4 / (t + 4)) \text{ while } 4 / (t + 4) > \eta_0, \quad \eta \text{ afterwards}
+    $$\eta_t = \max(\eta, 4 / (t + 4)) \text{ while } 4 / (t + 4) > \eta_0, \quad \eta \text{ afterwards}$$
 
-    An average in which where it began counts for about :math:`24\, t^{-4}` after t updates, until the rate takes over:
-    a plain average, 1 / t, forgets a wrong start only as 1 / t, and the rate alone as :math:`e^{-\eta t}`. A schedule
+    An average in which where it began counts for about $24\, t^{-4}$ after t updates, until the rate takes over:
+    a plain average, 1 / t, forgets a wrong start only as 1 / t, and the rate alone as $e^{-\eta t}$. A schedule
     that anneals the rate later has its way: with 4 / t for ever, all samples would be worth less than half of them.
 
     Args:

@@ -25,9 +25,9 @@ def residual_of(values: Tensor) -> Tensor | None:
 def add_(values: Tensor, increment: Increment, residual: Tensor | None = None) -> None:
     r"""Add an increment in place: v <- v + increment; with a residual, the rounding error is added the next time.
 
-    .. math:: t = r + \Delta, \quad v' = \operatorname{fl}(v + t), \quad r' = t - (v' - v)
+    $$t = r + \Delta, \quad v' = \operatorname{fl}(v + t), \quad r' = t - (v' - v)$$
 
-    Without it, n updates of a float32 matrix leave a random walk of about :math:`6 \cdot 10^{-8} \sqrt n` of its
+    Without it, n updates of a float32 matrix leave a random walk of about $6 \cdot 10^{-8} \sqrt n$ of its
     entries, and increments below half a unit in the last place are lost altogether. Source: Kahan (1965), Further
     remarks on reducing truncation errors, doi:10.1145/363707.363723.
 

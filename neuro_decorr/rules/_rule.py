@@ -1,6 +1,6 @@
 r"""What a rule is: a frozen description and the update of one layer's lateral weights.
 
-Row form throughout, as torch stores batches: :math:`x = D (z - \mu)` for a column is
+Row form throughout, as torch stores batches: $x = D (z - \mu)$ for a column is
 ``outputs = inputs @ D.T`` for a batch of centred rows.
 """
 
@@ -51,7 +51,7 @@ class Change(ABC):
 
     @abstractmethod
     def increment(self, weight: Tensor) -> Increment:
-        r"""What keeps the layer's function, exactly: rows of :math:`W (D_{old} D_{new}^{-1} - I)`.
+        r"""What keeps the layer's function, exactly: rows of $W (D_{old} D_{new}^{-1} - I)$.
 
         The increment, not the new weight: it is small, and so is its rounding.
 
@@ -69,7 +69,7 @@ class Change(ABC):
 
     @final
     def compensate_(self, weight: Tensor, residual: Tensor | None = None, *, first_order: bool = False) -> None:
-        r"""Keep the layer's function: :math:`W \leftarrow W D_{old} D_{new}^{-1}`, in place.
+        r"""Keep the layer's function: $W \leftarrow W D_{old} D_{new}^{-1}$, in place.
 
         Args:
             weight: W, shape (outputs, features).

@@ -21,9 +21,11 @@ def initial_statistics(state: State) -> State:
 def follow_(state: State, sample: Sample, rate: float, own_rate: float, damping: float = 0.0) -> Tensor | None:
     r"""Move the running covariance to that of the inputs, as the rule `whitening` does.
 
-    .. math:: \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n \langle z z^T \rangle, \quad
-              \eta_n = \frac{\eta_t}{1 + \eta_t\, d / (k (1 + \text{damping}))}, \quad
-              \eta_t = \max(\eta, 4 / (t + 4)) \text{ at first}
+    $$
+    \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n \langle z z^T \rangle, \quad
+    \eta_n = \frac{\eta_t}{1 + \eta_t\, d / (k (1 + \text{damping}))}, \quad
+    \eta_t = \max(\eta, 4 / (t + 4)) \text{ at first}
+    $$
 
     It starts as c I, with c the power of the first batch: few rows in many dimensions tell no directions without power.
 

@@ -20,7 +20,7 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 class AntiHebbian(Rule):
     r"""Lateral inhibition grows with the product of two units' activities, and decays where there is none.
 
-    .. math:: x = (I + M)^{-1} z, \quad \Delta M = \eta\, (\langle x x^T \rangle - p\, I), \quad I + M \succeq f I
+    $$x = (I + M)^{-1} z, \quad \Delta M = \eta\, (\langle x x^T \rangle - p\, I), \quad I + M \succeq f I$$
 
     Fixed point C = p I, with I + M = (S / p)^{1/2}. For D = (I + M)^{-1} this is dD = -eta D (C - p I) D, while the
     relative gradient is -eta (C - p I) D: the course depends on S and not on C alone. Along an eigenvalue lambda of S

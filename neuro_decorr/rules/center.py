@@ -13,7 +13,7 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State
 @register
 @dataclass(frozen=True, kw_only=True)
 class Center(Rule):
-    r"""Subtract the running mean and nothing else: :math:`x = z - \mu`.
+    r"""Subtract the running mean and nothing else: $x = z - \mu$.
 
     The control without which no gain counts as a gain of decorrelation: the mean direction is usually the leading
     eigenvector of the second moment, and on many data centring does nearly everything.

@@ -21,8 +21,10 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State
 class Decorrelating(Rule):
     r"""Drive the off-diagonal of the second moment to zero and leave the variances free.
 
-    .. math:: D \leftarrow D - \eta_n \operatorname{offdiag}(M)\, D, \quad M = C / c, \quad
-              \eta_n = \frac{\eta}{1 + \eta \lVert M \rVert_F}
+    $$
+    D \leftarrow D - \eta_n \operatorname{offdiag}(M)\, D, \quad M = C / c, \quad
+    \eta_n = \frac{\eta}{1 + \eta \lVert M \rVert_F}
+    $$
 
     with C the second moment of the sampled outputs and c the running mean power of the inputs. The rate is relative,
     and the step removes at most all of a direction, so the rule is stable at every rate, in every dimension and at

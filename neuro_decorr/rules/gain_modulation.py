@@ -26,8 +26,10 @@ _NEWTON = 60
 class GainModulation(Rule):
     r"""Interneurons with fixed synapses and adapting gains; each brings the variance it sees to one.
 
-    .. math:: x = (I + W \operatorname{diag}(g) W^T)^{-1} z, \quad n = W^T x, \quad
-              \Delta g_i = \eta\, (\langle n_i^2 \rangle - 1)
+    $$
+    x = (I + W \operatorname{diag}(g) W^T)^{-1} z, \quad n = W^T x, \quad
+    \Delta g_i = \eta\, (\langle n_i^2 \rangle - 1)
+    $$
 
     W is a frame of K unit columns. From K = d (d + 1) / 2 on, its outer products span all symmetric matrices, and the
     only fixed point is C = I. Fewer interneurons fix the variance along their own directions. The frame is a random

@@ -45,10 +45,12 @@ class InterneuronChange(Change):
     def increment(self, weight: Tensor) -> Increment:
         r"""W (D_old D_new^{-1} - I), exactly.
 
-        .. math:: D^{-1} = (I + U T U^T) / g, \quad T = (I - S U^T U)^{-1} S
+        $$D^{-1} = (I + U T U^T) / g, \quad T = (I - S U^T U)^{-1} S$$
 
-        .. math:: W (D_{old} D_{new}^{-1} - I) = \rho\, W (P - I) + (\rho - 1) W, \quad
-                  \rho = g_{old} / g_{new}, \quad P = (I - U S U^T)_{old}\, (I + U T U^T)_{new}
+        $$
+        W (D_{old} D_{new}^{-1} - I) = \rho\, W (P - I) + (\rho - 1) W, \quad
+        \rho = g_{old} / g_{new}, \quad P = (I - U S U^T)_{old}\, (I + U T U^T)_{new}
+        $$
 
         U hardly turns in one update, so the factors of P nearly cancel. With U_new = U_old R + E, the product less
         the identity is a sum of small terms over U_old and E, whose k x k cores are taken in double precision: what is
@@ -78,10 +80,11 @@ class InterneuronChange(Change):
 class Interneuron(Rule):
     r"""k inhibitory interneurons damp the k leading directions of the input; all others pass untouched.
 
-    .. math::
-        x = g\, (z - U \operatorname{diag}(s)\, U^T z), \qquad
-        s_i = 1 - \frac{1}{\sqrt{1 + \lambda_i / (\text{damping}\; c)}}, \qquad
-        g^2 = \frac{c}{c - \frac1d \sum_i \lambda_i (1 - (1 - s_i)^2)}
+    $$
+    x = g\, (z - U \operatorname{diag}(s)\, U^T z), \qquad
+    s_i = 1 - \frac{1}{\sqrt{1 + \lambda_i / (\text{damping}\; c)}}, \qquad
+    g^2 = \frac{c}{c - \frac1d \sum_i \lambda_i (1 - (1 - s_i)^2)}
+    $$
 
     U (features x k) holds the tracked leading eigenvectors of the input covariance, lambda their variances and c
     the mean power of the inputs. A damped direction keeps the variance g^2 lambda / (1 + lambda / (damping c)), but for
@@ -90,8 +93,10 @@ class Interneuron(Rule):
     `preserve_power` off. Each tracking step is one step of subspace iteration on the running covariance, followed by a
     Rayleigh-Ritz rotation:
 
-    .. math:: M = (1 - w)\, U \Lambda U^T + w\, Z^T Z / n, \quad Q R = (M + 10^{-3} c\, I)\, U, \quad
-              E \Lambda E^T = Q^T M Q, \quad U \leftarrow Q E
+    $$
+    M = (1 - w)\, U \Lambda U^T + w\, Z^T Z / n, \quad Q R = (M + 10^{-3} c\, I)\, U, \quad
+    E \Lambda E^T = Q^T M Q, \quad U \leftarrow Q E
+    $$
 
     in units of c. The shift changes no eigenvector; it keeps the columns independent where interneurons hear nothing.
 

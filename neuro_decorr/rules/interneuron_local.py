@@ -36,44 +36,45 @@ class InterneuronLocal(Rule):
     First volley, in which the interneurons learn. Interneuron i hears the units after interneurons 1 to i - 1 have
     inhibited them, and then inhibits them itself, through synapses of the same strength:
 
-    .. math::
-        r^{(0)} = z, \qquad u_i = U_i^T r^{(i-1)}, \qquad r^{(i)} = r^{(i-1)} - U_i u_i
+    $$r^{(0)} = z, \qquad u_i = U_i^T r^{(i-1)}, \qquad r^{(i)} = r^{(i-1)} - U_i u_i$$
 
-    .. math::
-        \Delta U_{ji} = \frac{\eta}{v_i} \langle u_i\, r^{(i)}_j \rangle, \qquad
-        v_i \leftarrow (1 - \eta)\, v_i + \eta\, \langle u_i^2 \rangle
+    $$
+    \Delta U_{ji} = \frac{\eta}{v_i} \langle u_i\, r^{(i)}_j \rangle, \qquad
+    v_i \leftarrow (1 - \eta)\, v_i + \eta\, \langle u_i^2 \rangle
+    $$
 
     What a synapse needs is at it: the activity of unit j after the inhibition that j itself has received so far, and
     that of interneuron i. The synapse back from i onto j sees the same two and learns the same, anti-Hebbian in its
     effect on the units. Written with the decay by the synapse's own strength, which is what r^{(i)} holds where both
     directions are equal,
 
-    .. math::
-        \Delta U_{ji} = \frac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - U_{ji} u_i) \rangle, \qquad
-        \Delta V_{ji} = \frac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - V_{ji} u_i) \rangle,
+    $$
+    \Delta U_{ji} = \frac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - U_{ji} u_i) \rangle, \qquad
+    \Delta V_{ji} = \frac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - V_{ji} u_i) \rangle,
+    $$
 
     a separate synapse back V that starts elsewhere loses its difference from U by the factor
-    1 - eta <u_i^2> / v_i at every update, whatever the inputs: so the library holds them once. Dividing by the
-    interneuron's own variance makes the step free of the scale of the inputs, and as fast for weak directions as for
-    strong ones. At rest U_i is the i-th eigenvector of the covariance and v_i its eigenvalue (Sanger's theorem).
+    $1 - \eta \langle u_i^2 \rangle / v_i$ at every update, whatever the inputs: so the library holds them once.
+    Dividing by the interneuron's own variance makes the step free of the scale of the inputs, and as fast for weak
+    directions as for strong ones. At rest U_i is the i-th eigenvector of the covariance and v_i its eigenvalue
+    (Sanger's theorem).
 
     Then the circuit settles, with feedback at gain g_i, set by the interneuron's own variance and by the mean power c,
     which is one scalar a layer:
 
-    .. math::
-        x = z - U \operatorname{diag}(g)\, n, \quad n = U^T x, \quad g_i = \sqrt{1 + v_i / (\text{damping}\; c)} - 1
+    $$x = z - U \operatorname{diag}(g)\, n, \quad n = U^T x, \quad g_i = \sqrt{1 + v_i / (\text{damping}\; c)} - 1$$
 
     The eigenvalues of (I + U diag(g) U^T)^{-1} lie in (0, 1] whatever the synapses are, so inhibition never overshoots.
     In its low-rank form, I - Q diag(s) Q^T, s = g / (1 + g) where the columns of U are orthonormal, as they are at
     rest: a direction keeps the variance lambda / (1 + lambda / (damping c)). What a layer behind gets is
 
-    .. math:: D z = G\, x, \qquad G^2 = \frac{c}{c - \frac1d \sum_i v_i (1 - (1 + g_i)^{-2})}
+    $$D z = G\, x, \qquad G^2 = \frac{c}{c - \frac1d \sum_i v_i (1 - (1 + g_i)^{-2})}$$
 
     The scalar G gives back the power that the interneurons take, exactly so at rest, by the same variances and the same
     c; G = 1 with `preserve_power` off. The fixed point is that of `interneuron` with the same damping.
 
-    Where it began is forgotten: after t moves of the synapses eta is 4 / (t + 4) until the rate is more, corrected for few
-    rows, eta / (1 + eta d / (n (1 + damping))), in the synapses, in v and in c alike. The variances start at zero.
+    Where it began is forgotten: after t moves of the synapses eta is 4 / (t + 4) until the rate is more, corrected for
+    few rows, eta / (1 + eta d / (n (1 + damping))), in the synapses, in v and in c alike. The variances start at zero.
 
     What holds, whatever the inputs are:
 
@@ -90,9 +91,10 @@ class InterneuronLocal(Rule):
     has two interneurons in push-pull, with activities u and -u about their baseline, excited through P >= 0 and N >= 0;
     each inhibits the units that excite it, at the same strength, and its partner, at strength 1. U stands for P - N:
 
-    .. math::
-        P_{ji} \leftarrow [P_{ji} + \tfrac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - P_{ji} u_i) \rangle]_+, \qquad
-        N_{ji} \leftarrow [N_{ji} + \tfrac{\eta}{v_i} \langle -u_i (r^{(i-1)}_j + N_{ji} u_i) \rangle]_+
+    $$
+    P_{ji} \leftarrow [P_{ji} + \tfrac{\eta}{v_i} \langle u_i (r^{(i-1)}_j - P_{ji} u_i) \rangle]_+, \qquad
+    N_{ji} \leftarrow [N_{ji} + \tfrac{\eta}{v_i} \langle -u_i (r^{(i-1)}_j + N_{ji} u_i) \rangle]_+
+    $$
 
     At rest P and N are the positive and the negative part of U. Partners cannot be spared in general: without them all
     that interneurons do to others is to lower them, D_jk <= 0 for j != k, and that damps no direction of mixed sign.

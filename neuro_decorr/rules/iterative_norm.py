@@ -22,8 +22,10 @@ from neuro_decorr.rules._running import follow_, initial_statistics
 class IterativeNorm(Rule):
     r"""Batch comparator: T Newton steps towards the inverse root of the running covariance.
 
-    .. math:: P_0 = I, \quad P_{t} = \tfrac12 (3 P_{t-1} - P_{t-1}^3\, \hat S / \operatorname{tr} \hat S), \quad
-              D = P_T / \sqrt{\operatorname{tr} \hat S}
+    $$
+    P_0 = I, \quad P_{t} = \tfrac12 (3 P_{t-1} - P_{t-1}^3\, \hat S / \operatorname{tr} \hat S), \quad
+    D = P_T / \sqrt{\operatorname{tr} \hat S}
+    $$
 
     An eigenvalue lambda of S becomes lambda p^2 / tr S with p from the same recursion: one where
     lambda / tr S is well above (4/9)^T, less below. A direction without power is amplified by 1.5^T / sqrt(tr S) at

@@ -20,14 +20,16 @@ from neuro_decorr.rules.norm_preserving import heard_moment, norm_gain, norm_pre
 class Lateral(Rule):
     r"""Hebbian growth of lateral inhibition between a unit's drive and its neighbours' activity.
 
-    .. math:: x = (I + M)^{-1} z, \quad \Delta M_{ij} = \eta_n\, \langle z_i x_j \rangle / c, \quad
-              I + M \leftarrow (I + M) / g, \quad g = \langle \lVert z \rVert / \lVert x \rVert \rangle
+    $$
+    x = (I + M)^{-1} z, \quad \Delta M_{ij} = \eta_n\, \langle z_i x_j \rangle / c, \quad
+    I + M \leftarrow (I + M) / g, \quad g = \langle \lVert z \rVert / \lVert x \rVert \rangle
+    $$
 
     Everything the synapse from j to i needs is at i: its own feed-forward drive and the activity that arrives. The
     gain g is one scalar a layer, a multiplicative scaling of all synapses, autapses included; the running power c of
     the drive and the size of the step are two more.
 
-    With D = (I + M)^{-1} and z = D^{-1} x the step is exactly :math:`D \leftarrow g (I + \eta_n C / c)^{-1} D`: the
+    With D = (I + M)^{-1} and z = D^{-1} x the step is exactly $D \leftarrow g (I + \eta_n C / c)^{-1} D$: the
     implicit form of the step of `norm_preserving`, equal to it up to eta^2. By the identity of Woodbury it costs two
     products with the k rows and one k x k system, and needs D only: M is D^{-1} - I by definition, so no second matrix
     is held that could drift away from it.

@@ -99,9 +99,11 @@ def heard_moment(
 class NormPreserving(Rule):
     r"""The rule of the paper that this library starts from, made safe, or as published.
 
-    .. math:: D \leftarrow g (D - \eta_n\, M D), \quad M = D\, (S_k / c + f I)\, D^T, \quad
-              \eta_n = \frac{\eta}{1 + 3 \eta \lVert M \rVert_F}, \quad
-              g = \langle \lVert z \rVert / \lVert x \rVert \rangle
+    $$
+    D \leftarrow g (D - \eta_n\, M D), \quad M = D\, (S_k / c + f I)\, D^T, \quad
+    \eta_n = \frac{\eta}{1 + 3 \eta \lVert M \rVert_F}, \quad
+    g = \langle \lVert z \rVert / \lVert x \rVert \rangle
+    $$
 
     with S_k the covariance of the k sampled rows and c the running mean power of the inputs. The rule whitens up to
     one scalar, C = c' S (S + f c I)^{-1}: directions with much more power than f c become equally strong, and those
@@ -120,7 +122,7 @@ class NormPreserving(Rule):
 
     `form="published"` is the rule of the paper, with C the full second moment, diagonal included:
 
-    .. math:: D \leftarrow g (D - \eta\, C D), \quad C = \langle x x^T \rangle
+    $$D \leftarrow g (D - \eta\, C D), \quad C = \langle x x^T \rangle$$
 
     Its fixed point is C = c' I with g = 1 / (1 - eta c'); large eigenvalues fall to 1 / (2 eta t) after t updates. At
     the published rates (1e-4 to 1e-6, for layers of thousands) only the top of the spectrum is flattened. With exact

@@ -22,8 +22,10 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
 class VarianceWeighted(Rule):
     r"""Weigh decorrelation against unit variance.
 
-    .. math:: R \leftarrow R - \eta_n \bigl[ (1 - \kappa)\, \operatorname{offdiag}(M)
-              + \kappa \operatorname{diag}(v - 1) \bigr] R, \quad M = R\, (S_k + f c\, I)\, R^T, \quad v_i = M_{ii}
+    $$
+    R \leftarrow R - \eta_n \bigl[ (1 - \kappa)\, \operatorname{offdiag}(M)
+    + \kappa \operatorname{diag}(v - 1) \bigr] R, \quad M = R\, (S_k + f c\, I)\, R^T, \quad v_i = M_{ii}
+    $$
 
     with S_k the covariance of the k sampled rows and c the running mean power of the inputs. Fixed point
     R (S + f c I) R^T = I, so that C = S (S + f c I)^{-1}: the identity but for directions with less power than f c.
@@ -39,8 +41,10 @@ class VarianceWeighted(Rule):
 
     `form="published"` has neither floor nor normalised step:
 
-    .. math:: R \leftarrow R - \eta \bigl[ (1 - \kappa)\, \operatorname{offdiag}(C)
-              + \kappa \operatorname{diag}(\langle x_i^2 \rangle - 1) \bigr] R
+    $$
+    R \leftarrow R - \eta \bigl[ (1 - \kappa)\, \operatorname{offdiag}(C)
+    + \kappa \operatorname{diag}(\langle x_i^2 \rangle - 1) \bigr] R
+    $$
 
     The term of the variances scales the rows of R. (The authors' code scales its columns, which whitens from a
     symmetric start only.) Rows of silent units grow by 1 + eta kappa at every update, without bound. Near C = I the

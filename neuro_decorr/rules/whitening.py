@@ -30,9 +30,10 @@ from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping,
 class Whitening(Rule):
     r"""Relative-gradient whitening, carried out exactly, so that no step is too large; damped on request.
 
-    .. math::
-        D \leftarrow \Bigl[ (1 - \eta_n) I + \eta_n \Bigl( \frac{C}{\tau} + \kappa\, D D^T \Bigr) \Bigr]^{-1/2} D,
-        \qquad \eta_n = \frac{\eta}{1 + \eta\, d / (k\, (1 + \text{damping}))}
+    $$
+    D \leftarrow \Bigl[ (1 - \eta_n) I + \eta_n \Bigl( \frac{C}{\tau} + \kappa\, D D^T \Bigr) \Bigr]^{-1/2} D,
+    \qquad \eta_n = \frac{\eta}{1 + \eta\, d / (k\, (1 + \text{damping}))}
+    $$
 
     To first order this is the relative gradient, D + (eta_n / 2) (I - C / tau - kappa D D^T) D. Exactly, it follows a
     running covariance: Q = D^{-1} D^{-T} moves by Q <- (1 - eta_n) Q + eta_n (kappa I + S_k / tau), with S_k the
@@ -46,8 +47,8 @@ class Whitening(Rule):
       c* is a memory of c, what the layer is used to, that moves by a factor of e in 20 / power_rate updates at most.
 
     Where it began is forgotten: with t batches heard, eta in eta_n is 4 / (t + 4) until the rate is more, and without
-    damping the first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than any before
-    counts within bounds (`c <- c + max(power_rate, 1 / t) (min(p, 1e4 c) - c)`, with p its power, and its second moment
+    damping the first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than
+    any before counts within bounds (`c <- c + max(power_rate, 1 / t) (min(p, 1e4 c) - c)`, with p its power, and its second moment
     likewise), so that |D| <= max(1, 1 / sqrt(floor c)) with c the least power that was tracked, times the gain.
 
     The power that damping takes from the inputs is given back by one scalar, unless `preserve_power` is off:
@@ -249,9 +250,10 @@ def _dense(moment: Tensor, step: float) -> DenseFactor:
 def _low_rank(rows: Tensor, step: float) -> LowRankFactor:
     r"""A = ((1 - step) I + step R^T R)^{-1/2}.
 
-    .. math::
-        A = (1 - \eta)^{-1/2}\, (I - w R^T f(w R R^T) R), \quad
-        f(g) = \frac{1 - (1 + g)^{-1/2}}{g} = \frac{1}{1 + g + \sqrt{1 + g}}, \quad w = \frac{\eta}{1 - \eta}
+    $$
+    A = (1 - \eta)^{-1/2}\, (I - w R^T f(w R R^T) R), \quad
+    f(g) = \frac{1 - (1 + g)^{-1/2}}{g} = \frac{1}{1 + g + \sqrt{1 + g}}, \quad w = \frac{\eta}{1 - \eta}
+    $$
     """
     weight = step / (1 - step)
     gram = (rows @ rows.T).mul_(weight)

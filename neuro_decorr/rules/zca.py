@@ -21,15 +21,17 @@ from neuro_decorr.rules._running import follow_, initial_statistics
 class ZCA(Rule):
     r"""Batch comparator: the symmetric inverse root of the running covariance, at every update.
 
-    .. math:: \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n\, \langle z z^T \rangle, \quad
-              D = (\hat S + \epsilon c^* I)^{-1/2}, \quad c = \operatorname{tr} \hat S / d
+    $$
+    \hat S \leftarrow (1 - \eta_n) \hat S + \eta_n\, \langle z z^T \rangle, \quad
+    D = (\hat S + \epsilon c^* I)^{-1/2}, \quad c = \operatorname{tr} \hat S / d
+    $$
 
     with c* = c, or the power that the layer once had, which fades slowly, and with eta_n and the start, c I, as in
     `whitening`: a plain average of few rows would have directions without power.
 
     With `damping` it is the soft cap of the rule `whitening`, with the same fixed point, exactly:
 
-    .. math:: D = \bigl( I + \hat S / (\text{damping}\; c) \bigr)^{-1/2}
+    $$D = \bigl( I + \hat S / (\text{damping}\; c) \bigr)^{-1/2}$$
 
     Exact on the running covariance, so every rate is stable and nothing is tuned; the price is an eigendecomposition
     (in double precision) and a second matrix a layer. A direction without power is amplified by 1 / sqrt(epsilon c) at

@@ -142,8 +142,8 @@ def paired_difference(
     r"""Mean of a - b over paired seeds, with Student's interval.
 
     With differences d of mean m and standard deviation s over n seeds, the interval is
-    m \pm t_{n-1}((1 + confidence) / 2) s / sqrt(n) (Student 1908). It assumes differences that are near normal; with
-    a diverged run among them it is a description rather than a test. One pair gives an infinite interval.
+    $m \pm t_{n-1}((1 + \text{confidence}) / 2)\, s / \sqrt n$ (Student 1908). It assumes differences that are near
+    normal; with a diverged run among them it is a description rather than a test. One pair gives an infinite interval.
 
     Args:
         a: One value a seed, see `outcomes`.

@@ -322,5 +322,5 @@ def test_the_rule_is_that_of_all_groups_or_asked_for_by_group() -> None:
     assert nd.Plasticity(model, rule).rule == rule
     several = nd.Plasticity([{"modules": model[0]}, {"modules": model[1], "damping": 30.0}], rule)
     assert several.rules == (rule, nd.rules.get("whitening", damping=30.0))
-    with pytest.raises(InvalidValue, match="take plasticity.rules"):
+    with pytest.raises(InvalidValue, match=r"take plasticity\.rules"):
         _ = several.rule

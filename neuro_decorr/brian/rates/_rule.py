@@ -18,9 +18,9 @@ from neuro_decorr.rules import Rule
 class RateRule(ABC):
     r"""A rule of the library for lateral synapses of rate units, updated once for every stimulus.
 
-    .. math:: \tau \dot x = -x + z - M x
+    $$\tau \dot x = -x + z - M x$$
 
-    The activity x settles while a stimulus z is held, at :math:`(I + M)^{-1} z`, and then M moves by the library's
+    The activity x settles while a stimulus z is held, at $(I + M)^{-1} z$, and then M moves by the library's
     update for a batch of this one stimulus. `nd.rules` describes the rule; what differs here is said by the subclass.
 
     Everything that Brian2 runs is a string that can be printed, pasted and edited; nothing is a network operation, so

@@ -19,7 +19,7 @@ from neuro_decorr.brian.rates._rule import RateRule
 class AntiHebbian(RateRule):
     r"""`nd.rules.AntiHebbian` in Brian2, as published: lateral inhibition grows with the product of two activities.
 
-    .. math:: M \leftarrow M + \eta\, (x x^T - p\, I)
+    $$M \leftarrow M + \eta\, (x x^T - p\, I)$$
 
     after every stimulus, with w of the synapse from j to i as M_ij; activities count up to the saturation. Connected
     all to all, autapses included, the weights take the library's course, as far as the activity is settled and as long

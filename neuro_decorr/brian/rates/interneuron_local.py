@@ -19,14 +19,14 @@ from neuro_decorr.brian.rates._rule import RateRule, declared
 class InterneuronLocal(RateRule):
     r"""`nd.rules.InterneuronLocal` in Brian2: k interneurons damp the k leading directions, by local plasticity.
 
-    .. math:: \tau \dot x = -x + z - U \operatorname{diag}(g)\, n, \quad n = U^T x
+    $$\tau \dot x = -x + z - U \operatorname{diag}(g)\, n, \quad n = U^T x$$
 
     with w of the synapse from unit j to interneuron i as U_ji, the synapse back being the same one, and interneurons
     that are fast compared with the units. They learn in the first volley of each stimulus, one after the other in its
     first k time steps, each from what the earlier ones have left: r <- z, then in turn u_i = U_i r, r <- r - U_i u_i.
     At the end of the stimulus
 
-    .. math:: U_{ji} \leftarrow U_{ji} + \frac{\eta}{v_i} u_i\, r^{(i)}_j
+    $$U_{ji} \leftarrow U_{ji} + \frac{\eta}{v_i} u_i\, r^{(i)}_j$$
 
     and power, variances and gains follow as in the library, of which this is the update for one row at `every` = 1 and
     `preserve_power` = False (the units are not scaled by what they lost): connected all to all the weights take its

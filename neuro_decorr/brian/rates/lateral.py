@@ -25,7 +25,7 @@ gain = active*sqrt(input_power/(output_power + 1 - active)) + 1 - active"""
 class Lateral(RateRule):
     r"""The published form of `nd.rules.Lateral` in Brian2: lateral inhibition learns from drive times activity.
 
-    .. math:: I + M \leftarrow (I + M + \eta\, z x^T) / g, \quad g = \lVert z \rVert / \lVert x \rVert
+    $$I + M \leftarrow (I + M + \eta\, z x^T) / g, \quad g = \lVert z \rVert / \lVert x \rVert$$
 
     after every stimulus, with w of the synapse from j to i as M_ij. It is the library's update for one row: connected
     all to all, autapses included, the weights take its course, as far as the activity is settled. Without autapses

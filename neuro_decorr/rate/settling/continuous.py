@@ -17,7 +17,7 @@ from neuro_decorr.rate.settling.weights import LateralWeights
 
 @dataclass(frozen=True, kw_only=True)
 class Continuous(Settling):
-    r"""Continuous time: :math:`\tau x'(t) = -x(t) + z - M x(t - \delta)`, the drive held for a finite time.
+    r"""Continuous time: $\tau x'(t) = -x(t) + z - M x(t - \delta)$, the drive held for a finite time.
 
     Without a step the solution is exact, by the matrix exponential; a delay needs one, and Euler's method. What is not
     settled when the hold time ends is what the circuit has: the returned activity is not the fixed point.

@@ -26,7 +26,7 @@ class Solve(Settling):
 
 @dataclass(frozen=True, kw_only=True)
 class Damped(Settling):
-    r"""Damped iteration: :math:`x \leftarrow x + \alpha (z - x - M x)`.
+    r"""Damped iteration: $x \leftarrow x + \alpha (z - x - M x)$.
 
     The number n of iterations is known beforehand: q^n <= tolerance with the proven contraction q of
     `neuro_decorr.rate.settling_limits.contraction`; for symmetric weights and the default step it is
@@ -80,7 +80,7 @@ class Damped(Settling):
 
 @dataclass(frozen=True, kw_only=True)
 class Naive(Settling):
-    r"""The naive iteration :math:`x \leftarrow z - M x`: it settles if and only if the spectral radius of M is below 1.
+    r"""The naive iteration $x \leftarrow z - M x$: it settles if and only if the spectral radius of M is below 1.
 
     At the fixed point of whitening, I + M = (S / c)^{1/2}, that is lambda_max(S) < 4 c, with S the covariance of the
     drive and c its mean power: correlated inputs violate it, although the circuit itself is stable. The number of

@@ -1,6 +1,6 @@
 r"""Exact limits of lateral inhibition: which step, which delay and which iteration still settle.
 
-The circuit is :math:`\tau x' = -x + z - M x(t - \delta)`; times are in units of its time constant tau.
+The circuit is $\tau x' = -x + z - M x(t - \delta)$; times are in units of its time constant tau.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ def slowest_rate(weights: LateralWeights) -> float:
 def largest_step(weights: LateralWeights) -> float:
     r"""The step below which Euler's method, which is the damped iteration, settles; 0 where no step does.
 
-    .. math:: |1 - \alpha \lambda| < 1 \iff \alpha < 2 \operatorname{Re} \lambda / |\lambda|^2
-        \quad \text{for every eigenvalue } \lambda \text{ of } I + M
+    $$
+    |1 - \alpha \lambda| < 1 \iff \alpha < 2 \operatorname{Re} \lambda / |\lambda|^2
+    \quad \text{for every eigenvalue } \lambda \text{ of } I + M
+    $$
 
     For symmetric weights this is 2 / lambda_max(I + M).
     """
@@ -54,11 +56,14 @@ def largest_step(weights: LateralWeights) -> float:
 def contraction(weights: LateralWeights, step: float) -> float:
     r"""A bound of ||I - alpha (I + M)|| in the Euclidean norm; the smaller of two.
 
-    .. math:: \max(|1 - \alpha \mu|, |1 - \alpha \Lambda|) + \alpha \lVert K \rVert, \qquad
-              \sqrt{1 - 2 \alpha \mu + \alpha^2 L^2}
+    $$
+    \max(|1 - \alpha \mu|, |1 - \alpha \Lambda|) + \alpha \lVert K \rVert, \qquad
+    \sqrt{1 - 2 \alpha \mu + \alpha^2 L^2}
+    $$
 
     mu and Lambda are the extreme eigenvalues of the symmetric part of I + M, K its skew part, L its largest singular
-    value. The first is exact for symmetric weights; the second follows from <x, (I + M) x> >= mu |x|^2.
+    value. The first is exact for symmetric weights; the second follows from
+    $\langle x, (I + M) x \rangle \ge \mu |x|^2$.
     """
     low, high = weights.symmetric_range
     norm = weights.singular_range[1]
@@ -145,8 +150,10 @@ def delay_limits(eigenvalues: Tensor) -> Tensor:
     A mode m of M grows or decays as exp(s t) with s = -1 - m exp(-s delta). Its rightmost root is on the imaginary
     axis, s = i omega, first where
 
-    .. math:: \omega = \sqrt{|m|^2 - 1}, \qquad
-              \delta^* = \frac{\pi - |\arg m| - \arctan \omega}{\omega}
+    $$
+    \omega = \sqrt{|m|^2 - 1}, \qquad
+    \delta^* = \frac{\pi - |\arg m| - \arctan \omega}{\omega}
+    $$
 
     As |m| grows from 0 along its ray roots cross that axis outwards only, since Re ds/d|m| has the sign of
     1 + delta (1 + omega^2), so a delay is stable if and only if it is below this limit. For strong real inhibition it
@@ -181,7 +188,7 @@ def delayed_steps_settle(weights: LateralWeights, step: float, steps: int) -> bo
     With a = 1 - alpha and b = alpha m a mode grows as zeta^n, zeta^k (zeta - a) = -b. As |b| grows, roots cross the
     unit circle outwards only, first where
 
-    .. math:: |e^{i \phi} - a| = |b|, \qquad \arg(e^{i \phi} - a) + k \phi = \pi - |\arg m|
+    $$|e^{i \phi} - a| = |b|, \qquad \arg(e^{i \phi} - a) + k \phi = \pi - |\arg m|$$
 
     Source: derived here; for real m it is Kuruklis (1994), The asymptotic stability of x(n+1) - ax(n) + bx(n-k) = 0,
     Journal of Mathematical Analysis and Applications 188.

@@ -14,7 +14,7 @@ from neuro_decorr.rate.settling.weights import LateralWeights
 class Recurrent(nn.Module):
     r"""The recurrent form of a Decorrelation: x settles under lateral inhibition instead of being computed by D.
 
-    .. math:: \tau x' = -x + (z - \mu) - M x, \qquad M = D^{-1} - I
+    $$\tau x' = -x + (z - \mu) - M x, \qquad M = D^{-1} - I$$
 
     Settled, it gives what the Decorrelation gives. D stays where it is and a `Plasticity` of this module moves it; in
     train mode it learns from the activity that the circuit has, settled or not. For `anti_hebbian`, whose update needs

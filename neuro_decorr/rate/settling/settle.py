@@ -23,7 +23,7 @@ def settle(
 ) -> Tensor:
     r"""The activity of a recurrent circuit with lateral weights M under a drive z.
 
-    .. math:: \tau x' = -x + z - M x, \qquad x^* = (I + M)^{-1} z
+    $$\tau x' = -x + z - M x, \qquad x^* = (I + M)^{-1} z$$
 
     Methods, and the parameters they take:
 

@@ -1,4 +1,4 @@
-r"""Lateral weights M of a recurrent circuit :math:`\tau x' = -x + z - M x`, and what they imply for its settling."""
+r"""Lateral weights M of a recurrent circuit $\tau x' = -x + z - M x$, and what they imply for its settling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuro_decorr.rate.precision import exactly
 class LateralWeights:
     r"""Lateral inhibition M of a layer, held as an orthonormal basis Q and a small core N.
 
-    .. math:: M = Q N Q^T, \qquad x^* = (I + M)^{-1} g z
+    $$M = Q N Q^T, \qquad x^* = (I + M)^{-1} g z$$
 
     Between the units themselves Q = I and N = M; through k interneurons the basis spans their input and output
     weights, so that nothing of size features x features is formed. Any function of I + M is that function of I + N
@@ -53,7 +53,7 @@ class LateralWeights:
 
     @classmethod
     def through_interneurons(cls, inhibition: Tensor, excitation: Tensor | None = None) -> LateralWeights:
-        r"""Lateral inhibition through k interneurons: :math:`n = W x, \; x = z - V n`, so :math:`M = V W`.
+        r"""Lateral inhibition through k interneurons: $n = W x, \; x = z - V n$, so $M = V W$.
 
         Args:
             inhibition: V, from the interneurons to the units, shape (features, k).
@@ -86,7 +86,7 @@ class LateralWeights:
     def of(cls, module: Decorrelation) -> LateralWeights:
         r"""The recurrent circuit whose settled activity is what a Decorrelation computes.
 
-        .. math:: M = D^{-1} - I, \qquad \text{low rank: } M = U S (I - U^T U S)^{-1} U^T
+        $$M = D^{-1} - I, \qquad \text{low rank: } M = U S (I - U^T U S)^{-1} U^T$$
 
         of a low-rank D without its gain g, which becomes the gain of the drive.
 
