@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -11,8 +10,15 @@ import pandas as pd
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
-COLOURS = ("#444444", "#999999", "#7F3C8D", "#0072B2", "#0072B2", "#56B4E9", "#56B4E9", "#D55E00", "#D55E00", "#E69F00",
-           "#E69F00")  # fmt: skip
+COLOURS = {  # whether the power is given back or taken is told by the line
+    "none": "#444444",
+    "center": "#999999",
+    "norm_preserving": "#009E73",
+    "whitening, damping 0.3": "#D55E00",
+    "whitening, damping 3": "#E69F00",
+    "interneuron, damping 0.3": "#0072B2",
+    "interneuron, damping 3": "#56B4E9",
+}
 CAPTION = "Validation accuracy at the end, mean over paired seeds; runs that diverged count as chance, a tenth."
 CHANCE = 0.1
 
@@ -26,9 +32,15 @@ def table(curves: pd.DataFrame) -> pd.DataFrame:
     keys = ["strength", "arm", "learning_rate", "seed"]
     last = curves.sort_values("epoch").groupby(keys, sort=False).last()
     ends = last["validation_accuracy"].mask(last["diverged"], CHANCE)
-    arms = list(dict.fromkeys(curves["arm"]))
     means = ends.groupby(level=keys[:3]).mean().unstack("learning_rate")
-    return means.reindex(arms, level="arm").sort_index(level="strength", sort_remaining=False)
+    order = list(COLOURS)
+    ranks = {arm: (order.index(of), arm) for arm in set(curves["arm"]) for of in order if _kind(arm) == of}
+    return means.loc[sorted(means.index, key=lambda key: (key[0], ranks[key[1]]))]
+
+
+def _kind(arm: str) -> str:
+    """An arm without what becomes of its power."""
+    return arm.removesuffix(", given back").removesuffix(", taken")
 
 
 def draw(measured: study.Tables, directory: Path) -> str:
@@ -47,8 +59,8 @@ def draw(measured: study.Tables, directory: Path) -> str:
         1, len(strengths), figsize=(5.2 * len(strengths), 4.6), squeeze=False, sharey=True, layout="constrained"
     )
     for axis, strength in zip(axes[0], strengths, strict=True):
-        for (arm, row), colour in zip(means.loc[strength].iterrows(), itertools.cycle(COLOURS), strict=False):
-            line = ":" if str(arm).endswith("taken") else "-"
+        for arm, row in means.loc[strength].iterrows():
+            line, colour = ":" if str(arm).endswith("taken") else "-", COLOURS[_kind(str(arm))]
             axis.plot(row.index, row.to_numpy(), line, marker="o", markersize=3, color=colour, label=arm)
         axis.set(xscale="log", xlabel="learning rate (SGD)", title=f"common modes of strength {strength:g}")
         axis.spines[["top", "right"]].set_visible(False)

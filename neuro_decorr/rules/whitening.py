@@ -48,8 +48,9 @@ class Whitening(Rule):
 
     Where it began is forgotten: with t batches heard, eta in eta_n is 4 / (t + 4) until the rate is more, and without
     damping the first batch sets the scale, D = c^{-1/2} I. A silent batch moves nothing, and one that is louder than
-    any before counts within bounds (`c <- c + max(power_rate, 1 / t) (min(p, 1e4 c) - c)`, with p its power, and its second moment
-    likewise), so that |D| <= max(1, 1 / sqrt(floor c)) with c the least power that was tracked, times the gain.
+    any before counts within bounds (`c <- c + max(power_rate, 1 / t) (min(p, 1e4 c) - c)`, with p its power, and its
+    second moment likewise), so that |D| <= max(1, 1 / sqrt(floor c)) with c the least power that was tracked, times the
+    gain.
 
     The power that damping takes from the inputs is given back by one scalar, unless `preserve_power` is off:
     D <- g D with g^2 the mean power of the inputs over that of the outputs without it. A layer behind then learns at
