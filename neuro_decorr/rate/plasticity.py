@@ -24,9 +24,11 @@ from neuro_decorr.rate.compensation import (
 )
 from neuro_decorr.rate.distributed import Processes, gathered, group_of
 from neuro_decorr.rate.finite import squares_fit
-from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, prepared, tell_narrow_layers
-from neuro_decorr.rate.plasticity_state import check_groups, moved_state, restored
+from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, only_rule, prepared, tell_narrow_layers
+from neuro_decorr.rate.plasticity_state import check_groups, check_structure, moved_state, restored
+from neuro_decorr.rate.precision import without_autocast
 from neuro_decorr.rate.record import Record
+from neuro_decorr.rate.shift import heard_shift
 from neuro_decorr.rate.uses import check_not_used_elsewhere
 from neuro_decorr.rules import Change, Rule, Sample, State
 
@@ -43,9 +45,9 @@ class Plasticity(torch.optim.Optimizer):
     \mu \leftarrow \mu + \max(\eta_\mu, 1 / t)\, (\langle z \rangle - \mu)
     $$
 
-    with eta the plasticity rate `lr`, eta_mu the `mean_rate` and t the number of steps so far. The first step of a
-    centred layer only finds the mean. Where torch.distributed is initialised the passes are those of all processes, so
-    that D is the same in each.
+    with eta the plasticity rate `lr`, eta_mu the `mean_rate` and t the number of steps so far; a batch counts as at
+    most a hundred times as far from the mean as is usual. The first step of a centred layer only finds the mean.
+    Where torch.distributed is initialised the passes are those of all processes, so that D is the same in each.
 
     Parameter groups are as in torch.optim. Each has its `modules` (a module or several, with all Decorrelations in
     them), and its own `rule`, `lr`, `sample`, `mean_rate` and parameters of the rule, where they differ from those that
@@ -64,9 +66,9 @@ class Plasticity(torch.optim.Optimizer):
         >>> plasticity.param_groups[1]["damping"]
         10.0
 
-    `param_groups` hold plain numbers and strings, the rule by its name. A value that is changed there, by hand or by a
-    scheduler, is checked and acts at the next step; a `sample` from the forward passes after that. A Decorrelation in
-    no group does not learn. At a rate of 0 D stays, and the mean goes on.
+    `param_groups` hold plain numbers and strings, the rule by its name. A value that is changed there is checked and
+    acts at the next step; a `sample` from the forward passes after that. A Decorrelation in no group does not learn. At
+    a rate of 0 D stays, and the mean goes on.
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
 
@@ -80,11 +82,10 @@ class Plasticity(torch.optim.Optimizer):
       product of few rows; what is missing is of the order of the squared step at every update. Rules that have nothing
       cheaper stay exact, but keep no residuals.
 
-    A layer without bias gets an offset, a buffer that no optimiser of the weights moves. The first moments of that
-    optimiser stay as they are: moving them along made no difference (docs/compensation.md).
+    A layer without bias gets an offset, a buffer that no optimiser of the weights moves. Call `step()` after backward,
+    which still needs the D of the forward pass, and not through a GradScaler: there are no gradients to scale here.
 
-    Cost of a step: for each layer the rule's update, a pass over the sampled rows to see that they are finite,
-    and the compensation.
+    Cost of a step: the rule's update of each layer, a look at its sampled rows, and the compensation.
 
     Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
@@ -115,8 +116,8 @@ class Plasticity(torch.optim.Optimizer):
             compensate: Keep the function of the weight layers: "exact" (or True), "first_order", or False.
             mean_rate: Rate of the running means, in (0, 1]; the first updates average all batches seen so far.
             sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
-            processes: Whose forward passes drive an update: `True`, those of all processes of torch.distributed where
-                it is initialised, each of which must then call `step()`; `False`, of this process alone; or a group.
+            processes: Whose passes drive an update: `True`, those of all processes of torch.distributed where it is
+                initialised, each of which must then call `step()`; `False`, of this one alone; or a group.
 
         Raises:
             InvalidValue: No Decorrelation in the model or a group, or one in two groups; a rate, a fraction or a
@@ -185,10 +186,10 @@ class Plasticity(torch.optim.Optimizer):
         self._layers += one.layers
         self._settings.append(settings)
         for layer, initial in zip(one.layers, states, strict=True):
-            self.state[layer.module.mean] = {"batches": 0, **initial, **self._residuals(layer)}
+            self.state[layer.module.mean] = {"batches": 0, "shift": 0.0, **initial, **self._residuals(layer)}
 
     def _residuals(self, layer: Layer) -> State:
-        """Empty ones, of the shapes and types that the compensation of a layer keeps."""
+        """Empty ones, as the compensation of a layer keeps them."""
         weights = layer.weights
         return residuals_of(layer.module, weights) if weights is not None and self.compensate == "exact" else {}
 
@@ -206,18 +207,15 @@ class Plasticity(torch.optim.Optimizer):
     @property
     def rule(self) -> Rule:
         """The rule, where all parameter groups have the same; else InvalidValue, which names `rules`."""
-        if len(set(self.rules)) > 1:
-            raise InvalidValue(f"the groups have {len(self.rules)} rules: take plasticity.rules, one a group.")
-        return self.rules[0]
+        return only_rule(self.rules)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its forward passes in train mode since the last step.
 
-        Modules without a forward pass since the last step are left alone; that is said once.
-
-        All layers are looked at before any moves: after a batch that is not finite, or too large to work with, the
-        error names the layer, everything is as it was, and training can go on with the next batch. What a rule itself
-        finds wrong leaves its layer as it was, and those behind it; layers before it have moved.
+        Modules without a forward pass since the last step are left alone; that is said once. All layers are looked at
+        before any moves: after a batch that is not finite, or too large to work with, the error names the layer,
+        everything is as it was, and training can go on. What a rule itself finds wrong leaves its layer as it was, and
+        those behind it; layers before it have moved.
 
         Args:
             closure: Called first, with gradients enabled, as torch's optimisers do.
@@ -255,7 +253,8 @@ class Plasticity(torch.optim.Optimizer):
         enabled = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # a fifth of the cost of the context manager
         try:
-            self._update_layers()
+            with without_autocast():
+                self._update_layers()
         finally:
             torch._C._set_grad_enabled(enabled)
         return result
@@ -287,8 +286,9 @@ class Plasticity(torch.optim.Optimizer):
     def _check(self, records: list[Record | None]) -> None:
         """Raise unless every layer can be updated from what it remembered."""
         rows: list[Tensor] = []
-        for record in records:
+        for layer, record in zip(self._layers, records, strict=True):
             if record is not None:
+                check_structure(layer)
                 rows += record[:3]
         if not squares_fit(rows):
             for layer, record in zip(self._layers, records, strict=True):
@@ -314,7 +314,7 @@ class Plasticity(torch.optim.Optimizer):
         # Before the first batch the mean was not known: its rows were not centred, and teach nothing but the mean.
         if state["batches"] > 0 or not module.center:
             tensors: State = {**state, **module.transform_state()}
-            del tensors["batches"]
+            del tensors["batches"], tensors["shift"]
             sample = Sample(record.inputs, record.outputs, mean)
             try:
                 changes: list[Change | None]
@@ -329,7 +329,7 @@ class Plasticity(torch.optim.Optimizer):
         state["batches"] += 1
         if module.center:
             before = mean.clone() if follows else mean
-            mean.add_(record.deviation, alpha=max(settings.mean_rate, 1 / state["batches"]) / float(record.seen))
+            mean.add_(record.deviation, alpha=heard_shift(state, record, settings.mean_rate))
             if follows:
                 follow_mean(module, weights, before, state)  # type: ignore[arg-type]  # not None, as was checked
 

@@ -33,6 +33,17 @@ def moved_state(layer: Layer, state: Mapping[str, Any], residuals: Mapping[str, 
     return {**residuals, **moved}
 
 
+def check_structure(layer: Layer) -> None:
+    """Raise StateMismatch where a layer has got another structure than the rule left it, by loading or another rule."""
+    rule, module = layer.settings.rule, layer.module
+    if module.structure != rule.structure or (module.rule is not rule and module.rule != rule):
+        held = f"a {module.structure} transform" if module.structure != rule.structure else "another rule's transform"
+        raise StateMismatch(
+            f"{layer.title} holds {held} by now, and the rule '{rule.name}' of this Plasticity made a "
+            f"{rule.structure} one: load the model's state before you build the Plasticity, and only one for a layer."
+        )
+
+
 def check_groups(saved: Sequence[Mapping[str, Any]], present: Sequence[Mapping[str, Any]]) -> None:
     """Raise StateMismatch unless saved parameter groups are of the same rules and as many layers."""
     if len(saved) != len(present):

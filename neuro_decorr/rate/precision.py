@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 from torch import Tensor
@@ -14,6 +14,17 @@ def exactly(tensor: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast does not reach the products of lateral weights."""
     device = tensor.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+
+
+def without_autocast() -> AbstractContextManager[object]:
+    """A context in which no autocast is at work, on any device."""
+    if not torch._C._is_any_autocast_enabled():
+        return nullcontext()
+    stack = ExitStack()
+    for device in ("cpu", "cuda", "xpu", "mps"):
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+    return stack
 
 
 def widened(inputs: Tensor, own: torch.dtype) -> Tensor:

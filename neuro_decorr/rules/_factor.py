@@ -17,6 +17,9 @@ from torch import Tensor
 from neuro_decorr.rules._residual import Increment, add_
 from neuro_decorr.rules._rule import Change
 
+_SMALL = 0.1
+"""Change of a unit's scale up to which one update is a small step."""
+
 
 @dataclass(eq=False)  # frozen would double the cost of making one, at every update of every layer
 class LowRankFactor(Change):
@@ -99,8 +102,12 @@ class LowRankFactor(Change):
         $$
 
         for a scale p that all units share (w = p eta / k: $W \leftarrow (W + \eta \langle a x^T \rangle) / p$), and for
-        one of each unit. It misses terms of the order of the squared step. Cost: 4 rows outputs features flop.
+        one of each unit. It misses terms of the order of the squared step. Where the scale of a unit changes by more
+        than a tenth, as when the first batch sets it, the change is no small step and is taken exactly. Cost: 4 rows
+        outputs features flop.
         """
+        if isinstance(self.scale, Tensor) and float((self.scale - 1).abs().max()) > _SMALL:
+            return self.increment(weight)
         activity = (weight.to(self.left.dtype) @ self.left.T).mul_(self.weight)
         if isinstance(self.scale, Tensor):
             return _scaled_and_added(weight, 1 - self.scale, activity, self.right)
@@ -150,11 +157,6 @@ class DenseFactor(Change):
         factor.diagonal().add_(1)
         solved = torch.linalg.solve(factor, passed, left=False).to(self.growth.dtype)
         return lambda rows: solved[rows]
-
-    def first_order_increment(self, weight: Tensor) -> Increment:
-        """-W growth. Cost: 2 outputs features^2 flop."""
-        passed = -(weight.to(self.growth.dtype) @ self.growth)
-        return lambda rows: passed[rows]
 
 
 @dataclass(frozen=True, eq=False)
