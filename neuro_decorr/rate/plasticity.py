@@ -74,13 +74,11 @@ class Plasticity(torch.optim.Optimizer):
 
     $$W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})$$
 
-    - `"exact"` (or True): to the last places of a float32, however many updates follow, at the cost of a product with
-      the few sampled rows (dense rules) or with the interneurons (low rank). What a float32 cannot hold of W, b and a
-      dense D is kept beside them: 2 bytes an entry, in this optimiser's state.
+    - `"exact"` (or True): to the last places of a float32, at the cost of a product with the few sampled rows (dense
+      rules) or with the interneurons. What a float32 cannot hold of W, b and a dense D is kept beside them.
     - `"first_order"`: the local term of constrained parameter inference,
-      $W \leftarrow (W + \eta \langle a x^T \rangle) / g$ with the activities a = W x, wherever a rule moves D by a
-      product of few rows; what is missing is of the order of the squared step at every update. Rules that have nothing
-      cheaper stay exact, but keep no residuals.
+      $W \leftarrow (W + \eta \langle a x^T \rangle) / g$ with the activities a = W x, where a rule moves D by a small
+      product of few rows; it misses terms of the squared step. Elsewhere exact, with nothing kept beside the weights.
 
     A layer without bias gets an offset, a buffer that no optimiser of the weights moves. Call `step()` after backward,
     which still needs the D of the forward pass, and not through a GradScaler: there are no gradients to scale here.
@@ -92,7 +90,7 @@ class Plasticity(torch.optim.Optimizer):
 
     Attributes:
         compensate: Whether, and how, the weight layers keep their function.
-        processes: Whose forward passes drive an update.
+        processes: Whose passes drive an update.
     """
 
     def __init__(
@@ -190,13 +188,12 @@ class Plasticity(torch.optim.Optimizer):
 
     def _residuals(self, layer: Layer) -> State:
         """Empty ones, as the compensation of a layer keeps them."""
-        weights = layer.weights
-        return residuals_of(layer.module, weights) if weights is not None and self.compensate == "exact" else {}
+        kept = layer.weights if self.compensate == "exact" else None
+        return {} if kept is None else residuals_of(layer.module, kept)
 
     @staticmethod
     def _tell_narrow_layers(layers: list[Layer]) -> None:
-        told = tell_narrow_layers(layers)
-        if told is not None:
+        if (told := tell_narrow_layers(layers)) is not None:
             warnings.warn(told, stacklevel=3)
 
     @property
