@@ -39,6 +39,35 @@ class MissingExtra(NeuroDecorrError, ImportError):
     """An optional dependency that is not installed."""
 
 
+def shown(value: object) -> str:
+    """What messages call a value that was got: short, whatever it is, and in one line.
+
+    Args:
+        value: Anything; a tensor or an array goes by its shape, a model by its class.
+    """
+    kind = type(value).__name__
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        return f"a {kind} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"a {kind} of shape {tuple(shape)}"
+    text = repr(value) if value is None or isinstance(value, str | bytes | int | float | complex) else f"a {kind}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_flag(what: str, value: object) -> None:
+    """Raise InvalidValue unless a value is True or False.
+
+    Args:
+        what: What messages call it, such as `Decorrelation: center`.
+        value: What was got.
+    """
+    if not isinstance(value, bool):
+        raise InvalidValue(f"{what} must be True or False, got {shown(value)}.")
+
+
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownName:
     """The error for an unknown name: names the nearest known one, then all of them.
 

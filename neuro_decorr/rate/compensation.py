@@ -7,10 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.errors import InvalidValue, Unsupported, shown
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.parameter_groups import Layer
-from neuro_decorr.rate.weights import Weights
+from neuro_decorr.rate.uses import check_not_used_elsewhere
+from neuro_decorr.rate.weights import Weights, computes_of_its_own
 from neuro_decorr.rules import Change, State, add_, residual_of
 
 Compensation: TypeAlias = Literal["exact", "first_order"] | bool
@@ -29,7 +30,7 @@ def check_compensation(compensate: object) -> Literal["exact", "first_order", Fa
         return False
     if compensate == "first_order":
         return "first_order"
-    raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {compensate!r}.")
+    raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {shown(compensate)}.")
 
 
 def check_compensable(layers: Sequence[Layer], roots: Sequence[nn.Module]) -> None:
@@ -40,7 +41,8 @@ def check_compensable(layers: Sequence[Layer], roots: Sequence[nn.Module]) -> No
         roots: Where other users of their weights are looked for.
 
     Raises:
-        Unsupported: No weights are known; they are computed from others; or another layer has the same ones.
+        Unsupported: No weights are known; they are computed from others; the layer computes something of its own with
+            them; another layer has the same ones, or they were seen in use outside of the layer.
     """
     for title, module, weights, _ in layers:
         if weights is None:
@@ -55,6 +57,12 @@ def check_compensable(layers: Sequence[Layer], roots: Sequence[nn.Module]) -> No
                 f"compensate: {title} makes its weight anew from other parameters at every pass, so that it "
                 "cannot be moved; remove that parametrization, skip the layer, or use compensate=False."
             )
+        if computes_of_its_own(weights.layer):
+            raise Unsupported(
+                f"compensate: {title} has a forward of its own, so that what keeps its function while D moves is not "
+                "known: turn it into a plain layer, skip it, or use compensate=False."
+            )
+        check_not_used_elsewhere(f"compensate: {title}", weights.layer)
         for name, other in (found for root in roots for found in root.named_modules()):
             if other is not weights.layer and any(p is weights.layer.weight for p in other._parameters.values()):
                 raise Unsupported(

@@ -7,14 +7,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from neuro_decorr.errors import Unsupported
+from neuro_decorr.errors import InvalidValue, Unsupported, shown
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
 _SHARDED = frozenset({"FSDPModule", "FullyShardedDataParallel"})
+
+
+def check_model(caller: str, model: object) -> None:
+    """Raise unless a model is one that can be looked into.
+
+    Args:
+        caller: The function that was given it, for the message.
+        model: What it was given.
+
+    Raises:
+        InvalidValue: It is no module of torch.
+        Unsupported: It was scripted or traced, so that its layers are no objects of Python any more.
+    """
+    if not isinstance(model, nn.Module):
+        made = ": make a model of that class first" if isinstance(model, type) and issubclass(model, nn.Module) else ""
+        raise InvalidValue(f"{caller}: pass a torch.nn.Module, got {shown(model)}{made}.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise Unsupported(
+            f"{caller}: {type(model).__name__} was made by torch.jit, and its layers can neither be exchanged nor "
+            "looked into: pass the plain model, and script or trace the result of nd.fold."
+        )
 
 
 def place(name: str, module: nn.Module) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.rate.copying import at_rest, class_name, plain_name
+from neuro_decorr.rate.copying import at_rest, check_model, class_name, plain_name
 from neuro_decorr.rate.decorrelate import decorrelated_layers
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.selection import Candidate, Skip, candidates, problems_of_copying, skipped_by
@@ -128,9 +128,10 @@ def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
         A table, printed or as rows. Weights are all floating parameters of two dimensions or more.
 
     Raises:
-        InvalidValue: `skip` for a model that is decorrelated already.
+        InvalidValue: Not a model; `skip` for a model that is decorrelated already.
         UnknownName: As `neuro_decorr.decorrelate`.
     """
+    check_model("coverage", model)
     found: dict[nn.Module, Decorrelation] = {
         weights.layer: module for _, module, weights in decorrelated_layers(model) if weights is not None
     }

@@ -11,10 +11,10 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.errors import InvalidValue, Unsupported, check_flag, shown
 from neuro_decorr.rate.attached import attach, detach, keep_within_reach
 from neuro_decorr.rate.cell import DecorrelationCell
-from neuro_decorr.rate.copying import at_rest, copied, place, plain_name
+from neuro_decorr.rate.copying import at_rest, check_model, copied, place, plain_name
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.selection import Skip, chosen, mark_skipped, unmark
 from neuro_decorr.rate.traces import Signal, Trace
@@ -79,12 +79,14 @@ def decorrelate(
 
     Raises:
         UnknownName: A name, class or module in `skip` matches no layer.
-        InvalidValue: An option that does not exist.
+        InvalidValue: Not a model; an option that does not exist; a predicate in `skip` that fails.
         Unsupported: Layers cannot be decorrelated (a lazy layer, the inside of an attention module, a convolution with
             a forward of its own, complex or sharded weights, a compiled module), all of them told at once, or none is
             left; docs/layers.md has the table.
         StateMismatch: The model is decorrelated already.
     """
+    check_model("decorrelate", model)
+    check_flag("decorrelate: center", center)
     _check_option("convolution", convolution, get_args(ConvolutionForm))
     found = chosen(model, skip, signal)
     decorrelated = copied(model)
@@ -129,9 +131,11 @@ def fold(model: ModelType) -> ModelType:
         A plain copy; the original is untouched. Products are taken in double precision.
 
     Raises:
+        InvalidValue: Not a model.
         Unsupported: A layer computes something of its own with its weight, so that W D is not what it would need; its
             weight was seen in use outside of the layer at the first forward pass; the model is sharded.
     """
+    check_model("fold", model)
     for name, layer in model.named_modules():
         check_not_used_elsewhere(place(plain_name(name), layer), layer)
     plain = copied(model)
@@ -174,7 +178,7 @@ def decorrelated_layers(model: nn.Module) -> Iterator[tuple[str, Decorrelation, 
 
 def _check_option(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise InvalidValue(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}.")
+        raise InvalidValue(f"{name} must be one of {', '.join(map(repr, allowed))}; got {shown(value)}.")
 
 
 @torch.no_grad()

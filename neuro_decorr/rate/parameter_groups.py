@@ -9,17 +9,22 @@ from typing import Any, NamedTuple, TypeAlias, final
 
 from torch import nn
 
-from neuro_decorr.errors import InvalidValue, StateMismatch, unknown_name
+from neuro_decorr.errors import InvalidValue, StateMismatch, shown, unknown_name
 from neuro_decorr.rate.copying import class_name
 from neuro_decorr.rate.decorrelate import decorrelated_layers
 from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
 from neuro_decorr.rate.weights import Weights
-from neuro_decorr.rules import Rule, State
+from neuro_decorr.rules import Rule, State, names
 
 Group: TypeAlias = Mapping[str, Any]
 """`modules`, and any of `rule`, `lr`, `sample`, `mean_rate` and the parameters of the rule."""
 
 _OPTIONS = ("lr", "sample", "mean_rate")
+_OF_TORCH = frozenset(
+    {"params", "initial_lr", "max_lr", "min_lr", "swa_lr", "swap_lr"}
+    | {"momentum", "base_momentum", "max_momentum", "betas"}
+)
+"""Further keys, which optimisers and schedulers of torch write into a group."""
 _RESERVED = frozenset({"params", "modules", "rule", "rate", *_OPTIONS})
 """Keys that have a meaning of their own: a parameter of a rule by one of these names stays as the rule was built."""
 
@@ -42,6 +47,7 @@ class Settings:
         self._parameters = parameters_of(rule)
         self._read = itemgetter("rule", *_OPTIONS, *self._parameters)
         self._checked: tuple[Any, ...] | None = None
+        self._keys = 0
 
     def follow(self, group: Group, layers: Iterable[Layer]) -> None:
         """Take over what the group says by now; nothing where a value is refused.
@@ -51,10 +57,19 @@ class Settings:
             layers: Of all groups.
 
         Raises:
-            InvalidValue: A value that the rule, or an option, does not allow.
+            InvalidValue: A value that the rule, or an option, does not allow; one that was deleted.
+            UnknownName: A key that neither the rule nor torch knows; the nearest one is named.
             StateMismatch: Another rule, or a parameter from which the shapes of the rule's state follow.
         """
-        values = self._read(group)
+        try:
+            values = self._read(group)
+        except KeyError as error:
+            raise InvalidValue(
+                f"a parameter group of the rule '{self.rule.name}' has lost its {error.args[0]!r}: set it again, as "
+                f"group[{error.args[0]!r}] = ..., to change it."
+            ) from None
+        if len(group) != self._keys:
+            self._check_keys(group)
         if values == self._checked:
             return
         layers = [layer for layer in layers if layer.settings is self]
@@ -78,6 +93,13 @@ class Settings:
             if sample is not None:
                 layer.module.sample = float(sample)
         self.rule, self.rate, self.mean_rate, self._checked = rule, rate, mean_rate, values
+
+    def _check_keys(self, group: Group) -> None:
+        known = ["rule", *_OPTIONS, *self._parameters]
+        for key in group:
+            if key not in known and key not in _OF_TORCH:
+                raise unknown_name(f"setting of a parameter group with the rule '{self.rule.name}'", key, known)
+        self._keys = len(group)
 
     def _check_shapes(self, rule: Rule, changed: Mapping[str, object], layers: Iterable[Layer]) -> None:
         for layer in layers:
@@ -141,7 +163,9 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
     prefix = f"{place}: " if place else ""
     rule = group.get("rule", defaults.get("rule"))
     if not isinstance(rule, Rule):
-        raise InvalidValue(f"{prefix}rule must come from nd.rules.get(name), got {rule!r}.")
+        known_name = rule if isinstance(rule, str) and rule in names() else "whitening"
+        pass_it = f'pass nd.rules.get("{known_name}")' if isinstance(rule, str) else 'such as nd.rules.get("whitening")'
+        raise InvalidValue(f"{prefix}rule must come from nd.rules.get(name), got {shown(rule)}: {pass_it}.")
     parameters = parameters_of(rule)
     known = ["modules", "rule", *_OPTIONS, *parameters]
     for key in group:
@@ -182,7 +206,9 @@ def fresh_state(rule: Rule, module: Decorrelation) -> State:
 def check_mean_rate(rate: object) -> None:
     """Raise InvalidValue unless the rate of the running means is one."""
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
-        raise InvalidValue(f"mean_rate, the weight of the newest batch in the running mean, is in (0, 1]: {rate!r}.")
+        raise InvalidValue(
+            f"mean_rate, the weight of the newest batch in the running mean, is in (0, 1], got {shown(rate)}."
+        )
 
 
 def _modules_of(given: object) -> list[nn.Module]:
@@ -190,7 +216,7 @@ def _modules_of(given: object) -> list[nn.Module]:
     listed = isinstance(given, Iterable) and not isinstance(given, nn.Module)  # a Sequential is one module
     for module in given if listed else (given,):  # type: ignore[attr-defined]  # an Iterable
         if not isinstance(module, nn.Module):
-            raise InvalidValue(f"modules of a parameter group are torch modules, got {module!r}.")
+            raise InvalidValue(f"modules of a parameter group are torch modules, got {shown(module)}.")
         modules.append(module)
     return modules
 
@@ -233,3 +259,14 @@ def tell_narrow_layers(layers: Sequence[Layer]) -> str | None:
         f"fewer inputs than interneurons: {', '.join(narrow)}; these have one interneuron for every input, "
         "as many as can have directions of their own."
     )
+
+
+def only_rule(rules: tuple[Rule, ...]) -> Rule:
+    """The rule that all parameter groups have.
+
+    Raises:
+        InvalidValue: They have several.
+    """
+    if len(set(rules)) > 1:
+        raise InvalidValue(f"the groups have {len(rules)} rules: take plasticity.rules, one a group.")
+    return rules[0]

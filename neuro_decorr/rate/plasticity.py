@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from neuro_decorr.errors import Diverged, InvalidValue
+from neuro_decorr.errors import Diverged
 from neuro_decorr.rate.compensation import (
     Compensation,
     check_compensable,
@@ -24,8 +24,9 @@ from neuro_decorr.rate.compensation import (
 )
 from neuro_decorr.rate.distributed import Processes, gathered, group_of
 from neuro_decorr.rate.finite import squares_fit
+from neuro_decorr.rate.given import check_group, groups_of
 from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, only_rule, prepared, tell_narrow_layers
-from neuro_decorr.rate.plasticity_state import check_groups, check_structure, moved_state, restored
+from neuro_decorr.rate.plasticity_state import check_groups, check_saved, check_structure, moved_state, restored
 from neuro_decorr.rate.precision import without_autocast
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.shift import heard_shift
@@ -130,11 +131,7 @@ class Plasticity(torch.optim.Optimizer):
         self._settings: list[Settings] = []
         self._warned = False
         shared = {"lr": lr, "sample": sample, "mean_rate": mean_rate}
-        groups = [{"modules": model}] if isinstance(model, nn.Module) else list(model)
-        if not groups or not all(isinstance(group, Mapping) for group in groups):
-            raise InvalidValue(
-                f'pass a model, or parameter groups [{{"modules": model.features}}, ...]; got {groups!r}.'
-            )
+        groups = groups_of(model)
         made: list[Prepared] = []
         for index, group in enumerate(groups):
             taken = [layer for of_group in made for layer in of_group.layers]
@@ -156,6 +153,7 @@ class Plasticity(torch.optim.Optimizer):
         Raises:
             InvalidValue, UnknownName, StateMismatch, Unsupported: As at construction.
         """
+        check_group(param_group)
         one = param_group.get("prepared")
         if isinstance(one, Prepared):
             self._attach(one)
@@ -365,6 +363,7 @@ class Plasticity(torch.optim.Optimizer):
             InvalidValue: A value of a group that its rule does not allow.
         """
         self._follow_moved_buffers()
+        check_saved(state_dict)
         state_dict = state_dict.copy()
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             replaced = hook(self, state_dict)

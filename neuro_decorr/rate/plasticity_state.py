@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from neuro_decorr.errors import StateMismatch
+from neuro_decorr.errors import InvalidValue, StateMismatch, shown
 from neuro_decorr.rate.parameter_groups import Layer, fresh_state
 
 RESIDUALS = ("weight_residual", "bias_residual", "matrix_residual")
@@ -41,6 +41,24 @@ def check_structure(layer: Layer) -> None:
         raise StateMismatch(
             f"{layer.title} holds {held} by now, and the rule '{rule.name}' of this Plasticity made a "
             f"{rule.structure} one: load the model's state before you build the Plasticity, and only one for a layer."
+        )
+
+
+def check_saved(saved: object) -> None:
+    """Raise unless something can be the state of a Plasticity.
+
+    Raises:
+        InvalidValue: No dictionary.
+        StateMismatch: A dictionary of another kind, such as the state of a model.
+    """
+    if not isinstance(saved, Mapping):
+        raise InvalidValue(f"load_state_dict takes what state_dict() of a Plasticity returned, got {shown(saved)}.")
+    if not isinstance(saved.get("state"), Mapping) or not isinstance(saved.get("param_groups"), list):
+        keys = ", ".join(repr(key) for key in list(saved)[:3]) or "none"
+        raise StateMismatch(
+            f"load_state_dict takes what state_dict() of a Plasticity returned, with the keys 'state' and "
+            f"'param_groups'; this dictionary has {len(saved)} keys ({keys}{', ...' if len(saved) > 3 else ''}): a "
+            "model's state goes into model.load_state_dict."
         )
 
 

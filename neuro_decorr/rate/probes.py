@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from neuro_decorr.rate.copying import check_model
+
 
 @contextmanager
 def unremembered(model: nn.Module) -> Iterator[None]:
@@ -27,7 +29,11 @@ def unremembered(model: nn.Module) -> Iterator[None]:
 
     Yields:
         Nothing.
+
+    Raises:
+        InvalidValue: Not a model.
     """
+    check_model("unremembered", model)
     paused: list[Any] = [module for module in model.modules() if vars(module).get("remembers")]
     for module in paused:
         module.remembers = False

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.rate.copying import check_model
 
 
 class Counted(NamedTuple):
@@ -133,13 +134,20 @@ def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
         Nothing.
 
     Raises:
-        InvalidValue: Weights that are negative or not finite, two of one shape, a model without a Decorrelation, or on
-            leaving: passes were made, but no layer met the weights.
+        InvalidValue: Weights that are negative or not finite, two of one shape, not a model, one without a
+            Decorrelation or with convolutions only, or on leaving: passes were made, but no layer met the weights.
     """
+    check_model("row_weights", model)
     weighing = Weighing(_checked(weights))
     modules = [module for module in model.modules() if "weighing" in vars(module)]
     if not modules:
         raise InvalidValue(f"row_weights: {type(model).__name__} holds no Decorrelation: pass nd.decorrelate(model).")
+    inside = {m._modules.get("decorrelation") for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
+    if inside.issuperset(modules):
+        raise InvalidValue(
+            f"row_weights: {type(model).__name__} decorrelates convolutions only, whose positions all count, so that "
+            "no layer would meet the weights: leave out of the batch what should not count."
+        )
     before = [module.weighing for module in modules]
     for module in modules:
         module.weighing = weighing  # type: ignore[assignment]  # no submodule

@@ -163,7 +163,7 @@ def test_groups_that_do_not_fit() -> None:
         nd.Plasticity([{"modules": model}])
     with pytest.raises(InvalidValue, match="names its layers"):
         nd.Plasticity([{"damping": 1.0}], rule)
-    with pytest.raises(InvalidValue, match="pass a model, or parameter groups"):
+    with pytest.raises(InvalidValue, match=r"pass a torch\.nn\.Module, or a list of parameter groups"):
         nd.Plasticity([model[0]], rule)
     with pytest.raises(InvalidValue, match="damping must be"):
         nd.Plasticity([{"modules": model, "damping": 0.0}], rule)
@@ -324,3 +324,39 @@ def test_the_rule_is_that_of_all_groups_or_asked_for_by_group() -> None:
     assert several.rules == (rule, nd.rules.get("whitening", damping=30.0))
     with pytest.raises(InvalidValue, match=r"take plasticity\.rules"):
         _ = several.rule
+
+
+def test_what_is_written_into_a_group_later_is_checked() -> None:
+    """A key that nobody reads, and one that is gone, are told at the next step; torch's own keys pass."""
+    model = network()
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"))
+    group = plasticity.param_groups[0]
+    torch.optim.lr_scheduler.CyclicLR(plasticity, 0.01, 0.1, cycle_momentum=False)
+    model(torch.randn(4, 8))
+    plasticity.step()
+    group["dampin"] = 1.0
+    with pytest.raises(UnknownName, match="did you mean 'damping'"):
+        plasticity.step()
+    del group["dampin"]
+    model(torch.randn(4, 8))
+    plasticity.step()
+    del group["lr"]
+    with pytest.raises(InvalidValue, match="has lost its 'lr': set it again"):
+        plasticity.step()
+
+
+def test_what_is_no_group_no_rule_and_no_state_is_told_in_one_line() -> None:
+    model = network()
+    with pytest.raises(InvalidValue, match=r"got 'zca': pass nd\.rules\.get\(\"zca\"\)"):
+        nd.Plasticity(model, "zca")
+    with pytest.raises(InvalidValue, match=r"got None: such as nd\.rules\.get\(\"whitening\"\)"):
+        nd.Plasticity(model)
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"))
+    for wrong in (None, 3, [model]):
+        with pytest.raises(InvalidValue, match="a parameter group is a dictionary"):
+            plasticity.add_param_group(wrong)
+    with pytest.raises(InvalidValue, match=r"load_state_dict takes .* got None"):
+        plasticity.load_state_dict(None)
+    for state in ({}, model.state_dict()):
+        with pytest.raises(StateMismatch, match=f"this dictionary has {len(state)} keys"):
+            plasticity.load_state_dict(state)
