@@ -186,12 +186,23 @@ def _rows(
     if reason is not None and rest:
         yield name, kind, rest, _left(reason)
     elif len(rest) == 1 and not own and rest[0][0] == "weight" and rest[0][2].dim() == 2:
-        hint = f"of an unknown class; if it is linear, nd.rate.register_linear({kind}) lets it be decorrelated"
-        yield name, kind, rest, _left(hint)
+        yield name, kind, rest, _left(_hint(kind, module, rest[0][2]))
     else:
         for matrix in rest:
             title = f"{name}.{matrix[0]}".lstrip(".")
             yield title, "Parameter", [matrix], _left("a parameter by itself, in no layer")
+
+
+def _hint(kind: str, module: nn.Module, weight: Tensor) -> str:
+    """How a layer of an unknown class may become known; the bias tells the order of its weight, unless it is square."""
+    bias = getattr(module, "bias", None)
+    outputs = bias.shape[0] if isinstance(bias, Tensor) and bias.dim() == 1 else None
+    orders = {"outputs_first": weight.shape[0], "inputs_first": weight.shape[1]}
+    fitting = [order for order, size in orders.items() if size == outputs] or list(orders)
+    told = f'nd.rate.register_linear({kind}, weight="{fitting[0]}")'
+    if len(fitting) > 1:
+        told += ', or "inputs_first" for a weight (inputs, outputs),'
+    return f"of an unknown class; if it is linear, {told} lets it be decorrelated"
 
 
 def _of_layer(module: nn.Module, candidate: Candidate, found: Decorrelation | None, decorrelated: bool) -> Row:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch, UnknownName, Unsupported, unknown_name
 from neuro_decorr.rate.copying import at_rest, is_compiled, is_distributed, place, plain_name, runs_the_original
+from neuro_decorr.rate.registered import problem_of_registered
 from neuro_decorr.rate.traces import Signal, Trace
 from neuro_decorr.rate.weights import (
     WeightLayer,
     computes_of_its_own,
     decorrelation_of,
-    features_of,
     is_linear,
     is_weight_layer,
 )
@@ -151,7 +151,9 @@ def _problem(layer: nn.Module, inside_attention: bool, signal: Signal | Trace) -
 
 
 def _problem_of_weight(layer: WeightLayer) -> str | None:
-    weight: object = layer.weight
+    weight: object = getattr(layer, "weight", None)
+    if weight is None:
+        return problem_of_registered(layer)
     if not isinstance(weight, Tensor):
         return f"has a {type(weight).__name__} where its weight should be"
     problem = None
@@ -169,10 +171,7 @@ def _problem_of_weight(layer: WeightLayer) -> str | None:
     elif not weight.numel():
         problem = f"has a weight without entries, of shape {tuple(weight.shape)}"
     else:
-        try:
-            features_of(layer)
-        except Unsupported as error:  # of a registered class
-            problem = f"does not fit: {str(error).removesuffix('.')}"
+        problem = problem_of_registered(layer)
     return problem
 
 

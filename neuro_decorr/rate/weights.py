@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias, TypeGuard, TypeVar, final, get_args
+from typing import Any, Literal, TypeAlias, TypeGuard, TypeVar, final, get_args
 
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.errors import InvalidValue, Unsupported, shown
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.precision import exactly
@@ -61,15 +61,28 @@ def register_linear(kind: Kind, weight: Layout = "outputs_first") -> Kind:
         The class, so that this can decorate it.
 
     Raises:
-        InvalidValue: No class of modules, one that is known already, or another order.
+        InvalidValue: No class of modules; one that is known already, or torch's own; no such order, or another one
+            than the class was registered with.
     """
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):  # type: ignore[redundant-expr]  # users may err
-        raise InvalidValue(f"register_linear takes a class of torch modules, got {kind!r}.")
+        raise InvalidValue(f"register_linear takes a class of torch modules, got {shown(kind)}.")
     if weight not in get_args(Layout):
         allowed = " or ".join(map(repr, get_args(Layout)))
-        raise InvalidValue(f"register_linear: weight, the order of its dimensions, must be {allowed}; got {weight!r}.")
+        raise InvalidValue(
+            f"register_linear: weight, the order of its dimensions, must be {allowed}; got {shown(weight)}."
+        )
     if kind is nn.Linear or issubclass(kind, nn.modules.conv._ConvNd):
         raise InvalidValue(f"register_linear: {kind.__name__} is known already, and is decorrelated as what it is.")
+    if kind.__module__.startswith("torch.nn."):
+        raise InvalidValue(
+            f"register_linear: {kind.__name__} is torch's own, and no layer that computes W x + b: register a class of "
+            "your own, or of another library."
+        )
+    if _LAYOUTS.get(kind, weight) != weight:
+        raise InvalidValue(
+            f'register_linear: {kind.__name__} is registered already, with weight="{_LAYOUTS[kind]}", and keeps that '
+            "order, since decorrelated layers go by it."
+        )
     _LAYOUTS[kind] = weight
     return kind
 
@@ -82,6 +95,12 @@ def is_weight_layer(module: nn.Module) -> TypeGuard[WeightLayer]:
 def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether a module is a Linear, or of a class that is registered as such."""
     return _kind(module) in _LAYOUTS
+
+
+def layout_of(layer: nn.Module) -> Layout | None:
+    """The order of the dimensions of a linear layer's weight; None for all other layers."""
+    kind = _kind(layer)
+    return None if kind is None else _LAYOUTS.get(kind)
 
 
 def plain_class(layer: nn.Module) -> type[nn.Module]:
@@ -217,15 +236,16 @@ def features_of(layer: WeightLayer, on_channels: bool = False) -> int:
     Raises:
         Unsupported: A layer of a registered class is not what its class was registered as.
     """
-    weight: Tensor = layer.weight
+    found: Any = getattr(layer, "weight", None)
     if is_linear(layer):
-        if weight.dim() != 2 or not hasattr(layer, "bias"):
+        if not isinstance(found, Tensor) or found.dim() != 2 or not hasattr(layer, "bias"):
+            held = f"a weight of shape {tuple(found.shape)}" if isinstance(found, Tensor) else "no tensor 'weight'"
             raise Unsupported(
                 f"{plain_class(layer).__name__} is registered as linear, which needs a weight of two dimensions and a "
-                f"bias or None; it has a weight of shape {tuple(weight.shape)} and "
-                f"{'a' if hasattr(layer, 'bias') else 'no'} bias."
+                f"bias or None; it has {held} and {'a' if hasattr(layer, 'bias') else 'no'} bias."
             )
-        return weight.shape[1 if Weights(layer)._outputs_first() else 0]
+        return found.shape[1 if Weights(layer)._outputs_first() else 0]
+    weight: Tensor = found
     if isinstance(layer, TransposedConvolution):
         return weight.shape[0] // layer.groups
     return weight.shape[1] if on_channels else weight[0].numel()

@@ -137,6 +137,74 @@ def test_refusals() -> None:
     for kind in (nn.Linear, nn.Conv2d, nn.ConvTranspose1d):
         with pytest.raises(InvalidValue, match=f"{kind.__name__} is known already"):
             nd.rate.register_linear(kind)
+    for kind in (nn.Module, nn.LSTM, nn.Embedding, nn.Sequential):
+        with pytest.raises(InvalidValue, match=f"{kind.__name__} is torch's own"):
+            nd.rate.register_linear(kind)
+    assert nd.rate.register_linear(Conv1D, weight="inputs_first") is Conv1D
+    with pytest.raises(InvalidValue, match='Conv1D is registered already, with weight="inputs_first"'):
+        nd.rate.register_linear(Conv1D)
     nd.rate.register_linear(Wrong)
     with pytest.raises(Unsupported, match=r"Wrong.*needs a weight of two dimensions.*\(2, 3, 4\) and no bias"):
         nd.decorrelate(Wrong())
+
+
+class Empty(nn.Module):
+    """Registered, though it has no weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_registered_class_without_a_weight_is_one_clear_line() -> None:
+    nd.rate.register_linear(Empty)
+    model = nn.Sequential(nn.Linear(2, 2), Empty())
+    with pytest.raises(Unsupported, match=r"'1' \(Empty\) does not fit: .* no tensor 'weight' and no bias"):
+        nd.decorrelate(model)
+    assert [row.status for row in nd.coverage(model).rows] == ["would be decorrelated", "refused"]
+    assert nd.decorrelate(model, skip=Empty)[0].decorrelation.features == 2
+
+
+@pytest.mark.parametrize("inputs", [4, 6])
+@pytest.mark.parametrize("start", ["random", "zero", "identity"])
+def test_the_wrong_order_is_found_at_decorrelate(inputs: int, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where shapes, and values at the start, do not tell; nothing of the layer or of the random state moves."""
+    monkeypatch.setitem(known._LAYOUTS, Conv1D, "outputs_first")
+    model = nn.Sequential(nn.Linear(inputs, inputs), Conv1D(4, inputs)).train()
+    if start != "random":
+        with torch.no_grad():
+            model[1].weight.zero_() if start == "zero" else model[1].weight.copy_(torch.eye(inputs, 4))
+            model[1].bias.zero_()
+    weight, values, state = model[1].weight, model[1].weight.clone(), torch.get_rng_state()
+    with pytest.raises(Unsupported, match=r"'1' \(Conv1D\) is registered .* with weight=\"inputs_first\""):
+        nd.decorrelate(model)
+    assert model[1].weight is weight and torch.equal(weight, values) and model[1].training
+    assert torch.equal(torch.get_rng_state(), state)
+    monkeypatch.setitem(known._LAYOUTS, Conv1D, "inputs_first")
+    assert nd.decorrelate(model)[1].decorrelation.features == inputs
+
+
+class Squared(Dense):
+    """No linear map, though it is registered as one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).square()
+
+
+class Adapted(Dense):
+    """Needs a further argument, which nobody knows at decorrelate."""
+
+    def forward(self, x: Tensor, adapter: Tensor) -> Tensor:
+        return super().forward(x) + adapter
+
+
+def test_only_what_can_be_asked_is_asked() -> None:
+    assert nd.decorrelate(Squared(3, 3)).decorrelation.features == 3  # a subclass, which fold refuses
+    with pytest.raises(Unsupported):
+        nd.fold(nd.decorrelate(Squared(3, 3)))
+    for kind in (Squared, Adapted):
+        nd.rate.register_linear(kind)
+    with pytest.raises(Unsupported, match="something else than W x"):
+        nd.decorrelate(Squared(3, 3))
+    assert nd.decorrelate(Adapted(3, 3)).decorrelation.features == 3
+    assert nd.decorrelate(Dense(3, 3).to("meta")).decorrelation.features == 3
+    assert nd.decorrelate(Dense(64, 64).bfloat16()).decorrelation.features == 64
