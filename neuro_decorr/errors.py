@@ -57,8 +57,8 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check_flag(what: str, value: object) -> None:
-    """Raise InvalidValue unless a value is True or False.
+def check_flag(what: str, value: object) -> bool:
+    """A value that is True or False; else InvalidValue.
 
     Args:
         what: What messages call it, such as `Decorrelation: center`.
@@ -66,6 +66,7 @@ def check_flag(what: str, value: object) -> None:
     """
     if not isinstance(value, bool):
         raise InvalidValue(f"{what} must be True or False, got {shown(value)}.")
+    return value
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownName:

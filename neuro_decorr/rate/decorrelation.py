@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, StateMismatch
+from neuro_decorr.errors import InvalidValue, StateMismatch, check_flag, shown
 from neuro_decorr.rate.precision import exactly, widened
 from neuro_decorr.rate.record import Record, in_backward, in_plain_python, in_transform, transformed
 from neuro_decorr.rate.remembering import add, begin, end, remember_steps
@@ -94,17 +94,17 @@ class Decorrelation(nn.Module):
         super().__init__()
         for what, number in (("features", features), ("groups", groups)):
             if type(number) is not int or number < 1:
-                raise InvalidValue(f"Decorrelation: {what} must be a whole number >= 1, got {number!r}.")
+                raise InvalidValue(f"Decorrelation: {what} must be a whole number >= 1, got {shown(number)}.")
         if structure not in ("dense", "centering"):
             raise InvalidValue(
-                f"Decorrelation: structure must be 'dense' or 'centering' to start with, got {structure!r}."
+                f"Decorrelation: structure must be 'dense' or 'centering' to start with, got {shown(structure)}."
             )
         if dtype not in (torch.float32, torch.float64):
             raise InvalidValue(f"Decorrelation: dtype must be float32 or float64, got {dtype}.")
         self.features = features
-        self.center = center
+        self.center = check_flag("Decorrelation: center", center)
         self.groups = groups
-        self.subtract = subtract
+        self.subtract = check_flag("Decorrelation: subtract", subtract)
         self.structure: Structure = structure
         self.sample = check_sample(sample)
         self.trace = trace_of(signal)
@@ -394,6 +394,6 @@ def check_sample(sample: float) -> float:
     """
     if type(sample) not in (int, float) or not 0 < sample <= 1:
         raise InvalidValue(
-            f"sample, the fraction of a batch's rows that drive the plasticity, is in (0, 1]: {sample!r}."
+            f"sample, the fraction of a batch's rows that drive the plasticity, is in (0, 1]: {shown(sample)}."
         )
     return float(sample)

@@ -9,10 +9,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rate.record import Record
 
 Processes: TypeAlias = "bool | dist.ProcessGroup"
 """True: all of torch.distributed's default group, where it is initialised; False: this one alone; or a group."""
+
+
+def check_processes(processes: Processes) -> Processes:
+    """Whose passes drive an update, checked.
+
+    Raises:
+        InvalidValue: Neither True nor False nor a process group.
+    """
+    of_torch = dist.is_available() and isinstance(processes, dist.ProcessGroup)
+    if not isinstance(processes, bool) and not of_torch:
+        raise InvalidValue(
+            f"processes must be True (all of torch.distributed), False (this one alone), or a process group such as "
+            f"torch.distributed.new_group() returns, got {shown(processes)}."
+        )
+    return processes
 
 
 def group_of(processes: Processes) -> dist.ProcessGroup | None:

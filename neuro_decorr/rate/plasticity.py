@@ -22,7 +22,7 @@ from neuro_decorr.rate.compensation import (
     make_offset,
     residuals_of,
 )
-from neuro_decorr.rate.distributed import Processes, gathered, group_of
+from neuro_decorr.rate.distributed import Processes, check_processes, gathered, group_of
 from neuro_decorr.rate.finite import squares_fit
 from neuro_decorr.rate.given import check_group, groups_of
 from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, only_rule, prepared, tell_narrow_layers
@@ -126,7 +126,7 @@ class Plasticity(torch.optim.Optimizer):
             Unsupported: Compensation of tied or computed weights, or with no weight layer known.
         """
         self.compensate = check_compensation(compensate)
-        self.processes = processes
+        self.processes = check_processes(processes)
         self._layers: list[Layer] = []
         self._settings: list[Settings] = []
         self._warned = False

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, StateMismatch, UnknownName, Unsupported, unknown_name
+from neuro_decorr.errors import InvalidValue, StateMismatch, UnknownName, Unsupported, shown, unknown_name
 from neuro_decorr.rate.copying import at_rest, is_compiled, is_distributed, place, plain_name, runs_the_original
 from neuro_decorr.rate.registered import problem_of_registered
 from neuro_decorr.rate.traces import Signal, Trace
@@ -196,8 +196,7 @@ def problems_of_copying(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]
 
 def _skipped(model: nn.Module, names: dict[nn.Module, list[str]], skip: Skip | Iterable[Skip]) -> dict[nn.Module, str]:
     """Layers that are left out, each with what of `skip` does so."""
-    alone = isinstance(skip, str | type | nn.Module) or callable(skip)
-    entries: list[Skip] = [skip] if alone else list(skip)  # type: ignore[list-item, arg-type]
+    entries: list[Skip] = [skip] if isinstance(skip, str | type | nn.Module) or callable(skip) else _listed(skip)
     every = dict(model.named_modules(remove_duplicate=False))
     around = {layer: [every[prefix] for name in of for prefix in _prefixes(name)] for layer, of in names.items()}
     left_out: dict[nn.Module, str] = {}
@@ -212,18 +211,45 @@ def _skipped(model: nn.Module, names: dict[nn.Module, list[str]], skip: Skip | I
             matched = [layer for layer, holders in around.items() if any(isinstance(h, entry) for h in holders)]
             title = entry.__name__
         elif not isinstance(entry, type) and callable(entry):
-            matched = [layer for layer, of in names.items() if entry(of[0], layer)]
-            title = getattr(entry, "__qualname__", type(entry).__name__)
+            matched = [layer for layer, of in names.items() if _says(entry, of[0], layer)]
+            title = _title(entry)
         else:
-            raise InvalidValue(
-                "skip= takes qualified names, classes of layers, modules of the model, and predicates (name, layer) -> "
-                f"bool, one or several of them; got {entry!r}."
-            )
+            raise _no_skip(entry)
         if not matched and isinstance(entry, str | type | nn.Module):
             raise _matches_nothing(entry, names, every)
         for layer in matched:
             left_out.setdefault(layer, f"skip={title}")
     return left_out
+
+
+def _listed(skip: Iterable[Skip]) -> list[Skip]:
+    given: object = skip
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | Tensor | bytes):
+        raise _no_skip(skip)
+    return list(skip)
+
+
+def _no_skip(got: object) -> InvalidValue:
+    return InvalidValue(
+        "skip= takes qualified names, classes of layers, modules of the model, and predicates (name, layer) -> bool, "
+        f"one or several of them, () for none; got {shown(got)}."
+    )
+
+
+def _says(predicate: Callable[[str, nn.Module], object], name: str, layer: nn.Module) -> bool:
+    """What a predicate says of a layer; its own errors tell which, and of what layer."""
+    try:
+        return bool(predicate(name, layer))
+    except Exception as error:
+        told = str(error).splitlines() or [""]
+        raise InvalidValue(
+            f"skip={_title(predicate)}: this predicate of (name, layer) raised {type(error).__name__} for "
+            f"{place(plain_name(name), layer)}: {told[0]}"
+        ) from error
+
+
+def _title(predicate: object) -> str:
+    return getattr(predicate, "__qualname__", type(predicate).__name__)
 
 
 def _prefixes(name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, final, get_args
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 
 Signal: TypeAlias = Literal["spikes", "trace", "rate"]
 """`spikes`: the activity of every time step; `trace`: its `Trace()`; `rate`: its mean since the sequence began."""
@@ -57,7 +57,7 @@ class Trace:
         for name in ("time", "dt"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not value > 0 or (name == "dt" and math.isinf(value)):
-                raise InvalidValue(f"Trace: {name} must be a positive number of seconds, got {value!r}.")
+                raise InvalidValue(f"Trace: {name} must be a positive number of seconds, got {shown(value)}.")
 
     @property
     def decay(self) -> float:
@@ -103,6 +103,6 @@ def trace_of(signal: Signal | Trace) -> Trace | None:
         return signal
     if signal not in get_args(Signal):
         raise InvalidValue(
-            f"signal, what drives the statistics, must be 'spikes', 'trace', 'rate' or a Trace(time, dt): {signal!r}."
+            f"signal, which drives the statistics, is 'spikes', 'trace', 'rate' or a Trace(time, dt): {shown(signal)}."
         )
     return {"spikes": None, "trace": Trace(), "rate": Trace(math.inf)}[signal]

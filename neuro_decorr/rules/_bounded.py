@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import Diverged, InvalidValue
+from neuro_decorr.errors import Diverged, InvalidValue, shown
 from neuro_decorr.rules._factor import DenseFactor
 from neuro_decorr.rules._floor import axes_due, floor_rows, initial_axis
 from neuro_decorr.rules._power import initial_power
@@ -45,7 +45,7 @@ def check_form(rule: Rule, *, floored: bool = True) -> None:
     """
     form = getattr(rule, "form")  # noqa: B009  # only some rules have it
     if form not in ("bounded", "published"):
-        raise InvalidValue(f"{rule.name}: form must be 'bounded' or 'published', got {form!r}.")
+        raise InvalidValue(f"{rule.name}: form must be 'bounded' or 'published', got {shown(form)}.")
     if floored:
         object.__setattr__(rule, "silent_units_bounded", form == "bounded")  # of this rule, not of its class
 

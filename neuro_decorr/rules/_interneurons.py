@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rules._power import SILENT, hear_, initial_power, newest_weight, present_power
-from neuro_decorr.rules._rule import Rule, State, check_positive
+from neuro_decorr.rules._rule import Rule, State, check_flags, check_positive
 
 _LEAST_SINE = 0.1
 """Columns that lean closer to those before them are left to a QR decomposition."""
@@ -71,17 +71,16 @@ def check_interneurons(rule: Rule) -> None:
     values = rule.parameters()
     for name in ("interneurons", "every", "fewest", "seed"):
         if type(values[name]) is not int:
-            raise InvalidValue(f"{rule.name}: {name} must be a whole number, got {values[name]!r}.")
+            raise InvalidValue(f"{rule.name}: {name} must be a whole number, got {shown(values[name])}.")
     most, fewest, recruit = values["interneurons"], values["fewest"], values["recruit"]
     if fewest not in range(most + 1):  # type: ignore[operator]  # a whole number, as was just checked
         raise InvalidValue(f"{rule.name}: fewest must lie in 0..interneurons, here 0..{most}, got {fewest}.")
     if isinstance(recruit, bool) or not isinstance(recruit, int | float) or not 0 <= recruit < math.inf:
         raise InvalidValue(
             f"{rule.name}: recruit, the variance above which an interneuron inhibits, must be a finite number >= 0 "
-            f"(0 lets all of them inhibit), got {recruit!r}."
+            f"(0 lets all of them inhibit), got {shown(recruit)}."
         )
-    if type(values["preserve_power"]) is not bool:
-        raise InvalidValue(f"{rule.name}: preserve_power must be True or False, got {values['preserve_power']!r}.")
+    check_flags(rule, "preserve_power")
 
 
 def initial_interneurons(

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, NamedTuple, final
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, check_flag, shown
 from neuro_decorr.rules._residual import Increment, add_
 
 State = dict[str, Tensor]
@@ -127,7 +127,7 @@ class Rule(ABC):
         number = not isinstance(rate, bool) and isinstance(rate, int | float)
         if not number or not 0 <= rate < math.inf or rate > self.largest_rate:
             allowed = "a finite number >= 0" if self.largest_rate == math.inf else f"in [0, {self.largest_rate:g}]"
-            raise InvalidValue(f"{self.name}: the plasticity rate must be {allowed}, got {rate!r}; 0 freezes D.")
+            raise InvalidValue(f"{self.name}: the plasticity rate must be {allowed}, got {shown(rate)}; 0 freezes D.")
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
@@ -246,7 +246,13 @@ def check_positive(rule: Rule, *names: str) -> None:
     for name in names:
         value = getattr(rule, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
-            raise InvalidValue(f"{rule.name}: {name} must be a positive finite number, got {value!r}.")
+            raise InvalidValue(f"{rule.name}: {name} must be a positive finite number, got {shown(value)}.")
+
+
+def check_flags(rule: Rule, *names: str) -> None:
+    """Raise InvalidValue unless the named parameters of `rule` are True or False."""
+    for name in names:
+        check_flag(f"{rule.name}: {name}", getattr(rule, name))
 
 
 def check_fraction(rule: Rule, *names: str) -> None:
@@ -255,7 +261,7 @@ def check_fraction(rule: Rule, *names: str) -> None:
     for name in names:
         value = getattr(rule, name)
         if value > 1:
-            raise InvalidValue(f"{rule.name}: {name} must lie in (0, 1], got {value!r}.")
+            raise InvalidValue(f"{rule.name}: {name} must lie in (0, 1], got {shown(value)}.")
 
 
 def check_damping(rule: Rule) -> None:
@@ -263,7 +269,7 @@ def check_damping(rule: Rule) -> None:
     value = getattr(rule, "damping")  # noqa: B009  # not every rule has it
     if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < math.inf):
         raise InvalidValue(
-            f"{rule.name}: damping must be a finite number >= 0 (0 whitens fully), got {value!r}; "
+            f"{rule.name}: damping must be a finite number >= 0 (0 whitens fully), got {shown(value)}; "
             "for no whitening at all use the rule 'center'."
         )
 

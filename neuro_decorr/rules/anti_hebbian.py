@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
@@ -77,7 +77,7 @@ class AntiHebbian(Rule):
         check_positive(self, "target", "floor")
         if not self.saturation > 1:
             raise InvalidValue(
-                f"{self.name}: saturation must be above 1, the activity at rest, got {self.saturation!r}."
+                f"{self.name}: saturation must be above 1, the activity at rest, got {shown(self.saturation)}."
             )
 
     @property

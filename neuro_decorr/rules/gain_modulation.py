@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
@@ -86,12 +86,12 @@ class GainModulation(Rule):
         if self.interneurons is not None and (type(self.interneurons) is not int or self.interneurons < 1):
             raise InvalidValue(
                 f"{self.name}: interneurons must be a whole number >= 1, or None for one a pair of units, "
-                f"got {self.interneurons!r}."
+                f"got {shown(self.interneurons)}."
             )
         if not self.saturation > 1:
-            raise InvalidValue(f"{self.name}: saturation must be above 1, the target, got {self.saturation!r}.")
+            raise InvalidValue(f"{self.name}: saturation must be above 1, the target, got {shown(self.saturation)}.")
         if not isinstance(self.seed, int):
-            raise InvalidValue(f"{self.name}: seed must be a whole number, got {self.seed!r}.")
+            raise InvalidValue(f"{self.name}: seed must be a whole number, got {shown(self.seed)}.")
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:

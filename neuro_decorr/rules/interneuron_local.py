@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rules._interneurons import (
     check_interneurons,
     damped_covariance,
@@ -147,7 +147,7 @@ class InterneuronLocal(Rule):
         super().__post_init__()
         check_interneurons(self)
         if self.signs not in get_args(Signs):
-            raise InvalidValue(f"{self.name}: signs must be 'free' or 'fixed', got {self.signs!r}.")
+            raise InvalidValue(f"{self.name}: signs must be 'free' or 'fixed', got {shown(self.signs)}.")
 
     @property
     def equivariance(self) -> Literal["orthogonal", "none"]:

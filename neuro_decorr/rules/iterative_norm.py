@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
@@ -66,7 +66,7 @@ class IterativeNorm(Rule):
         """
         super().__post_init__()
         if type(self.iterations) is not int or self.iterations < 1:
-            raise InvalidValue(f"{self.name}: iterations must be a whole number >= 1, got {self.iterations!r}.")
+            raise InvalidValue(f"{self.name}: iterations must be a whole number >= 1, got {shown(self.iterations)}.")
         check_positive(self, "epsilon")
 
     @property

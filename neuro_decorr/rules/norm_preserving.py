@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import Diverged, InvalidValue
+from neuro_decorr.errors import Diverged, InvalidValue, shown
 from neuro_decorr.rules._bounded import (
     POWER_RATE,
     Form,
@@ -166,7 +166,9 @@ class NormPreserving(Rule):
         check_form(self)
         check_positive(self, "floor")
         if self.norm_reference not in ("centered", "raw"):
-            raise InvalidValue(f"{self.name}: norm_reference must be 'centered' or 'raw', got {self.norm_reference!r}.")
+            raise InvalidValue(
+                f"{self.name}: norm_reference must be 'centered' or 'raw', got {shown(self.norm_reference)}."
+            )
         if self.norm_reference == "raw" and self.form == "bounded":
             raise InvalidValue(
                 f"{self.name}: norm_reference 'raw' lets D grow as the mean outweighs the variance; it needs "

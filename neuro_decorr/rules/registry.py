@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Generic, TypeVar, final
 
-from neuro_decorr.errors import InvalidValue, unknown_name
+from neuro_decorr.errors import InvalidValue, shown, unknown_name
 
 COLUMNS: Mapping[str, str] = {
     "name": "name",
@@ -54,8 +54,10 @@ class Registry(Generic[Described]):
 
         Raises:
             UnknownName: No class has the name; the nearest one is named.
-            InvalidValue: A parameter is unknown; its value is checked by the class itself.
+            InvalidValue: The name is no string; a parameter is unknown; its value is checked by the class itself.
         """
+        if not isinstance(name, str):
+            raise InvalidValue(f"the name of a {self._kind} is a string, got {shown(name)}: {', '.join(self.names())}.")
         if name not in self._classes:
             raise unknown_name(self._kind, name, self._classes)
         described = self._classes[name]

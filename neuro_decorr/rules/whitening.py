@@ -22,7 +22,16 @@ from neuro_decorr.rules._power import (
 )
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import add_
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_fraction, check_positive
+from neuro_decorr.rules._rule import (
+    Change,
+    Rule,
+    Sample,
+    State,
+    check_damping,
+    check_flags,
+    check_fraction,
+    check_positive,
+)
 
 
 @register
@@ -101,11 +110,13 @@ class Whitening(Rule):
         """Check the parameters.
 
         Raises:
-            InvalidValue: A rate or floor that is not positive, a negative damping.
+            InvalidValue: A rate or floor that is not positive, a negative damping, a
+                `preserve_power` that is neither True nor False.
         """
         super().__post_init__()
         check_positive(self, "floor")
         check_damping(self)
+        check_flags(self, "preserve_power")
         check_fraction(self, "power_rate")
 
     @property

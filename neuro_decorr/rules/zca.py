@@ -12,7 +12,7 @@ from torch import Tensor
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_flags, check_positive
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -65,11 +65,13 @@ class ZCA(Rule):
         """Check the parameters.
 
         Raises:
-            InvalidValue: A rate outside (0, 1], an epsilon that is not positive, a negative damping.
+            InvalidValue: A rate outside (0, 1], an epsilon that is not positive, a negative damping, a
+                `preserve_power` that is neither True nor False.
         """
         super().__post_init__()
         check_positive(self, "epsilon")
         check_damping(self)
+        check_flags(self, "preserve_power")
 
     @property
     def gives_back(self) -> bool:
