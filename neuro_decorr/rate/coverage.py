@@ -53,7 +53,8 @@ class Row(NamedTuple):
         reason: Why it is not decorrelated; empty where it is.
         matrices: How many weight matrices, or kernels, it holds.
         weights: How many numbers are in them.
-        share: Fraction of all weights of the model; a shared weight counts in every layer that holds it.
+        share: Fraction of all weights of the model; a weight that several layers share counts in the first one that is
+            decorrelated, or in the first, so that shares add up to one.
         structure: Of D: `dense`, `low_rank` or `centering`; None where there is none.
         rule: Name of the rule of the last Plasticity; None before there was one.
         features: Units that a D decorrelates; of each group.
@@ -83,10 +84,12 @@ class Coverage:
     Attributes:
         rows: One for every layer with weights, in the order of the model.
         fraction: Of the matrices and of the weights that are, or would be, decorrelated; shared ones count once.
+        total: How many weight matrices the model has; shared ones count once.
     """
 
     rows: tuple[Row, ...]
     fraction: Fraction
+    total: int
 
     def __str__(self) -> str:
         """A table with a line for every layer, and one with the sum."""
@@ -97,12 +100,12 @@ class Coverage:
                 size = f"{row.groups} x {row.features}" if row.groups and row.groups > 1 else str(row.features)
                 centred = "centred" if row.center else "not centred"
                 what = f"{row.structure} {size}, {centred}, {row.rule or 'no rule yet'}"
-            table.append((row.name or "(the model)", row.kind, f"{row.share:.1%}", row.status, what))
+            share = "shared" if row.weights and not row.share else f"{row.share:.1%}"
+            table.append((row.name or "(the model)", row.kind, share, row.status, what))
         widths = [max(len(line[column]) for line in table) for column in range(4)]
         lines = ["  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[4]]) for line in table]
-        of = sum(row.matrices for row in self.rows)
-        found = sum(row.matrices for row in self.rows if row.status in ("decorrelated", "would be decorrelated"))
-        total = f"{found} of {of} weight matrices, {self.fraction.weights:.1%} of the weights."
+        found = round(self.fraction.matrices * self.total)
+        total = f"{found} of {self.total} weight matrices, {self.fraction.weights:.1%} of the weights."
         return "\n".join([*(line.rstrip() for line in lines), total])
 
 
@@ -139,6 +142,7 @@ def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
         raise InvalidValue("coverage: skip= is for a plain model; this one is decorrelated, and remembers its own.")
     layers = {candidate.layer: candidate for candidate in candidates(model, skip)}
     rows: list[Row] = []
+    keys: dict[int, set[int]] = {}
     all_of: dict[int, int] = {}
     covered: dict[int, int] = {}
     with at_rest(model):
@@ -158,11 +162,17 @@ def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
             rows.append(_decorrelated(module, 1)._replace(name=name, kind=class_name(module)))
         for title, kind, part, row in _rows(name, module, matrices, layers, found):
             numbers = sum(tensor.numel() for _, _, tensor in part)
-            rows.append(row._replace(name=title, kind=kind, matrices=len(part), weights=numbers, share=numbers / whole))
+            keys[len(rows)] = {key for _, key, _ in part}
+            rows.append(row._replace(name=title, kind=kind, matrices=len(part), weights=numbers))
             if row.status in ("decorrelated", "would be decorrelated"):
                 covered |= {key: tensor.numel() for _, key, tensor in part}
     fraction = Fraction(len(covered) / (len(all_of) or 1), sum(covered.values()) / whole)
-    return Coverage(tuple(rows), fraction)
+    counted: set[int] = set()
+    for index in sorted(keys, key=lambda index: rows[index].status not in ("decorrelated", "would be decorrelated")):
+        own = keys[index] - counted
+        rows[index] = rows[index]._replace(share=sum(all_of[key] for key in own) / whole)
+        counted |= own
+    return Coverage(tuple(rows), fraction, len(all_of))
 
 
 _Matrix: TypeAlias = tuple[str, int, Tensor]

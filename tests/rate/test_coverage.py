@@ -131,6 +131,11 @@ def test_shared_weights_count_once_and_computed_ones_in_their_layer() -> None:
     before = copy.deepcopy(model.state_dict())
     report = nd.coverage(model)
     assert report.fraction == (1, 1)
+    assert [row.share for row in report.rows] == [0, 0.5, 0.5]
+    assert str(report).splitlines()[1].split()[:3] == ["table", "Embedding", "shared"]
+    assert str(report).endswith("2 of 2 weight matrices, 100.0% of the weights.")
+    tied = nd.coverage(nd.decorrelate(model, skip="head"))
+    assert [row.share for row in tied.rows] == [0.5, 0, 0.5] and tied.fraction == (0.5, 0.5)
     assert [(row.name, row.weights) for row in report.rows] == [("table", 42), ("head", 42), ("twin", 42)]
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key]), "looking has moved the power iteration"
