@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,10 +13,19 @@ from hypothesis import strategies as st
 
 from neuro_decorr import rules
 from neuro_decorr.errors import Diverged, InvalidValue
-from neuro_decorr.rules import Rule, Sample, State, suite
+from neuro_decorr.rules import Rule, Sample, State, _bounded, suite
+from tests.rules.test_equations import remembered
 
 FLOORED = ["norm_preserving", "lateral", "variance_weighted"]
 EXPLICIT = [*FLOORED, "decorrelating"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def axes_come_in_turn_in_small_layers_too() -> Iterator[None]:
+    """The form for many units, in which few axes come at every update, at sizes that a loop can follow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bounded, "_FEW_UNITS", 0)
+        yield
 
 
 def learn(rule: Rule, state: State, inputs: torch.Tensor) -> rules.Change | None:
@@ -56,7 +65,7 @@ def test_updates(name: str, rows: int, features: int, seed: int, rate: float, lo
     state = rule.initial_state(features, dtype=torch.float64)
     matrix = generator.normal(size=(features, features)) / features**0.5 + np.eye(features)
     state["matrix"].copy_(torch.from_numpy(matrix))
-    power = growth = 0.0
+    power = memory = growth = 0.0
     for count in (1, 2, 3):
         inputs = generator.normal(size=(rows, features)) * (loudness if count == 3 else 1)
         present = np.mean(inputs**2)
@@ -74,7 +83,9 @@ def test_updates(name: str, rows: int, features: int, seed: int, rate: float, lo
             assert axes == features or 2 * rows < features
             visits = np.zeros(features)
             visits[[(before + number) % features for number in range(axes)]] = features / axes
-            covariance += floor * power * matrix @ np.diag(visits) @ matrix.T
+            memory = remembered(memory, power, 0.1)
+            held = memory if name == "variance_weighted" else power
+            covariance += floor * held * matrix @ np.diag(visits) @ matrix.T
             if axes < features and name != "variance_weighted":
                 taken = min(math.log(gain), 1 - growth)
                 growth = max(0.0, growth + taken - axes / features)

@@ -56,6 +56,12 @@ def test_decorrelating(rows: int, features: int, seed: int, rate: float) -> None
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+def remembered(memory: float, power: float, rate: float) -> float:
+    """The power that a layer is used to: a factor of e in 20 / rate updates at most; the first power at the start."""
+    ratio = min(max(power / (memory or power), math.exp(-1)), math.e)
+    return (memory or power) * ratio ** (rate / 20)
+
+
 @given(**sizes, damping=st.sampled_from([0.0, 0.5, 30.0]), rate=st.floats(1e-3, 1.0))
 def test_whitening(rows: int, features: int, seed: int, damping: float, rate: float) -> None:
     """Three updates: each a symmetric positive factor, and D^{-1} D^{-T} follows a running covariance."""
@@ -64,17 +70,18 @@ def test_whitening(rows: int, features: int, seed: int, damping: float, rate: fl
     rule = rules.get("whitening", rate=rate, damping=damping, floor=1e-2, preserve_power=False)
     state = rule.initial_state(features, dtype=torch.float64)
     state["matrix"].copy_(torch.from_numpy(matrix))
-    power, axis, before = 0.0, 0, matrix
+    power, memory, axis, before = 0.0, 0.0, 0, matrix
     for count, drive in enumerate(np.split(inputs, 3), start=1):
         power += max(0.1, 1 / count) * (np.mean(drive**2) - power)
-        target, leak = (damping * power, 1.0) if damping else (1.0, 1e-2 * power)
+        memory = remembered(memory, power, 0.1)
+        target, leak = (damping * power, 1.0) if damping else (1.0, 1e-2 * memory)
         weight = max(rate, 4 / (count + 4))
         step = weight / (1 + weight * features / (rows * (1 + damping)))
         if not damping and count == 1:  # the first batch sets the scale
             before = before * power**-0.5
         visits = np.ones(features)
-        if 2 * rows < features:  # a few axes at a time, each with the weight of those that wait
-            axes = min(features, math.ceil(4 * features * step))
+        axes = math.ceil(4 * features * step)
+        if 2 * rows < features and rows + axes < features:  # a few at a time, each with the weight of those that wait
             visits = np.zeros(features)
             visits[[(axis + number) % features for number in range(axes)]] = features / axes
             axis = (axis + axes) % features
