@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr.errors import Unsupported
-from neuro_decorr.rate.weights import Layout, WeightLayer, computes_of_its_own, features_of, layout_of
+from neuro_decorr.rate.weights import Layout, WeightLayer, computes_of_its_own, features_of, layout_of, plain_class
 
 _ROWS = 3
 _PLACES = 8
@@ -56,7 +56,7 @@ def problem_of_registered(layer: WeightLayer) -> str | None:
         if _computes(layer, other):
             return (
                 f'is registered with weight="{layout}", and computes with its weight in the other order: '
-                f'nd.rate.register_linear its class with weight="{other}", in a fresh process'
+                f'nd.rate.register_linear({plain_class(layer).__name__}, weight="{other}") in a fresh process'
             )
     return (
         f'is registered with weight="{layout}", but its forward gives something else than W x + b, also with '
