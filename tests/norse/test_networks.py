@@ -41,7 +41,7 @@ def test_a_place_before_a_layer_and_a_cell_learn_the_same(signal: str) -> None:
 def test_a_trace_decorrelates_what_the_synapse_makes_of_the_spikes() -> None:
     """D of filtered spikes, applied to spikes, decorrelates them behind the filter."""
     cell = nd.norse.Decorrelation(6, signal="trace", sample=1.0)
-    plasticity = nd.Plasticity(cell, nd.rules.get("zca"))
+    plasticity = nd.Plasticity(cell, nd.rules.get("zca", damping=0.0))
     for seed in range(40):
         cell(spike_trains(100, 32, 6, seed, torch.float32))
         plasticity.step()

@@ -70,7 +70,7 @@ def test_the_followed_covariance_is_the_weighted_sum_that_is_documented() -> Non
     mix = torch.randn(units, units, generator=generator, dtype=torch.float64)
     batches = [torch.randn(rows, units, generator=generator, dtype=torch.float64) @ mix for _ in range(120)]
     full = rules.get("whitening", damping=0.0, rate=rate)
-    comparator = rules.get("zca", rate=rate)
+    comparator = rules.get("zca", rate=rate, damping=0.0)
     states = {rule: rule.initial_state(units, dtype=torch.float64) for rule in (full, comparator)}
     power = remembered = float(batches[0].square().mean())
     expected, with_floor = (power * torch.eye(units, dtype=torch.float64) for _ in range(2))
