@@ -43,7 +43,8 @@ class ZCA(Rule):
         rate: eta, weight of the newest sample in the running covariance, in (0, 1].
         epsilon: Power added to every direction, relative to the mean power c. Used with damping 0 only.
         damping: Strength relative to the mean power, as in `whitening`, whose default it shares: behind full whitening
-            a network wants far smaller learning rates, and a comparator is to do its best. 0 whitens fully, as published.
+            a network wants far smaller learning rates, and a comparator is to do its best. 0 whitens fully, as
+            published.
         preserve_power: Give the power back that damping takes, by one scalar.
     """
 
