@@ -32,7 +32,7 @@ from benchmarks._measure import Allocations, Step, alternate, milliseconds, opti
 
 BATCH = 256
 OUTPUTS = 1000
-SAMPLE = 0.1
+ROW_FRACTION = 0.1
 GEMM = 1024
 EVERY = 4
 BATCHES = 9  # the interneurons move at every fourth step, and so meet all of them
@@ -86,7 +86,7 @@ class Published(nn.Module):
     @torch.no_grad()
     def update(self, inputs: Tensor, outputs: Tensor) -> None:
         """The gain, then the decorrelation."""
-        kept = int(SAMPLE * len(outputs)) + 1
+        kept = int(ROW_FRACTION * len(outputs)) + 1
         rows = slice(None, (len(outputs) // kept) * kept, len(outputs) // kept)
         inputs, outputs = inputs[rows], outputs[rows]
         covariance = (1 / kept) * (outputs.T @ outputs)
@@ -106,7 +106,7 @@ def ours(
         rule = "norm_preserving"
     elif rule == "norm_preserving":
         parameters = {"rate": rate(features), "form": "published"}
-    layer = nd.Decorrelation(features, center, sample=SAMPLE, dtype=dtype)
+    layer = nd.Decorrelation(features, center, row_fraction=ROW_FRACTION, dtype=dtype)
     plasticity = nd.Plasticity(layer, nd.rules.get(rule, **parameters))
     data = cycle([correlated(features, dtype, seed) for seed in range(batches)])
 
@@ -195,7 +195,7 @@ def measure(features: int, rounds: int) -> list[dict[str, str]]:
         "pass": lambda: passed.mul_(1.0),
     }
     taken = alternate(steps, rounds, multiple=EVERY)
-    kept = int(SAMPLE * BATCH) + 1
+    kept = int(ROW_FRACTION * BATCH) + 1
     flop = (2 * BATCH + 4 * kept) * features**2
     taken["floor"] = [
         flop * product / (2 * GEMM**3) + once for product, once in zip(taken["product"], taken["pass"], strict=True)

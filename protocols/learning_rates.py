@@ -70,7 +70,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     plasticity = None
     if (chosen := ARMS[level["arm"]]) is not None:
         network = nd.decorrelate(network)
-        plasticity = nd.Plasticity(network, nd.rules.get(chosen[0], **chosen[1]), sample=0.5)
+        plasticity = nd.Plasticity(network, nd.rules.get(chosen[0], **chosen[1]), row_fraction=0.5)
     optimiser = torch.optim.SGD(network.parameters(), lr=level["learning_rate"])
     train(
         network, nd.credit.get("backprop", network), optimiser, images, recorder, plasticity=plasticity, seed=seed,

@@ -99,9 +99,9 @@ def learnt(rule: str, hold: float, updates: int, seed: int) -> float:
     drive = stream(10, updates * ROWS + TEST, seed)
     lateral = torch.zeros(UNITS, UNITS, dtype=torch.float64)
     options: dict[str, Any] = {"hold": hold, "successive": True}
-    module = nd.Decorrelation(UNITS, center=False, sample=1.0, dtype=torch.float64)
+    module = nd.Decorrelation(UNITS, center=False, row_fraction=1.0, dtype=torch.float64)
     circuit = nd.Recurrent(module, "continuous", **options)
-    plasticity = nd.Plasticity(circuit, nd.rules.get("anti_hebbian"), lr=RATES["anti_hebbian"])
+    plasticity = nd.Plasticity(circuit, nd.rules.get("anti_hebbian", rate=RATES["anti_hebbian"]))
     state = torch.zeros(UNITS, dtype=torch.float64)
     for update in range(updates):
         inputs = drive[update * ROWS : (update + 1) * ROWS]

@@ -84,7 +84,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
     rule = nd.rules.get("whitening", damping=0.0)
     model = nn.Sequential(nd.Decorrelation(features, center=False))
-    plasticity = nd.Plasticity(model, rule, sample=1.0)
+    plasticity = nd.Plasticity(model, rule, row_fraction=1.0)
     anneal = torch.optim.lr_scheduler.LambdaLR(plasticity, lambda t: 1 / (1 + rule.rate * max(0, t - hold)))
     with torch.no_grad():
         for update in range(updates):

@@ -56,7 +56,7 @@ class Decorrelation(DecorrelationCell):
         center: bool = True,
         *,
         signal: Signal | Trace = "spikes",
-        sample: float = 0.1,
+        row_fraction: float = 0.1,
         structure: Literal["dense", "centering"] = "dense",
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
@@ -68,18 +68,18 @@ class Decorrelation(DecorrelationCell):
             center: Subtract the running mean.
             signal: What drives the statistics: `spikes`, `trace` (of 5 ms at steps of 1 ms), `rate`, or a
                 `Trace(time, dt)`.
-            sample: Fraction of the rows of every time step that is remembered for the plasticity, in (0, 1].
+            row_fraction: Fraction of the rows of every time step that is remembered for the plasticity, in (0, 1].
             structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
             device: Where the buffers live.
             dtype: float32 or float64.
 
         Raises:
-            InvalidValue: Features that are not a positive whole number, a sample outside (0, 1], another dtype, a
+            InvalidValue: Features that are not a positive whole number, a row fraction outside (0, 1], another dtype, a
                 signal that does not exist.
         """
         super().__init__()
         self.decorrelation = rate.Decorrelation(
-            features, center, sample=sample, structure=structure, signal=signal, device=device, dtype=dtype
+            features, center, row_fraction=row_fraction, structure=structure, signal=signal, device=device, dtype=dtype
         )
 
     @property

@@ -203,7 +203,7 @@ def _patches_by_group(layer: Convolution, inputs: Tensor, rows: int) -> Tensor:
 def _wanted(decorrelation: Decorrelation, available: int) -> int:
     """How many rows to cut out."""
     most = max(_LEAST_ROWS, _ROWS_PER_FEATURE * decorrelation.features)
-    return min(int(decorrelation.sample * available) + 1, most)
+    return min(int(decorrelation.row_fraction * available) + 1, most)
 
 
 def _padded(layer: Convolution, inputs: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def decorrelate(
     skip: Skip | Iterable[Skip] = (),
     *,
     center: bool = True,
-    sample: float = 0.1,
+    row_fraction: float = 0.1,
     convolution: ConvolutionForm = "patches",
     structure: Literal["dense", "centering"] = "dense",
     signal: Signal | Trace = "spikes",
@@ -64,7 +64,7 @@ def decorrelate(
         skip: Layers to leave alone, one or several of: a qualified name, wildcards allowed (`encoder.*`); a class; a
             module of this model (of both all that lies in them); a predicate of the qualified name and the layer.
         center: Subtract the running mean of every layer's input.
-        sample: Fraction of a batch's rows that drive the plasticity.
+        row_fraction: Fraction of a batch's rows that drive the plasticity.
         convolution: `patches`: z is a patch, padding included, and D has the size of channels times kernel positions.
             `channels`: z is the channels at one position, as of a 1x1 convolution behind the padding: cheaper by the
             kernel positions squared, and correlations between positions stay.
@@ -104,7 +104,7 @@ def decorrelate(
                 center,
                 groups=groups_of(layer),
                 subtract=not isinstance(layer, TransposedConvolution),
-                sample=sample,
+                row_fraction=row_fraction,
                 structure=structure,
                 signal=signal,
                 device=weight.device,

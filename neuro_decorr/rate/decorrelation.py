@@ -51,7 +51,7 @@ class Decorrelation(nn.Module):
         groups: Number of groups.
         subtract: Whether the running mean is subtracted from what passes; it always is from what is remembered.
         structure: `dense`, `low_rank` or `centering`; the rule of the Plasticity decides.
-        sample: Fraction of the rows of a batch that is remembered: floor(sample * rows) + 1, evenly spaced. Over many
+        row_fraction: Share r of the rows of a batch that is remembered: floor(r * rows) + 1, evenly spaced. Over many
             passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         trace: What drives the statistics in place of z, for sequences; None for z itself.
@@ -66,7 +66,7 @@ class Decorrelation(nn.Module):
         *,
         groups: int = 1,
         subtract: bool = True,
-        sample: float = 0.1,
+        row_fraction: float = 0.1,
         structure: Literal["dense", "centering"] = "dense",
         signal: Signal | Trace = "spikes",
         device: torch.device | str | None = None,
@@ -79,7 +79,7 @@ class Decorrelation(nn.Module):
             center: Track the running mean, and subtract it.
             groups: Number of groups, which follow one another in the last dimension of the input.
             subtract: False: track the mean for the statistics, but let it pass.
-            sample: Fraction of rows remembered for the plasticity, in (0, 1].
+            row_fraction: Fraction of rows remembered for the plasticity, in (0, 1].
             structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
             signal: What drives the statistics: `spikes`, the input z itself, or for sequences (steps, ..., features)
                 its `trace` or its `rate`. It is z that is centred and transformed: what is linear in time, such as a
@@ -88,8 +88,8 @@ class Decorrelation(nn.Module):
             dtype: float32 or float64.
 
         Raises:
-            InvalidValue: Features or groups that are not a positive whole number, a sample outside (0, 1], another
-                dtype, a signal that does not exist.
+            InvalidValue: Features or groups that are not a positive whole number, a row fraction outside (0, 1],
+                another dtype, a signal that does not exist.
         """
         super().__init__()
         for what, number in (("features", features), ("groups", groups)):
@@ -106,7 +106,7 @@ class Decorrelation(nn.Module):
         self.groups = groups
         self.subtract = check_flag("Decorrelation: subtract", subtract)
         self.structure: Structure = structure
-        self.sample = check_sample(sample)
+        self.row_fraction = check_row_fraction(row_fraction)
         self.trace = trace_of(signal)
         self.rule: Rule | None = None
         self.remembers = True
@@ -386,14 +386,14 @@ class Decorrelation(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
-def check_sample(sample: float) -> float:
+def check_row_fraction(row_fraction: float) -> float:
     """The fraction of rows that is remembered, checked.
 
     Raises:
         InvalidValue: It lies outside (0, 1].
     """
-    if type(sample) not in (int, float) or not 0 < sample <= 1:
+    if type(row_fraction) not in (int, float) or not 0 < row_fraction <= 1:
         raise InvalidValue(
-            f"sample, the fraction of a batch's rows that drive the plasticity, is in (0, 1]: {shown(sample)}."
+            f"row_fraction, the share of a batch's rows that drive the plasticity, is in (0, 1]: {shown(row_fraction)}."
         )
-    return float(sample)
+    return float(row_fraction)

@@ -12,20 +12,20 @@ from torch import nn
 from neuro_decorr.errors import InvalidValue, StateMismatch, shown, unknown_name
 from neuro_decorr.rate.copying import class_name
 from neuro_decorr.rate.decorrelate import decorrelated_layers
-from neuro_decorr.rate.decorrelation import Decorrelation, check_sample
+from neuro_decorr.rate.decorrelation import Decorrelation, check_row_fraction
 from neuro_decorr.rate.weights import Weights
 from neuro_decorr.rules import Rule, State, names
 
 Group: TypeAlias = Mapping[str, Any]
-"""`modules`, and any of `rule`, `lr`, `sample`, `mean_rate` and the parameters of the rule."""
+"""`modules`, and any of `rule`, `row_fraction`, `mean_rate` and the parameters of the rule, its `rate` among them."""
 
-_OPTIONS = ("lr", "sample", "mean_rate")
+_OPTIONS = ("row_fraction", "mean_rate")
 _OF_TORCH = frozenset(
     {"params", "initial_lr", "max_lr", "min_lr", "swa_lr", "swap_lr"}
     | {"momentum", "base_momentum", "max_momentum", "betas"}
 )
 """Further keys, which optimisers and schedulers of torch write into a group."""
-_RESERVED = frozenset({"params", "modules", "rule", "rate", *_OPTIONS})
+_RESERVED = frozenset({"params", "modules", "rule", "rate", "lr", *_OPTIONS})
 """Keys that have a meaning of their own: a parameter of a rule by one of these names stays as the rule was built."""
 
 
@@ -45,7 +45,7 @@ class Settings:
         self.rate = rule.rate
         self.mean_rate = 1.0
         self._parameters = parameters_of(rule)
-        self._read = itemgetter("rule", *_OPTIONS, *self._parameters)
+        self._read = itemgetter("rule", "lr", *_OPTIONS, *self._parameters)
         self._checked: tuple[Any, ...] | None = None
         self._keys = 0
 
@@ -73,7 +73,7 @@ class Settings:
         if values == self._checked:
             return
         layers = [layer for layer in layers if layer.settings is self]
-        name, rate, sample, mean_rate, *parameters = values
+        name, rate, row_fraction, mean_rate, *parameters = values
         if name != self.rule.name:
             raise StateMismatch(
                 f"a parameter group keeps the rule it was built with, '{self.rule.name}', and its \"rule\" is "
@@ -84,18 +84,18 @@ class Settings:
         rule = replace(self.rule, **changed) if changed else self.rule
         rule.check_rate(rate)
         check_mean_rate(mean_rate)
-        if sample is not None:
-            check_sample(sample)
+        if row_fraction is not None:
+            check_row_fraction(row_fraction)
         if self._checked is not None and not all(type(value) is float for value in changed.values()):
             self._check_shapes(rule, changed, layers)
         for layer in layers:
             layer.module.rule = rule
-            if sample is not None:
-                layer.module.sample = float(sample)
+            if row_fraction is not None:
+                layer.module.row_fraction = float(row_fraction)
         self.rule, self.rate, self.mean_rate, self._checked = rule, rate, mean_rate, values
 
     def _check_keys(self, group: Group) -> None:
-        known = ["rule", *_OPTIONS, *self._parameters]
+        known = ["rule", "lr", *_OPTIONS, *self._parameters]
         for key in group:
             if key not in known and key not in _OF_TORCH:
                 raise unknown_name(f"setting of a parameter group with the rule '{self.rule.name}'", key, known)
@@ -166,7 +166,7 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
         known_name = rule if isinstance(rule, str) and rule in names() else "whitening"
         pass_it = f'pass nd.rules.get("{known_name}")' if isinstance(rule, str) else 'such as nd.rules.get("whitening")'
         raise InvalidValue(f"{prefix}rule must come from nd.rules.get(name), got {shown(rule)}: {pass_it}.")
-    parameters = parameters_of(rule)
+    parameters = ["rate", *parameters_of(rule)]
     known = ["modules", "rule", *_OPTIONS, *parameters]
     for key in group:
         if key not in known:
@@ -175,12 +175,9 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
         raise InvalidValue(f'{prefix}a parameter group names its layers: {{"modules": model.features, ...}}.')
     rule = replace(rule, **{key: group[key] for key in parameters if key in group})
     options = {key: group.get(key, defaults[key]) for key in _OPTIONS}
-    if options["lr"] is None:
-        options["lr"] = rule.rate
-    rule.check_rate(options["lr"])
     check_mean_rate(options["mean_rate"])
-    if options["sample"] is not None:
-        check_sample(options["sample"])
+    if options["row_fraction"] is not None:
+        check_row_fraction(options["row_fraction"])
     roots = _modules_of(group["modules"])
     layers = _layers_of(roots, Settings(rule), place)
     others = {layer.module: layer for layer in taken}
@@ -190,11 +187,12 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
                 f"{layer.title} is in another parameter group already, as {others[layer.module].title}; "
                 "it learns by one rule at one rate, so name it in one group only."
             )
-    return Prepared({**options, "rule": rule.name, **{key: getattr(rule, key) for key in parameters}}, layers, roots)
+    values = {"rule": rule.name, "lr": rule.rate, **options, **{key: getattr(rule, key) for key in parameters[1:]}}
+    return Prepared(values, layers, roots)
 
 
 def parameters_of(rule: Rule) -> list[str]:
-    """The parameters of a rule that a group holds: all but its rate, which is the group's `lr`."""
+    """The parameters of a rule that a group holds: all but its rate, which is there as `lr`."""
     return [entry.name for entry in fields(rule) if entry.name not in _RESERVED]
 
 

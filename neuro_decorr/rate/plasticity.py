@@ -46,30 +46,31 @@ class Plasticity(torch.optim.Optimizer):
     \mu \leftarrow \mu + \max(\eta_\mu, 1 / t)\, (\langle z \rangle - \mu)
     $$
 
-    with eta the plasticity rate `lr`, eta_mu the `mean_rate` and t the number of steps so far; a batch counts as at
+    with eta the `rate` of the rule, eta_mu the `mean_rate` and t the number of steps so far; a batch counts as at
     most a hundred times as far from the mean as is usual. The first step of a centred layer only finds the mean.
     Where torch.distributed is initialised the passes are those of all processes, so that D is the same in each.
 
     Parameter groups are as in torch.optim. Each has its `modules` (a module or several, with all Decorrelations in
-    them), and its own `rule`, `lr`, `sample`, `mean_rate` and parameters of the rule, where they differ from those that
-    are given for all:
+    them), and its own `rule`, `row_fraction`, `mean_rate` and parameters of the rule, its `rate` among them, where they
+    differ from those that are given for all:
 
         >>> import neuro_decorr as nd
         >>> from torch import nn
         >>> model = nd.decorrelate(nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4)))
         >>> plasticity = nd.Plasticity(
         ...     [
-        ...         {"modules": model[0], "rule": nd.rules.get("whitening"), "lr": 1e-2, "sample": 0.5},
-        ...         {"modules": model[2], "interneurons": 8, "damping": 10.0},
+        ...         {"modules": model[0], "rule": nd.rules.get("whitening", rate=1e-2), "row_fraction": 0.5},
+        ...         {"modules": model[2], "interneurons": 8, "rate": 0.3},
         ...     ],
         ...     nd.rules.get("interneuron"),
         ... )
-        >>> plasticity.param_groups[1]["damping"]
-        10.0
+        >>> plasticity.param_groups[1]["lr"]
+        0.3
 
-    `param_groups` hold plain numbers and strings, the rule by its name. A value that is changed there is checked and
-    acts at the next step; a `sample` from the forward passes after that. A Decorrelation in no group does not learn. At
-    a rate of 0 D stays, and the mean goes on.
+    `param_groups` hold plain numbers and strings: the rule by its name, its rate as `lr`, which is where torch's
+    schedulers look for it. A value that is changed there is checked and acts at the next step; a `row_fraction` from
+    the forward passes after that. A Decorrelation in no group does not learn. At an `lr` of 0 D stays, and the mean
+    goes on.
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
 
@@ -98,11 +99,10 @@ class Plasticity(torch.optim.Optimizer):
         self,
         model: nn.Module | Iterable[Group],
         rule: Rule | None = None,
-        lr: float | None = None,
         *,
         compensate: Compensation = False,
         mean_rate: float = 0.1,
-        sample: float | None = None,
+        row_fraction: float | None = None,
         processes: Processes = True,
     ) -> None:
         """Attach rules to the Decorrelation modules of a model, which take the structure that they need.
@@ -111,10 +111,9 @@ class Plasticity(torch.optim.Optimizer):
             model: What `decorrelate` returned, any model with a Decorrelation in it, or parameter groups. Build the
                 Plasticity after moving the model to its device, as any optimiser.
             rule: From `neuro_decorr.rules.get`; may be left out where every group has its own.
-            lr: Plasticity rate; the rule's own where None.
             compensate: Keep the function of the weight layers: "exact" (or True), "first_order", or False.
             mean_rate: Rate of the running means, in (0, 1]; the first updates average all batches seen so far.
-            sample: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
+            row_fraction: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
             processes: Whose passes drive an update: `True`, those of all processes of torch.distributed where it is
                 initialised, each of which must then call `step()`; `False`, of this one alone; or a group.
 
@@ -130,7 +129,7 @@ class Plasticity(torch.optim.Optimizer):
         self._layers: list[Layer] = []
         self._settings: list[Settings] = []
         self._warned = False
-        shared = {"lr": lr, "sample": sample, "mean_rate": mean_rate}
+        shared = {"row_fraction": row_fraction, "mean_rate": mean_rate}
         groups = groups_of(model)
         made: list[Prepared] = []
         for index, group in enumerate(groups):
@@ -147,7 +146,7 @@ class Plasticity(torch.optim.Optimizer):
         """Let further layers learn, with options of their own.
 
         Args:
-            param_group: `modules`, and any of `rule`, `lr`, `sample`, `mean_rate` and parameters of the rule; what is
+            param_group: `modules`, and any of `rule`, `row_fraction`, `mean_rate` and parameters of the rule; what is
                 left out is what this Plasticity was built with.
 
         Raises:

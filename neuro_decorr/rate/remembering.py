@@ -126,7 +126,7 @@ def remember_steps(module: Decorrelation, values: Tensor, signal: Tensor) -> Non
         )
     values, signal = flat_steps(values), flat_steps(signal)
     steps, rows, _ = signal.shape
-    drive = rows_of_steps(signal, min(rows, int(module.sample * rows) + 1), module._record)
+    drive = rows_of_steps(signal, min(rows, int(module.row_fraction * rows) + 1), module._record)
     mean = module.flat_mean
     deviation = mean
     if module.center:
@@ -170,12 +170,12 @@ def by_group(module: Decorrelation, tensor: Tensor) -> Tensor:
 
 def _spread(module: Decorrelation, rows: int, device: torch.device, plain: bool) -> Tensor | slice:
     """Which rows of a pass are sampled, evenly spaced; those of the first pass since the last step are kept."""
-    record, known, sample = module._record, module._spread, module.sample
-    if plain and record is None and known is not None and known[0] == rows and known[1] == sample:
+    record, known, fraction = module._record, module._spread, module.row_fraction
+    if plain and record is None and known is not None and known[0] == rows and known[1] == fraction:
         return known[2]
-    spread = rows_of_pass(rows, min(rows, int(sample * rows) + 1), record)
+    spread = rows_of_pass(rows, min(rows, int(fraction * rows) + 1), record)
     if not plain or record is not None:
         return spread
     index = torch.arange(rows, device=device)[spread].contiguous()
-    module.__dict__["_spread"] = (rows, sample, index)
+    module.__dict__["_spread"] = (rows, fraction, index)
     return index

@@ -66,7 +66,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
             "norm_preserving": {"rate": c.dense_rate, "form": "published"},
         }[level["arm"]]
         rule = nd.rules.get(level["arm"], **parameters)
-        plasticity = nd.Plasticity(network, rule, sample=c.sample, compensate=level["compensated"])
+        plasticity = nd.Plasticity(network, rule, row_fraction=c.row_fraction, compensate=level["compensated"])
     seeded = {} if level["credit"] == "backprop" else {"seed": seed}
     credit = nd.credit.get(level["credit"], network, **seeded)
     train(

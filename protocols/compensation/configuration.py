@@ -22,7 +22,7 @@ CIFAR10 = {
     "interneurons": 64,
     "epochs": 6,
     "batch_size": 256,
-    "sample": 0.1,
+    "row_fraction": 0.1,
     "target": 0.45,
 }
 """The full size, meant for CIFAR-10: `neuro-decorr run compensation --full --directory DIR`."""
@@ -43,7 +43,7 @@ class Configuration(study.Configuration):
     optimiser: Literal["adam", "sgd"] = Field("adam", description="of the weights; sgd has momentum 0.9")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
     interneurons: int = Field(16, ge=1, description="interneurons of a layer")
-    sample: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
+    row_fraction: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
     epochs: int = Field(6, ge=1, description="passes over the training images")
     batch_size: int = Field(64, ge=2, description="images a step")
     target: float = Field(0.8, gt=0, lt=1, description="test accuracy whose time is told")

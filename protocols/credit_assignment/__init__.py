@@ -42,7 +42,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         network = nd.decorrelate(network)
         name, settings = RULES.get(level["arm"].removesuffix("_compensated"), ("center", [{}]))
         rule = nd.rules.get(name, **settings[level["setting"]])
-        plasticity = nd.Plasticity(network, rule, compensate=level["arm"].endswith("_compensated"), sample=0.5)
+        plasticity = nd.Plasticity(network, rule, compensate=level["arm"].endswith("_compensated"), row_fraction=0.5)
     optimiser = torch.optim.SGD(network.parameters(), lr=level["learning_rate"])
     _arms.learn(configuration, condition, recorder, images, network, optimiser, plasticity)
 

@@ -30,7 +30,7 @@ def run(
     plasticity = None
     if rule is not None:
         model = nd.decorrelate(model)
-        plasticity = nd.Plasticity(model, rule, sample=1.0)
+        plasticity = nd.Plasticity(model, rule, row_fraction=1.0)
     recorder = study.Recorder()
     finished = train(
         model, nd.credit.get("backprop", model), torch.optim.SGD(model.parameters(), lr=lr), data, recorder,

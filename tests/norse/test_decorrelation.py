@@ -50,7 +50,7 @@ def test_trace_is_the_weighted_mean_of_the_spikes_so_far(signal: str | None, dec
 
 @pytest.mark.parametrize("signal", SIGNALS)
 def test_statistics_are_the_covariance_of_the_signal_over_all_time_steps(signal: str) -> None:
-    cell, spikes = learnt(5, signal=signal, sample=1.0), spike_trains(20, 4, 5)
+    cell, spikes = learnt(5, signal=signal, row_fraction=1.0), spike_trains(20, 4, 5)
     cell(spikes)
     record = cell.decorrelation.take_record()
     trace = {"spikes": lambda z: z, "trace": lambda z: nd.norse.Trace().filtered(z, None)[0]}.get(
@@ -69,17 +69,17 @@ def test_statistics_are_the_covariance_of_the_signal_over_all_time_steps(signal:
 def test_a_mean_rate_is_not_biased_by_the_onset() -> None:
     """Of a constant input every trace is that input from the first step on, so that nothing is left to decorrelate."""
     for signal in SIGNALS:
-        cell = nd.norse.Decorrelation(3, signal=signal, sample=1.0)
+        cell = nd.norse.Decorrelation(3, signal=signal, row_fraction=1.0)
         cell.mean.copy_(torch.tensor([1.0, 0.5, 0.0]))
         cell(cell.mean.expand(10, 2, 3).clone())
         assert cell.decorrelation.take_record().inputs.abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-@pytest.mark.parametrize(("steps", "batch", "sample"), [(25, 12, 0.1), (25, 12, 0.5), (9, 1, 1.0), (40, 48, 1.0)])
-def test_steps_and_sequences_are_the_same(signal: str, steps: int, batch: int, sample: float) -> None:
+@pytest.mark.parametrize(("steps", "batch", "row_fraction"), [(25, 12, 0.1), (25, 12, 0.5), (9, 1, 1.0), (40, 48, 1.0)])
+def test_steps_and_sequences_are_the_same(signal: str, steps: int, batch: int, row_fraction: float) -> None:
     spikes = spike_trains(2 * steps, batch, 4)
-    one, other = (learnt(4, signal=signal, sample=sample) for _ in range(2))
+    one, other = (learnt(4, signal=signal, row_fraction=row_fraction) for _ in range(2))
     state = stepped_state = None
     for half in (spikes[:steps], spikes[steps:]):  # a state is carried over, and a record joined
         outputs, state = one(half, state)
@@ -97,9 +97,9 @@ def test_steps_and_sequences_are_the_same(signal: str, steps: int, batch: int, s
 def test_every_example_has_its_turn() -> None:
     """One of ten examples a step is remembered; always the same one would be a sample of one."""
     inputs = torch.arange(10.0).view(1, 10, 1).expand(20, 10, 1)
-    cell = nd.norse.Decorrelation(1, sample=0.05)
+    cell = nd.norse.Decorrelation(1, row_fraction=0.05)
     cell(inputs)
-    layer = nd.decorrelate(nn.Linear(1, 1), sample=0.05)
+    layer = nd.decorrelate(nn.Linear(1, 1), row_fraction=0.05)
     for step in inputs:
         layer(step)
     for decorrelation in (cell.decorrelation, layer.decorrelation):
@@ -182,7 +182,7 @@ def test_nothing_is_mutated_and_traces_have_no_graph() -> None:
 
 
 def test_memory_does_not_grow_over_ten_thousand_steps() -> None:
-    cell = nd.norse.Decorrelation(2, signal="trace", sample=1.0)
+    cell = nd.norse.Decorrelation(2, signal="trace", row_fraction=1.0)
     inputs, state = torch.rand(4, 2, requires_grad=True), None
     for _ in range(10_000):
         _, state = cell(inputs, state)

@@ -27,7 +27,7 @@ def hooked(signal: str = "spikes", **options: object) -> Spiking:
 
 @pytest.mark.parametrize("signal", ["spikes", "trace", "rate"])
 def test_a_place_before_a_layer_and_a_cell_learn_the_same(signal: str) -> None:
-    models = cells(signal, sample=1.0), hooked(signal, sample=1.0)
+    models = cells(signal, row_fraction=1.0), hooked(signal, row_fraction=1.0)
     plasticities = [nd.Plasticity(model, nd.rules.get("norm_preserving", rate=0.05)) for model in models]
     for seed in range(6):
         for model, plasticity in zip(models, plasticities, strict=True):
@@ -40,7 +40,7 @@ def test_a_place_before_a_layer_and_a_cell_learn_the_same(signal: str) -> None:
 
 def test_a_trace_decorrelates_what_the_synapse_makes_of_the_spikes() -> None:
     """D of filtered spikes, applied to spikes, decorrelates them behind the filter."""
-    cell = nd.norse.Decorrelation(6, signal="trace", sample=1.0)
+    cell = nd.norse.Decorrelation(6, signal="trace", row_fraction=1.0)
     plasticity = nd.Plasticity(cell, nd.rules.get("zca", damping=0.0))
     for seed in range(40):
         cell(spike_trains(100, 32, 6, seed, torch.float32))
@@ -52,7 +52,7 @@ def test_a_trace_decorrelates_what_the_synapse_makes_of_the_spikes() -> None:
 
 
 def test_statistics_of_all_time_steps_make_one_update() -> None:
-    cell, spikes = nd.norse.Decorrelation(4, sample=1.0, dtype=torch.float64), spike_trains(10, 5, 4)
+    cell, spikes = nd.norse.Decorrelation(4, row_fraction=1.0, dtype=torch.float64), spike_trains(10, 5, 4)
     rule = nd.rules.get("decorrelating", rate=0.1, form="published")
     plasticity = nd.Plasticity(cell, rule, mean_rate=1.0)
     cell(spikes)

@@ -15,10 +15,10 @@ from tests.norse.spike_trains import spike_trains, step_by_step
 def network(signal: str = "trace", dtype: torch.dtype = torch.float64) -> SequentialState:
     torch.manual_seed(0)
     return SequentialState(
-        nd.norse.Decorrelation(6, signal=signal, sample=0.5),
+        nd.norse.Decorrelation(6, signal=signal, row_fraction=0.5),
         nn.Linear(6, 8),
         nd.norse.LIF(8, threshold=0.05),
-        nd.norse.Decorrelation(8, signal=signal, sample=0.5),
+        nd.norse.Decorrelation(8, signal=signal, row_fraction=0.5),
         nn.Linear(8, 3),
         nd.norse.LIF(3, threshold=0.05),
     ).to(dtype)

@@ -57,8 +57,8 @@ def drift(
     model = nd.decorrelate(network(kind))
     probe = batch(kind, generator, 64).double()
     expected = nd.fold(model).double()(probe)
-    rule = dataclasses.replace(rule_of(name), **options)
-    plasticity = nd.Plasticity(model, rule, lr=rate, sample=0.5, compensate=compensate)
+    rule = dataclasses.replace(rule_of(name), **options, **({} if rate is None else {"rate": rate}))
+    plasticity = nd.Plasticity(model, rule, row_fraction=0.5, compensate=compensate)
     for _ in range(updates):
         model(batch(kind, generator))
         plasticity.step()
@@ -221,7 +221,7 @@ def test_weights_in_half_precision_keep_their_function_as_far_as_they_can_hold_i
     model = nd.decorrelate(nn.Linear(8, 3)).bfloat16()
     probe = batch("linear", generator, 64).double()
     expected = nd.fold(model).double()(probe)
-    plasticity = nd.Plasticity(model, rule_of("decorrelating"), sample=0.5, compensate="exact")
+    plasticity = nd.Plasticity(model, rule_of("decorrelating"), row_fraction=0.5, compensate="exact")
     for _ in range(300):
         model(batch("linear", generator).bfloat16())
         plasticity.step()
@@ -236,7 +236,7 @@ def test_a_layer_without_bias_keeps_its_function_by_an_offset_that_no_optimiser_
     model = nd.decorrelate(layer)
     probe = batch(kind, generator, 64).double()
     expected = nd.fold(model).double()(probe)
-    plasticity = nd.Plasticity(model, rule_of("whitening"), sample=0.5, compensate="exact")
+    plasticity = nd.Plasticity(model, rule_of("whitening"), row_fraction=0.5, compensate="exact")
     for _ in range(100):
         model(batch(kind, generator))
         plasticity.step()
@@ -250,7 +250,7 @@ def test_groups_of_a_convolution_are_compensated_each_by_its_own_change() -> Non
     model = nd.decorrelate(nn.Conv1d(6, 4, 3, groups=2))
     data = [1 + torch.randn(8, 6, 9, generator=generator).cumsum(dim=2) for _ in range(60)]
     expected = nd.fold(model).double()(data[0].double())
-    plasticity = nd.Plasticity(model, rule_of("whitening"), sample=0.5, compensate="exact")
+    plasticity = nd.Plasticity(model, rule_of("whitening"), row_fraction=0.5, compensate="exact")
     for inputs in data:
         model(inputs)
         plasticity.step()

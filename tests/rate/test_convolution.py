@@ -106,7 +106,7 @@ def assert_folds(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
 
 def test_channels_are_sampled_from_the_unpadded_map() -> None:
     """With every position sampled the record is the map's rows; a zero padding would pull the mean down."""
-    model = nd.decorrelate(nn.Conv2d(4, 4, 3, padding=2, groups=2), convolution="channels", sample=1.0)
+    model = nd.decorrelate(nn.Conv2d(4, 4, 3, padding=2, groups=2), convolution="channels", row_fraction=1.0)
     inputs = torch.randn(2, 4, 5, 6) + 3
     model(inputs)
     record = model.decorrelation.take_record()
@@ -127,10 +127,10 @@ def test_sampled_patches_are_patches(case: tuple[nn.Module, Tensor], rows: int) 
 
 @settings(max_examples=60)
 @given(convolutions(), st.sampled_from([0.05, 0.3, 1.0]))
-def test_what_is_remembered_are_patches_of_each_group(case: tuple[nn.Module, Tensor], sample: float) -> None:
+def test_what_is_remembered_are_patches_of_each_group(case: tuple[nn.Module, Tensor], row_fraction: float) -> None:
     """Some of them, and all where there is room."""
     layer, inputs = case
-    model = learnt(layer, sample=sample)
+    model = learnt(layer, row_fraction=row_fraction)
     model(inputs)
     record, seen = model.decorrelation.take_record(), patches(layer, inputs)
     assert record.seen == len(seen)
@@ -142,7 +142,7 @@ def test_what_is_remembered_are_patches_of_each_group(case: tuple[nn.Module, Ten
         torch.testing.assert_close(deviation, rows.mean(dim=0) * len(seen))
         distances = torch.cdist(rows, seen[:, columns] - mean, compute_mode="donot_use_mm_for_euclid_dist")
         assert distances.min(dim=1).values.max() < 1e-6
-        if sample == 1.0 and len(seen) <= 64:
+        if row_fraction == 1.0 and len(seen) <= 64:
             torch.testing.assert_close(rows, seen[:, columns] - mean)
 
 
@@ -205,7 +205,7 @@ def test_compensated_convolutions_keep_their_function(
 
 def test_patches_are_decorrelated() -> None:
     model = nd.decorrelate(nn.Conv2d(2, 3, 3, padding=1))
-    plasticity = nd.Plasticity(model, nd.rules.get("whitening", rate=5e-2, damping=0.3), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening", rate=5e-2, damping=0.3), row_fraction=1.0)
     data = images(200)
     for batch in data:
         model(batch)
@@ -232,7 +232,7 @@ def test_copies_casts_and_states() -> None:
 
 
 def test_an_image_without_batch_dimension() -> None:
-    layer = learnt(nn.Conv2d(2, 3, 3), sample=1.0)
+    layer = learnt(nn.Conv2d(2, 3, 3), row_fraction=1.0)
     image = torch.randn(2, 5, 5)
     torch.testing.assert_close(layer(image), layer(image.unsqueeze(0))[0])
     assert layer.decorrelation.take_record().seen == 2 * 9

@@ -48,7 +48,7 @@ def test_train_and_eval_compute_the_same_and_a_forward_moves_nothing() -> None:
 
 
 def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
-    module = learnt(sample=0.5)
+    module = learnt(row_fraction=0.5)
     module.eval()(torch.randn(8, 6))
     assert module.take_record() is None
     inputs = torch.randn(8, 6, requires_grad=True)
@@ -64,7 +64,7 @@ def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
 
 @given(
     rows=st.integers(1, 40),
-    sample=st.floats(0.01, 1.0),
+    row_fraction=st.floats(0.01, 1.0),
     center=st.booleans(),
     subtract=st.booleans(),
     structure=st.sampled_from(["norm_preserving", "interneuron", "center"]),
@@ -72,10 +72,10 @@ def test_remembers_in_train_mode_only_and_without_the_graph() -> None:
     before=st.integers(1, 40),
 )
 def test_a_pass_leaves_its_rows_and_the_mean_of_all(
-    rows: int, sample: float, center: bool, subtract: bool, structure: str, gradient: bool, before: int
+    rows: int, row_fraction: float, center: bool, subtract: bool, structure: str, gradient: bool, before: int
 ) -> None:
     """Against float64: evenly spaced rows of z - mean, D times these, and the sum of z - mean over all rows."""
-    module = nd.Decorrelation(6, center, subtract=subtract, sample=sample)
+    module = nd.Decorrelation(6, center, subtract=subtract, row_fraction=row_fraction)
     nd.Plasticity(module, nd.rules.get(structure, **({"interneurons": 3} if structure == "interneuron" else {})))
     module.mean.fill_(0.3)
     for tensor in module.transform_state().values():
@@ -88,7 +88,7 @@ def test_a_pass_leaves_its_rows_and_the_mean_of_all(
     mean, matrix = (module.mean.double() if center else 0.0), module.matrix.double()
     passed = values.double() - (mean if subtract else 0.0)
     torch.testing.assert_close(outputs.double(), passed @ matrix.T, rtol=1e-5, atol=1e-5)
-    kept = min(rows, int(sample * rows) + 1)
+    kept = min(rows, int(row_fraction * rows) + 1)
     centred = values.double() - mean
     chosen = centred[:: rows // kept][:kept]
     assert outputs.requires_grad == gradient and not any(tensor.requires_grad for tensor in record[:3])
@@ -99,16 +99,16 @@ def test_a_pass_leaves_its_rows_and_the_mean_of_all(
         torch.testing.assert_close(record.deviation.double(), centred.sum(dim=0), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "sample", "kept"), [(256, 0.1, 26), (1, 0.1, 1), (10, 1.0, 10), (7, 0.5, 4)])
-def test_how_many_rows_are_remembered(rows: int, sample: float, kept: int) -> None:
-    module = nd.Decorrelation(3, sample=sample)
+@pytest.mark.parametrize(("rows", "row_fraction", "kept"), [(256, 0.1, 26), (1, 0.1, 1), (10, 1.0, 10), (7, 0.5, 4)])
+def test_how_many_rows_are_remembered(rows: int, row_fraction: float, kept: int) -> None:
+    module = nd.Decorrelation(3, row_fraction=row_fraction)
     module(torch.randn(rows, 3))
     record = module.take_record()
     assert record is not None and record.inputs.shape == (kept, 3)
 
 
 def test_remembered_rows_are_spread_over_the_batch() -> None:
-    module = nd.Decorrelation(1, sample=0.1)
+    module = nd.Decorrelation(1, row_fraction=0.1)
     module(torch.arange(100.0).unsqueeze(1))
     record = module.take_record()
     assert record is not None and record.inputs.max() - record.inputs.min() > 80
@@ -116,7 +116,7 @@ def test_remembered_rows_are_spread_over_the_batch() -> None:
 
 def test_passes_without_a_step_take_bounded_memory_and_all_count_alike() -> None:
     """Of 40 passes of 100 rows each some 1,024 / 40 rows stay, and the mean of all is exact."""
-    module = nd.Decorrelation(1, sample=1.0)
+    module = nd.Decorrelation(1, row_fraction=1.0)
     for number in range(40):
         module(torch.full((100, 1), float(number)))
     record = module.take_record()
@@ -138,7 +138,7 @@ def test_passes_that_are_probes_are_not_remembered() -> None:
 
 
 def test_in_place_work_behind_it_does_not_reach_the_record() -> None:
-    module = nd.Decorrelation(3, center=False, sample=1.0)
+    module = nd.Decorrelation(3, center=False, row_fraction=1.0)
     inputs = torch.randn(4, 3)
     expected = inputs.clone()
     module(inputs)
@@ -149,7 +149,7 @@ def test_in_place_work_behind_it_does_not_reach_the_record() -> None:
 
 @pytest.mark.parametrize("center", [True, False])
 def test_low_rank_form_computed_in_place_leaves_the_input_the_record_and_the_gradient_as_they_are(center: bool) -> None:
-    module = nd.Decorrelation(6, center, sample=0.5)
+    module = nd.Decorrelation(6, center, row_fraction=0.5)
     nd.Plasticity(module, nd.rules.get("interneuron", interneurons=2))
     generator = torch.Generator().manual_seed(0)
     for buffer in module.buffers():
@@ -239,7 +239,7 @@ def test_deepcopy_and_buffers() -> None:
 def test_a_fresh_module_takes_the_structure_of_the_state(rule: str) -> None:
     parameters = {"interneurons": 3} if rule == "interneuron" else {}
     module = nd.Decorrelation(6)
-    plasticity = nd.Plasticity(module, nd.rules.get(rule, **parameters), sample=1.0)
+    plasticity = nd.Plasticity(module, nd.rules.get(rule, **parameters), row_fraction=1.0)
     for _ in range(9):
         module(torch.randn(8, 6) * torch.arange(1, 7))
         plasticity.step()
@@ -278,10 +278,10 @@ def test_bad_features(arguments: tuple[object, ...], message: str) -> None:
         nd.Decorrelation(*arguments)
 
 
-@pytest.mark.parametrize("sample", [0.0, 1.5, -1, float("nan"), "all"])
-def test_bad_sample(sample: object) -> None:
+@pytest.mark.parametrize("row_fraction", [0.0, 1.5, -1, float("nan"), "all"])
+def test_bad_row_fraction(row_fraction: object) -> None:
     with pytest.raises(InvalidValue, match=r"in \(0, 1\]"):
-        nd.Decorrelation(3, sample=sample)
+        nd.Decorrelation(3, row_fraction=row_fraction)
 
 
 def test_bad_inputs() -> None:

@@ -24,7 +24,7 @@ def make(rule: str, processes: bool) -> tuple[nn.Module, nd.Plasticity]:
     )
     model = nd.decorrelate(plain.double())
     rules = nd.rules.get(rule, **RULES[rule])
-    return model, nd.Plasticity(model, rules, sample=1.0, compensate=True, processes=processes)
+    return model, nd.Plasticity(model, rules, row_fraction=1.0, compensate=True, processes=processes)
 
 
 def data() -> Tensor:
@@ -47,7 +47,7 @@ def uneven(features: int = 3) -> tuple[nd.Decorrelation, list[list[Tensor]]]:
     generator = torch.Generator().manual_seed(1)
     sizes = [(4, 4), (6, 2), (0, 5), (3, 1)]
     rows = [[torch.randn(n, features, generator=generator) + 1 for n in pair] for pair in sizes]
-    return nd.Decorrelation(features, sample=1.0), rows
+    return nd.Decorrelation(features, row_fraction=1.0), rows
 
 
 def worker(rank: int, folder: str) -> None:

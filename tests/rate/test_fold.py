@@ -181,7 +181,7 @@ def test_weights_that_a_hook_computes_are_decorrelated_trained_and_folded(make: 
             plain(inputs)
     model = nd.decorrelate(plain)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    plasticity = nd.Plasticity(model, nd.rules.get("whitening"), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"), row_fraction=1.0)
     for _ in range(5):
         optimiser.zero_grad()
         model(inputs).square().sum(dim=1).mean().backward()
@@ -235,7 +235,7 @@ def test_sharded_models(tmp_path: Path) -> None:
                 fsdp.fully_shard(module, mesh=mesh)
         for model in models:
             optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-            plasticity = nd.Plasticity(model, nd.rules.get("whitening"), sample=1.0)
+            plasticity = nd.Plasticity(model, nd.rules.get("whitening"), row_fraction=1.0)
             for _ in range(3):
                 optimiser.zero_grad()
                 model(inputs).square().mean().backward()

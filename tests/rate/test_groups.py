@@ -22,9 +22,9 @@ def rule(name: str) -> nd.rules.Rule:
 def together_and_apart(name: str, center: bool = True) -> tuple[nd.Decorrelation, list[nd.Decorrelation]]:
     """One module of several groups, and one module a group, with the same random D and mean."""
     generator = torch.Generator().manual_seed(0)
-    whole = nd.Decorrelation(FEATURES, center, groups=GROUPS, sample=0.5)
+    whole = nd.Decorrelation(FEATURES, center, groups=GROUPS, row_fraction=0.5)
     whole.take_structure(rule(name))
-    parts = [nd.Decorrelation(FEATURES, center, sample=0.5) for _ in range(GROUPS)]
+    parts = [nd.Decorrelation(FEATURES, center, row_fraction=0.5) for _ in range(GROUPS)]
     for part in parts:
         part.take_structure(rule(name))
     for buffer, values in whole.named_buffers():
@@ -124,7 +124,7 @@ def test_a_low_rank_state_without_its_gain_is_torchs_error() -> None:
 
 
 def test_many_passes_are_thinned_out_alike() -> None:
-    module = nd.Decorrelation(1, groups=2, sample=1.0)
+    module = nd.Decorrelation(1, groups=2, row_fraction=1.0)
     for number in range(40):
         module(torch.tensor([[float(number), -float(number)]]).expand(100, 2))
     record = module.take_record()

@@ -33,7 +33,7 @@ class Shared(nn.Module):
 
 def test_every_call_of_a_shared_layer_counts_and_tied_weights_come_apart_when_folded() -> None:
     torch.manual_seed(0)
-    model = nd.decorrelate(Shared(), sample=1.0)
+    model = nd.decorrelate(Shared(), row_fraction=1.0)
     assert model.same is model.block and model.head.weight is model.embedding.weight
     tokens = torch.arange(7).repeat(2)
     embedded = model.embedding(tokens).detach()
@@ -113,7 +113,7 @@ class Attention(nn.Module):
 def test_attention_of_linear_layers_is_decorrelated() -> None:
     torch.manual_seed(0)
     model = nd.decorrelate(Attention())
-    plasticity = nd.Plasticity(model, nd.rules.get("whitening", rate=5e-2), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening", rate=5e-2), row_fraction=1.0)
     inputs = torch.randn(60, 4, 5, 6) + torch.randn(60, 4, 5, 1)
     for batch in inputs:
         model(batch)
@@ -306,12 +306,12 @@ def test_models_that_users_bring(make: Any) -> None:
     """Decorrelated they compute the same, coverage counts right, they learn, and fold gives back what they compute."""
     torch.manual_seed(0)
     plain = make()
-    model = nd.decorrelate(plain, sample=1.0)
+    model = nd.decorrelate(plain, row_fraction=1.0)
     inputs = make.inputs()
     torch.testing.assert_close(model.eval()(inputs), plain.eval()(inputs), rtol=1e-5, atol=1e-6)
     fraction = nd.coverage(model).fraction
     assert fraction.matrices == make.covered / make.matrices
-    plasticity = nd.Plasticity(model.train(), nd.rules.get("whitening"), sample=1.0)
+    plasticity = nd.Plasticity(model.train(), nd.rules.get("whitening"), row_fraction=1.0)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experts without a token learn nothing, and that is said
@@ -368,7 +368,7 @@ def test_ten_thousand_features_with_interneurons_never_hold_their_square() -> No
     with Largest() as largest:
         model = nd.decorrelate(nn.Linear(features, 10), structure="centering")
         rule = nd.rules.get("interneuron", interneurons=16, every=1)
-        plasticity = nd.Plasticity(model, rule, compensate=True, sample=1.0)
+        plasticity = nd.Plasticity(model, rule, compensate=True, row_fraction=1.0)
         for batch in inputs:
             model(batch).sum().backward()
             plasticity.step()

@@ -38,10 +38,10 @@ def advance(model: nn.Module, plasticity: nd.Plasticity, data: Tensor) -> None:
 
 def two_groups(model: nn.Sequential) -> nd.Plasticity:
     groups = [
-        {"modules": model[0], "rule": nd.rules.get("whitening"), "lr": 0.05, "sample": 1.0, "damping": 2.0},
+        {"modules": model[0], "rule": nd.rules.get("whitening"), "rate": 0.05, "row_fraction": 1.0, "damping": 2.0},
         {"modules": [model[2], model[4]], "interneurons": 2, "mean_rate": 0.3},
     ]
-    return nd.Plasticity(groups, nd.rules.get("interneuron", every=1), sample=0.5)
+    return nd.Plasticity(groups, nd.rules.get("interneuron", every=1), row_fraction=0.5)
 
 
 def equal(one: nn.Module, other: nn.Module) -> bool:
@@ -53,9 +53,9 @@ def test_a_group_learns_as_a_plasticity_of_its_own_with_its_settings() -> None:
     """Each group against a separate Plasticity on the same layers, built with these settings for all."""
     grouped, apart = network(), network()
     both = two_groups(grouped)
-    first = nd.Plasticity(apart[0], nd.rules.get("whitening", damping=2.0), lr=0.05, sample=1.0)
+    first = nd.Plasticity(apart[0], nd.rules.get("whitening", damping=2.0, rate=0.05), row_fraction=1.0)
     rule = nd.rules.get("interneuron", interneurons=2, every=1)
-    rest = [nd.Plasticity(apart[place], rule, sample=0.5, mean_rate=0.3) for place in (2, 4)]
+    rest = [nd.Plasticity(apart[place], rule, row_fraction=0.5, mean_rate=0.3) for place in (2, 4)]
     for inputs in batches(6):
         for model, steps in ((grouped, [both]), (apart, [first, *rest])):
             model(inputs)
@@ -82,7 +82,7 @@ def test_groups_hold_plain_values_and_load_with_weights_only() -> None:
 def test_a_changed_parameter_acts_at_the_next_step() -> None:
     """As the pure update of a rule with the new value does, from the state before; the rule checks the value."""
     module = nd.Decorrelation(8, dtype=torch.float64)
-    plasticity = nd.Plasticity(module, nd.rules.get("whitening", damping=3.0), sample=1.0)
+    plasticity = nd.Plasticity(module, nd.rules.get("whitening", damping=3.0), row_fraction=1.0)
     data = batches(5).double()
     advance(module, plasticity, data[:4])
     plasticity.param_groups[0]["damping"] = 10
@@ -140,7 +140,7 @@ def test_schedulers_write_any_rate_of_any_group_and_are_checked() -> None:
 def test_rates_are_checked_at_construction_and_when_they_change(option: str, bad: object) -> None:
     rule = nd.rules.get("whitening")
     with pytest.raises(InvalidValue, match="rate"):
-        nd.Plasticity(network(), rule, **{option: bad})
+        nd.Plasticity([{"modules": network(), {"lr": "rate"}.get(option, option): bad}], rule)
     model = network()
     plasticity = nd.Plasticity(model, rule)
     before = copy.deepcopy(model)
@@ -172,7 +172,7 @@ def test_groups_that_do_not_fit() -> None:
 
 def test_layers_in_no_group_do_not_learn_until_they_are_added() -> None:
     model, data = network(), batches(6)
-    plasticity = nd.Plasticity([{"modules": model[0]}], nd.rules.get("whitening"), sample=1.0)
+    plasticity = nd.Plasticity([{"modules": model[0]}], nd.rules.get("whitening"), row_fraction=1.0)
     advance(model, plasticity, data[:3])
     assert model[2].decorrelation.is_identity() and not model[2].decorrelation.mean.any()
     plasticity.add_param_group({"modules": model[2], "damping": 1.0})
@@ -197,7 +197,7 @@ def saved_and_loaded(pair: object) -> object:
 def test_a_copied_pair_goes_on_as_the_original_does(how: Callable[..., object], compensate: bool | str) -> None:
     model, data = network(), batches(8)
     rule = nd.rules.get("interneuron", interneurons=2, every=1)
-    plasticity = nd.Plasticity(model, rule, sample=1.0, compensate=compensate)
+    plasticity = nd.Plasticity(model, rule, row_fraction=1.0, compensate=compensate)
     advance(model, plasticity, data[:4])
     model_copy, plasticity_copy = how((model, plasticity))  # type: ignore[misc]
     before = copy.deepcopy(model)
@@ -209,7 +209,7 @@ def test_a_copied_pair_goes_on_as_the_original_does(how: Callable[..., object], 
 
 def test_a_copy_of_a_plasticity_alone_has_layers_of_its_own() -> None:
     model, data = network(), batches(4)
-    plasticity = nd.Plasticity(model, nd.rules.get("whitening"), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("whitening"), row_fraction=1.0)
     alone = copy.deepcopy(plasticity)
     before = copy.deepcopy(model)
     own = alone._layers[0].module
@@ -282,9 +282,9 @@ def test_a_bad_batch_of_any_layer_moves_none_and_training_goes_on(rule: str, bad
     parameters = {"interneurons": 2, "every": 1} if rule == "interneuron" else {}
     first, last = nd.Decorrelation(8), nd.Decorrelation(8)
     model = nn.ModuleDict({"first": first, "last": last})
-    plasticity = nd.Plasticity(model, nd.rules.get(rule, **parameters), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get(rule, **parameters), row_fraction=1.0)
     spared_model = copy.deepcopy(model)
-    spared = nd.Plasticity(spared_model, nd.rules.get(rule, **parameters), sample=1.0)
+    spared = nd.Plasticity(spared_model, nd.rules.get(rule, **parameters), row_fraction=1.0)
     data = batches(8)
     for count, inputs in enumerate(data):
         if count == 4:

@@ -44,7 +44,7 @@ def batches(count: int, rows: int = 16, features: int = 8, seed: int = 0) -> tor
 def test_a_step_is_the_rules_update_by_hand(rule: nd.rules.Rule) -> None:
     """The trajectory of D and mean equals the float64 loop over the same rows."""
     module = nd.Decorrelation(8, dtype=torch.float64)
-    plasticity = nd.Plasticity(module, rule, sample=1.0, mean_rate=0.3)
+    plasticity = nd.Plasticity(module, rule, row_fraction=1.0, mean_rate=0.3)
     state = rule.initial_state(8, dtype=torch.float64)
     mean = torch.zeros(8, dtype=torch.float64)
     for count, inputs in enumerate(batches(20).double(), start=1):
@@ -61,7 +61,7 @@ def test_a_step_is_the_rules_update_by_hand(rule: nd.rules.Rule) -> None:
 @each_rule
 def test_it_decorrelates_a_network(rule: nd.rules.Rule) -> None:
     model = nd.decorrelate(network())
-    plasticity = nd.Plasticity(model, rule, sample=1.0)
+    plasticity = nd.Plasticity(model, rule, row_fraction=1.0)
     data = batches(400)
     for inputs in data:
         model(inputs)
@@ -83,7 +83,7 @@ def test_compensated_layers_keep_their_function(rule: nd.rules.Rule) -> None:
     for compensate in (True, False):
         model = nd.decorrelate(network())
         expected = model.eval()(probe).detach()
-        plasticity = nd.Plasticity(model, rule, sample=0.5, compensate=compensate)
+        plasticity = nd.Plasticity(model, rule, row_fraction=0.5, compensate=compensate)
         model.train()
         for inputs in batches(1_000):
             model(inputs)
@@ -126,14 +126,14 @@ def test_save_load_continue_is_the_same_as_never_stopping(rule: nd.rules.Rule) -
             plasticity.step()
 
     straight = nd.decorrelate(network())
-    plasticity = nd.Plasticity(straight, rule, sample=1.0)
+    plasticity = nd.Plasticity(straight, rule, row_fraction=1.0)
     advance(straight, plasticity, data[:6])
     saved = copy.deepcopy((straight.state_dict(), plasticity.state_dict()))
     advance(straight, plasticity, data[6:])
 
     fresh = nd.decorrelate(network(seed=1))
     fresh.load_state_dict(saved[0])
-    resumed = nd.Plasticity(fresh, rule, sample=1.0)
+    resumed = nd.Plasticity(fresh, rule, row_fraction=1.0)
     resumed.load_state_dict(saved[1])
     advance(fresh, resumed, data[6:])
     for name, tensor in straight.state_dict().items():
@@ -171,7 +171,7 @@ def test_accumulated_micro_batches_are_one_batch(rule: nd.rules.Rule) -> None:
     """One update a step, from the rows and the mean of all forward passes since the last one, however unequal."""
     parts = (3, 1, 12)
     whole, split = nd.Decorrelation(8, dtype=torch.float64), nd.Decorrelation(8, dtype=torch.float64)
-    steps = [nd.Plasticity(module, rule, sample=1.0) for module in (whole, split)]
+    steps = [nd.Plasticity(module, rule, row_fraction=1.0) for module in (whole, split)]
     for inputs in batches(8).double():
         whole(inputs)
         for part in inputs.split(parts):
@@ -185,7 +185,7 @@ def test_accumulated_micro_batches_are_one_batch(rule: nd.rules.Rule) -> None:
 
 def test_schedulers_act_on_the_plasticity_rate() -> None:
     module = nd.Decorrelation(8)
-    plasticity = nd.Plasticity(module, nd.rules.get("norm_preserving"), lr=0.5)
+    plasticity = nd.Plasticity(module, nd.rules.get("norm_preserving", rate=0.5))
     scheduler = torch.optim.lr_scheduler.ExponentialLR(plasticity, gamma=0.0)
     data = batches(4)
     with warnings.catch_warnings():
@@ -241,7 +241,7 @@ def test_closure_and_zero_grad_as_in_torch() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"lr": -1.0}, "plasticity rate must be"), ({"mean_rate": 0.0}, "mean_rate"), ({"sample": 2.0}, "sample")],
+    [({"mean_rate": 0.0}, "mean_rate"), ({"row_fraction": 2.0}, "row_fraction")],
 )
 def test_bad_options(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
@@ -283,7 +283,7 @@ def test_hooks_and_the_profiler_see_a_step() -> None:
 
 @pytest.mark.parametrize("compensate", [False, "exact"])
 def test_rows_whose_norm_overflows_are_a_divergence_that_names_the_layer(compensate: bool | str) -> None:
-    model = nd.decorrelate(torch.nn.Sequential(torch.nn.Linear(4, 2)), center=False, sample=1.0)
+    model = nd.decorrelate(torch.nn.Sequential(torch.nn.Linear(4, 2)), center=False, row_fraction=1.0)
     plasticity = nd.Plasticity(model, nd.rules.get("norm_preserving"), compensate=compensate)
     matrix = model[0].decorrelation.matrix.mul_(1e20)
     before = matrix.clone()
@@ -295,12 +295,12 @@ def test_rows_whose_norm_overflows_are_a_divergence_that_names_the_layer(compens
 
 @each_rule
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize(("first", "sample"), [(True, 1.0), (False, 1.0), (False, 0.1)])
+@pytest.mark.parametrize(("first", "row_fraction"), [(True, 1.0), (False, 1.0), (False, 0.1)])
 def test_a_batch_that_is_not_finite_leaves_everything_as_it_was(
-    rule: nd.rules.Rule, bad: float, first: bool, sample: float
+    rule: nd.rules.Rule, bad: float, first: bool, row_fraction: float
 ) -> None:
     """Whether the row is one of those that are sampled for the rule or not: it would move the mean."""
-    model = nd.decorrelate(network(), sample=sample)
+    model = nd.decorrelate(network(), row_fraction=row_fraction)
     plasticity = nd.Plasticity(model, rule)
     if not first:
         for inputs in batches(3):

@@ -79,14 +79,13 @@ def test_messages_never_print_whole_tensors_or_models(value: object) -> None:
         lambda: nd.rules.get("whitening", damping=value),
         lambda: nd.rules.get("interneuron", interneurons=value),
         lambda: nd.Plasticity(decorrelated, value),
-        lambda: nd.Plasticity(decorrelated, rule, lr=value),
         lambda: nd.Plasticity(decorrelated, rule, mean_rate=value),
-        lambda: nd.Plasticity(decorrelated, rule, sample=value),
+        lambda: nd.Plasticity(decorrelated, rule, row_fraction=value),
         lambda: nd.Plasticity(decorrelated, rule, compensate=value),
         lambda: (
             nd.Plasticity([{"modules": [value]}], rule) if not isinstance(value, nn.Module) else rule.check_rate(value)
         ),
-        lambda: nd.decorrelate(model(), sample=value),
+        lambda: nd.decorrelate(model(), row_fraction=value),
         lambda: nd.decorrelate(model(), convolution=value),
         lambda: nd.decorrelate(model(), signal=value),
         lambda: nd.rate.Decorrelation(value),

@@ -25,8 +25,8 @@ def tokens(features: int = 5, seed: int = 0) -> Tensor:
     return torch.where(COUNTS.unsqueeze(2), values, torch.full((), NOISE))
 
 
-def learnt(sample: float = 0.3, **options: object) -> nd.Decorrelation:
-    module = nd.Decorrelation(5, sample=sample, **options)
+def learnt(row_fraction: float = 0.3, **options: object) -> nd.Decorrelation:
+    module = nd.Decorrelation(5, row_fraction=row_fraction, **options)
     generator = torch.Generator().manual_seed(3)
     module.mean.copy_(torch.randn(module.mean.shape, generator=generator))
     module.matrix.copy_(torch.randn(module.matrix.shape, generator=generator))
@@ -65,7 +65,7 @@ def test_not_even_what_is_not_finite_reaches_the_statistics() -> None:
 @pytest.mark.parametrize("subtract", [True, False])
 def test_weighted_mean_and_covariance(subtract: bool) -> None:
     """Against sums over rows in float64, with weights that differ within a pass and between two of one step."""
-    module = learnt(sample=1.0, subtract=subtract)
+    module = learnt(row_fraction=1.0, subtract=subtract)
     generator = torch.Generator().manual_seed(1)
     total, first, second = 0.0, torch.zeros(5).double(), torch.zeros(5, 5).double()
     for seed, strength in ((0, 1.0), (1, 0.2)):
@@ -107,7 +107,7 @@ def test_a_model_learns_as_from_the_batch_without_padding(rule: str) -> None:
     plain = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
     models = [nd.decorrelate(plain) for _ in range(2)]
     options = {"interneurons": 2} if rule == "interneuron" else {}
-    steps = [nd.Plasticity(model, nd.rules.get(rule, **options), sample=0.5) for model in models]
+    steps = [nd.Plasticity(model, nd.rules.get(rule, **options), row_fraction=0.5) for model in models]
     for seed in range(6):
         inputs = tokens(seed=seed)
         with row_weights(models[0], COUNTS):
@@ -120,7 +120,7 @@ def test_a_model_learns_as_from_the_batch_without_padding(rule: str) -> None:
 
 
 def test_groups() -> None:
-    module, expected = (nd.Decorrelation(1, groups=5, sample=1.0) for _ in range(2))
+    module, expected = (nd.Decorrelation(1, groups=5, row_fraction=1.0) for _ in range(2))
     weights = torch.where(COUNTS, torch.tensor([1.0, 2.0, 3.0, 4.0]).unsqueeze(1), 0.0)
     with row_weights(module, weights):
         module(tokens())
@@ -178,7 +178,7 @@ def test_pooled_inputs_count_all_their_rows() -> None:
 
 @pytest.mark.parametrize("arrange", [lambda z: z.flatten(0, 1), lambda z: z.transpose(0, 1), lambda z: z[:, :, None]])
 def test_rows_of_another_layout_are_refused_unless_they_have_weights(arrange: Callable[[Tensor], Tensor]) -> None:
-    module, inputs = learnt(sample=1.0), arrange(tokens())
+    module, inputs = learnt(row_fraction=1.0), arrange(tokens())
     with (
         pytest.raises(InvalidValue, match=r"row_weights of shape \(4, 7\) meet an input of shape .*lay them out"),
         row_weights(module, COUNTS),

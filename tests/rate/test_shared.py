@@ -45,7 +45,7 @@ def networks() -> dict[str, nn.Module]:
 
 def course(network: str, name: str, rule: str, center: bool, directions: int, shared: bool) -> list[Tensor]:
     """All gradients, D and means of some steps."""
-    model = nd.decorrelate(networks()[network], center=center, sample=0.5)
+    model = nd.decorrelate(networks()[network], center=center, row_fraction=0.5)
     with pytest.MonkeyPatch.context() as patch:
         if not shared:
             patch.setattr(Passes, "_shared", lambda *_: nullcontext())

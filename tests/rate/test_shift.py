@@ -10,7 +10,7 @@ from neuro_decorr.errors import StateMismatch
 
 def test_one_broken_batch_moves_the_mean_a_hundred_usual_deviations_at_most() -> None:
     """Against the equation, in a loop of Python numbers."""
-    module = nd.Decorrelation(1, sample=1.0, dtype=torch.float64)
+    module = nd.Decorrelation(1, row_fraction=1.0, dtype=torch.float64)
     plasticity = nd.Plasticity(module, nd.rules.get("center"))
     generator = torch.Generator().manual_seed(0)
     mean = usual = 0.0
@@ -28,7 +28,7 @@ def test_one_broken_batch_moves_the_mean_a_hundred_usual_deviations_at_most() ->
 
 
 def test_a_lasting_change_of_place_is_followed() -> None:
-    module = nd.Decorrelation(3, sample=1.0)
+    module = nd.Decorrelation(3, row_fraction=1.0)
     plasticity = nd.Plasticity(module, nd.rules.get("center"))
     generator = torch.Generator().manual_seed(0)
     for step in range(200):
@@ -43,7 +43,7 @@ def test_a_step_inside_autocast_is_the_same_as_outside(name: str) -> None:
     for inside in (False, True):
         torch.manual_seed(0)
         model = nd.decorrelate(nn.Linear(20, 3))
-        plasticity = nd.Plasticity(model, nd.rules.get(name), compensate=True, sample=1.0)
+        plasticity = nd.Plasticity(model, nd.rules.get(name), compensate=True, row_fraction=1.0)
         for _ in range(4):
             model(torch.randn(16, 20))
             with torch.autocast("cpu", torch.bfloat16, enabled=inside):
@@ -68,11 +68,11 @@ def test_a_structure_that_is_not_the_rules_own_any_more_is_told(by: str) -> None
 @pytest.mark.parametrize("scale", [1e-3, 0.1])
 def test_the_first_batch_that_sets_the_scale_is_compensated_in_the_first_order_form_too(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    model = nd.decorrelate(nn.Linear(9, 3), sample=1.0)
+    model = nd.decorrelate(nn.Linear(9, 3), row_fraction=1.0)
     inputs = scale * torch.randn(64, 9, generator=generator)
     with torch.no_grad():
         before = model(inputs)
-        plasticity = nd.Plasticity(model, nd.rules.get("variance_weighted"), lr=1e-6, compensate="first_order")
+        plasticity = nd.Plasticity(model, nd.rules.get("variance_weighted", rate=1e-6), compensate="first_order")
         for _ in range(2):
             model(scale * torch.randn(64, 9, generator=generator))
             plasticity.step()

@@ -70,7 +70,7 @@ def test_compiled_as_one_graph(
     """Train and eval mode, one and several micro-batches a step: the trajectory of the model that is not compiled."""
     options = {"interneurons": 2, "every": 1} if rule == "interneuron" else {}
     models = [make(), make()]
-    plasticities = [nd.Plasticity(model, nd.rules.get(rule, **options), sample=0.5) for model in models]
+    plasticities = [nd.Plasticity(model, nd.rules.get(rule, **options), row_fraction=0.5) for model in models]
     compiled = compile_afresh(models[0])
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     for step, passes in enumerate((1, 2, 1, 4, 7)):
@@ -95,7 +95,7 @@ def test_many_passes_in_a_compiled_graph_count_alike(
     compile_afresh: Callable[[nn.Module], Callable[..., Tensor]],
 ) -> None:
     """Beyond eight passes rows are thinned out; what stays is of all of them, and the mean is exact."""
-    module = nd.Decorrelation(1, sample=1.0)
+    module = nd.Decorrelation(1, row_fraction=1.0)
     compiled = compile_afresh(module)
     for number in range(20):
         compiled(torch.full((100, 1), float(number)))
@@ -192,7 +192,7 @@ def test_functional_call_drives_the_plasticity_of_the_module() -> None:
 
 def test_gradients_of_every_sample() -> None:
     """vmap of grad: the gradients of a loop over samples, and the record of the batch; nothing of torch.func stays."""
-    model, other = network(sample=1.0).double(), network(sample=1.0).double()
+    model, other = network(row_fraction=1.0).double(), network(row_fraction=1.0).double()
     inputs = images(5).double()
 
     def loss(parameters: dict[str, Tensor], sample: Tensor) -> Tensor:

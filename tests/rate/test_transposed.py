@@ -64,7 +64,7 @@ def test_any_transposed_convolution(case: tuple[nn.Module, Tensor], center: bool
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_rows_are_the_positions_less_their_mean(groups: int) -> None:
-    model = learnt(nn.ConvTranspose2d(4, 4, 3, groups=groups, stride=2), sample=1.0)
+    model = learnt(nn.ConvTranspose2d(4, 4, 3, groups=groups, stride=2), row_fraction=1.0)
     inputs = torch.randn(2, 4, 3, 5) + 1
     model(inputs)
     held = model.decorrelation

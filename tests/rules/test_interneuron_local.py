@@ -257,7 +257,7 @@ def test_in_a_model(options: dict[str, object]) -> None:
     torch.manual_seed(0)
     model = nd.decorrelate(torch.nn.Sequential(torch.nn.Linear(10, 7), torch.nn.Tanh(), torch.nn.Linear(7, 3)))
     rule = rules.get("interneuron_local", interneurons=3, every=1, recruit=0.05, **options)
-    plasticity = nd.Plasticity(model, rule, compensate=True, sample=1.0)
+    plasticity = nd.Plasticity(model, rule, compensate=True, row_fraction=1.0)
     batches = torch.randn(40, 32, 10) @ torch.randn(10, 10)
     model.eval()
     before = model(batches[0])
@@ -270,7 +270,7 @@ def test_in_a_model(options: dict[str, object]) -> None:
     file.seek(0)
     states = torch.load(file, weights_only=True)
     twin = copy.deepcopy(model)
-    resumed = nd.Plasticity(twin, rule, compensate=True, sample=1.0)
+    resumed = nd.Plasticity(twin, rule, compensate=True, row_fraction=1.0)
     twin.load_state_dict(states[0])
     resumed.load_state_dict(states[1])
     for inputs in batches[20:]:

@@ -25,7 +25,7 @@ def correlated(rows: int, features: int, seed: int) -> torch.Tensor:
 
 def learnt(rule: str, features: int = 8, dtype: torch.dtype = torch.float32) -> nd.Decorrelation:
     parameters = {"interneurons": 3, "every": 1} if rule == "interneuron" else {}
-    module = nd.Decorrelation(features, sample=1.0, dtype=dtype)
+    module = nd.Decorrelation(features, row_fraction=1.0, dtype=dtype)
     plasticity = nd.Plasticity(module, nd.rules.get(rule, **parameters))
     for seed in range(60):
         module(correlated(32, features, 0)[torch.randperm(32, generator=torch.Generator().manual_seed(seed))].to(dtype))
@@ -90,7 +90,7 @@ def test_interneurons_do_what_their_dense_weights_do(shared: bool) -> None:
 
 
 def test_lateral_weights_follow_d() -> None:
-    module = nd.Decorrelation(4, sample=1.0)
+    module = nd.Decorrelation(4, row_fraction=1.0)
     circuit = nd.Recurrent(module)
     first = circuit.lateral_weights()
     assert circuit.lateral_weights() is first
@@ -106,7 +106,7 @@ def test_lateral_weights_follow_d() -> None:
 
 def test_unsettled_activity_drives_the_plasticity_as_it_would_in_the_circuit() -> None:
     """Anti-Hebbian synapses that see what is there after a short hold, against a float64 loop by numpy."""
-    module = nd.Decorrelation(5, center=False, sample=1.0, dtype=torch.float64)
+    module = nd.Decorrelation(5, center=False, row_fraction=1.0, dtype=torch.float64)
     circuit = nd.Recurrent(module, "continuous", hold=1.0, step=0.25)
     plasticity = nd.Plasticity(circuit, nd.rules.get("anti_hebbian", rate=0.02))
     lateral = np.zeros((5, 5))
@@ -143,7 +143,7 @@ def test_it_survives_copying_casting_and_saving() -> None:
 def test_it_learns_within_a_network() -> None:
     circuit = nd.Recurrent(nd.Decorrelation(8), "damped", tolerance=1e-4)
     model = nn.Sequential(circuit, nn.Linear(8, 2))
-    plasticity = nd.Plasticity(model, nd.rules.get("lateral", rate=0.2, floor=1e-6), sample=1.0)
+    plasticity = nd.Plasticity(model, nd.rules.get("lateral", rate=0.2, floor=1e-6), row_fraction=1.0)
     for _ in range(150):
         model(correlated(64, 8, 0)).square().sum().backward()
         plasticity.step()
