@@ -17,7 +17,7 @@ Example:
 
 from neuro_decorr.credit._time import Hold
 from neuro_decorr.credit.backprop import Backprop
-from neuro_decorr.credit.base import Credit, Description, LossFunction
+from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.eprop import EProp
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
 from neuro_decorr.credit.forward import ForwardGradient
@@ -29,7 +29,6 @@ __all__ = [
     "ActivityPerturbation",
     "Backprop",
     "Credit",
-    "Description",
     "DirectFeedbackAlignment",
     "EProp",
     "FeedbackAlignment",

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.credit import _checks
+from neuro_decorr import checks
 
 Hold: TypeAlias = Literal["step", "pass"]
 """For how long a node keeps its noise.
@@ -65,8 +65,8 @@ class Layout(NamedTuple):
 def layout_problems(time_first: object, hold: object = "step") -> tuple[str | None, ...]:
     """The problems with the parameters of a layout."""
     return (
-        _checks.boolean("time_first", time_first),
-        _checks.one_of("hold", hold, get_args(Hold)),
+        checks.flag("time_first", time_first),
+        checks.word("hold", hold, get_args(Hold)),
     )
 
 

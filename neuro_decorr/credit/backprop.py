@@ -6,7 +6,8 @@ from typing import Any, final
 
 from torch import Tensor, nn
 
-from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
+from neuro_decorr import checks
+from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 
 
@@ -26,21 +27,22 @@ class Backprop(Credit):
 
     Args:
         model: The network whose gradients are to be filled; any differentiable module.
+        seed: Of nothing, since nothing is random here; every credit takes one.
     """
 
-    description = Description(
-        name="backprop",
-        signal="the error, fed back through the transposed forward weights",
-        bias="none",
-        variance="none beyond that of the mini-batch",
-        locality="not local: a neuron needs the outgoing weights of the layers above (weight transport)",
-        cost="1 forward, 1 backward; keeps the activations",
-        source="Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors, "
-        "doi:10.1038/323533a0",
+    name = "backprop"
+    signal = "the error, fed back through the transposed forward weights"
+    bias = "none"
+    variance = "none beyond that of the mini-batch"
+    locality = "not local: a neuron needs the outgoing weights of the layers above (weight transport)"
+    cost = "1 forward, 1 backward; keeps the activations"
+    source = (
+        "Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors, doi:10.1038/323533a0"
     )
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, seed: int = 0) -> None:
         super().__init__(model)
+        checks.refuse(self.name, checks.whole_number("seed", seed, least=0))
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the exact gradient of the loss to `.grad`; see `Credit.backward`."""

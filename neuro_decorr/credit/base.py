@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -16,29 +15,6 @@ LossFunction = Callable[[Any, Any], Tensor]
 """A function of (outputs, targets) that returns one scalar, such as `torch.nn.functional.cross_entropy`."""
 
 
-@dataclass(frozen=True)
-class Description:
-    """One row of the table of credits.
-
-    Attributes:
-        name: The name that `get` knows.
-        signal: What is perturbed or fed back.
-        bias: How the expected estimate differs from the gradient.
-        variance: How much one estimate scatters around its expectation; N is the number of nodes.
-        locality: What a synapse has to know.
-        cost: Passes and memory.
-        source: Author, year, title, identifier.
-    """
-
-    name: str
-    signal: str
-    bias: str
-    variance: str
-    locality: str
-    cost: str
-    source: str
-
-
 class Credit(nn.Module, ABC):
     """A way to assign credit for a loss to the parameters of a model.
 
@@ -46,6 +22,18 @@ class Credit(nn.Module, ABC):
     weights, the state of its noise), `parameters()` is empty, and `.train()` or `.to()` leave the model alone.
     `copy.deepcopy` copies the model as well; copy the pair in one call, `copy.deepcopy((model, credit))`, to keep
     them paired.
+
+    A subclass describes itself in the class attributes below, which are its row in the table of credits, and takes
+    `seed` by keyword, as every credit does, so that the same call makes any of them.
+
+    Attributes:
+        name: What `get` calls it.
+        signal: What is perturbed or fed back.
+        bias: How the expected estimate differs from the gradient.
+        variance: How much one estimate scatters around its expectation; N is the number of nodes.
+        locality: What a synapse has to know.
+        cost: Passes and memory.
+        source: Author, year, title, identifier.
 
     Args:
         model: The network whose gradients are to be filled. Its modules are read once, here; their number and
@@ -55,7 +43,13 @@ class Credit(nn.Module, ABC):
         InvalidValue: `model` is not a `torch.nn.Module`.
     """
 
-    description: ClassVar[Description]
+    name: ClassVar[str]
+    signal: ClassVar[str]
+    bias: ClassVar[str]
+    variance: ClassVar[str]
+    locality: ClassVar[str]
+    cost: ClassVar[str]
+    source: ClassVar[str]
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -90,7 +84,7 @@ class Credit(nn.Module, ABC):
         model = self._held[0]
         if walk(model) != self._modules_of_model:
             raise StateMismatch(
-                f"the modules of the model have changed since this {self.description.name} was made "
+                f"the modules of the model have changed since this {self.name} was made "
                 "(a layer was replaced, added or removed); make the credit again, after the change."
             )
         return model

@@ -9,13 +9,13 @@ from typing import Any, Literal, TypeAlias, final, get_args
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.credit import _checks
+from neuro_decorr import checks
 from neuro_decorr.credit._eligibility import SpikingLayer
 from neuro_decorr.credit._feedback_path import FeedbackPath
 from neuro_decorr.credit._feedback_weights import draw, feedback_near, make_paths, sending_feedback
 from neuro_decorr.credit._layers import replaced
 from neuro_decorr.credit._structure import spiking_chain
-from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
+from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
 
@@ -67,26 +67,26 @@ class EProp(Credit):
         Unsupported: The model has layers or neurons that there are no eligibility traces for.
     """
 
-    description = Description(
-        name="eprop",
-        signal="the output error, sent to every neuron; it meets eligibility traces of the synapses",
-        bias="biased: what spikes do to other neurons over time is left out; none for one spiking layer (symmetric)",
-        variance="none beyond that of the mini-batch",
-        locality="local given a broadcast error and a trace per synapse; symmetric feedback transports the weights",
-        cost="1 forward; keeps two numbers per synapse and sample, whatever the number of steps",
-        source="Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass 2020, A solution to the learning dilemma "
-        "for recurrent networks of spiking neurons, doi:10.1038/s41467-020-17236-y",
+    name = "eprop"
+    signal = "the output error, sent to every neuron; it meets eligibility traces of the synapses"
+    bias = "biased: what spikes do to other neurons over time is left out; none for one spiking layer (symmetric)"
+    variance = "none beyond that of the mini-batch"
+    locality = "local given a broadcast error and a trace per synapse; symmetric feedback transports the weights"
+    cost = "1 forward; keeps two numbers per synapse and sample, whatever the number of steps"
+    source = (
+        "Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass 2020, A solution to the learning dilemma "
+        "for recurrent networks of spiking neurons, doi:10.1038/s41467-020-17236-y"
     )
 
     def __init__(
         self, model: nn.Module, *, feedback: Feedback = "symmetric", seed: int = 0, scale: float = 1.0
     ) -> None:
         super().__init__(model)
-        _checks.refuse(
-            self.description.name,
-            _checks.one_of("feedback", feedback, get_args(Feedback)),
-            _checks.integer("seed", seed, 0),
-            _checks.positive("scale", scale),
+        checks.refuse(
+            self.name,
+            checks.word("feedback", feedback, get_args(Feedback)),
+            checks.whole_number("seed", seed, least=0),
+            checks.number("scale", scale, above=0),
         )
         self.feedback = feedback
         chain = spiking_chain(model)

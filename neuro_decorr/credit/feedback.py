@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from neuro_decorr.credit import _checks
+from neuro_decorr import checks
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath
 from neuro_decorr.credit._feedback_weights import FeedbackSite, make_paths, sending_feedback
 from neuro_decorr.credit._layers import is_plain_linear, name_of, own_parameters, walk
 from neuro_decorr.credit._time import layout_problems
-from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
+from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
 
@@ -58,15 +58,15 @@ class FeedbackAlignment(Credit):
         Unsupported: The model has no linear layer, or another layer with weights that would be transported.
     """
 
-    description = Description(
-        name="feedback_alignment",
-        signal="the error, fed back layer by layer through fixed random weights",
-        bias="biased; the forward weights come to align with the feedback",
-        variance="none beyond that of the mini-batch",
-        locality="local given a feedback pathway; no weight transport",
-        cost="1 forward, 1 backward; keeps the activations; one feedback weight per weight",
-        source="Lillicrap, Cownden, Tweed & Akerman 2016, Random synaptic feedback weights support error "
-        "backpropagation for deep learning, doi:10.1038/ncomms13276",
+    name = "feedback_alignment"
+    signal = "the error, fed back layer by layer through fixed random weights"
+    bias = "biased; the forward weights come to align with the feedback"
+    variance = "none beyond that of the mini-batch"
+    locality = "local given a feedback pathway; no weight transport"
+    cost = "1 forward, 1 backward; keeps the activations; one feedback weight per weight"
+    source = (
+        "Lillicrap, Cownden, Tweed & Akerman 2016, Random synaptic feedback weights support error "
+        "backpropagation for deep learning, doi:10.1038/ncomms13276"
     )
 
     def __init__(
@@ -78,7 +78,7 @@ class FeedbackAlignment(Credit):
         feedback_site: FeedbackSite = "pre_decorrelation",
     ) -> None:
         super().__init__(model)
-        _checks.refuse(self.description.name, *_common_problems(seed, scale, feedback_site))
+        checks.refuse(self.name, *_common_problems(seed, scale, feedback_site))
         self.feedback_site = feedback_site
         generator = torch.Generator().manual_seed(seed)
         self._paths = make_paths(self, _linear_layers(self), generator, scale, lambda layer: layer.out_features)
@@ -131,15 +131,13 @@ class DirectFeedbackAlignment(Credit):
         Unsupported: The model has no linear layer, or another layer with weights that would be transported.
     """
 
-    description = Description(
-        name="direct_feedback_alignment",
-        signal="the output error, sent to every layer through its own fixed random weights",
-        bias="biased; the forward weights come to align with the feedback",
-        variance="none beyond that of the mini-batch",
-        locality="local given a broadcast error; no weight transport, no layer waits for another",
-        cost="1 forward, 1 backward; keeps the activations; outputs x in_features feedback weights per layer",
-        source="Nøkland 2016, Direct feedback alignment provides learning in deep neural networks, arXiv:1609.01596",
-    )
+    name = "direct_feedback_alignment"
+    signal = "the output error, sent to every layer through its own fixed random weights"
+    bias = "biased; the forward weights come to align with the feedback"
+    variance = "none beyond that of the mini-batch"
+    locality = "local given a broadcast error; no weight transport, no layer waits for another"
+    cost = "1 forward, 1 backward; keeps the activations; outputs x in_features feedback weights per layer"
+    source = "Nøkland 2016, Direct feedback alignment provides learning in deep neural networks, arXiv:1609.01596"
 
     def __init__(
         self,
@@ -152,9 +150,9 @@ class DirectFeedbackAlignment(Credit):
         time_first: bool = False,
     ) -> None:
         super().__init__(model)
-        outputs_problem = None if outputs is None else _checks.integer("outputs", outputs, 1)
+        outputs_problem = None if outputs is None else checks.whole_number("outputs", outputs, least=1)
         problems = (*_common_problems(seed, scale, feedback_site), outputs_problem, *layout_problems(time_first))
-        _checks.refuse(self.description.name, *problems)
+        checks.refuse(self.name, *problems)
         self.feedback_site = feedback_site
         self.time_first = time_first
         self.outputs = list(_linear_layers(self))[-1][1].out_features if outputs is None else outputs
@@ -172,7 +170,7 @@ class DirectFeedbackAlignment(Credit):
         with sending_feedback(self, self._paths, self.feedback_site, broadcast):
             outputs = model(inputs)
             if not isinstance(outputs, Tensor):
-                raise Unsupported(f"{self.description.name} needs a model that returns one tensor, got {type(outputs)}")
+                raise Unsupported(f"{self.name} needs a model that returns one tensor, got {type(outputs)}")
             # The hook runs when the gradient of the outputs is complete, before it goes on to any layer.
             outputs.register_hook(broadcast.receive)  # type: ignore[no-untyped-call]
             loss = scalar_loss(loss_function, outputs, targets)
@@ -182,9 +180,9 @@ class DirectFeedbackAlignment(Credit):
 
 def _common_problems(seed: object, scale: object, feedback_site: object) -> tuple[str | None, ...]:
     return (
-        _checks.integer("seed", seed, 0),
-        _checks.positive("scale", scale),
-        _checks.one_of("feedback_site", feedback_site, get_args(FeedbackSite)),
+        checks.whole_number("seed", seed, least=0),
+        checks.number("scale", scale, above=0),
+        checks.word("feedback_site", feedback_site, get_args(FeedbackSite)),
     )
 
 
@@ -203,12 +201,12 @@ def _linear_layers(credit: Credit) -> Iterator[tuple[str, nn.Linear]]:
             yield name, module
         elif not isinstance(module, _ELEMENTWISE) and any(p.dim() > 1 for p in own_parameters(module)):
             raise Unsupported(
-                f"{credit.description.name} covers nn.Linear so far, and layer {name_of(credit.model, module)} has "
+                f"{credit.name} covers nn.Linear so far, and layer {name_of(credit.model, module)} has "
                 "weights of another kind, through which the error would be transported exactly; "
                 "use backprop, node_perturbation or activity_perturbation for this model."
             )
     if not count:
-        raise Unsupported(f"{credit.description.name} needs a model with nn.Linear layers; this one has none.")
+        raise Unsupported(f"{credit.name} needs a model with nn.Linear layers; this one has none.")
 
 
 def _weights_by_layer(credit: Credit, paths: list[FeedbackPath]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from neuro_decorr.credit import _checks
+from neuro_decorr import checks
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
 from neuro_decorr.credit._losses import SampleLosses, per_sample
 from neuro_decorr.credit._nodes import assign
@@ -16,7 +16,7 @@ from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
 from neuro_decorr.credit._side_effects import Buffers, RandomState
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
-from neuro_decorr.credit.base import Credit, Description, LossFunction, scalar_loss
+from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
 
@@ -65,16 +65,18 @@ class ForwardGradient(Credit):
             perturbation cannot treat.
     """
 
-    description = Description(
-        name="forward_gradient",
-        signal="a random direction of all weights, or all nodes; the derivative of the loss along it is broadcast",
-        bias="none (for spikes: of the surrogate gradient)",
-        variance="(N + 1) |g|^2 per direction (Gaussian; N - 1 for Rademacher), N the parameters; for activities per "
-        "sample, N the nodes",
-        locality="local given the broadcast derivative, but every signal must carry its derivative along",
-        cost="1 forward and directions passes with derivatives (2 forwards each), no backward",
-        source="Baydin, Pearlmutter, Syme, Wood & Torr 2022, Gradients without backpropagation, arXiv:2202.08587; Ren, "
-        "Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310",
+    name = "forward_gradient"
+    signal = "a random direction of all weights, or all nodes; the derivative of the loss along it is broadcast"
+    bias = "none (for spikes: of the surrogate gradient)"
+    variance = (
+        "(N + 1) |g|^2 per direction (Gaussian; N - 1 for Rademacher), N the parameters; for activities per "
+        "sample, N the nodes"
+    )
+    locality = "local given the broadcast derivative, but every signal must carry its derivative along"
+    cost = "1 forward and directions passes with derivatives (2 forwards each), no backward"
+    source = (
+        "Baydin, Pearlmutter, Syme, Wood & Torr 2022, Gradients without backpropagation, arXiv:2202.08587; Ren, "
+        "Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310"
     )
 
     def __init__(
@@ -89,12 +91,12 @@ class ForwardGradient(Credit):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
-        _checks.refuse(
-            self.description.name,
-            _checks.one_of("tangents", tangents, get_args(Tangents)),
-            _checks.one_of("noise", noise, get_args(Distribution)),
-            _checks.integer("directions", directions, 1),
-            _checks.integer("seed", seed, 0),
+        checks.refuse(
+            self.name,
+            checks.word("tangents", tangents, get_args(Tangents)),
+            checks.word("noise", noise, get_args(Distribution)),
+            checks.whole_number("directions", directions, least=1),
+            checks.whole_number("seed", seed, least=0),
             *layout_problems(time_first, hold),
         )
         self.tangents = tangents

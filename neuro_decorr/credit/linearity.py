@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.credit import _checks
+from neuro_decorr import checks
 from neuro_decorr.credit._layers import walk
 from neuro_decorr.credit._losses import SampleLosses, per_sample
 from neuro_decorr.credit._noise import Noise
@@ -107,12 +107,12 @@ def linearity(
         Unsupported: The model holds layers that perturbation cannot treat.
     """
     sizes = sorted(sigmas)
-    _checks.refuse(
+    checks.refuse(
         "linearity",
-        *(_checks.positive("every sigma", sigma) for sigma in sizes),
+        *(checks.number("every sigma", sigma, above=0) for sigma in sizes),
         None if len(set(sizes)) == len(sizes) > 1 else f"sigmas must be two or more different numbers, got {sizes}",
-        _checks.integer("directions", directions, 1),
-        _checks.integer("seed", seed, 0),
+        checks.whole_number("directions", directions, least=1),
+        checks.whole_number("seed", seed, least=0),
         *layout_problems(time_first, hold),
     )
     layout = Layout(time_first, hold)

@@ -7,14 +7,14 @@ from typing import Any, Literal, final, get_args
 
 from torch import Tensor, nn
 
-from neuro_decorr.credit import _checks
+from neuro_decorr import checks
 from neuro_decorr.credit._losses import SampleLosses, per_sample
 from neuro_decorr.credit._nodes import assign, backward_at_nodes, weigh
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
 from neuro_decorr.credit._results import Clean
 from neuro_decorr.credit._time import Hold, Layout, layout_problems, low_passed
-from neuro_decorr.credit.base import Credit, Description, LossFunction
+from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.linearity import default_sigma
 from neuro_decorr.credit.registry import register
 
@@ -75,15 +75,15 @@ class NodePerturbation(Credit):
         Unsupported: The model holds layers that perturbation cannot treat.
     """
 
-    description = Description(
-        name="node_perturbation",
-        signal="noise at every node; the change of the loss is broadcast",
-        bias="none up to O(sigma^2)",
-        variance="(N + 1) |g|^2 per sample and direction (Gaussian noise; N - 1 for Rademacher noise)",
-        locality="local given the broadcast change of the loss; a neuron must know its own noise",
-        cost="1 + directions forwards, no backward; keeps the noise of all nodes",
-        source="Flower & Jabri 1992, Summed weight neuron perturbation, NeurIPS 5; Werfel, Xie & Seung 2005, Learning "
-        "curves for stochastic gradient descent in linear feedforward networks, doi:10.1162/089976605774320539",
+    name = "node_perturbation"
+    signal = "noise at every node; the change of the loss is broadcast"
+    bias = "none up to O(sigma^2)"
+    variance = "(N + 1) |g|^2 per sample and direction (Gaussian noise; N - 1 for Rademacher noise)"
+    locality = "local given the broadcast change of the loss; a neuron must know its own noise"
+    cost = "1 + directions forwards, no backward; keeps the noise of all nodes"
+    source = (
+        "Flower & Jabri 1992, Summed weight neuron perturbation, NeurIPS 5; Werfel, Xie & Seung 2005, Learning "
+        "curves for stochastic gradient descent in linear feedforward networks, doi:10.1162/089976605774320539"
     )
 
     def __init__(
@@ -100,9 +100,9 @@ class NodePerturbation(Credit):
     ) -> None:
         super().__init__(model)
         sigma = default_sigma(model, hold) if sigma is None else sigma
-        problem = _checks.integer("directions", directions, 1)
+        problem = checks.whole_number("directions", directions, least=1)
         problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
-        _checks.refuse(self.description.name, *problems, _checks.boolean("vectorised", vectorised))
+        checks.refuse(self.name, *problems, checks.flag("vectorised", vectorised))
         self.directions = directions
         self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold), vectorised)
 
@@ -169,15 +169,15 @@ class ActivityPerturbation(Credit):
         Unsupported: The model holds layers that perturbation cannot treat.
     """
 
-    description = Description(
-        name="activity_perturbation",
-        signal="noise at every node; its effect on all activities and the change of the loss are measured",
-        bias="biased: the mean is nearly parallel to A g, A = da/dxi block lower-triangular, not to the gradient g",
-        variance="about that of node_perturbation, N |g|^2 per sample",
-        locality="needs two broadcast numbers: the change of the loss and the squared change of all activities",
-        cost="2 forwards, no backward; keeps the clean and the perturbed activities",
-        source="Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks, "
-        "arXiv:2310.00965",
+    name = "activity_perturbation"
+    signal = "noise at every node; its effect on all activities and the change of the loss are measured"
+    bias = "biased: the mean is nearly parallel to A g, A = da/dxi block lower-triangular, not to the gradient g"
+    variance = "about that of node_perturbation, N |g|^2 per sample"
+    locality = "needs two broadcast numbers: the change of the loss and the squared change of all activities"
+    cost = "2 forwards, no backward; keeps the clean and the perturbed activities"
+    source = (
+        "Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks, "
+        "arXiv:2310.00965"
     )
 
     def __init__(
@@ -194,9 +194,9 @@ class ActivityPerturbation(Credit):
     ) -> None:
         super().__init__(model)
         sigma = default_sigma(model, hold) if sigma is None else sigma
-        problem = _checks.one_of("normalisation", normalisation, get_args(Normalisation))
+        problem = checks.word("normalisation", normalisation, get_args(Normalisation))
         problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
-        _checks.refuse(self.description.name, *problems, None if trace is None else _checks.positive("trace", trace))
+        checks.refuse(self.name, *problems, None if trace is None else checks.number("trace", trace, above=0))
         self.normalisation = normalisation
         self.trace = trace
         self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold))
@@ -230,9 +230,9 @@ class ActivityPerturbation(Credit):
 
 def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | None, ...]:
     return (
-        _checks.positive("sigma", sigma),
-        _checks.one_of("noise", noise, get_args(Distribution)),
-        _checks.integer("seed", seed, 0),
+        checks.number("sigma", sigma, above=0),
+        checks.word("noise", noise, get_args(Distribution)),
+        checks.whole_number("seed", seed, least=0),
     )
 
 

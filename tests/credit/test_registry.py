@@ -20,7 +20,7 @@ def test_names_are_sorted_and_get_finds_them() -> None:
     assert credit.names() == sorted(credit.names())
     assert set(FIVE) <= set(credit.names())
     for name in FIVE:
-        assert credit.get(name, nn.Linear(2, 3)).description.name == name
+        assert credit.get(name, nn.Linear(2, 3)).name == name
 
 
 def test_the_table_says_everything_about_every_credit() -> None:
@@ -36,11 +36,26 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         credit.get("backpropp", nn.Linear(2, 3))
 
 
+@pytest.mark.parametrize("name", [None, 3, credit.Backprop])
+def test_a_name_is_text(name) -> None:
+    with pytest.raises(
+        InvalidValue, match=r"the name of a credit is a string, got .*: activity_perturbation, backprop"
+    ):
+        credit.get(name, nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize("name", [name for name in credit.names() if name != "eprop"])
+def test_every_credit_takes_a_seed_and_checks_it(name) -> None:
+    assert credit.get(name, nn.Linear(2, 3), seed=3).name == name
+    with pytest.raises(InvalidValue, match=f"{name}: seed must be a whole number >= 0, got -1"):
+        credit.get(name, nn.Linear(2, 3), seed=-1)
+
+
 def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> None:
     message = "'sigm', 'step'; allowed: sigma, noise, directions, hold, time_first, vectorised, seed"
     with pytest.raises(InvalidValue, match=message):
         credit.get("node_perturbation", nn.Linear(2, 3), sigm=1.0, step=2)
-    with pytest.raises(InvalidValue, match="allowed: none"):
+    with pytest.raises(InvalidValue, match="'sigma'; allowed: seed"):
         credit.get("backprop", nn.Linear(2, 3), sigma=1.0)
 
 
@@ -55,14 +70,14 @@ def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> Non
         ("node_perturbation", {"time_first": 1}, "time_first must be True or False, got 1"),
         ("node_perturbation", {"vectorised": 8}, "vectorised must be True or False, got 8"),
         ("direct_feedback_alignment", {"time_first": None}, "time_first must be True or False, got None"),
-        ("node_perturbation", {"directions": 0}, "directions must be an integer >= 1, got 0"),
-        ("node_perturbation", {"seed": 1.5}, "seed must be an integer >= 0, got 1.5"),
+        ("node_perturbation", {"directions": 0}, "directions must be a whole number >= 1, got 0"),
+        ("node_perturbation", {"seed": 1.5}, "seed must be a whole number >= 0, got 1.5"),
         ("activity_perturbation", {"trace": 0.0}, "trace must be a finite number > 0, got 0.0"),
         ("activity_perturbation", {"hold": "trial"}, "hold must be one of 'step', 'pass', got 'trial'"),
         ("activity_perturbation", {"normalisation": "n"}, "one of 'N', 'sqrtN', 'none', got 'n'"),
         ("feedback_alignment", {"scale": -1}, "scale must be"),
         ("feedback_alignment", {"feedback_site": "x"}, "one of 'pre_decorrelation', 'post_decorrelation', got 'x'"),
-        ("direct_feedback_alignment", {"outputs": 0}, "outputs must be an integer >= 1, got 0"),
+        ("direct_feedback_alignment", {"outputs": 0}, "outputs must be a whole number >= 1, got 0"),
         ("node_perturbation", {"sigma": -1, "directions": 0, "seed": -1}, "sigma .*; seed .*; directions "),
     ],
 )
@@ -77,13 +92,12 @@ def test_a_model_must_be_a_module() -> None:
 
 
 def test_a_user_registers_a_credit(monkeypatch) -> None:
-    monkeypatch.setattr("neuro_decorr.credit.registry._CREDITS", dict(credit.registry._CREDITS))
-
-    row = credit.Description("nothing", "s", "b", "v", "l", "c", "s")
+    monkeypatch.setattr(credit.registry._CREDITS, "_classes", dict(credit.registry._CREDITS._classes))
 
     @credit.register
     class Nothing(credit.Credit):
-        description = row
+        name = "nothing"
+        signal = bias = variance = locality = cost = source = "none"
 
         def __init__(self, model, *, scale=1.0) -> None:
             super().__init__(model)
@@ -92,16 +106,22 @@ def test_a_user_registers_a_credit(monkeypatch) -> None:
             return torch.zeros(())
 
     assert isinstance(credit.get("nothing", nn.Linear(1, 1), scale=2.0), Nothing)
-    with pytest.raises(InvalidValue, match="registered already"):
-        credit.register(Nothing)
+    assert credit.register(Nothing) is Nothing
+
+    class Another(Nothing):
+        pass
+
+    with pytest.raises(InvalidValue, match="a credit named 'nothing' exists already"):
+        credit.register(Another)
 
     class Unnamed(credit.Credit):
+        signal = bias = variance = locality = cost = source = "none"
+
         def backward(self, loss_function, inputs, targets) -> torch.Tensor:
             return torch.zeros(())
 
-    with pytest.raises(InvalidValue, match="Unnamed needs a class attribute"):
+    with pytest.raises(InvalidValue, match="Unnamed needs text as its class attribute name"):
         credit.register(Unnamed)
-    with pytest.raises(InvalidValue, match="concrete subclass of Credit"):
-        credit.register(credit.Credit)
-    with pytest.raises(InvalidValue, match="concrete subclass of Credit"):
-        credit.register(nn.Linear)
+    for wrong in (credit.Credit, nn.Linear, Nothing(nn.Linear(1, 1))):
+        with pytest.raises(InvalidValue, match="only a concrete subclass of Credit"):
+            credit.register(wrong)
