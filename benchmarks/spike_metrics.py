@@ -92,7 +92,7 @@ def scale(units: int, duration: float, replicates: int) -> dict[str, str]:
 def streamed(units: int, duration: float = 100.0) -> dict[str, str]:
     """Second moments of very many units, read in chunks: the matrices themselves are what memory holds."""
     held = SpikeTrains(trains(units, duration), 0, duration)
-    taken = seconds(lambda: metrics.moments_of(held, BIN))
+    taken = seconds(lambda: metrics.moments(held, BIN))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return {
         "of": f"{units} units, {duration:g} s",

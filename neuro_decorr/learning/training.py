@@ -157,15 +157,14 @@ def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
 def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, recorder: Recorder) -> None:
     for name, activity in metrics.layer_inputs(model, inputs).items():
         population = metrics.moments(activity, silent="drop", center=False)
-        pairs = metrics.pairs(population)
         recorder.row(
             "layers",
             epoch=epoch,
             layer=name,
-            mean_squared_correlation=pairs.mean_squared,
-            mean_absolute_correlation=pairs.mean_absolute,
-            effective_rank=metrics.ratio(population),
-            whiteness=metrics.distance(population, None),
+            mean_squared_correlation=population.pairs.mean_squared,
+            mean_absolute_correlation=population.pairs.mean_absolute,
+            effective_rank=population.participation_ratio(),
+            whiteness=population.whiteness(),
             mean_power=float(population.covariance.diagonal().mean()),
             silent_units=population.silent,
         )

@@ -1,10 +1,9 @@
 """Measures of activity and of gradients; torch and numpy only.
 
 Every function takes a numpy array or a tensor `(samples, units)`, computes in float64 on the tensor's device, and
-states what it does with silent units. `summary` and `lagged_covariance` take recordings too.
+states what it does with silent units. `summary`, `moments` and `lagged_covariance` take recordings too.
 """
 
-from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.alignment import Alignment, alignment
 from neuro_decorr.metrics.chance import marchenko_pastur_edge, shifted
 from neuro_decorr.metrics.correlation import (
@@ -13,40 +12,32 @@ from neuro_decorr.metrics.correlation import (
     covariance,
     mean_absolute_correlation,
     mean_squared_correlation,
-    pairs,
     sampling_floor,
 )
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
-from neuro_decorr.metrics.moments import Moments, moments
 from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
 from neuro_decorr.metrics.paired import PairedChange, paired_change
+from neuro_decorr.metrics.second_moments import Correction, Moments
 from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
 from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
 from neuro_decorr.metrics.spectrum import (
-    Correction,
     condition_number,
-    distance,
     eigenvalues,
     participation_ratio,
-    ratio,
     spectral_flatness,
     whiteness,
 )
-from neuro_decorr.metrics.summary import Row, Summary, summary
-from neuro_decorr.metrics.sums import moments_of
+from neuro_decorr.metrics.summary import Summary, summary
+from neuro_decorr.metrics.sums import moments
 from neuro_decorr.metrics.trains import Surrogate, fano_factor, spike_time_tiling, surrogate_trains
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
 __all__ = [
     # the standard set
-    "Row",
     "Summary",
     "summary",
-    # what measures are taken of
-    "Activity",
-    "as_samples",
     # correlation
     "SamplingFloor",
     "correlation",
@@ -93,9 +84,5 @@ __all__ = [
     "alignment",
     # several measures of one population, from shared second moments
     "Moments",
-    "distance",
     "moments",
-    "moments_of",
-    "pairs",
-    "ratio",
 ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.moments import Samples
+from neuro_decorr.metrics.samples import Samples, real
 from neuro_decorr.recording import Rates, SpikeTrains
 from neuro_decorr.recording.binning import count_dtype, whole_bins
 
@@ -35,6 +35,12 @@ class Stream:
     device: torch.device
     _chunks: Callable[[int], Iterator[Samples]]
     _bound: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.samples < 2 or self.units < 1:
+            raise InvalidValue(
+                f"samples: got {self.samples} samples of {self.units} units; at least 2 samples of 1 unit are needed."
+            )
 
     @property
     def rows(self) -> int:
@@ -97,17 +103,14 @@ def as_stream(activity: Activity, bin: float | None = None) -> Stream:
     array = as_samples(activity, bin)
     if not isinstance(array, Tensor):
         array = np.asarray(array)
-        if array.dtype.kind not in "fiub":
-            raise InvalidValue(f"samples: got an array of dtype {array.dtype}; allowed are real numbers.")
-    elif array.is_complex():
-        raise InvalidValue(f"samples: got a tensor of dtype {array.dtype}; allowed are real numbers.")
+    elif array.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch stores them, and finds no extremes of them
+        array = array.to(torch.float64)
     if array.ndim != 2:
         raise InvalidValue(
             f"samples: got shape {tuple(array.shape)}; allowed is (samples, units): reshape or transpose the array."
         )
+    real(array[:0])  # refuses what is no real number
     count, units = array.shape
-    if count < 2 or units < 1:
-        raise InvalidValue(f"samples: got {count} samples of {units} units; at least 2 samples of 1 unit are needed.")
     if isinstance(array, Tensor):
         integers, device = not array.is_floating_point(), array.device
     else:

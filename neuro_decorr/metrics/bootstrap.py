@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.moments import Moments, Silent
+from neuro_decorr.metrics.samples import Silent
+from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.sums import Sums
 
 _BATCH = 8

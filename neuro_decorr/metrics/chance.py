@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.moments import Moments
-from neuro_decorr.metrics.sums import moments_of
+from neuro_decorr.metrics.second_moments import Moments
+from neuro_decorr.metrics.sums import moments
 
 
 def marchenko_pastur_edge(samples: int, units: int) -> float:
@@ -51,7 +51,7 @@ def shifted(samples: NDArray[np.generic], draws: int, seed: int) -> Iterator[Mom
         Their moments: covariance, correlation, eigenvalues.
 
     Raises:
-        InvalidValue: No draws, or see `moments_of`.
+        InvalidValue: No draws, or see `moments`.
     """
     if draws < 1:
         raise InvalidValue(f"draws: got {draws}; allowed are the integers from 1 on.")
@@ -61,4 +61,4 @@ def shifted(samples: NDArray[np.generic], draws: int, seed: int) -> Iterator[Mom
         shifts: list[int] = np.asarray(generator.integers(0, len(samples), samples.shape[1])).tolist()
         for unit in range(samples.shape[1]):
             surrogate[:, unit] = np.roll(samples[:, unit], shifts[unit])
-        yield moments_of(surrogate)
+        yield moments(surrogate)

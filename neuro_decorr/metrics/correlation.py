@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.moments import Kind, Moments, Samples, Silent, like, moments
+from neuro_decorr.metrics.samples import Kind, Samples, Silent, like
+from neuro_decorr.metrics.sums import moments
 
 
 class SamplingFloor(NamedTuple):
@@ -14,15 +15,6 @@ class SamplingFloor(NamedTuple):
 
     mean_squared: float
     mean_absolute: float
-
-
-class PairStatistics(NamedTuple):
-    """Distribution of the correlations over all pairs of distinct units; NaN without a pair or with silent units."""
-
-    mean: float
-    deviation: float
-    mean_absolute: float
-    mean_squared: float
 
 
 def covariance(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
@@ -80,7 +72,7 @@ def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center
     Raises:
         InvalidValue: See `moments`.
     """
-    return pairs(moments(samples, silent=silent, center=center)).mean_squared
+    return moments(samples, silent=silent, center=center).pairs.mean_squared
 
 
 def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
@@ -97,7 +89,7 @@ def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", cente
     Raises:
         InvalidValue: See `moments`.
     """
-    return pairs(moments(samples, silent=silent, center=center)).mean_absolute
+    return moments(samples, silent=silent, center=center).pairs.mean_absolute
 
 
 def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
@@ -130,21 +122,3 @@ def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
     n = samples - 1 if center else samples
     absolute = math.exp(math.lgamma(n / 2) - math.lgamma((n + 1) / 2)) / math.sqrt(math.pi)
     return SamplingFloor(mean_squared=1 / n, mean_absolute=absolute)
-
-
-def pairs(population: Moments) -> PairStatistics:
-    """Mean, standard deviation, mean magnitude and mean square of the correlations over all pairs."""
-    count = population.kept * (population.kept - 1)
-    if count == 0 or bool(population.constant.any()):
-        return PairStatistics(math.nan, math.nan, math.nan, math.nan)
-    # A mean of the correlations alone misleads: they cancel. Hence the set (Umakantha et al. 2021, Neuron,
-    # doi:10.1016/j.neuron.2021.06.028). The diagonal is exactly one and is taken out of each sum.
-    matrix = population.correlation
-    mean = (float(matrix.sum()) - population.kept) / count
-    square = max(0.0, (float(matrix.square().sum()) - population.kept) / count)
-    return PairStatistics(
-        mean=mean,
-        deviation=math.sqrt(max(0.0, square - mean * mean)),
-        mean_absolute=max(0.0, (float(matrix.abs().sum()) - population.kept) / count),
-        mean_squared=square,
-    )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.activity import Activity, Stream, as_stream
-from neuro_decorr.metrics.moments import Samples, not_finite, real
+from neuro_decorr.metrics.samples import finite
 
 Estimator: TypeAlias = Literal["centred", "counts"]
 """`"centred"`: each unit's mean is removed first. `"counts"`: products of counts, less what their means explain, as
@@ -86,7 +86,7 @@ def lagged_covariance(
         The covariances, on the device of the activity.
 
     Raises:
-        InvalidValue: A lag or an estimator that is not allowed, NaN or infinity, or what `as_samples` refuses.
+        InvalidValue: A lag or an estimator that is not allowed, NaN or infinity; see `moments`.
     """
     if estimator not in get_args(Estimator):
         raise InvalidValue(f"estimator: got {estimator!r}; allowed are 'centred', 'counts'.")
@@ -96,7 +96,7 @@ def lagged_covariance(
     origin = torch.zeros(stream.units, dtype=torch.float64, device=stream.device)
     if not stream.integers and estimator == "centred":
         for chunk in stream.chunks(stream.rows):
-            origin += _finite(chunk).sum(dim=0)
+            origin += finite(chunk).sum(dim=0)
         origin /= samples
     products, first, last, total = _products(stream, longest, origin)
     lags = torch.arange(longest + 1, device=stream.device)
@@ -146,21 +146,13 @@ def _with_following(stream: Stream, longest: int, segment: int, origin: Tensor) 
     """Chunks of whole segments in float64, each with the L samples after it (fewer at the end)."""
     held: Tensor | None = None
     for chunk in stream.chunks(segment * max(1, _ENTRIES // (segment * stream.units))):
-        values = _finite(chunk) - origin
+        values = finite(chunk) - origin
         if held is not None:
             # The last chunk may be shorter than the longest lag: it then follows as a whole.
             yield held, values[:longest]
         held = values
     assert held is not None
     yield held, held[:0]
-
-
-def _finite(chunk: Samples) -> Tensor:
-    values: Tensor = real(chunk)[0]
-    bad = int((~torch.isfinite(values)).sum())
-    if bad:
-        raise not_finite(bad)
-    return values
 
 
 def _whole(max_lag: int, samples: int) -> int:

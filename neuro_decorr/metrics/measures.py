@@ -8,9 +8,8 @@ from typing import final
 
 from torch import Tensor
 
-from neuro_decorr.metrics.correlation import pairs, sampling_floor
-from neuro_decorr.metrics.moments import Moments
-from neuro_decorr.metrics.spectrum import condition, corrected_ratio, distance, flatness, leading, ratio
+from neuro_decorr.metrics.correlation import sampling_floor
+from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.variation import Variation
 
 
@@ -37,21 +36,21 @@ class Reader:
         Returns:
             Measures by name, each defined at the function of its name; NaN where it is not defined.
         """
-        pair = pairs(population)
+        pair = population.pairs
         values = {
             "mean_variance": population.trace / population.kept if population.kept else math.nan,
             "mean_correlation": pair.mean,
             "correlation_deviation": pair.deviation,
             "mean_absolute_correlation": pair.mean_absolute,
             "mean_squared_correlation": pair.mean_squared,
-            "participation_ratio": ratio(population),
-            "participation_ratio_samples": corrected_ratio(population),
-            "participation_ratio_both": corrected_ratio(population, units=True),
-            "condition_number": condition(population),
-            "leading_fraction": leading(population),
-            "spectral_flatness": flatness(population),
-            "whiteness": distance(population, None),
-            "identity_distance": distance(population, 1.0),
+            "participation_ratio": population.participation_ratio(),
+            "participation_ratio_samples": population.participation_ratio("samples"),
+            "participation_ratio_both": population.participation_ratio("both"),
+            "condition_number": population.condition_number(),
+            "leading_fraction": population.leading_fraction(),
+            "spectral_flatness": population.spectral_flatness(),
+            "whiteness": population.whiteness(),
+            "identity_distance": population.whiteness("identity"),
         }
         if self.bin is None or self.variation is None:
             return values

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.chance import shifted
-from neuro_decorr.metrics.correlation import pairs
-from neuro_decorr.metrics.moments import Moments, Silent
-from neuro_decorr.metrics.sums import moments_of
+from neuro_decorr.metrics.samples import Silent
+from neuro_decorr.metrics.second_moments import Moments
+from neuro_decorr.metrics.sums import moments
 from neuro_decorr.metrics.trains import Surrogate, surrogate_trains
 from neuro_decorr.recording import SpikeTrains
 
@@ -70,14 +70,13 @@ def surrogate_null(
         raise InvalidValue(f"method: got {method!r}; allowed are {', '.join(map(repr, allowed))}.")
     if surrogates < 19:
         raise InvalidValue(f"surrogates: got {surrogates}; allowed are 19 and more: fewer cannot reach p = 0.05.")
-    observed = pairs(moments_of(activity, bin, silent=silent)).mean_absolute
+    observed = moments(activity, bin, silent=silent).pairs.mean_absolute
     if np.isnan(observed):
         raise InvalidValue(
             "activity: fewer than two units vary, or silent ones are kept; there is no correlation to compare."
         )
-    drawn = np.array(
-        [pairs(found).mean_absolute for found in _drawn(activity, bin, method, dt, surrogates, silent, seed)]
-    )
+    made = _drawn(activity, bin, method, dt, surrogates, silent, seed)
+    drawn = np.array([found.pairs.mean_absolute for found in made])
     return SurrogateNull(observed, drawn, (1 + int((drawn >= observed).sum())) / (1 + surrogates))
 
 
@@ -93,4 +92,4 @@ def _drawn(
     if not isinstance(activity, SpikeTrains):
         raise InvalidValue(f"method: {method!r} moves spikes; give SpikeTrains, or choose method='shift'.")
     for index in range(surrogates):
-        yield moments_of(surrogate_trains(activity, method, dt=dt, seed=seed + index), bin, silent=silent)
+        yield moments(surrogate_trains(activity, method, dt=dt, seed=seed + index), bin, silent=silent)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.sums import moments_of
+from neuro_decorr.metrics.sums import moments
 
 
 class PairedChange(NamedTuple):
@@ -65,7 +65,7 @@ def paired_change(
     bootstrap.check_level(level)
     if replicates < 2:
         raise InvalidValue(f"replicates: got {replicates}; allowed are 2 and more, such as 1000.")
-    before, after = moments_of(first, bin), moments_of(second, bin)
+    before, after = moments(first, bin), moments(second, bin)
     if before.units != after.units:
         raise InvalidValue(f"second: got {after.units} units, the first has {before.units}; compare the same units.")
     kept = (~(before.constant | after.constant)).nonzero().flatten()

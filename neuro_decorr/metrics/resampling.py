@@ -13,7 +13,8 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity, as_stream
 from neuro_decorr.metrics.measures import Reader
-from neuro_decorr.metrics.moments import Moments, Silent, check_policy
+from neuro_decorr.metrics.samples import Silent, check_policy
+from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.sums import Sums, accumulate
 from neuro_decorr.metrics.variation import Variation
 from neuro_decorr.recording import Rates, SpikeTrains

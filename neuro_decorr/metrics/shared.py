@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.moments import Samples, moments
+from neuro_decorr.metrics.samples import Samples
+from neuro_decorr.metrics.sums import moments
 
 Estimator: TypeAlias = Literal["ledoit_wolf", "oracle_approximating"]
 """How much to shrink: Ledoit and Wolf (2004), or the oracle approximating shrinkage of Chen et al. (2010)."""

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.moments import Samples, not_finite, real
+from neuro_decorr.metrics.samples import Samples, finite
 
 
 class SignalNoise(NamedTuple):
@@ -87,8 +86,4 @@ def signal_noise_correlation(samples: Samples, conditions: Sequence[object]) -> 
 def _array(samples: Samples) -> NDArray[np.float64]:
     if samples.ndim != 2 or samples.shape[1] < 1:
         raise InvalidValue(f"samples: got shape {tuple(samples.shape)}; allowed is (trials, units).")
-    values: Tensor = real(samples)[0]
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        raise not_finite(bad)
-    return values.cpu().numpy()
+    return finite(samples).cpu().numpy()

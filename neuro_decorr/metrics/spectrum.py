@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal, TypeAlias, get_args
-
-import torch
-
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.moments import Kind, Moments, Samples, Silent, like, moments
-
-Target: TypeAlias = Literal["scaled", "identity"]
-"""What whiteness is measured against: `"scaled"`, the nearest multiple of the identity; `"identity"`, variance one."""
-
-Correction: TypeAlias = Literal["none", "samples", "both"]
-"""What a participation ratio is corrected for: nothing, finitely many samples, or finitely many samples and units."""
+from neuro_decorr.metrics.samples import Kind, Samples, Silent, like
+from neuro_decorr.metrics.second_moments import Correction, Target
+from neuro_decorr.metrics.sums import moments
 
 
 def eigenvalues(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
@@ -78,16 +69,12 @@ def participation_ratio(
     Raises:
         InvalidValue: An unknown correction; too few samples for it; see `moments`.
     """
-    if correction not in get_args(Correction):
-        raise InvalidValue(f"correction: got {correction!r}; allowed are {', '.join(map(repr, get_args(Correction)))}.")
     population = moments(samples, silent=silent, center=center)
-    if correction == "none":
-        return ratio(population)
-    if population.samples < 4:
+    if correction != "none" and population.samples < 4:
         raise InvalidValue(
             f"samples: got {population.samples}; the corrected participation ratio needs at least 4 samples."
         )
-    return corrected_ratio(population, units=correction == "both")
+    return population.participation_ratio(correction)
 
 
 def condition_number(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
@@ -107,7 +94,7 @@ def condition_number(samples: Samples, *, silent: Silent = "nan", center: bool =
     Raises:
         InvalidValue: See `moments`.
     """
-    return condition(moments(samples, silent=silent, center=center))
+    return moments(samples, silent=silent, center=center).condition_number()
 
 
 def whiteness(samples: Samples, *, target: Target = "scaled", silent: Silent = "nan", center: bool = True) -> float:
@@ -133,10 +120,7 @@ def whiteness(samples: Samples, *, target: Target = "scaled", silent: Silent = "
     Raises:
         InvalidValue: An unknown target; see `moments`.
     """
-    if target not in get_args(Target):
-        raise InvalidValue(f"target: got {target!r}; allowed are {', '.join(map(repr, get_args(Target)))}.")
-    population = moments(samples, silent=silent, center=center)
-    return distance(population, 1.0 if target == "identity" else None)
+    return moments(samples, silent=silent, center=center).whiteness(target)
 
 
 def spectral_flatness(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
@@ -158,77 +142,4 @@ def spectral_flatness(samples: Samples, *, silent: Silent = "nan", center: bool 
     Raises:
         InvalidValue: See `moments`.
     """
-    return flatness(moments(samples, silent=silent, center=center))
-
-
-def ratio(population: Moments) -> float:
-    """Participation ratio of the sample covariance."""
-    return population.trace**2 / population.squared if population.squared > 0 else math.nan
-
-
-def corrected_ratio(population: Moments, units: bool = False) -> float:
-    """Participation ratio from unbiased estimates of both traces; of distinct units too where asked. NaN below 4."""
-    n, first, second = population.samples, population.trace**2, population.squared
-    fourth, unit_fourth = float(population.fourth), float(population.unit_fourth)
-    if n < 4:
-        return math.nan
-    own = float(population.covariance.diagonal().square().sum())
-    if population.center:
-        # Common factor (n - 1) / (n (n - 2) (n - 3)) of Himeno and Yamada's two estimators left out: it cancels.
-        q, q_own = n * fourth / (n - 1), n * unit_fourth / (n - 1)
-        numerator = 2 * second + (n * n - 3 * n + 1) * first - q
-        denominator = (n - 1) * (n - 2) * second + first - q
-        single = (n * n - 3 * n + 3) * own - q_own  # either estimator for a unit by itself
-    else:
-        # Means over pairs of distinct samples; the common factor n (n - 1) left out.
-        numerator, denominator = n * n * first - fourth, n * n * second - fourth
-        single = n * n * own - unit_fourth
-    if units:
-        numerator, denominator = numerator - single, denominator - single
-    # A denominator within rounding of zero is no estimate.
-    return numerator / denominator if denominator > 1e-12 * n * n * second else math.nan
-
-
-def condition(population: Moments) -> float:
-    """Ratio of the extreme eigenvalues; infinite when the smallest is below rounding."""
-    spectrum = population.eigenvalues
-    if len(spectrum) == 0:
-        return math.nan
-    largest, smallest = float(spectrum[0]), float(spectrum[-1])
-    if largest == 0:
-        return math.nan
-    return math.inf if smallest <= _rounding(population) * largest else largest / smallest
-
-
-def distance(population: Moments, scale: float | None) -> float:
-    """Relative Frobenius distance from a multiple of the identity, the nearest one when no scale is given."""
-    units = population.kept
-    if units == 0:
-        return math.nan
-    reference = population.trace / units if scale is None else scale
-    if reference == 0:
-        return math.nan
-    difference = population.covariance.clone()
-    difference.diagonal().sub_(reference)
-    return float(torch.linalg.matrix_norm(difference)) / (reference * math.sqrt(units))
-
-
-def flatness(population: Moments) -> float:
-    """Geometric over arithmetic mean of the eigenvalues; zero when the smallest is below rounding."""
-    spectrum = population.eigenvalues
-    if len(spectrum) == 0 or float(spectrum[0]) == 0:
-        return math.nan
-    if float(spectrum[-1]) <= _rounding(population) * float(spectrum[0]):
-        return 0.0
-    # Divided first: the product of many eigenvalues leaves the range of floating point, the mean of logarithms not.
-    return min(1.0, math.exp(float((spectrum / spectrum.mean()).log().mean())))
-
-
-def leading(population: Moments) -> float:
-    """Share of the variance on the first principal axis."""
-    return float(population.eigenvalues[0]) / population.trace if population.trace > 0 else math.nan
-
-
-def _rounding(population: Moments) -> float:
-    """Relative size below which an eigenvalue is rounding: max(P, N) eps, the convention of matrix_rank."""
-    return max(population.samples, population.kept) * torch.finfo(torch.float64).eps
+    return moments(samples, silent=silent, center=center).spectral_flatness()

@@ -11,8 +11,8 @@ from neuro_decorr.errors import require, unknown_name
 from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.measures import independent
-from neuro_decorr.metrics.moments import Silent
 from neuro_decorr.metrics.resampling import Over, Resampling
+from neuro_decorr.metrics.samples import Silent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,18 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.activity import Activity, Stream, as_stream
-from neuro_decorr.metrics.moments import (
-    Moments,
-    Samples,
-    Silent,
-    check_policy,
-    not_finite,
-    real,
-    silent_units,
-    unvarying,
-)
+from neuro_decorr.metrics.samples import Samples, Silent, check_policy, not_finite, real, silent_units, unvarying
+from neuro_decorr.metrics.second_moments import Moments
 
 _EXACT = 2**24
 """Integers up to here are exact in float32, and so is every sum of them that stays below."""
@@ -59,23 +50,14 @@ class Sums:
         return len(self.lengths)
 
     def moments(self, silent: Silent = "nan") -> Moments:
-        """Moments of all samples together, equal to `moments` of the array up to rounding.
-
-        Args:
-            silent: Policy for units that never vary.
-
-        Returns:
-            The moments.
-
-        Raises:
-            InvalidValue: Silent units under `"error"`.
-        """
+        """Moments of all samples together; see `moments`."""
         check_policy(silent)
         if silent == "error" and bool(self.constant.any()):
             raise silent_units(self.constant)
-        weights = torch.ones(1, self.cells, dtype=torch.float64, device=self.first.device)
+        weights = torch.ones(self.cells, dtype=torch.float64, device=self.first.device)
         dropped = self.constant if silent == "drop" else torch.zeros_like(self.constant)
-        return self._moments(weights[0], self._combined(weights)[0], dropped)
+        cross = self.cross[0].double() if self.cells == 1 else self.cross.sum(dim=0, dtype=torch.float64)
+        return self._moments(weights, cross, dropped)
 
     def resampled(self, weights: Tensor, silent: Silent = "nan") -> list[Moments]:
         """Moments of resamplings of the cells. Units silent in a resampling only are left out of that resampling.
@@ -147,7 +129,7 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
     Cost: P N^2 multiply-adds; a chunk and the sums in memory, never the array in float64.
 
     Args:
-        stream: The samples, at least two of at least one unit.
+        stream: The samples.
         length: Samples a cell; all in one cell when None.
         center: Whether the measures remove the mean.
 
@@ -155,11 +137,9 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
         The sums.
 
     Raises:
-        InvalidValue: Fewer than two samples, no unit, NaN or infinity.
+        InvalidValue: NaN or infinity.
     """
     samples, units = stream.samples, stream.units
-    if samples < 2 or units < 1:
-        raise InvalidValue(f"samples: got {samples} samples of {units} units; at least 2 samples of 1 unit are needed.")
     wanted = length or samples
     # Cells are whole chunks, so that a stream is read as it comes; a cell of many chunks grows by at most one row each.
     rows = -(-wanted // -(-wanted // stream.rows))
@@ -187,14 +167,17 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
                 _add(found, cell, part)
         else:
             _add(found, cell, (real(chunk)[0] - origin).masked_fill_(constant, 0.0))
-    if stream.integers:
-        found.constant.copy_(_unvarying(found))
+    if stream.integers:  # their origin is a value of every unit that never varies, exactly
+        found.constant.copy_(found.cross.diagonal(dim1=1, dim2=2).sum(dim=0) == 0)
     return found
 
 
 def _add(sums: Sums, cell: int, x: Tensor) -> None:
     """Add rows to a cell; in float32 where that is exact, as the caller has made sure for the second moments."""
-    sums.cross[cell] += (x.T @ x).to(sums.cross.dtype)
+    if x.dtype == sums.cross.dtype:
+        sums.cross[cell].addmm_(x.T, x)
+    else:
+        sums.cross[cell] += (x.T @ x).to(sums.cross.dtype)
     sums.lengths[cell] += len(x)
     single = x.dtype == torch.float32
     peak = float(x.abs().max()) if single else 0.0
@@ -232,44 +215,42 @@ def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
     """What is subtracted first, so that no digits are lost later, and the units that never vary; checks the values."""
     units = stream.units
     total = torch.zeros(units, dtype=torch.float64, device=stream.device)
-    if stream.integers:  # any whole number near the mean; those that never vary are known from the exact sums
+    if stream.integers:  # any whole number near the mean; those that never vary are known from the sums
         near = real(next(iter(stream.chunks(rows))))[0].mean(dim=0).round() if center else total
         return near, torch.zeros(units, dtype=torch.bool, device=stream.device)
     low, high, bad, resolution = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf), 0, 0.0
     for chunk in stream.chunks(rows):
         values, resolution = real(chunk)
-        bad += int((~torch.isfinite(values)).sum())
         low, high = torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))
-        total += values.sum(dim=0)
+        total += (added := values.sum(dim=0))
+        if not bool(added.isfinite().all()):  # one number for a unit, where it is enough to look at that
+            bad += int((~values.isfinite()).sum())
     if bad:
         raise not_finite(bad)
     return total / stream.samples if center else total.zero_(), unvarying(low, high, resolution, center)
 
 
-def _unvarying(sums: Sums) -> Tensor:
-    """Units of integers that never vary, decided in integers."""
-    square = sums.cross.diagonal(dim1=1, dim2=2).sum(dim=0).long()
-    if not sums.center:
-        return square == 0
-    total = sums.first.sum(dim=0).long()
-    return square * int(sums.lengths.sum()) == total * total
+def moments(activity: Activity, bin: float | None = None, *, silent: Silent = "nan", center: bool = True) -> Moments:
+    """Second moments of an array or a recording, from which several measures follow, such as `.participation_ratio()`.
 
-
-def moments_of(activity: Activity, bin: float | None = None, *, silent: Silent = "nan", center: bool = True) -> Moments:
-    """Moments of an array or a recording, read in chunks: never the whole of it in float64, exact for counts.
+    Computed in float64 on the device of a tensor, exactly for counts; read in chunks, never the whole of it in float64.
+    A unit is silent when its range is at most four rounding steps of its own magnitude in the dtype given (without
+    centering: when it is zero throughout), so that a constant which went through float32 arithmetic counts as silent.
 
     Cost: P N^2 multiply-adds; memory N^2 and a chunk.
 
     Args:
-        activity: Array or tensor `(samples, units)`, spike trains or rates.
+        activity: Array or tensor `(samples, units)`, spike trains or rates; at least two samples and one unit.
         bin: Width of the bins (s), for spike trains and rates.
-        silent: Policy for units that never vary.
-        center: Remove the mean over samples.
+        silent: What to do with units that never vary: `"nan"` keeps them, `"drop"`, `"error"` refuses.
+        center: Remove the mean over samples. Without, the second moment about zero: what a weight layer sees.
 
     Returns:
-        The moments, equal to `moments` of the array.
+        The moments.
 
     Raises:
-        InvalidValue: See `moments`; spike trains without a bin.
+        InvalidValue: Not two-dimensional, not real numbers, fewer than two samples, no unit, NaN or infinity, an
+            unknown policy, silent units under `"error"`, or spike trains without a bin.
     """
+    check_policy(silent)
     return accumulate(as_stream(activity, bin), center=center).moments(silent)

@@ -141,7 +141,7 @@ def picture(
         taken.recording, bin=taken.bin, silent="drop", over="trials" if taken.within_trials else "time",
         replicates=REPLICATES, level=LEVEL, seed=seed,
     )  # fmt: skip
-    population = metrics.moments_of(taken.values)
+    population = metrics.moments(taken.values)
     upper = np.triu_indices(len(taken.units), 1)
     by_chance, null = [], []
     if surrogates:
@@ -304,7 +304,7 @@ def correlogram(taken: Sample, longest: int = LAGS) -> tuple[Array, Array]:
 
 def _growth(values: NDArray[Any]) -> tuple[Array, Array, Array]:
     sizes = np.unique(np.geomspace(min(10, len(values)), len(values), 12).astype(int))
-    drawn = [_measures(metrics.moments_of(values[:size])) for size in sizes.tolist()]
+    drawn = [_measures(metrics.moments(values[:size])) for size in sizes.tolist()]
     naive, corrected = (
         np.array([one[name] for one in drawn]) for name in ("participation_ratio", "participation_ratio_samples")
     )

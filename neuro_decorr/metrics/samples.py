@@ -1,0 +1,90 @@
+"""Arrays of activity and the policy for silent units: what is allowed, and the errors for the rest."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuro_decorr.errors import InvalidValue
+
+Silent: TypeAlias = Literal["nan", "drop", "error"]
+"""What to do with units that never vary.
+
+`"nan"` keeps them: their correlations, which do not exist, are NaN (and so is every mean over pairs), and they enter
+the spectrum as zero eigenvalues. `"drop"` removes them first. `"error"` refuses the data. Dead units lower a
+correlation trivially, so their number is always reported beside it.
+"""
+
+Samples: TypeAlias = Tensor | NDArray[Any]
+"""Activity, shape `(samples, units)`: a tensor on any device, or a numpy array; any real dtype, spike counts too."""
+
+Kind = TypeVar("Kind", Tensor, NDArray[Any])
+"""Array functions return the kind of array that they are given."""
+
+_ROUNDING_STEPS = 4  # a range of so many rounding steps of the unit's own magnitude cannot be told from a constant
+
+
+def like(result: Tensor, samples: Kind) -> Kind:
+    """The result as the kind of array that the caller gave: a tensor, or a numpy array."""
+    if isinstance(samples, Tensor):
+        return result
+    return result.numpy()
+
+
+def unvarying(low: Tensor, high: Tensor, resolution: float, center: bool) -> Tensor:
+    """Which units are silent, from their extreme values and the relative rounding step of their dtype."""
+    size = torch.maximum(low.abs(), high.abs())
+    return high - low <= _ROUNDING_STEPS * resolution * size if center else size == 0
+
+
+def not_finite(count: int) -> InvalidValue:
+    """The error for values that are no numbers."""
+    return InvalidValue(f"samples: got {count} values that are NaN or infinite; remove or repair them first.")
+
+
+def finite(samples: Samples) -> Tensor:
+    """The samples as `real` has them, all of them numbers."""
+    values, _ = real(samples)
+    bad = int((~values.isfinite()).sum())
+    if bad:
+        raise not_finite(bad)
+    return values
+
+
+def check_policy(silent: Silent) -> None:
+    """Refuse an unknown policy for silent units."""
+    if silent not in get_args(Silent):
+        raise InvalidValue(f"silent: got {silent!r}; allowed are {', '.join(map(repr, get_args(Silent)))}.")
+
+
+def silent_units(constant: Tensor) -> InvalidValue:
+    """The error of the policy `"error"`, from the mask of the silent units."""
+    first = constant.nonzero().flatten()[:5].tolist()
+    return InvalidValue(
+        f"samples: {int(constant.sum())} of {len(constant)} units never vary (first: {first}); leave them out, or "
+        "choose silent='drop' or silent='nan'."
+    )
+
+
+def real(samples: Samples) -> tuple[Tensor, float]:
+    """The samples as a float64 tensor without history, and the relative rounding step of their own dtype."""
+    if isinstance(samples, Tensor):
+        tensor = samples.detach()
+    else:
+        array = np.asarray(samples)
+        if array.dtype.kind not in "fiub":
+            raise InvalidValue(f"samples: got an array of dtype {array.dtype}; allowed are real numbers.")
+        # float64 here already: torch knows neither every numpy dtype nor foreign byte orders nor negative strides.
+        resolution = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+        contiguous = np.ascontiguousarray(array, dtype=np.float64)
+        # A single row counts as contiguous, whatever its stride over rows.
+        fit = contiguous.flags.writeable and min(contiguous.strides) >= 0
+        return torch.from_numpy(contiguous if fit else contiguous.copy()), resolution
+    if tensor.is_complex():
+        raise InvalidValue(f"samples: got a tensor of dtype {tensor.dtype}; allowed are real numbers.")
+    resolution = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
+    return tensor.to(torch.float64), resolution
