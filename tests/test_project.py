@@ -95,6 +95,12 @@ def test_the_extra_all_names_every_other_extra() -> None:
     assert Requirement(everything).extras == set(EXTRAS) - {"all"}
 
 
+def test_errors_name_extras_that_there_are() -> None:
+    naming = re.compile(r"""require\([\w."]+, "(?P<extra>\w+)"\)""")
+    named = {match["extra"] for path in sources("neuro_decorr") for match in naming.finditer(path.read_text("utf-8"))}
+    assert {"study", "brian", "norse", "recordings"} <= named <= set(EXTRAS)
+
+
 def test_every_dependency_has_its_reason() -> None:
     lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     for requirement in [*CORE, *OPTIONAL]:
@@ -184,7 +190,7 @@ def test_no_file_names_a_machine_or_a_package_index() -> None:
     places = "|".join([r"pypi\.org", "pythonhosted", r"download\.pytorch", "index" + "-url", "find" + "-links"])
     forbidden = re.compile(r"(?<![\w.~})-])/(?:" + folders + ")/|" + places)
     for path in tracked():
-        if path == Path(__file__).resolve() or path.suffix in {".png", ".svg", ".npz", ".nwb", ".nix", ".woff2"}:
+        if path == Path(__file__).resolve() or path.suffix in {".png", ".svg", ".npz", ".nwb", ".nix", ".woff2", ".gz"}:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             assert not forbidden.search(line), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"

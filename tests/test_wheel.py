@@ -78,6 +78,17 @@ def test_the_first_example_of_the_readme(installed: Installed, place: Path) -> N
     assert found is not None and float(found[1]) > 0.85, said.stderr
 
 
+def test_the_images_come_with_it(installed: Installed, place: Path) -> None:
+    program = "import neuro_decorr as nd; print(*map(len, nd.data.fashion().train))"
+    said = installed.run("python", "-c", program, cwd=place)
+    assert said.stdout.split() == ["4200", "4200"], said.stderr
+    (licences,) = installed.folder.rglob("neuro_decorr-*.dist-info/licenses")
+    assert {path.relative_to(licences).as_posix() for path in licences.rglob("LICENSE")} == {
+        "LICENSE",
+        "neuro_decorr/data/fashion_mnist/LICENSE",
+    }
+
+
 def test_init_lays_out_what_the_repository_has(study: Path) -> None:
     for part in initialise.PARTS:
         there, here = (

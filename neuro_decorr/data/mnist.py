@@ -1,4 +1,4 @@
-"""MNIST, and Fashion-MNIST in the same files, which the user has downloaded."""
+"""MNIST, and Fashion-MNIST in files of the same names."""
 
 from __future__ import annotations
 
@@ -13,20 +13,46 @@ import torch
 from numpy.typing import NDArray
 
 from neuro_decorr.data.dataset import Dataset, Split, stratified, subset
+from neuro_decorr.data.fetching import Source, fetch
 from neuro_decorr.errors import InvalidValue
 
-_FILES = {  # dimensions of the arrays
+FILES = {  # dimensions of the arrays
     "train-images-idx3-ubyte": 3,
     "train-labels-idx1-ubyte": 1,
     "t10k-images-idx3-ubyte": 3,
     "t10k-labels-idx1-ubyte": 1,
 }
+MNIST = Source(
+    "MNIST",
+    "https://storage.googleapis.com/cvdf-datasets/mnist",
+    {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_MNIST = Source(
+    "Fashion-MNIST",
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+    {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)
 
 
 def mnist(
-    directory: str | PathLike[str], seed: int = 0, *, validation: float = 0.1, training: int | None = None
+    directory: str | PathLike[str],
+    seed: int = 0,
+    *,
+    validation: float = 0.1,
+    training: int | None = None,
+    download: bool = True,
 ) -> Dataset:
-    """MNIST or Fashion-MNIST: 60,000 training and 10,000 test images of 28 x 28 pixels, one grey level, 10 classes.
+    """MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels, one grey level, 10 classes.
 
     Pixels 0 to 255 are divided by 255, the same for every pixel: inputs lie in [0, 1]. The validation split is drawn
     from the training file, every class in proportion; the test file is the test split as it is. Pixels that never vary
@@ -34,26 +60,75 @@ def mnist(
 
     Memory: 3 kB an image, 0.2 GB for all; `training` limits it.
 
-    Source: LeCun, Cortes and Burges (1998), The MNIST database of handwritten digits; Xiao, Rasul and Vollgraf (2017),
-    Fashion-MNIST, arXiv:1708.07747. Both come as four files of the same names, `train-images-idx3-ubyte.gz` and so on.
+    Source: LeCun, Cortes and Burges (1998), The MNIST database of handwritten digits. It comes as four files,
+    `train-images-idx3-ubyte.gz` and so on, 12 MB in all.
+
+    Args:
+        directory: Folder of the four files, as they come (`.gz`) or unpacked. Other data in such files will do.
+        seed: Seed of the split.
+        validation: Fraction of the training images for validation.
+        training: Number of training images to keep, every class in proportion; all when not given.
+        download: Fetch absent files into the folder, and compare their checksums; otherwise refuse.
+
+    Returns:
+        The data set: float32 inputs of 784 features, with `image_shape` (28, 28).
+
+    Raises:
+        InvalidValue: Files that are missing and cannot be fetched, truncated or damaged files, all of these named at
+            once; or a split that is not possible.
+        MissingExtra: Files are missing, and pooch, which fetches them, is not installed.
+    """
+    return from_folder(MNIST, directory, seed, validation=validation, training=training, download=download)
+
+
+def fashion_mnist(
+    directory: str | PathLike[str],
+    seed: int = 0,
+    *,
+    validation: float = 0.1,
+    training: int | None = None,
+    download: bool = True,
+) -> Dataset:
+    """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28 x 28 pixels, one grey level, 10 classes.
+
+    As `mnist` in all else, the names of the files too. 6,000 of the images come with this package, see `fashion`.
+
+    Source: Xiao, Rasul and Vollgraf (2017), Fashion-MNIST, arXiv:1708.07747; 31 MB.
 
     Args:
         directory: Folder of the four files, as they come (`.gz`) or unpacked.
         seed: Seed of the split.
         validation: Fraction of the training images for validation.
         training: Number of training images to keep, every class in proportion; all when not given.
+        download: Fetch absent files into the folder, and compare their checksums; otherwise refuse.
 
     Returns:
         The data set: float32 inputs of 784 features, with `image_shape` (28, 28).
 
     Raises:
-        InvalidValue: Missing, truncated or damaged files, all named at once; or a split that is not possible.
+        InvalidValue: As of `mnist`.
+        MissingExtra: As of `mnist`.
     """
+    return from_folder(FASHION_MNIST, directory, seed, validation=validation, training=training, download=download)
+
+
+def from_folder(
+    source: Source,
+    directory: str | PathLike[str],
+    seed: int,
+    *,
+    validation: float,
+    training: int | None,
+    download: bool = False,
+) -> Dataset:
+    """A data set in four files of the format of MNIST; arguments and errors as of `mnist`, after where it is from."""
     folder = Path(directory)
     arrays, problems = [], []
-    for name, dimensions in _FILES.items():
+    for name, dimensions in FILES.items():
+        if download and not (folder / name).is_file() and not (folder / f"{name}.gz").is_file():
+            fetch(source, f"{name}.gz", folder)
         try:
-            arrays.append(_read(folder, name, dimensions))
+            arrays.append(read_array(folder, name, dimensions))
         except InvalidValue as error:
             problems.append(str(error))
     if problems:
@@ -73,17 +148,17 @@ def mnist(
         validation=_split(images[held_out.numpy()], labels[held_out.numpy()]),
         test=_split(test_images, test_labels),
         classes=int(labels.max()) + 1,
-        source=f"images in the files of MNIST, from {folder.name}",
+        source=f"{source.name}, from files in {folder.name}",
         image_shape=images.shape[1:],
     )
 
 
-def _read(folder: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
+def read_array(folder: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
     """The array of one file: two zeros, the type (8: bytes), how many dimensions, their sizes (big-endian), bytes."""
     packed, plain = folder / f"{name}.gz", folder / name
     file = plain if plain.is_file() else packed
     if not file.is_file():
-        raise InvalidValue(f"{packed}: missing; put the four files of MNIST or Fashion-MNIST there.")
+        raise InvalidValue(f"{packed}: missing; put the four files of the data set there.")
     try:
         content = gzip.decompress(file.read_bytes()) if file == packed else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

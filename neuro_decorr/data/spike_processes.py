@@ -44,7 +44,7 @@ def compound_poisson_process(
             "N at least 2, that sum to 1."
         )
     _check(rate=rate, t_stop=t_stop, seed=seed)
-    generation, pq = require("elephant.spike_train_generation", "analysis"), require("quantities", "analysis")
+    generation, pq = require("elephant.spike_train_generation", "recordings"), require("quantities", "recordings")
     with seeded(seed):
         trains = generation.compound_poisson_process(rate * pq.Hz, share, t_stop * pq.s, t_start=0 * pq.s)
     return _recording(trains, t_stop)
@@ -79,7 +79,7 @@ def single_interaction_process(
             f"got {coincidence_rate} coincidences of {rate} spikes a second in {n_spiketrains} units; allowed are "
             "fewer coincidences than spikes, in at least 2 units."
         )
-    generation, pq = require("elephant.spike_train_generation", "analysis"), require("quantities", "analysis")
+    generation, pq = require("elephant.spike_train_generation", "recordings"), require("quantities", "recordings")
     with seeded(seed):
         trains = generation.single_interaction_process(
             rate * pq.Hz,

@@ -126,7 +126,7 @@ def _dataset(
     if file:
         samples = data.from_file(file, seed=seed, constant_features=constant_features)
     else:
-        samples = data.mnist(mnist, seed, training=training) if mnist else data.digits(seed)
+        samples = data.mnist(mnist, seed, training=training, download=False) if mnist else data.digits(seed)
     return data.with_common_modes(samples, strength, seed) if strength else samples
 
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from neuro_decorr import data
+from neuro_decorr.data import cifar
 from neuro_decorr.errors import InvalidValue
 
 RECORDS = 40
@@ -13,8 +15,9 @@ NAMES = [*(f"data_batch_{index}.bin" for index in range(1, 6)), "test_batch.bin"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Six files in the layout of the data set, 40 records each, in which no two images are the same."""
+    monkeypatch.setattr(cifar, "_CIFAR10", replace(cifar._CIFAR10, records=dict.fromkeys(NAMES, RECORDS)))
     made = tmp_path / "cifar-10-batches-bin"
     made.mkdir()
     rng = np.random.default_rng(0)
@@ -26,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, **options) -> data.Dataset:
-    return data.cifar10(folder, records=RECORDS, **options)
+    return data.cifar10(folder, download=False, **options)
 
 
 def test_it_reads_every_record_once(folder: Path) -> None:
@@ -79,24 +82,49 @@ def test_all_broken_files_are_named_at_once(folder: Path) -> None:
     assert "test_batch.bin: holds the label 11; allowed are 0 to 9" in lines[2]
 
 
-def test_a_whole_number_of_records_too_few_is_the_wrong_size(folder: Path) -> None:
+def test_a_whole_number_of_records_too_few_is_the_wrong_size(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     with pytest.raises(InvalidValue, match="10000 records"):
-        data.cifar10(folder)
+        data.cifar10(folder, download=False)
 
 
 def test_arguments_out_of_range(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="there is no such directory"):
-        data.cifar10(tmp_path / "nowhere")
+    with pytest.raises(InvalidValue, match=r"test_batch\.bin: missing; unpack cifar-10-binary\.tar\.gz in .*nowhere"):
+        read(tmp_path / "nowhere")
     with pytest.raises(InvalidValue, match="sum below 1"):
         read(folder, validation=1.0)
-    with pytest.raises(InvalidValue, match="records: got 0"):
-        data.cifar10(folder, records=0)
+    with pytest.raises(InvalidValue, match="labels: got 'middle'; allowed are 'fine' and 'coarse'"):
+        data.cifar100(folder, labels="middle")
+
+
+def test_cifar100_has_two_labels_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "_CIFAR100", replace(cifar._CIFAR100, records={"train.bin": 400, "test.bin": 200}))
+    raw = {}
+    for name, count in (("train.bin", 400), ("test.bin", 200)):
+        raw[name] = np.random.default_rng(count).integers(0, 256, size=(count, 3074), dtype=np.uint8)
+        raw[name][:, 1] = np.arange(count) % 100
+        raw[name][:, 0] = raw[name][:, 1] // 5
+        raw[name].tofile(tmp_path / name)
+    fine, coarse = (data.cifar100(tmp_path, labels=labels, validation=0.25) for labels in ("fine", "coarse"))
+    assert (fine.classes, coarse.classes) == (100, 20)
+    assert np.bincount(fine.train.targets).tolist() == [3] * 100
+    assert np.bincount(coarse.train.targets).tolist() == [15] * 20
+    for dataset, column in ((fine, 1), (coarse, 0)):
+        np.testing.assert_array_equal(dataset.test.targets, raw["test.bin"][:, column])
+        np.testing.assert_array_equal(dataset.test.inputs, raw["test.bin"][:, 2:].astype(np.float32) / 255)
+        of_image = {(row[2:].astype(np.float32) / 255).tobytes(): row[column] for row in raw["train.bin"]}
+        for inputs, targets in (dataset.train, dataset.validation):
+            assert [of_image[row.numpy().tobytes()] for row in inputs] == targets.tolist()
+    raw["test.bin"][0, :2] = (20, 100)
+    raw["test.bin"].tofile(tmp_path / "test.bin")
+    with pytest.raises(InvalidValue, match=r"label 20; allowed are 0 to 19[^$]*label 100; allowed are 0 to 99"):
+        data.cifar100(tmp_path)
 
 
 @pytest.mark.data
 @pytest.mark.skipif("NEURO_DECORR_CIFAR10" not in os.environ, reason="NEURO_DECORR_CIFAR10 names no directory")
 def test_the_real_data_set() -> None:
-    dataset = data.cifar10(os.environ["NEURO_DECORR_CIFAR10"], training=10_000)
+    dataset = data.cifar10(os.environ["NEURO_DECORR_CIFAR10"], training=10_000, download=False)
     assert np.bincount(dataset.train.targets).tolist() == [1000] * 10
     assert np.bincount(dataset.validation.targets).tolist() == [500] * 10
     assert np.bincount(dataset.test.targets).tolist() == [1000] * 10

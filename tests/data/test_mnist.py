@@ -50,7 +50,7 @@ def test_all_missing_and_damaged_files_are_named_at_once(folder: Path) -> None:
     labels.unlink()
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(b"not packed")
     with pytest.raises(InvalidValue) as caught:
-        data.mnist(folder)
+        data.mnist(folder, download=False)
     lines = str(caught.value).splitlines()
     assert ["truncated" in lines[0], "missing" in lines[1], "cannot be unpacked" in lines[2]] == 3 * [True]
 
@@ -60,4 +60,4 @@ def test_images_without_their_labels_are_told(folder: Path) -> None:
     with pytest.raises(InvalidValue, match="200 training images and 199 labels"):
         data.mnist(folder)
     with pytest.raises(InvalidValue, match="missing"):
-        data.mnist(folder / "nowhere")
+        data.mnist(folder / "nowhere", download=False)
