@@ -38,7 +38,7 @@ def table(measured: study.Tables) -> pd.DataFrame:
 
 def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame) -> dict[str, object]:
     chance = style.chance(runs)
-    described = study.summary(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", chance)
+    described = study.describe(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", chance)
     difference = study.paired_difference(
         list(runs["test_accuracy"]),
         list(reference["test_accuracy"]),

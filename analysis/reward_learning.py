@@ -71,7 +71,7 @@ def table(tables: study.Tables) -> pd.DataFrame:
         for arm in style.ordered(counted["arm"], list(COLOURS)):
             if (credit, eligibility, arm) not in runs:
                 continue
-            values = study.summary(runs[credit, eligibility, arm])
+            values = study.describe(runs[credit, eligibility, arm])
             difference = study.paired_difference(runs[credit, eligibility, arm], runs[credit, "centred", "none"])
             rows.append(
                 {

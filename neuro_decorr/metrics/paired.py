@@ -83,7 +83,7 @@ def paired_change(
     means = ((drawn @ change) * drawn).sum(dim=1)[number > 0] / number[number > 0]
     low, high = np.quantile(means.numpy(), [(1 - level) / 2, (1 + level) / 2])
     deviation = float(differences.std(ddof=1))
-    rank = require("scipy.stats", "analysis").mannwhitneyu(new[rows, columns].numpy(), old[rows, columns].numpy())
+    rank = require("scipy.stats", "recordings").mannwhitneyu(new[rows, columns].numpy(), old[rows, columns].numpy())
     return PairedChange(
         differences=differences,
         kept=kept.cpu().numpy(),

@@ -61,7 +61,7 @@ def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf")
     """
     if estimator not in get_args(Estimator):
         raise InvalidValue(f"estimator: got {estimator!r}; allowed are {', '.join(map(repr, get_args(Estimator)))}.")
-    covariance = require("sklearn.covariance", "analysis")
+    covariance = require("sklearn.covariance", "recordings")
     kind = covariance.LedoitWolf if estimator == "ledoit_wolf" else covariance.OAS
     fitted = kind().fit(_varying(samples, "nan")[0])
     return Shrunk(np.asarray(fitted.covariance_), float(fitted.shrinkage_))
@@ -101,8 +101,8 @@ def shared_variance(samples: Samples, max_factors: int = 10, folds: int = 5, see
         raise InvalidValue(
             f"samples: got {len(x)} samples of {x.shape[1]} units that vary; at least {2 * folds} of 2 are needed."
         )
-    decomposition = require("sklearn.decomposition", "analysis")
-    selection = require("sklearn.model_selection", "analysis")
+    decomposition = require("sklearn.decomposition", "recordings")
+    selection = require("sklearn.model_selection", "recordings")
     x = x / x.std(axis=0)  # percent of a unit's own variance, whatever its scale
     splits = selection.KFold(folds, shuffle=True, random_state=seed)
     scores = [_independent_score(x, splits)]

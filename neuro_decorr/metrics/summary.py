@@ -58,7 +58,7 @@ class Summary:
 
     def to_frame(self) -> pd.DataFrame:
         """The table, one row a measure: estimate, low, high, bias, floor."""
-        pandas = require("pandas", "analysis")
+        pandas = require("pandas", "recordings")
         frame: pd.DataFrame = pandas.DataFrame(list(self.rows.values()), index=list(self.rows), columns=Row._fields)
         frame.index.name = "measure"
         return frame

@@ -47,8 +47,8 @@ def spike_time_tiling(trains: SpikeTrains, dt: float = 0.005) -> NDArray[np.floa
     count = len(trains.units)
     if count < 2:
         raise InvalidValue(f"trains: got {count} unit; pairs need at least 2.")
-    correlation = require("elephant.spike_train_correlation", "analysis")
-    seconds = require("quantities", "analysis").s
+    correlation = require("elephant.spike_train_correlation", "recordings")
+    seconds = require("quantities", "recordings").s
     neo = _neo(trains)
     found = np.full((count, count), np.nan)
     firing = [unit for unit, times in enumerate(trains.times) if len(times)]
@@ -79,7 +79,7 @@ def fano_factor(trains: SpikeTrains) -> NDArray[np.float64]:
     counts, _ = trains.trial_counts()
     if len(counts) < 2:
         raise InvalidValue("trials: got 1; a variance over trials needs at least 2.")
-    statistics = require("elephant.statistics", "analysis")
+    statistics = require("elephant.statistics", "recordings")
     # Elephant counts the entries of each train; of an array of that many entries it counts the same.
     factors = [
         statistics.fanofactor([np.zeros(count) for count in unit]) if unit.any() else np.nan for unit in counts.T
@@ -115,8 +115,8 @@ def surrogate_trains(
     if trains.gaps:
         raise InvalidValue("trains: a surrogate would put spikes into gaps; choose a period without with window().")
     generator(seed)
-    drawing = require("elephant.spike_train_surrogates", "analysis")
-    seconds = require("quantities", "analysis").s
+    drawing = require("elephant.spike_train_surrogates", "recordings")
+    seconds = require("quantities", "recordings").s
     moves = {} if method in ("shuffle_isis", "randomise_spikes") else {"dt": dt * seconds}
     with seeded(seed):
         drawn = [

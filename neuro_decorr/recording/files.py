@@ -120,7 +120,7 @@ def _format(file: Path) -> Format:
 
 
 def _kind_of_hdf5(file: Path) -> Format:
-    h5py = require("h5py", "analysis")
+    h5py = require("h5py", "recordings")
     try:
         with h5py.File(file) as stream:
             attributes = dict(stream.attrs)

@@ -1,4 +1,4 @@
-"""Recordings as tidy tables, in CSV and in Parquet; pandas and pyarrow come with the extra `analysis`.
+"""Recordings as tidy tables, in CSV and in Parquet; pandas and pyarrow come with the extra `recordings`.
 
 Spikes: the columns `unit` (label) and `time` (s; or `time_ms`), one row a spike; a column `trial` where times count
 from the start of a trial. Rates: the column `time` (s, the start of each step; or `time_ms`), then one column a unit.
@@ -47,7 +47,7 @@ def read_csv(path: Path, period: tuple[float, float] | None = None) -> Raw | Rat
     Raises:
         InvalidValue: It is no such table, or the header is not sound.
     """
-    pandas = require("pandas", "analysis")
+    pandas = require("pandas", "recordings")
     given: dict[str, Any] = {}
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -79,7 +79,7 @@ def read_parquet(path: Path, period: tuple[float, float] | None = None) -> Raw |
     Raises:
         InvalidValue: It cannot be read, or is no such table.
     """
-    parquet = require("pyarrow.parquet", "analysis")
+    parquet = require("pyarrow.parquet", "recordings")
     try:
         table = parquet.read_table(path)
         given = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
@@ -141,7 +141,7 @@ def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
     Raises:
         InvalidValue: Rates of a unit whose label is the name of another column.
     """
-    pandas = require("pandas", "analysis")
+    pandas = require("pandas", "recordings")
     if isinstance(recording, SpikeTrains):
         time, unit = tidy.columns(recording)
         table = pandas.DataFrame({"unit": np.array(recording.units)[unit], "time": time})
@@ -174,7 +174,7 @@ def write_parquet(path: Path, recording: SpikeTrains | Rates) -> None:
         path: The file.
         recording: The recording.
     """
-    arrow, parquet = require("pyarrow", "analysis"), require("pyarrow.parquet", "analysis")
+    arrow, parquet = require("pyarrow", "recordings"), require("pyarrow.parquet", "recordings")
     table = arrow.Table.from_pandas(frame(recording), preserve_index=False)
     parquet.write_table(
         table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: json.dumps(tidy.header(recording))}), path

@@ -1,4 +1,4 @@
-"""Neo objects to recordings and back, and NIX files through neo.io.NixIO; the extra `analysis` brings neo.
+"""Neo objects to recordings and back, and NIX files through neo.io.NixIO; the extra `recordings` brings neo.
 
 A recording is one Segment: its spike trains, or one AnalogSignal named `rates`; its trials are the Epoch `trials`
 (labels: conditions), its gaps the Epoch `gaps`. Blocks of several segments are read too: each segment is a trial.
@@ -63,7 +63,7 @@ def read(source: Any, content: Content | None, period: Period | None) -> Raw | R
     Raises:
         InvalidValue: See `from_neo`.
     """
-    neo = require("neo", "analysis")
+    neo = require("neo", "recordings")
     if isinstance(source, neo.AnalogSignal):
         return _rates(source, None, period)
     segments = [source] if isinstance(source, neo.Segment) else getattr(source, "segments", None)
@@ -111,7 +111,7 @@ def to_neo(recording: SpikeTrains | Rates, *, segments: bool = False) -> Any:
     Raises:
         InvalidValue: Segments of a recording without trials, or of rates.
     """
-    neo, pq = require("neo", "analysis"), require("quantities", "analysis")
+    neo, pq = require("neo", "recordings"), require("quantities", "recordings")
     block = neo.Block(name="recording", notes=list(recording.notes))
     if segments:
         if not isinstance(recording, SpikeTrains) or recording.trials is None:
@@ -162,8 +162,8 @@ def read_nix(path: Path, content: Content | None, period: Period | None) -> Raw 
     Raises:
         InvalidValue: No block or several, or see `from_neo`.
     """
-    neo = require("neo", "analysis")
-    require("nixio", "analysis")
+    neo = require("neo", "recordings")
+    require("nixio", "recordings")
     with neo.io.NixIO(str(path), "ro") as file:
         blocks = file.read_all_blocks()
     if len(blocks) != 1:
@@ -178,14 +178,14 @@ def write_nix(path: Path, recording: SpikeTrains | Rates) -> None:
         path: The file.
         recording: The recording.
     """
-    neo = require("neo", "analysis")
-    require("nixio", "analysis")
+    neo = require("neo", "recordings")
+    require("nixio", "recordings")
     with neo.io.NixIO(str(path), "ow") as file:
         file.write_block(to_neo(recording))
 
 
 def _trains(recording: SpikeTrains) -> list[Any]:
-    neo = require("neo", "analysis")
+    neo = require("neo", "recordings")
     return [
         neo.SpikeTrain(times, t_start=recording.start, t_stop=recording.stop, units="s", name=name)
         for name, times in zip(recording.units, recording.times, strict=True)

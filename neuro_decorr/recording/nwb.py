@@ -1,4 +1,4 @@
-"""NWB files to recordings and back with pynwb, which the extra `analysis` brings.
+"""NWB files to recordings and back with pynwb, which the extra `recordings` brings.
 
 Spikes: the table of units, `obs_intervals` as the window and its gaps, the table of trials. Rates: a TimeSeries of two
 dimensions (time, units).
@@ -42,7 +42,7 @@ def read(path: Path, content: Content | None, period: Period | None) -> Raw | Ra
     Raises:
         InvalidValue: Nothing of that kind, or several time series.
     """
-    pynwb = require("pynwb", "analysis")
+    pynwb = require("pynwb", "recordings")
     with pynwb.NWBHDF5IO(str(path), "r") as file:
         held = file.read()
         trials, notes = _trials(held)
@@ -70,7 +70,7 @@ def write(path: Path, recording: SpikeTrains | Rates) -> None:
         path: The file.
         recording: The recording.
     """
-    pynwb = require("pynwb", "analysis")
+    pynwb = require("pynwb", "recordings")
     arrays = recording.times if isinstance(recording, SpikeTrains) else (recording.values,)
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
     held = pynwb.NWBFile(

@@ -136,7 +136,7 @@ def picture(
     Raises:
         InvalidValue: See `metrics.summary`.
     """
-    pandas = require("pandas", "analysis")
+    pandas = require("pandas", "recordings")
     summary = metrics.summary(
         taken.recording, bin=taken.bin, silent="drop", over="trials" if taken.within_trials else "time",
         replicates=REPLICATES, level=LEVEL, seed=seed,
@@ -184,7 +184,7 @@ def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
     Raises:
         InvalidValue: Fewer than two units that vary in both, or different bins.
     """
-    pandas = require("pandas", "analysis")
+    pandas = require("pandas", "recordings")
     shared = [name for name in first.units if name in second.units]
     if len(shared) < 2 or first.bin != second.bin:
         raise InvalidValue(
@@ -221,7 +221,7 @@ def write(made: Picture, directory: Path, prefix: str = "") -> None:
     Raises:
         Unwritable: The directory cannot be written.
     """
-    pandas = require("pandas", "analysis")
+    pandas = require("pandas", "recordings")
     taken, correlation = made.sample, made.correlation
     where = f"bins of {1000 * taken.bin:g} ms"
     save_table(made.table, directory, f"{prefix}summary", f"{made.facts}. Surrogates: every unit shifted in time.")

@@ -67,7 +67,7 @@ def cluster_order(correlation: ArrayLike) -> list[int]:
     Returns:
         Indices of the units.
     """
-    hierarchy = require("scipy.cluster.hierarchy", "analysis")
+    hierarchy = require("scipy.cluster.hierarchy", "recordings")
     matrix = np.asarray(correlation, dtype=np.float64)
     known = np.flatnonzero(np.isfinite(matrix.diagonal()))
     silent = np.flatnonzero(~np.isfinite(matrix.diagonal()))
@@ -249,7 +249,7 @@ def _until(times: Sequence[NDArray[np.float64]], stop: float) -> float:
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
-    require("matplotlib", "analysis")
+    require("matplotlib", "recordings")
     from matplotlib.figure import Figure  # not pyplot: no window, no global state, nothing to close
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from neuro_decorr.study.conditions import Condition, Scalar, seeds
 from neuro_decorr.study.recorder import Recorder
 from neuro_decorr.study.selection import Levels, Selection, best, logarithmic_grid, random_search, selection_seeds
-from neuro_decorr.study.statistics import PairedDifference, Summary, outcomes, paired_difference, summary
+from neuro_decorr.study.statistics import Description, PairedDifference, describe, outcomes, paired_difference
 from neuro_decorr.study.store import load_weights
 from neuro_decorr.study.tables import Tables, read_tables
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Condition",
     "Configuration",
+    "Description",
     "Levels",
     "PairedDifference",
     "Protocol",
     "Recorder",
     "Scalar",
     "Selection",
-    "Summary",
     "Tables",
     "best",
+    "describe",
     "load_weights",
     "logarithmic_grid",
     "outcomes",
@@ -34,7 +35,6 @@ __all__ = [
     "read_tables",
     "seeds",
     "selection_seeds",
-    "summary",
 ]
 
 # These need pydantic, which the analysis of a recording does without, though it writes its files by this package.

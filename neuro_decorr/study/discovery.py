@@ -121,7 +121,7 @@ def _remedy(error: Exception) -> str:
         return ""
     package = error.name.split(".")[0]
     requirements = metadata.requires("neuro-decorr") or []
-    for extra in ("study", "brian", "norse", "analysis"):
+    for extra in ("study", "brian", "norse", "recordings"):
         if any(re.fullmatch(rf"{re.escape(package)}\b.*extra == ['\"]{extra}['\"]", line) for line in requirements):
             return f": pip install 'neuro-decorr[{extra}]'"
     return ""

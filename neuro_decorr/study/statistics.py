@@ -19,7 +19,7 @@ Policy: TypeAlias = Literal["last", "chance"]
 
 @final
 @dataclass(frozen=True)
-class Summary:
+class Description:
     """Description of some values.
 
     Attributes:
@@ -103,12 +103,12 @@ def outcomes(
     return array
 
 
-def summary(
+def describe(
     values: Sequence[float | None],
     diverged: Sequence[bool] | None = None,
     policy: Policy = "last",
     chance: float | None = None,
-) -> Summary:
+) -> Description:
     """Mean, spread and extremes over runs.
 
     Args:
@@ -126,7 +126,7 @@ def summary(
     array = outcomes(values, diverged, policy, chance)
     spread = float(array.std(ddof=1)) if len(array) > 1 else math.nan
     count = 0 if diverged is None else int(np.sum(np.asarray(diverged, dtype=bool)))
-    return Summary(float(array.mean()), spread, len(array), float(array.min()), float(array.max()), count)
+    return Description(float(array.mean()), spread, len(array), float(array.min()), float(array.max()), count)
 
 
 def paired_difference(

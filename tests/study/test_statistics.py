@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.study import outcomes, paired_difference, summary
+from neuro_decorr.study import describe, outcomes, paired_difference
 
 values = st.floats(-100, 100)
 
@@ -64,9 +64,9 @@ def test_a_diverged_run_counts_with_its_last_value_or_with_chance() -> None:
 
 def test_no_run_is_dropped_in_silence() -> None:
     with pytest.raises(InvalidValue, match="not marked as diverged"):
-        summary([0.9, math.nan])
+        describe([0.9, math.nan])
     with pytest.raises(InvalidValue, match="chance level"):
-        summary([0.9, None], [False, True])
+        describe([0.9, None], [False, True])
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0, math.nan])
@@ -79,20 +79,20 @@ def test_wrong_lengths_and_policies_are_refused() -> None:
     with pytest.raises(InvalidValue, match="2 and 1"):
         paired_difference([1.0, 2.0], [1.0])
     with pytest.raises(InvalidValue, match="at least one"):
-        summary([])
+        describe([])
     with pytest.raises(InvalidValue, match="mark a value"):
-        summary([1.0, 2.0], [True])
+        describe([1.0, 2.0], [True])
     with pytest.raises(InvalidValue, match="'last', 'chance'"):
-        summary([1.0], policy="drop")  # type: ignore[arg-type]
+        describe([1.0], policy="drop")  # type: ignore[arg-type]
 
 
 @given(st.lists(values, min_size=2, max_size=20))
-def test_summary_is_that_of_numpy(sample: list[float]) -> None:
-    got = summary(sample)
+def test_the_description_is_that_of_numpy(sample: list[float]) -> None:
+    got = describe(sample)
     assert got.mean == pytest.approx(np.mean(sample))
     assert got.standard_deviation == pytest.approx(np.std(sample, ddof=1))
     assert (got.n, got.minimum, got.maximum, got.diverged) == (len(sample), min(sample), max(sample), 0)
 
 
-def test_summary_of_one_value_has_no_spread() -> None:
-    assert math.isnan(summary([2.0]).standard_deviation)
+def test_one_value_has_no_spread() -> None:
+    assert math.isnan(describe([2.0]).standard_deviation)
