@@ -27,7 +27,7 @@ class Provenance:
 
     Args:
         directory: Directory of the study.
-        protocol_file: The protocol's file, whose digest tells whether the protocol has changed.
+        protocol_file: The protocol's file, or the `__init__.py` of its folder; see `code`.
         command: The command line.
         seeds: The paired seeds.
         workers: How many processes.
@@ -50,12 +50,12 @@ class Provenance:
             "runs_computed": 0,
             "seeds": seeds,
             "workers": workers,
-            "protocol_sha256": files.digest(protocol_file.read_bytes()),
+            "protocol_sha256": code(protocol_file),
             "git": commit(protocol_file.parent),
             "versions": versions(),
             "machine": machine(),
         }
-        for name, what in (("protocol_sha256", "protocol file"), ("git", "commit"), ("versions", "versions")):
+        for name, what in (("protocol_sha256", "protocol"), ("git", "commit"), ("versions", "versions")):
             if any(session["runs_computed"] and session.get(name) != self._session[name] for session in earlier):
                 self.warnings.append(f"earlier runs in {directory} were made with another {what}; see {NAME}")
         self._sessions = [*earlier, self._session]
@@ -83,6 +83,15 @@ class Provenance:
 
     def _write(self) -> None:
         files.write(self._path, json.dumps({"sessions": self._sessions}, indent=2) + "\n")
+
+
+def code(protocol_file: Path) -> str:
+    """A digest that tells whether a protocol has changed: of its file, or of every Python file in its folder."""
+    if protocol_file.name != "__init__.py":
+        return files.digest(protocol_file.read_bytes())
+    folder = protocol_file.parent
+    contents = {path.relative_to(folder).as_posix(): files.digest(path.read_bytes()) for path in folder.rglob("*.py")}
+    return files.digest(files.canonical(contents))
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,9 @@
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from neuro_decorr.study.provenance import NAME, Provenance, commit, machine, versions
 
@@ -31,7 +34,32 @@ def test_a_changed_protocol_is_told(tmp_path: Path) -> None:
     file.write_text("one")
     session(tmp_path, file).end("complete", 3)
     file.write_text("two")
-    assert any("another protocol file" in warning for warning in session(tmp_path, file).warnings)
+    assert any("another protocol" in warning for warning in session(tmp_path, file).warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (lambda folder: (folder / "measures.py").write_text("two"), True),
+        (lambda folder: (folder / "deep" / "__init__.py").write_text("two"), True),
+        (lambda folder: (folder / "more.py").write_text(""), True),
+        (lambda folder: (folder / "measures.py").rename(folder / "population.py"), True),
+        (lambda folder: (folder / "notes.txt").write_text("two"), False),
+        (lambda folder: (folder / "measures.py").write_text("one"), False),
+    ],
+    ids=["a helper", "a folder below", "a new file", "a new name", "no Python", "the same again"],
+)
+def test_every_module_in_the_folder_of_a_protocol_counts(
+    tmp_path: Path, change: Callable[[Path], object], seen: bool
+) -> None:
+    folder = tmp_path / "protocols" / "large"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("__init__.py", "measures.py", "deep/__init__.py", "notes.txt"):
+        (folder / name).write_text("one")
+    session(tmp_path, folder / "__init__.py").end("complete", 3)
+    change(folder)
+    warnings = session(tmp_path, folder / "__init__.py").warnings
+    assert warnings == [f"earlier runs in {tmp_path} were made with another protocol; see {NAME}"] * seen
 
 
 def test_a_damaged_record_is_told_and_begun_anew(tmp_path: Path) -> None:
