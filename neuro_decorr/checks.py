@@ -4,40 +4,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from neuro_decorr.errors import InvalidValue, shown
 
 
 def number(
-    name: str, value: object, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    finite: bool = True,
+    hint: str = "",
 ) -> str | None:
-    """Of a value that must be a finite number above a bound, or at least and at most one."""
-    finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if finite and above < value and least <= value <= most:  # type: ignore[operator]  # a number, as seen
+    """Of a value that must be a number.
+
+    Args:
+        name: Of the parameter.
+        value: What was got.
+        above: The number must be more than this.
+        least: It must be this or more.
+        below: It must be less than this.
+        most: It must be this or less.
+        finite: It must not be infinite.
+        hint: What else to tell, such as what the bound means.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    if (
+        is_number
+        and not (finite and math.isinf(value))
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    ):
         return None
-    bounds = ((">", above), (">=", least), ("<=", most))
-    allowed = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if math.isfinite(bound))
-    return f"{name} must be a finite number{allowed and ' '}{allowed}, got {shown(value)}"
+    bounds = {">": above, ">=": least, "<": below, "<=": most}
+    allowed = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+    return _problem(name, f"a {'finite ' * finite}number {allowed}".rstrip(), value, hint)
 
 
-def whole_number(name: str, value: object, *, least: int) -> str | None:
-    """Of a value that must be a whole number of at least a bound."""
+def whole_number(name: str, value: Any, *, least: int, hint: str = "") -> str | None:
+    """Of a value that must be a whole number, of `least` or more."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= least:
         return None
-    return f"{name} must be a whole number >= {least}, got {shown(value)}"
+    return _problem(name, f"a whole number >= {least}", value, hint)
 
 
-def flag(name: str, value: object) -> str | None:
+def flag(name: str, value: Any) -> str | None:
     """Of a value that must be True or False."""
-    return None if isinstance(value, bool) else f"{name} must be True or False, got {shown(value)}"
+    return None if isinstance(value, bool) else _problem(name, "True or False", value)
 
 
-def word(name: str, value: object, allowed: Iterable[str]) -> str | None:
+def word(name: str, value: Any, allowed: Iterable[str]) -> str | None:
     """Of a value that must be one of some words."""
     words = tuple(allowed)
     if isinstance(value, str) and value in words:
         return None
-    return f"{name} must be one of {', '.join(map(repr, words))}, got {shown(value)}"
+    return _problem(name, f"one of {', '.join(map(repr, words))}", value)
 
 
 def refuse(owner: str, *problems: str | None) -> None:
@@ -53,3 +80,7 @@ def refuse(owner: str, *problems: str | None) -> None:
     found = [problem for problem in problems if problem is not None]
     if found:
         raise InvalidValue(f"{owner}: {'; '.join(found)}.")
+
+
+def _problem(name: str, allowed: str, value: object, hint: str = "") -> str:
+    return f"{name} must be {allowed}, got {shown(value)}" + (f" ({hint})" if hint else "")

@@ -80,7 +80,7 @@ class Registry(Generic[Described]):
         unknown = [repr(parameter) for parameter in parameters if parameter not in allowed]
         if unknown:
             raise InvalidValue(
-                f"{self._kind} '{name}' has no parameter {', '.join(unknown)}; allowed: {', '.join(allowed)}."
+                f"{self._kind} '{name}' has no parameter {', '.join(unknown)}; allowed: {', '.join(allowed) or 'none'}."
             )
         return described(*arguments, **parameters)
 

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from neuro_decorr import rules
-from neuro_decorr.rules.registry import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- rules: made by tools/readme.py -->", "<!-- end of rules -->"
@@ -21,10 +20,11 @@ BEGIN, END = "<!-- rules: made by tools/readme.py -->", "<!-- end of rules -->"
 
 def table(rows: list[dict[str, str]]) -> str:
     """Registered rules as a Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    columns = {column: column.removesuffix("_text").replace("_", " ") for column in rows[0]}
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
         # Outside code, < would begin a tag.
-        cells = [f"`{row[c]}`" if c in ("name", "update") else row[c].replace("<", "&lt;") for c in COLUMNS]
+        cells = [f"`{row[c]}`" if c in ("name", "equation") else row[c].replace("<", "&lt;") for c in columns]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines)
 

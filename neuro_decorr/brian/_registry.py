@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from neuro_decorr.rules.registry import Registry
+from neuro_decorr.registry import Registry
+from neuro_decorr.rules._registry import COLUMNS
 
-if TYPE_CHECKING:
-    from neuro_decorr.brian._rule import SpikingRule
-    from neuro_decorr.brian.rates import RateRule
+_RULES: Registry[Any] = Registry("rule for populations in Brian2", COLUMNS)
 
-_RULES: Registry[SpikingRule | RateRule] = Registry("rule for populations in Brian2")
+register = _RULES.register
+"""Class decorator that makes a `SpikingRule` or a `RateRule` known by its name."""
 
-RuleType = TypeVar("RuleType", bound="type[SpikingRule | RateRule]")
+names = _RULES.names
+"""The names of all rules for populations in Brian2, sorted."""
 
-
-def register(rule: RuleType) -> RuleType:
-    """Make a rule known by its name; used as a class decorator.
-
-    Args:
-        rule: A final subclass of `SpikingRule` or `RateRule`.
-
-    Returns:
-        The same class.
-
-    Raises:
-        InvalidValue: Another rule has the name.
-    """
-    return _RULES.register(rule)
+table = _RULES.table
+"""What each rule does, one row a rule, with the columns of the table of rate rules."""
 
 
 def get(name: str = "lateral_covariance", **parameters: Any) -> Any:
@@ -44,14 +33,4 @@ def get(name: str = "lateral_covariance", **parameters: Any) -> Any:
         UnknownName: No rule has the name; the nearest one is named.
         InvalidValue: A parameter is unknown or outside its range, or has other units.
     """
-    return _RULES.get(name, parameters)
-
-
-def names() -> list[str]:
-    """Names of all registered rules, sorted."""
-    return _RULES.names()
-
-
-def table() -> list[dict[str, str]]:
-    """The registered rules as a table: one dictionary a rule, the columns of the table of rate rules."""
-    return _RULES.table()
+    return _RULES.get(name, **parameters)

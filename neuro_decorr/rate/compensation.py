@@ -12,7 +12,8 @@ from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.parameter_groups import Layer
 from neuro_decorr.rate.uses import check_not_used_elsewhere
 from neuro_decorr.rate.weights import Weights, computes_of_its_own
-from neuro_decorr.rules import Change, State, add_, residual_of
+from neuro_decorr.rules import Change, State
+from neuro_decorr.rules._residual import add_, residual_of
 
 Compensation: TypeAlias = Literal["exact", "first_order"] | bool
 """How the weights follow D; True is "exact", False leaves them."""

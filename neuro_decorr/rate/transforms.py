@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules import TRANSFORM, State, Structure
+from neuro_decorr.rules import State, Structure
+from neuro_decorr.rules._rule import TRANSFORM
 
 
 def stacked(state: Mapping[str, Tensor], groups: int) -> State:

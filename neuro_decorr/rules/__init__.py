@@ -8,20 +8,14 @@ from neuro_decorr.rules._factor import (
     Replacement,
 )
 from neuro_decorr.rules._registry import get, names, register, table
-from neuro_decorr.rules._residual import Increment, add_, residual_of
 from neuro_decorr.rules._rule import (
-    TRANSFORM,
     Change,
     Rule,
     Sample,
     State,
     Structure,
-    check_damping,
-    check_fraction,
-    check_positive,
     dense_matrix,
     transform,
-    transform_,
 )
 from neuro_decorr.rules.anti_hebbian import AntiHebbian
 from neuro_decorr.rules.center import Center
@@ -59,7 +53,6 @@ __all__ = [
     "suite",
     "Change",
     "DenseFactor",
-    "Increment",
     "InverseFactor",
     "LowRankFactor",
     "Replacement",
@@ -67,13 +60,6 @@ __all__ = [
     "Sample",
     "State",
     "Structure",
-    "TRANSFORM",
-    "add_",
-    "check_damping",
-    "check_fraction",
-    "check_positive",
     "dense_matrix",
-    "residual_of",
     "transform",
-    "transform_",
 ]

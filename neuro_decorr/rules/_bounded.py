@@ -17,12 +17,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import Diverged, InvalidValue, shown
+from neuro_decorr.errors import Diverged
 from neuro_decorr.rules._factor import DenseFactor
 from neuro_decorr.rules._floor import axes_due, floor_rows, initial_axis
 from neuro_decorr.rules._power import initial_power
 from neuro_decorr.rules._residual import Increment
-from neuro_decorr.rules._rule import Change, Rule, State
+from neuro_decorr.rules._rule import Change, State
 
 Form = Literal["bounded", "published"]
 """`bounded`: directions without variance have a floor, rates are relative, and no step is too large. `published`: the
@@ -34,20 +34,6 @@ PATIENCE = 1.0
 """The most by which the logarithm of D may grow along axes of the floor that wait for their turn."""
 _FEWEST = 16
 """So many axes cost nothing to speak of, however few the rows are."""
-
-
-def check_form(rule: Rule, *, floored: bool = True) -> None:
-    """Raise InvalidValue unless `form` is known.
-
-    Args:
-        rule: Has a `form`.
-        floored: It has a floor in the bounded form, so that it declares silent units unbounded in the published one.
-    """
-    form = getattr(rule, "form")  # noqa: B009  # only some rules have it
-    if form not in ("bounded", "published"):
-        raise InvalidValue(f"{rule.name}: form must be 'bounded' or 'published', got {shown(form)}.")
-    if floored:
-        object.__setattr__(rule, "silent_units_bounded", form == "bounded")  # of this rule, not of its class
 
 
 def initial_bounded(state: State, device: torch.device | str | None = None) -> State:

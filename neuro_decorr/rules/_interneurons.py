@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr import checks
 from neuro_decorr.rules._power import SILENT, hear_, initial_power, newest_weight, present_power
-from neuro_decorr.rules._rule import Rule, State, check_flags, check_positive
+from neuro_decorr.rules._rule import State
 
 _LEAST_SINE = 0.1
 """Columns that lean closer to those before them are left to a QR decomposition."""
@@ -60,27 +61,18 @@ class Tracked(NamedTuple):
     updates: int
 
 
-def check_interneurons(rule: Rule) -> None:
-    """Check the parameters that the rules with interneurons have in common.
-
-    Raises:
-        InvalidValue: Counts that are no whole numbers in their range; a damping that is not positive; a negative
-            recruit; a preserve_power that is not True or False.
-    """
-    check_positive(rule, "damping", "interneurons", "every")
-    values = rule.parameters()
-    for name in ("interneurons", "every", "fewest", "seed"):
-        if type(values[name]) is not int:
-            raise InvalidValue(f"{rule.name}: {name} must be a whole number, got {shown(values[name])}.")
-    most, fewest, recruit = values["interneurons"], values["fewest"], values["recruit"]
-    if fewest not in range(most + 1):  # type: ignore[operator]  # a whole number, as was just checked
-        raise InvalidValue(f"{rule.name}: fewest must lie in 0..interneurons, here 0..{most}, got {fewest}.")
-    if isinstance(recruit, bool) or not isinstance(recruit, int | float) or not 0 <= recruit < math.inf:
-        raise InvalidValue(
-            f"{rule.name}: recruit, the variance above which an interneuron inhibits, must be a finite number >= 0 "
-            f"(0 lets all of them inhibit), got {shown(recruit)}."
-        )
-    check_flags(rule, "preserve_power")
+def interneuron_problems(population: Interneurons) -> Iterator[str | None]:
+    """What is wrong with the parameters that the rules with interneurons have in common."""
+    most, fewest = population.interneurons, population.fewest
+    counts = [checks.whole_number("interneurons", most, least=1), checks.whole_number("fewest", fewest, least=0)]
+    yield from counts
+    if counts == [None, None] and fewest > most:
+        yield f"fewest must not be more than interneurons, here {most}, got {fewest}"
+    yield checks.number("damping", population.damping, above=0)
+    yield checks.whole_number("every", population.every, least=1)
+    yield checks.number("recruit", population.recruit, least=0, hint="0 lets all interneurons inhibit")
+    yield checks.flag("preserve_power", population.preserve_power)
+    yield checks.whole_number("seed", population.seed, least=0)
 
 
 def initial_interneurons(

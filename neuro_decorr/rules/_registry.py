@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
+from neuro_decorr.registry import Registry
 from neuro_decorr.rules._rule import Rule
-from neuro_decorr.rules.registry import Registry
 
-_RULES: Registry[Rule] = Registry("rule")
+COLUMNS = ("name", "title", "equation", "fixed_point_text", "locality", "cost", "source")
+"""The class attributes in which a rule describes itself, here and in Brian2: the columns of the tables."""
 
-RuleType = TypeVar("RuleType", bound=Rule)
+_RULES: Registry[Rule] = Registry("rule", COLUMNS, Rule)
 
+register = _RULES.register
+"""Class decorator that makes a rule known by its name."""
 
-def register(rule: type[RuleType]) -> type[RuleType]:
-    """Make a rule known by its name; used as a class decorator.
+names = _RULES.names
+"""The names of all rules, sorted."""
 
-    Args:
-        rule: A final subclass of `Rule`.
-
-    Returns:
-        The same class.
-
-    Raises:
-        InvalidValue: Another rule has the name.
-    """
-    return _RULES.register(rule)
+table = _RULES.table
+"""What each rule does, one row a rule: name, title, equation, fixed_point_text, locality, cost, source; see `Rule`."""
 
 
 def get(name: str, **parameters: object) -> Rule:
@@ -41,14 +34,4 @@ def get(name: str, **parameters: object) -> Rule:
         UnknownName: No rule has the name; the nearest one is named.
         InvalidValue: A parameter is unknown or outside its range.
     """
-    return _RULES.get(name, parameters)
-
-
-def names() -> list[str]:
-    """Names of all registered rules, sorted."""
-    return _RULES.names()
-
-
-def table() -> list[dict[str, str]]:
-    """The registered rules as a table: one dictionary a rule, the same columns for each."""
-    return _RULES.table()
+    return _RULES.get(name, **parameters)

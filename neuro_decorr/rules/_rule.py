@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, check_flag, shown
+from neuro_decorr import checks
 from neuro_decorr.rules._residual import Increment, add_
 
 State = dict[str, Tensor]
@@ -97,26 +98,28 @@ class Rule(ABC):
     fixed_point_text: ClassVar[str]
     locality: ClassVar[str]
     cost: ClassVar[str]
-    reference: ClassVar[str]
+    source: ClassVar[str]
     structure: ClassVar[Structure]
     fixed_point_up_to: ClassVar[Literal["nothing", "scale", "unit_scales"]] = "nothing"
-    silent_units_bounded: ClassVar[bool] = True
     detects_divergence: ClassVar[bool] = False
     """Whether `update_` raises Diverged for rows that are not finite, before it moves anything; if not, they are
     looked at before every update, at the cost of one more pass over the sampled outputs."""
-    largest_rate: ClassVar[float] = math.inf
-    """The largest rate that the rule can take at all: 1 for the weight of the newest sample in a running average."""
+    largest_rate: ClassVar[float | None] = None
+    """The largest rate that the rule can take, if there is one: 1 for a weight of the newest sample in an average."""
 
     rate: float
 
     def __post_init__(self) -> None:
-        """Check the parameters that every rule has.
+        """Check the parameters.
 
         Raises:
-            InvalidValue: The rate is not a positive finite number, or above `largest_rate`.
+            InvalidValue: Some are outside their range; the message names all of them.
         """
-        check_positive(self, "rate")
-        self.check_rate(self.rate)
+        checks.refuse(self.name, *self.problems())
+
+    def problems(self) -> Iterator[str | None]:
+        """What is wrong with the parameters, by `neuro_decorr.checks`; a rule adds what its own must be."""
+        yield checks.number("rate", self.rate, above=0, most=self.largest_rate)
 
     def check_rate(self, rate: float) -> None:
         """Raise InvalidValue unless a rate is one that the rule can take; at 0 the transform stays as it is.
@@ -124,10 +127,13 @@ class Rule(ABC):
         Args:
             rate: Of one update, as a schedule may have set it.
         """
-        number = not isinstance(rate, bool) and isinstance(rate, int | float)
-        if not number or not 0 <= rate < math.inf or rate > self.largest_rate:
-            allowed = "a finite number >= 0" if self.largest_rate == math.inf else f"in [0, {self.largest_rate:g}]"
-            raise InvalidValue(f"{self.name}: the plasticity rate must be {allowed}, got {shown(rate)}; 0 freezes D.")
+        allowed = checks.number("the plasticity rate", rate, least=0, most=self.largest_rate, hint="0 freezes D")
+        checks.refuse(self.name, allowed)
+
+    @property
+    def silent_units_bounded(self) -> bool:
+        """Whether D stays bounded for ever where units are silent."""
+        return True
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
@@ -239,39 +245,6 @@ class Rule(ABC):
             least_power: The least mean power of a batch that was not silent.
         """
         return math.inf
-
-
-def check_positive(rule: Rule, *names: str) -> None:
-    """Raise InvalidValue unless the named parameters of `rule` are positive finite numbers."""
-    for name in names:
-        value = getattr(rule, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
-            raise InvalidValue(f"{rule.name}: {name} must be a positive finite number, got {shown(value)}.")
-
-
-def check_flags(rule: Rule, *names: str) -> None:
-    """Raise InvalidValue unless the named parameters of `rule` are True or False."""
-    for name in names:
-        check_flag(f"{rule.name}: {name}", getattr(rule, name))
-
-
-def check_fraction(rule: Rule, *names: str) -> None:
-    """Raise InvalidValue unless the named parameters of `rule`, weights of an average or of growth, lie in (0, 1]."""
-    check_positive(rule, *names)
-    for name in names:
-        value = getattr(rule, name)
-        if value > 1:
-            raise InvalidValue(f"{rule.name}: {name} must lie in (0, 1], got {shown(value)}.")
-
-
-def check_damping(rule: Rule) -> None:
-    """Raise InvalidValue unless the `damping` of `rule` is a finite number >= 0."""
-    value = getattr(rule, "damping")  # noqa: B009  # not every rule has it
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < math.inf):
-        raise InvalidValue(
-            f"{rule.name}: damping must be a finite number >= 0 (0 whitens fully), got {shown(value)}; "
-            "for no whitening at all use the rule 'center'."
-        )
 
 
 def transform(state: State, centred: Tensor) -> Tensor:

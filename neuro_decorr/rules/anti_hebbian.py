@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr import checks
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 
 @register
@@ -58,7 +59,7 @@ class AntiHebbian(Rule):
     fixed_point_text = "C = target I"
     locality = "activities of i and j"
     cost = "5 d^3"
-    reference = "Plumbley 1993, Neural Networks 6"
+    source = "Plumbley 1993, Neural Networks 6"
     structure = "dense"
     detects_divergence = True
 
@@ -67,18 +68,12 @@ class AntiHebbian(Rule):
     floor: float = 1e-2
     saturation: float = 10.0
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: One of them is not a positive finite number, or the saturation is not above 1.
-        """
-        super().__post_init__()
-        check_positive(self, "target", "floor")
-        if not self.saturation > 1:
-            raise InvalidValue(
-                f"{self.name}: saturation must be above 1, the activity at rest, got {shown(self.saturation)}."
-            )
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.number("target", self.target, above=0)
+        yield checks.number("floor", self.floor, above=0)
+        yield checks.number("saturation", self.saturation, above=1, finite=False, hint="1 is the activity at rest")
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:

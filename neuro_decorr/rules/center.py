@@ -27,7 +27,7 @@ class Center(Rule):
     fixed_point_text = "<x> = 0, covariance unchanged"
     locality = "the unit itself"
     cost = "d"
-    reference = "LeCun et al. 1998, doi:10.1007/3-540-49430-8_2"
+    source = "LeCun et al. 1998, doi:10.1007/3-540-49430-8_2"
     structure = "centering"
 
     rate: float = 1.0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._bounded import POWER_RATE, Form, check_form, floored_moment
+from neuro_decorr import checks
+from neuro_decorr.rules._bounded import POWER_RATE, Form, floored_moment
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._power import hear_, initial_power, present_power
 from neuro_decorr.rules._registry import register
@@ -54,7 +56,7 @@ class Decorrelating(Rule):
     fixed_point_text = "C diagonal"
     locality = "row of D and a scalar a layer"
     cost = "2 k d^2"
-    reference = "Ahmad, Schrader, van Gerven 2022, arXiv:2203.13203"
+    source = "Ahmad, Schrader, van Gerven 2022, arXiv:2203.13203"
     structure = "dense"
     fixed_point_up_to = "unit_scales"
     detects_divergence = True
@@ -62,14 +64,10 @@ class Decorrelating(Rule):
     rate: float = 1e-2
     form: Form = "bounded"
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate that is not positive, or an unknown form.
-        """
-        super().__post_init__()
-        check_form(self, floored=False)
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.word("form", self.form, get_args(Form))
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:

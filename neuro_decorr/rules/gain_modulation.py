@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 _MOST_UNITS = 128
 """With the default frame, of d (d + 1) / 2 interneurons, an update costs d^4: 0.5 Gflop at 128 units."""
@@ -65,7 +67,7 @@ class GainModulation(Rule):
     fixed_point_text = "C = I for d (d + 1) / 2 interneurons; fewer: w^T C w = 1 for each"
     locality = "an interneuron's own activity"
     cost = "K d (2 k + 2 d) + 12 d^3"
-    reference = "Duong et al. 2023, arXiv:2301.11955"
+    source = "Duong et al. 2023, arXiv:2301.11955"
     structure = "dense"
     detects_divergence = True
 
@@ -75,23 +77,14 @@ class GainModulation(Rule):
     saturation: float = 10.0
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate or floor that is not positive, interneurons or seed that are no whole numbers.
-        """
-        super().__post_init__()
-        check_positive(self, "floor")
-        if self.interneurons is not None and (type(self.interneurons) is not int or self.interneurons < 1):
-            raise InvalidValue(
-                f"{self.name}: interneurons must be a whole number >= 1, or None for one a pair of units, "
-                f"got {shown(self.interneurons)}."
-            )
-        if not self.saturation > 1:
-            raise InvalidValue(f"{self.name}: saturation must be above 1, the target, got {shown(self.saturation)}.")
-        if not isinstance(self.seed, int):
-            raise InvalidValue(f"{self.name}: seed must be a whole number, got {shown(self.seed)}.")
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        if self.interneurons is not None:
+            yield checks.whole_number("interneurons", self.interneurons, least=1, hint="None: one a pair of units")
+        yield checks.number("floor", self.floor, above=0)
+        yield checks.number("saturation", self.saturation, above=1, finite=False, hint="1 is the target")
+        yield checks.whole_number("seed", self.seed, least=0)
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:

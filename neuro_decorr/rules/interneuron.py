@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from neuro_decorr.rules._interneurons import (
-    check_interneurons,
     damped_covariance,
     inhibit_,
     initial_interneurons,
+    interneuron_problems,
     largest_gain,
     orthonormal_form,
     track_,
@@ -143,7 +144,7 @@ class Interneuron(Rule):
     fixed_point_text = "g^2 lambda / (1 + lambda / (damping c)) on the k leading directions"
     locality = "k interneurons a layer (here by subspace iteration)"
     cost = "4 k n d / every"
-    reference = "Lipshutz et al. 2023, arXiv:2209.10634; Duong et al. 2023, arXiv:2301.11955"
+    source = "Lipshutz et al. 2023, arXiv:2209.10634; Duong et al. 2023, arXiv:2301.11955"
     structure = "low_rank"
     detects_divergence = True
     largest_rate = 1.0
@@ -157,14 +158,10 @@ class Interneuron(Rule):
     preserve_power: bool = True
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A parameter outside its range; the message names it.
-        """
-        super().__post_init__()
-        check_interneurons(self)
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield from interneuron_problems(self)
 
     def interneurons_of(self, features: int) -> int:
         """How many interneurons a layer of so many units has: k, and not more than there are units."""

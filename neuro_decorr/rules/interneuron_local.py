@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr import checks
 from neuro_decorr.rules._interneurons import (
-    check_interneurons,
     damped_covariance,
     inhibit_,
     initial_interneurons,
+    interneuron_problems,
     largest_gain,
     orthonormal_form,
     track_,
@@ -123,7 +124,7 @@ class InterneuronLocal(Rule):
     fixed_point_text = "G^2 lambda / (1 + lambda / (damping c)) on the k leading directions"
     locality = "unit j as inhibited so far, interneuron i and its variance, a scalar a layer"
     cost = "(4 k n d + 10 k^2 d) / every"
-    reference = "Sanger 1989, doi:10.1016/0893-6080(89)90044-0; circuit: Lipshutz et al. 2023, arXiv:2209.10634"
+    source = "Sanger 1989, doi:10.1016/0893-6080(89)90044-0; circuit: Lipshutz et al. 2023, arXiv:2209.10634"
     structure = "low_rank"
     detects_divergence = True
     largest_rate = 1.0
@@ -138,16 +139,11 @@ class InterneuronLocal(Rule):
     signs: Signs = "free"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A parameter outside its range; the message names it.
-        """
-        super().__post_init__()
-        check_interneurons(self)
-        if self.signs not in get_args(Signs):
-            raise InvalidValue(f"{self.name}: signs must be 'free' or 'fixed', got {shown(self.signs)}.")
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield from interneuron_problems(self)
+        yield checks.word("signs", self.signs, get_args(Signs))
 
     @property
     def equivariance(self) -> Literal["orthogonal", "none"]:

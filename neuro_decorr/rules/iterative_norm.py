@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr import checks
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -49,7 +50,7 @@ class IterativeNorm(Rule):
     fixed_point_text = "C = S P_T^2 / tr S, I for many steps"
     locality = "not local: all pairs at once"
     cost = "k d^2 + 6 T d^3"
-    reference = "Huang et al. 2019, arXiv:1904.03441"
+    source = "Huang et al. 2019, arXiv:1904.03441"
     structure = "dense"
     largest_rate = 1.0
 
@@ -57,17 +58,11 @@ class IterativeNorm(Rule):
     iterations: int = 5
     epsilon: float = 1e-5
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate outside (0, 1], an epsilon that is not positive, or iterations that are no positive
-                whole number.
-        """
-        super().__post_init__()
-        if type(self.iterations) is not int or self.iterations < 1:
-            raise InvalidValue(f"{self.name}: iterations must be a whole number >= 1, got {shown(self.iterations)}.")
-        check_positive(self, "epsilon")
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.whole_number("iterations", self.iterations, least=1)
+        yield checks.number("epsilon", self.epsilon, above=0)
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._bounded import Form, ImplicitFactor, bound, check_form, initial_bounded
+from neuro_decorr import checks
+from neuro_decorr.rules._bounded import Form, ImplicitFactor, bound, initial_bounded
 from neuro_decorr.rules._factor import InverseFactor
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 from neuro_decorr.rules.norm_preserving import heard_moment, norm_gain, norm_preserving_fixed_point, row_norms
 
 
@@ -60,7 +63,7 @@ class Lateral(Rule):
     fixed_point_text = "C = c' S (S + floor c I)^-1, <|x|> about <|z|>"
     locality = "drive of i, activity of j, and three scalars a layer"
     cost = "4 r d^2 + r^3, r = k + 4 rate d"
-    reference = "local form of Ahmad 2024, arXiv:2407.10780"
+    source = "local form of Ahmad 2024, arXiv:2407.10780"
     structure = "dense"
     fixed_point_up_to = "scale"
     detects_divergence = True
@@ -69,15 +72,16 @@ class Lateral(Rule):
     form: Form = "bounded"
     floor: float = 1e-4
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.word("form", self.form, get_args(Form))
+        yield checks.number("floor", self.floor, above=0)
 
-        Raises:
-            InvalidValue: A rate or floor that is not positive, an unknown form.
-        """
-        super().__post_init__()
-        check_form(self)
-        check_positive(self, "floor")
+    @property
+    def silent_units_bounded(self) -> bool:
+        """By the floor."""
+        return self.form == "bounded"
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None

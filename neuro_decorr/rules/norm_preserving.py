@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import truediv
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import Diverged, InvalidValue, shown
+from neuro_decorr import checks
+from neuro_decorr.errors import Diverged
 from neuro_decorr.rules._bounded import (
     POWER_RATE,
     Form,
     Moment,
     all_at_once,
     bound,
-    check_form,
     floored_moment,
     initial_bounded,
     patient_gain,
@@ -27,7 +28,7 @@ from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._power import LARGE, SMALL, hear_group_powers_, hear_power_, row_squares
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import add_
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 
 def row_norms(rows: Tensor) -> list[float]:
@@ -146,7 +147,7 @@ class NormPreserving(Rule):
     fixed_point_text = "C = c' S (S + floor c I)^-1, <|x|> about <|z|>"
     locality = "row of D and two scalars a layer (exactly local in its lateral form)"
     cost = "4 r d^2, r = k + 4 rate d"
-    reference = "Ahmad 2024, arXiv:2407.10780"
+    source = "Ahmad 2024, arXiv:2407.10780"
     structure = "dense"
     fixed_point_up_to = "scale"
     detects_divergence = True
@@ -156,24 +157,22 @@ class NormPreserving(Rule):
     floor: float = 1e-4
     norm_reference: Literal["centered", "raw"] = "centered"
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate or floor that is not positive, an unknown form or reference of the norm.
-        """
-        super().__post_init__()
-        check_form(self)
-        check_positive(self, "floor")
-        if self.norm_reference not in ("centered", "raw"):
-            raise InvalidValue(
-                f"{self.name}: norm_reference must be 'centered' or 'raw', got {shown(self.norm_reference)}."
-            )
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.word("form", self.form, get_args(Form))
+        yield checks.number("floor", self.floor, above=0)
+        yield checks.word("norm_reference", self.norm_reference, ("centered", "raw"))
         if self.norm_reference == "raw" and self.form == "bounded":
-            raise InvalidValue(
-                f"{self.name}: norm_reference 'raw' lets D grow as the mean outweighs the variance; it needs "
-                "form='published', got 'bounded'."
+            yield (
+                "norm_reference 'raw' lets D grow as the mean outweighs the variance; it needs form='published', got "
+                "'bounded'"
             )
+
+    @property
+    def silent_units_bounded(self) -> bool:
+        """By the floor."""
+        return self.form == "bounded"
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None

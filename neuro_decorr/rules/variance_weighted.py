@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
-from neuro_decorr.rules._bounded import PATIENCE, POWER_RATE, Form, check_form, floored_moment, initial_bounded
+from neuro_decorr import checks
+from neuro_decorr.rules._bounded import PATIENCE, POWER_RATE, Form, floored_moment, initial_bounded
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._power import hear_, initial_memory, present_power, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 
 
 @register
@@ -68,7 +69,7 @@ class VarianceWeighted(Rule):
     fixed_point_text = "C = S (S + floor c I)^-1"
     locality = "row of R and a scalar a layer"
     cost = "4 r d^2, r = k + 4 rate d"
-    reference = "Dalm, Offergeld, Ahmad, van Gerven 2024, arXiv:2405.02385"
+    source = "Dalm, Offergeld, Ahmad, van Gerven 2024, arXiv:2405.02385"
     structure = "dense"
     detects_divergence = True
 
@@ -77,25 +78,24 @@ class VarianceWeighted(Rule):
     floor: float = 1e-4
     variance_weight: float = 0.5
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate or floor that is not positive, a weight outside (0, 1), or an unknown form.
-        """
-        super().__post_init__()
-        check_form(self)
-        check_positive(self, "variance_weight", "floor")
-        if self.variance_weight >= 1:
-            raise InvalidValue(
-                f"{self.name}: variance_weight must lie in (0, 1), got {self.variance_weight!r}; at 1 nothing would be "
-                "decorrelated (and at 0 the variances would be free: that is the rule 'decorrelating')."
-            )
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.word("form", self.form, get_args(Form))
+        yield checks.number("floor", self.floor, above=0)
+        yield checks.number(
+            "variance_weight", self.variance_weight, above=0, below=1, hint="0 would be the rule 'decorrelating'"
+        )
 
     @property
     def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
         """Published, the update is a function of outputs times R, so R absorbs any invertible map; a floor is round."""
         return "general" if self.form == "published" else "orthogonal"
+
+    @property
+    def silent_units_bounded(self) -> bool:
+        """By the floor."""
+        return self.form == "bounded"
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None

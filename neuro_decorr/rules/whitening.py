@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._floor import axes_due, floor_rows, initial_axis
 from neuro_decorr.rules._power import (
@@ -27,10 +29,6 @@ from neuro_decorr.rules._rule import (
     Rule,
     Sample,
     State,
-    check_damping,
-    check_flags,
-    check_fraction,
-    check_positive,
 )
 
 
@@ -96,7 +94,7 @@ class Whitening(Rule):
     fixed_point_text = "C = g^2 S (I + S / (damping c))^-1; damping 0: C = I"
     locality = "row of D and a scalar a layer"
     cost = "2 r d^2 + 10 r^3, r = k + 4 rate d"
-    reference = "Cardoso, Laheld 1996, doi:10.1109/78.553476"
+    source = "Cardoso, Laheld 1996, doi:10.1109/78.553476"
     structure = "dense"
     largest_rate = 1.0
 
@@ -106,18 +104,13 @@ class Whitening(Rule):
     power_rate: float = 0.1
     preserve_power: bool = True
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate or floor that is not positive, a negative damping, a
-                `preserve_power` that is neither True nor False.
-        """
-        super().__post_init__()
-        check_positive(self, "floor")
-        check_damping(self)
-        check_flags(self, "preserve_power")
-        check_fraction(self, "power_rate")
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.number("damping", self.damping, least=0, hint="0 whitens fully, 'center' not at all")
+        yield checks.number("floor", self.floor, above=0)
+        yield checks.number("power_rate", self.power_rate, above=0, most=1)
+        yield checks.flag("preserve_power", self.preserve_power)
 
     @property
     def gives_back(self) -> bool:

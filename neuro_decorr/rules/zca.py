@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, check_damping, check_flags, check_positive
+from neuro_decorr.rules._rule import Change, Rule, Sample, State
 from neuro_decorr.rules._running import follow_, initial_statistics
 
 
@@ -54,7 +56,7 @@ class ZCA(Rule):
     fixed_point_text = "C = S (S + epsilon c I)^-1, about I; damping: as whitening"
     locality = "not local: all pairs at once"
     cost = "k d^2 + 11 d^3"
-    reference = "Huang et al. 2018, arXiv:1804.08450"
+    source = "Huang et al. 2018, arXiv:1804.08450"
     structure = "dense"
     largest_rate = 1.0
 
@@ -63,17 +65,12 @@ class ZCA(Rule):
     damping: float = 3.0
     preserve_power: bool = True
 
-    def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            InvalidValue: A rate outside (0, 1], an epsilon that is not positive, a negative damping, a
-                `preserve_power` that is neither True nor False.
-        """
-        super().__post_init__()
-        check_positive(self, "epsilon")
-        check_damping(self)
-        check_flags(self, "preserve_power")
+    def problems(self) -> Iterator[str | None]:
+        """Of the rate and of the parameters below."""
+        yield from super().problems()
+        yield checks.number("epsilon", self.epsilon, above=0)
+        yield checks.number("damping", self.damping, least=0, hint="0 whitens fully, 'center' not at all")
+        yield checks.flag("preserve_power", self.preserve_power)
 
     @property
     def gives_back(self) -> bool:

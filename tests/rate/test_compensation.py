@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue, Unsupported
-from neuro_decorr.rules import Rule, Sample, add_, residual_of
+from neuro_decorr.rules import Rule, Sample
+from neuro_decorr.rules._residual import add_, residual_of
 
 # Smaller than the defaults where these need many units, and with a floor under weak directions where D would reach
 # condition numbers at which a float32 network cannot compute its own function to 1e-5.

@@ -285,11 +285,11 @@ def test_groups_at_once_are_groups_one_by_one(name: str, rows: int, features: in
 def test_published_options_are_named() -> None:
     assert rules.get("norm_preserving").silent_units_bounded
     assert not rules.get("norm_preserving", form="published").silent_units_bounded
-    with pytest.raises(InvalidValue, match="form must be 'bounded' or 'published', got 'exact'"):
+    with pytest.raises(InvalidValue, match="form must be one of 'bounded', 'published', got 'exact'"):
         rules.get("lateral", form="exact")
     with pytest.raises(InvalidValue, match="needs form='published', got 'bounded'"):
         rules.get("norm_preserving", norm_reference="raw")
-    with pytest.raises(InvalidValue, match="floor must be a positive"):
+    with pytest.raises(InvalidValue, match="floor must be a finite number > 0"):
         rules.get("variance_weighted", floor=0.0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 
 import pytest
@@ -35,3 +37,27 @@ def test_damping_means_the_same_for_every_rule_that_carries_it() -> None:
         gain = covariance.trace() / expected.trace() if given_back else 1.0
         for rule in carriers:
             torch.testing.assert_close(rule.fixed_point(covariance), gain * expected, rtol=1e-9, atol=1e-9)
+
+
+def anonymous(name: str) -> Rule:
+    """The registered rule of a name, which it no longer has."""
+    known = type(rules.get(name))
+    return dataclasses.dataclass(frozen=True, kw_only=True)(type("Anonymous", (known,), {"name": "anonymous"}))()
+
+
+@pytest.mark.parametrize("name", rules.names())
+def test_the_suite_knows_no_rule_by_its_name(name: str) -> None:
+    """A rule of another name gets inputs of the same condition, so that the same fixed point is in reach."""
+    assert suite.condition(anonymous(name)) == suite.condition(rules.get(name))
+    if name == "gain_modulation":
+        suite.check_fixed_point(anonymous(name))
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(math.inf, 1e4), (0.5, 1e4), (4e-3, 1e2)])
+def test_a_small_limit_of_any_rule_makes_the_inputs_easier(limit: float, expected: float) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Mine(rules.Center):
+        def stability_limit(self, covariance: torch.Tensor) -> float:
+            return limit
+
+    assert suite.condition(Mine()) == expected

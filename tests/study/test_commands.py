@@ -32,7 +32,7 @@ def test_list_names_the_rules_of_brian(root: Path, command: Command) -> None:
     listed = out.split("Rules in Brian2")[1].split("Credit assignments")[0]
     for row in brian.table():
         assert f"\n  {row['name']} " in listed
-        assert row["what it does"].split()[0] in listed
+        assert row["title"].split()[0] in listed
 
 
 def test_list_without_brian_names_the_extra(root: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
