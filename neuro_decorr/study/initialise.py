@@ -11,9 +11,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import neuro_decorr
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.study import files
+from neuro_decorr.study.provenance import versions
 
 PARTS = ("models", "protocols", "analysis")
 """The folders of a study directory."""
@@ -64,7 +64,8 @@ def initialise(directory: Path) -> None:
         for source, place in _contents():
             (directory / place).parent.mkdir(parents=True, exist_ok=True)
             (directory / place).write_bytes(source.read_bytes())
-        (directory / "README.md").write_text(_README.format(version=neuro_decorr.__version__), encoding="utf-8")
+        version = versions().get("neuro-decorr", "not installed, from a checkout")
+        (directory / "README.md").write_text(_README.format(version=version), encoding="utf-8")
     except InvalidValue:
         raise
     except BaseException as error:
