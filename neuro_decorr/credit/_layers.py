@@ -9,6 +9,8 @@ from typing import Any, TypeGuard
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from neuro_decorr.errors import Unsupported
+
 Forward = Callable[..., Any]
 
 _ABSENT: Any = object()
@@ -62,6 +64,29 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
     found: list[Tensor] = [parameter for parameter in layer._parameters.values() if parameter is not None]
     if "parametrizations" in layer._modules and parametrize.is_parametrized(layer):
         found.extend(layer._modules["parametrizations"].parameters())  # type: ignore[union-attr]
+    return found
+
+
+def owners(model: nn.Module) -> list[nn.Module]:
+    """The layers that directly own parameters.
+
+    Raises:
+        Unsupported: One of them also contains layers that own parameters: its output says nothing about those inside.
+    """
+    found = []
+    inside_parametrization: set[nn.Module] = set()
+    for module in model.modules():
+        if module in inside_parametrization or not own_parameters(module):
+            continue
+        if "parametrizations" in module._modules:
+            inside_parametrization.update(module._modules["parametrizations"].modules())  # type: ignore[union-attr]
+        inner = [child for child in walk(module)[1:] if child not in inside_parametrization and own_parameters(child)]
+        if inner:
+            raise Unsupported(
+                f"layer {name_of(model, module)} owns parameters and contains {name_of(model, inner[0])}, which owns "
+                "some as well: this credit needs every parameter in a layer of its own."
+            )
+        found.append(module)
     return found
 
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
-from neuro_decorr.credit._layers import Forward, name_of, own_parameters, replaced_forwards, walk
+from neuro_decorr.credit._layers import Forward, name_of, own_parameters, owners, replaced_forwards, walk
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
-from neuro_decorr.credit._results import Clean, Perturbed, passes_side_by_side
-from neuro_decorr.credit._side_effects import Buffers, RandomState
+from neuro_decorr.credit._results import Clean, Perturbed, Visited, passes_side_by_side
+from neuro_decorr.credit._side_effects import RandomState, SideEffects, check_repeats
 from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
 
-Kept = Literal["noise", "activity", "tangent"]
-"""What is kept of a perturbed pass: noise, or activities, or the noise of a pass with derivatives along it."""
+Kept = Literal["noise", "sign", "activity", "tangent"]
+"""What is kept of a perturbed pass: noise, its sign, or activities; or the noise of a pass with derivatives along it."""
 
 
 @final
@@ -30,8 +30,9 @@ class Passes:
     normalisation with an affine map, any module of the user's); a layer that is called twice has its nodes twice.
 
     Every pass is a forward call of its own, so that statistics of the batch are never shared between the perturbed
-    and the clean samples. All passes see the same random numbers (dropout). What a perturbed pass writes into buffers
-    is undone; modules that remember their input for a plasticity remember the clean pass alone, which comes last.
+    and the clean samples. All passes see the same random numbers (dropout). What a perturbed pass leaves in buffers
+    and attributes is undone; modules that remember their input for a plasticity remember the clean pass alone, which
+    comes last.
 
     Args:
         model: The network.
@@ -51,23 +52,34 @@ class Passes:
         self._model = (model,)
         self._modules = walk(model)
         self._layers = _owners(model)
-        self._buffers = Buffers()
+        self._side_effects = SideEffects()
 
-    def run(self, inputs: Any, losses: SampleLosses, directions: int, keep: Kept) -> tuple[list[Perturbed], Clean]:
-        """Run `directions` perturbed passes and one clean pass.
+    def run(
+        self,
+        inputs: Any,
+        losses: SampleLosses,
+        directions: int,
+        keep: Kept,
+        *,
+        antithetic: bool = False,
+        graphs: bool = False,
+    ) -> tuple[list[Perturbed], Clean]:
+        """Run the perturbed passes and one clean pass.
 
         Args:
             inputs: What the model is called with.
             losses: The losses to evaluate.
             directions: Number of perturbed passes, each with noise of its own.
             keep: What to keep of the nodes of a perturbed pass.
+            antithetic: Whether each of them is followed by one with the negative of its noise.
+            graphs: Whether to keep of the perturbed passes what a layer makes of its input, with the graph of it.
 
         Returns:
             The perturbed passes and the clean one.
 
         Raises:
             Unsupported: The model has nothing to perturb, or something happens in it that perturbation cannot treat.
-            StateMismatch: The passes did not visit the same nodes.
+            StateMismatch: The passes did not visit the same nodes, or the clean one is not the same twice.
         """
         model = self._model[0]
         layers, devices = self._learning()
@@ -76,24 +88,40 @@ class Passes:
         if isinstance(inputs, Tensor) and inputs.requires_grad:
             inputs = inputs.detach()
         random_state = RandomState(devices)
-        visits = _Visits(model, self.sigma, self.noise, keep, self.layout)
+        visits = _Visits(model, self.sigma, self.noise, keep, graphs, self.layout)
         stand_ins = replaced_forwards((layer, visits.stand_in(layer)) for layer in layers)
         with stand_ins, self._shared(inputs):
-            perturbed = self._perturbed(inputs, losses, directions, keep, visits, random_state)
+            known = self._side_effects.are_known(self._modules)
+            if self.side_by_side:
+                passes = self._together(inputs, directions, visits, random_state)
+            else:
+                passes = self._in_turn(inputs, directions, antithetic, visits, random_state)
             visits.perturbing = False
+            before: Any = None
+            if not known:
+                with torch.no_grad(), self._side_effects.restored(model, self._modules):
+                    before = model(inputs)
+                visits.take()
+                random_state.restore()
             with torch.enable_grad():
                 outputs = model(inputs)
-            losses_of_pass = losses.of(outputs)
-            if visits.use_parameters(outputs):
-                raise Unsupported(
-                    "the model uses trainable parameters outside the forward of the layer that owns them, so that "
-                    "perturbing the outputs of its layers misses them; call the layers, or freeze these parameters."
+        if visits.use_parameters(outputs):
+            raise Unsupported(
+                "the model uses trainable parameters outside the forward of the layer that owns them, so that "
+                "perturbing the outputs of its layers misses them; call the layers, or freeze these parameters."
+            )
+        clean_visited = visits.take()
+        if not known:
+            check_repeats(before, outputs)
+        for _, visited in passes:
+            if visited.shapes != clean_visited.shapes:
+                raise StateMismatch(
+                    "the perturbed and the clean pass did not visit the same nodes: the model's path depends on its "
+                    "values."
                 )
-            loss, share = losses.total(outputs.detach(), losses_of_pass)
-        nodes, shapes = visits.take()
-        clean = Clean(loss, losses_of_pass, share, nodes, visits.layers)
-        samples = len(losses_of_pass)
-        for layer, node in zip(visits.layers, nodes, strict=False):
+        clean = Clean(*losses.attribute(outputs), clean_visited.nodes, clean_visited.layers)
+        samples = len(clean.losses)
+        for layer, node in zip(clean.layers, clean.nodes, strict=True):
             if self.layout.samples(node) != samples:
                 place = "second (time_first=True)" if self.layout.is_sequence(node) else "first"
                 raise Unsupported(
@@ -101,13 +129,13 @@ class Passes:
                     f"{samples} losses: its {place} dimension must be the sample; time_first=True is for layers that "
                     "run over (time, samples, units)."
                 )
-        for one in perturbed:
-            if one.shapes != shapes:
-                raise StateMismatch(
-                    "the perturbed and the clean pass did not visit the same nodes: the model's path depends on its "
-                    "values, or on a state that is no buffer."
-                )
-        return perturbed, clean
+
+        def losses_of(result: Tensor) -> Tensor:
+            if keep != "tangent":
+                return losses.of(result)
+            return derivative(lambda: losses.of(with_tangent(outputs.detach(), result)))
+
+        return [Perturbed(losses_of(result), visited.nodes, visited.graphs) for result, visited in passes], clean
 
     @contextmanager
     def _shared(self, inputs: Any) -> Iterator[None]:
@@ -126,37 +154,38 @@ class Passes:
             for module in sharing:
                 module.share_passes(None)
 
-    def _perturbed(
-        self,
-        inputs: Any,
-        losses: SampleLosses,
-        directions: int,
-        keep: Kept,
-        visits: _Visits,
-        random_state: RandomState,
-    ) -> list[Perturbed]:
-        """The perturbed passes, side by side or one after the other, with nothing of them left behind."""
+    def _together(
+        self, inputs: Any, directions: int, visits: _Visits, random_state: RandomState
+    ) -> list[tuple[Tensor, Visited]]:
+        """The perturbed passes as one, with nothing of it left behind: their outputs, and what was kept of them."""
         model = self._model[0]
-        if self.side_by_side:
-            with torch.no_grad(), self._buffers.restored(model, self._modules):
-                together = passes_side_by_side(model, inputs, losses, directions, self.layout, visits.take)
-            if random_state.was_used():
-                random_state.restore()
-                raise Unsupported(
-                    "the model draws random numbers (dropout?), which directions side by side cannot share; use "
-                    "vectorised=False."
-                )
-            return together
-        perturbed = []
-        for _ in range(directions):
-            with torch.no_grad(), self._buffers.restored(model, self._modules):
-                if keep == "tangent":
-                    losses_of_pass = derivative(lambda: losses.of(model(inputs)))
-                else:
-                    losses_of_pass = losses.of(model(inputs))
-            perturbed.append(Perturbed(losses_of_pass, *visits.take()))
+        with torch.no_grad(), self._side_effects.restored(model, self._modules):
+            together = passes_side_by_side(model, inputs, directions, self.layout, visits.take)
+        if random_state.was_used():
             random_state.restore()
-        return perturbed
+            raise Unsupported(
+                "the model draws random numbers (dropout?), which directions side by side cannot share; use "
+                "vectorised=False."
+            )
+        return together
+
+    def _in_turn(
+        self, inputs: Any, directions: int, antithetic: bool, visits: _Visits, random_state: RandomState
+    ) -> list[tuple[Tensor, Visited]]:
+        """The same, one after the other; the results are derivatives where the nodes got tangents."""
+        model = self._model[0]
+        passes = []
+        for _ in range(directions):
+            start = self.noise.state() if antithetic else None
+            for sign in (1, -1) if antithetic else (1,):
+                if sign < 0 and start is not None:
+                    self.noise.set_state(start)
+                visits.sigma = sign * self.sigma
+                with torch.no_grad(), self._side_effects.restored(model, self._modules):
+                    result = derivative(lambda: model(inputs)) if visits.keep == "tangent" else model(inputs)
+                passes.append((result, visits.take()))
+                random_state.restore()
+        return passes
 
     def _learning(self) -> tuple[list[nn.Module], set[torch.device]]:
         """The layers with trainable parameters as of now, and where they are."""
@@ -174,17 +203,18 @@ class Passes:
 class _Visits:
     """What happens at the nodes: noise in a perturbed pass, a cut of the graph in the clean one."""
 
-    def __init__(self, model: nn.Module, sigma: float, noise: Noise, keep: Kept, layout: Layout) -> None:
+    def __init__(
+        self, model: nn.Module, sigma: float, noise: Noise, keep: Kept, graphs: bool, layout: Layout
+    ) -> None:
         self.perturbing = True
-        self.layers: list[nn.Module] = []
+        self.sigma = sigma
+        self.keep = keep
         self._model = model
-        self._sigma = sigma
         self._noise = noise
-        self._keep = keep
+        self._with_graphs = graphs
         self._layout = layout
-        self._nodes: list[Tensor] = []
-        self._shapes: list[torch.Size] = []
         self._held: dict[nn.Module, Tensor] = {}
+        self._kept = Visited([], [], [], [])
         self._parameters: set[int] = set()  # filled when first needed, which for most models is never
         self._followed: set[Any] = set()
 
@@ -205,10 +235,12 @@ class _Visits:
             found.extend(earlier for earlier, _ in node.next_functions if earlier is not None)
         return False
 
-    def take(self) -> tuple[list[Tensor], list[torch.Size]]:
-        """What was kept since the last call, in the order of the visits, and the shapes of the outputs."""
-        kept = self._nodes, self._shapes
-        self._nodes, self._shapes, self._held = [], [], {}
+    def take(self) -> Visited:
+        """What was kept since the last call."""
+        kept, self._kept, self._held = self._kept, Visited([], [], [], []), {}
+        if self.perturbing and self.keep == "sign":
+            signs = {id(noise): noise > 0 for noise in kept.nodes}
+            return kept._replace(nodes=[signs[id(noise)] for noise in kept.nodes])
         return kept
 
     def stand_in(self, layer: nn.Module) -> Forward:
@@ -216,10 +248,14 @@ class _Visits:
         forward = layer.forward
 
         def visited(*arguments: Any, **keywords: Any) -> Tensor:
-            output = forward(*arguments, **keywords)
-            if self.perturbing:
-                return self._perturb(layer, output)
-            return self._cut(layer, (*arguments, *keywords.values()), output)
+            if not self.perturbing:
+                return self._cut(layer, (*arguments, *keywords.values()), forward(*arguments, **keywords))
+            if not self._with_graphs:
+                return self._perturb(layer, forward(*arguments, **keywords))
+            with torch.enable_grad():  # of the layer alone, since nothing else has a graph
+                output = forward(*arguments, **keywords)
+            self._kept.graphs.append(output)
+            return self._perturb(layer, output)
 
         return visited
 
@@ -231,15 +267,16 @@ class _Visits:
                 "(half precision rounds a small perturbation away)."
             )
         noise = self._noise_for(layer, output)
-        self._shapes.append(output.shape)
-        if self._keep == "tangent":
-            self._nodes.append(noise)
+        self._kept.layers.append(layer)
+        self._kept.shapes.append(output.shape)
+        if self.keep == "tangent":
+            self._kept.nodes.append(noise)
             return with_tangent(output, noise.expand_as(output))
-        noisy = torch.add(output, noise, alpha=self._sigma)
-        if self._keep == "noise":
-            self._nodes.append(noise)
+        noisy = torch.add(output, noise, alpha=self.sigma)
+        if self.keep != "activity":
+            self._kept.nodes.append(noise)
             return noisy
-        self._nodes.append(noisy)
+        self._kept.nodes.append(noisy)
         return noisy.clone()  # what follows may work in place
 
     def _noise_for(self, layer: nn.Module, output: Tensor) -> Tensor:
@@ -262,11 +299,11 @@ class _Visits:
                 f"the input of layer {name_of(self._model, layer)} depends on trainable parameters that no layer owns "
                 "or that are used outside the forward of their owner; perturbation cannot assign credit to them."
             )
-        self.layers.append(layer)
-        self._nodes.append(output)
-        self._shapes.append(output.shape)
+        self._kept.layers.append(layer)
+        self._kept.nodes.append(output)
+        self._kept.shapes.append(output.shape)
         detached = output.detach()
-        return detached.clone() if self._keep == "activity" else detached
+        return detached.clone() if self.keep == "activity" else detached
 
 
 def _source(tensor: Any) -> Any:
@@ -274,26 +311,3 @@ def _source(tensor: Any) -> Any:
     if not isinstance(tensor, Tensor) or not tensor.requires_grad:
         return None
     return tensor.grad_fn or torch.autograd.graph.get_gradient_edge(tensor).node
-
-
-def _owners(model: nn.Module) -> list[nn.Module]:
-    """The layers that directly own parameters.
-
-    Raises:
-        Unsupported: One of them also contains layers that own parameters: its output says nothing about those inside.
-    """
-    owners = []
-    inside_parametrization: set[nn.Module] = set()
-    for module in model.modules():
-        if module in inside_parametrization or not own_parameters(module):
-            continue
-        if "parametrizations" in module._modules:
-            inside_parametrization.update(module._modules["parametrizations"].modules())  # type: ignore[union-attr]
-        inner = [child for child in walk(module)[1:] if child not in inside_parametrization and own_parameters(child)]
-        if inner:
-            raise Unsupported(
-                f"layer {name_of(model, module)} owns parameters and contains {name_of(model, inner[0])}, which owns "
-                "some as well: perturbation needs every parameter in a layer of its own."
-            )
-        owners.append(module)
-    return owners
