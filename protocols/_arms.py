@@ -12,7 +12,7 @@ from torch import nn
 import neuro_decorr as nd
 from neuro_decorr import data, study
 from neuro_decorr.errors import NeuroDecorrError
-from neuro_decorr.learning import Plasticity, accuracy, train
+from neuro_decorr.learning import Plasticities, accuracy, train
 
 SETTINGS = 2
 """Of every rule, between which the selection chooses."""
@@ -119,7 +119,7 @@ def learn(
     images: data.Dataset,
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
-    plasticity: Plasticity,
+    plasticity: Plasticities,
     **options: Any,
 ) -> bool:
     """Train the network of an arm; where it is measured, keep its weights and touch the test split once, at the end.

@@ -2,7 +2,6 @@
 
 from neuro_decorr.data.arrays import from_arrays, from_file
 from neuro_decorr.data.batches import Batches, batches
-from neuro_decorr.data.checks import Facts, check
 from neuro_decorr.data.cifar import cifar10, cifar100
 from neuro_decorr.data.common_modes import common_modes, modes, with_common_modes
 from neuro_decorr.data.dataset import Dataset, Split
@@ -25,8 +24,6 @@ __all__ = [
     "fashion_mnist",
     "mnist",
     # a user's own data
-    "Facts",
-    "check",
     "from_arrays",
     "from_file",
     # correlations added or made

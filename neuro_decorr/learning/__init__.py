@@ -1,5 +1,5 @@
 """Learning: the training loop that protocols share, with what it records of every epoch."""
 
-from neuro_decorr.learning.training import Plasticity, accuracy, train
+from neuro_decorr.learning.training import Plasticities, accuracy, train
 
-__all__ = ["Plasticity", "accuracy", "train"]
+__all__ = ["Plasticities", "accuracy", "train"]

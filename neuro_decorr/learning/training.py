@@ -19,7 +19,7 @@ from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.study.recorder import Recorder
 
-Plasticity: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
+Plasticities: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
 """Whatever learns besides the weights: `nd.Plasticity`, `nd.norse.NeuronPlasticity`, or both."""
 
 _MEASURED_SAMPLES = 256
@@ -42,7 +42,7 @@ def train(
     epochs: int,
     batch_size: int,
     seed: int,
-    plasticity: Plasticity = None,
+    plasticity: Plasticities = None,
     layers: bool = False,
     test: bool = False,
 ) -> bool:
@@ -119,7 +119,7 @@ def accuracy(model: nn.Module, split: Split) -> float:
 def _step(
     credit: Credit,
     optimiser: torch.optim.Optimizer,
-    plasticity: Plasticity,
+    plasticity: Plasticities,
     inputs: Tensor,
     targets: Tensor,
 ) -> Tensor:

@@ -18,7 +18,7 @@ from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
 from neuro_decorr.metrics.paired import PairedChange, paired_change
-from neuro_decorr.metrics.second_moments import Correction, Moments
+from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
 from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
 from neuro_decorr.metrics.spectrum import (

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from neuro_decorr.study.conditions import Condition, Scalar, seeds
+from neuro_decorr.study.conditions import Condition, seeds
 from neuro_decorr.study.recorder import Recorder
 from neuro_decorr.study.selection import Levels, Selection, best, logarithmic_grid, random_search, selection_seeds
 from neuro_decorr.study.statistics import Description, PairedDifference, describe, outcomes, paired_difference
@@ -22,7 +22,6 @@ __all__ = [
     "PairedDifference",
     "Protocol",
     "Recorder",
-    "Scalar",
     "Selection",
     "Tables",
     "best",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuro_decorr import data
+from neuro_decorr.data.checks import Facts, check
 from neuro_decorr.errors import InvalidValue
 
 RNG = np.random.default_rng(0)
@@ -17,10 +17,10 @@ def changed(array: np.ndarray, index, value) -> np.ndarray:
 
 
 def test_good_data_pass_with_their_facts() -> None:
-    assert data.check(X, Y) == data.Facts(samples=12, features=3, classes=3, constant_features=())
-    assert data.check(torch.tensor(X), torch.tensor(Y), classes=5).classes == 5
-    assert data.check(X.reshape(12, 1, 3).tolist(), Y.tolist()).features == 3
-    assert data.check(X > 0, Y).features == 3  # spikes in bins
+    assert check(X, Y) == Facts(samples=12, features=3, classes=3, constant_features=())
+    assert check(torch.tensor(X), torch.tensor(Y), classes=5).classes == 5
+    assert check(X.reshape(12, 1, 3).tolist(), Y.tolist()).features == 3
+    assert check(X > 0, Y).features == 3  # spikes in bins
 
 
 @pytest.mark.parametrize(
@@ -50,27 +50,27 @@ def test_good_data_pass_with_their_facts() -> None:
 )
 def test_each_problem_has_its_line(inputs, targets, message: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        data.check(inputs, targets)
+        check(inputs, targets)
     assert any(message in line for line in str(caught.value).splitlines())
 
 
 def test_labels_beyond_the_classes() -> None:
     with pytest.raises(InvalidValue, match="from 0 to 2; allowed are the integers from 0 to 1"):
-        data.check(X, Y, classes=2)
+        check(X, Y, classes=2)
     with pytest.raises(InvalidValue, match="classes: got 1"):
-        data.check(X, Y, classes=1)
+        check(X, Y, classes=1)
 
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(InvalidValue) as caught:
-        data.check(changed(X, (slice(None), [0, 2]), 1.0), np.full(11, 7), classes=3)
+        check(changed(X, (slice(None), [0, 2]), 1.0), np.full(11, 7), classes=3)
     lines = str(caught.value).splitlines()
     assert len(lines) == 4
     assert [line.split(":")[0] for line in lines] == ["inputs", "targets", "targets", "inputs and targets"]
 
 
 def test_constant_features_can_be_allowed_and_are_reported() -> None:
-    facts = data.check(changed(X, (slice(None), 1), 4.0), Y, constant_features="allow")
+    facts = check(changed(X, (slice(None), 1), 4.0), Y, constant_features="allow")
     assert facts.constant_features == (1,)
     with pytest.raises(InvalidValue, match="allowed are 'error' and 'allow'"):
-        data.check(X, Y, constant_features="warn")
+        check(X, Y, constant_features="warn")
