@@ -228,7 +228,7 @@ def spiking_discrimination(size: Size) -> Discrimination:
     inputs.run_regularly(AFFERENTS, clock=times[""], when="start", order=2)
     network = Network(inputs, outputs, lateral, readout, reward, *monitors.values())
     network.add(part.objects if part else [])
-    companion = nd.brian.companion(lateral)
+    companion = lateral.companions.target
     settings = arrays | {
         "random_seed": inputs.random_seed,
         "lateral_weights": lateral.w,

@@ -12,19 +12,17 @@ require("brian2", "brian")
 
 from neuro_decorr.brian._registry import get, names, register, table  # noqa: E402  # Brian2 is an extra
 from neuro_decorr.brian._rule import SpikingRule  # noqa: E402
-from neuro_decorr.brian.control import (  # noqa: E402
-    companion,
-    freeze,
-    set_weights,
-    thaw,
-    weights_to_matrix,
-)
+from neuro_decorr.brian.companions import Companions  # noqa: E402
+from neuro_decorr.brian.control import freeze, set_weights, thaw, weights_to_matrix  # noqa: E402
 from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noqa: E402
 from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
 from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
 from neuro_decorr.brian.interneuron import Interneuron  # noqa: E402
 from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
-from neuro_decorr.brian.rates import AntiHebbian, InterneuronLocal, Lateral, RateRule  # noqa: E402
+from neuro_decorr.brian.rates._rule import RateRule  # noqa: E402
+from neuro_decorr.brian.rates.anti_hebbian import AntiHebbian  # noqa: E402
+from neuro_decorr.brian.rates.interneuron_local import InterneuronLocal  # noqa: E402
+from neuro_decorr.brian.rates.lateral import Lateral  # noqa: E402
 from neuro_decorr.brian.schedule import Schedule  # noqa: E402
 from neuro_decorr.brian.variance import Variance  # noqa: E402
 from neuro_decorr.brian.vogels import Vogels  # noqa: E402
@@ -51,7 +49,7 @@ __all__ = [
     "Lateral",
     "RateRule",
     # while it runs
-    "companion",
+    "Companions",
     "freeze",
     "set_weights",
     "thaw",

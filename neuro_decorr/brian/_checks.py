@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Any
 
-from brian2 import Equations, Quantity, have_same_dimensions
+from brian2 import Equations, Quantity, get_unit, have_same_dimensions
 from brian2.units.fundamentalunits import get_dimensions
 
 from neuro_decorr.errors import InvalidValue
@@ -21,15 +21,16 @@ def number(*, above: float | str = -math.inf) -> dict[str, Any]:
     return {"above": above}
 
 
-def quantity(unit: Quantity, *, above: str | None = None, companion: bool = False) -> dict[str, Any]:
-    """Metadata of a field of a rule that is one finite, positive quantity.
+def quantity(default: Quantity, *, above: str | None = None, companion: bool = False) -> Any:
+    """A field of a rule that is one finite, positive quantity.
 
     Args:
-        unit: Of its dimensions.
+        default: A quantity of its units.
         above: Name of another field, a quantity, that it must exceed.
         companion: Whether it is a parameter of the neurons' companions, under the same name.
     """
-    return {"above": above, "unit": unit, "companion": companion}
+    metadata = {"above": above, "unit": get_unit(default.dim), "companion": companion}
+    return field(default_factory=lambda: default, metadata=metadata)
 
 
 def check_fields(rule: Any) -> None:

@@ -1,34 +1,16 @@
-"""What a rule needs to know of every neuron, held outside of the user's group: traces, means, bias."""
+"""Making what synapses between spiking neurons bring along: companions, their spikes, bias, weights onto oneself."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from brian2 import NeuronGroup, Subgroup, Synapses, get_device, linked_var
 
 from neuro_decorr.brian._checks import whole_group
-
-if TYPE_CHECKING:
-    from neuro_decorr.brian._rule import SpikingRule
-
-TRACE = "dtrace/dt = -trace/trace_time : 1"
-DEVIATION = (
-    "ddeviation/dt = -trace/trace_time - (deviation - trace*dt/trace_time)/clip(elapsed, trace_time, mean_time) : 1\n"
-    "mean = trace - deviation : 1"
-)
-"""Of a trace from its mean. One number to read for every synapse.
-
-The mean follows the trace as synapses read it, after its decay in the step: dmean/dt = (trace*(1 - dt/trace_time) -
-mean)/time. Following it before the decay, the mean would be larger by dt/trace_time, 1 % at 0.5 ms, and independent
-neurons would learn to excite each other."""
-EXPECTED = "expected = target_rate*trace_time : 1"
-ELAPSED = "elapsed : second (shared)"
-"""Time since the companion first ran; the clock's own time may have been anything before."""
-ON_STEP = "elapsed += dt"
-ON_SPIKE = "trace_post += 1"
-DEVIATION_ON_SPIKE = "deviation_post += 1"
+from neuro_decorr.brian._contents import Contents
+from neuro_decorr.brian.companions import Companions
 
 
 def set_values(group: Any, values: dict[str, Any]) -> None:
@@ -37,85 +19,67 @@ def set_values(group: Any, values: dict[str, Any]) -> None:
         group.variables[name].set_value(np.array([float(value)]))
 
 
-def attach(rule: SpikingRule, synapses: Synapses, source: Any, target: Any, bias_drive: str | None) -> None:
+def give(synapses: Synapses, target: NeuronGroup, source: NeuronGroup | None) -> None:
+    """Let synapses have `companions`."""
+    synapses.add_attribute("companions")
+    synapses.companions = Companions(target, source)
+
+
+def attach(
+    contents: Contents, synapses: Synapses, source: Any, target: Any, bias_drive: str | None, self_drive: str | None
+) -> None:
     """Make the companions of synapses, link the synapses to them and let `run()` find them.
 
     Args:
-        rule: What the companions hold and how it changes at a spike.
-        synapses: From `source` to `target`; they gain `contained_objects`.
-        source: Presynaptic group.
+        contents: What the companions hold and how it changes at a spike.
+        synapses: From `source` to `target`; they gain `companions` and `contained_objects`.
+        source: Presynaptic group; None where the plasticity sees nothing of it.
         target: Postsynaptic group.
         bias_drive: What the bias does to the target at every time step; None for a rule without one.
+        self_drive: What a spike does to its own neuron, with `self_weight`; None for a rule without one.
     """
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
-    after = _companion(rule, postsynaptic, synapses, "target")
-    seen = {"target": (after, "_synaptic_post")}
-    if rule.sees_source:
-        before = after if presynaptic is postsynaptic else _companion(rule, presynaptic, synapses, "source")
-        seen["source"] = (before, "_synaptic_pre")
-    for side, (group, index) in seen.items():
-        for name in rule.seen:
+    after, before = _companion(contents, postsynaptic, synapses, "target"), None
+    if source is not None:
+        before = after if presynaptic is postsynaptic else _companion(contents, presynaptic, synapses, "source")
+    for side, group, index in (("target", after, "_synaptic_post"), ("source", before, "_synaptic_pre")):
+        for name in contents.seen if group is not None else ():
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
-    if "pace" in after.variables:
+    if contents.timed:
         synapses.pace = linked_var(after, "pace")
+    give(synapses, after, before)
     if bias_drive is not None:
         first, last = (target.start, target.stop) if isinstance(target, Subgroup) else (0, len(target))
         statement = re.sub(r"\bbias\b", "bias_pre", bias_drive)
-        injection = Synapses(
-            after[first:last],
-            target,
-            clock=postsynaptic.clock,
-            name=f"{synapses.name}_bias",
-            namespace=synapses.namespace,
-        )
-        injection.connect(j="i")
+        injection = _one_to_one(synapses, "bias", after[first:last], target, postsynaptic.clock)
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
-        synapses.contained_objects.append(injection)
-    _declare(synapses)
-
-
-def attach_self(synapses: Synapses, target: Any, drive: str) -> None:
-    """Let every neuron act on itself at its spikes, by the weight that its companion holds.
-
-    Args:
-        synapses: After `attach`; they gain one of `contained_objects`.
-        target: Their postsynaptic group.
-        drive: What a spike does to its neuron, with `self_weight`.
-    """
-    own = Synapses(
-        target,
-        target,
-        "self_weight : 1 (linked)",
-        on_pre=drive,
-        clock=target.clock,
-        name=f"{synapses.name}_self",
-        namespace=synapses.namespace,
-    )
-    traces = next(group for group in synapses.contained_objects if group.name == f"{synapses.name}_target_traces")
-    own.self_weight = linked_var(traces, "self_weight", index="_synaptic_post")
-    own.connect(j="i")
-    synapses.contained_objects.append(own)
-    _declare(synapses)
-
-
-def _declare(synapses: Synapses) -> None:
-    """A standalone device declares the pathways of a Network's own synapses only, not of those inside of them."""
+    if self_drive is not None:
+        model = "self_weight : 1 (linked)"
+        own = _one_to_one(synapses, "self", target, target, target.clock, model=model, on_pre=self_drive)
+        own.self_weight = linked_var(after, "self_weight", index="_synaptic_post")
     device = get_device()
-    if hasattr(device, "synapses"):
+    if hasattr(device, "synapses"):  # standalone: it declares the pathways of a Network's own synapses only
         device.synapses |= {inner for inner in synapses.contained_objects if isinstance(inner, Synapses)}
 
 
-def _companion(rule: SpikingRule, group: Any, synapses: Synapses, side: str) -> NeuronGroup:
+def _one_to_one(synapses: Synapses, what: str, source: Any, target: Any, clock: Any, **strings: str) -> Synapses:
+    """Synapses of every neuron with its like, which act by the user's own statements."""
+    made = Synapses(
+        source, target, clock=clock, name=f"{synapses.name}_{what}", namespace=synapses.namespace, **strings
+    )
+    made.connect(j="i")
+    synapses.contained_objects.append(made)
+    return made
+
+
+def _companion(contents: Contents, group: Any, synapses: Synapses, side: str) -> NeuronGroup:
     """One set of traces for each neuron of a whole group, filled by its spikes."""
-    traces = NeuronGroup(
-        len(group), rule.traces, method="euler", clock=group.clock, name=f"{synapses.name}_{side}_traces", namespace={}
-    )
-    set_values(traces, rule.trace_values)
-    traces.run_regularly(rule.on_step, when="end", name=f"{traces.name}_time")
+    name, common = f"{synapses.name}_{side}", {"clock": group.clock, "namespace": {}}
+    traces = NeuronGroup(len(group), contents.equations, method="euler", name=f"{name}_traces", **common)
+    set_values(traces, contents.values)
+    traces.run_regularly(contents.on_step, when="end", name=f"{name}_traces_time")
     # After the synapses have used the traces: a spike does not see itself, nor others of the same time step.
-    filling = Synapses(
-        group, traces, on_pre=rule.on_spike, clock=group.clock, name=f"{synapses.name}_{side}_spikes", namespace={}
-    )
+    filling = Synapses(group, traces, on_pre=contents.on_spike, name=f"{name}_spikes", **common)
     filling.pre.when = "after_synapses"
     filling.connect(j="i")
     synapses.contained_objects.extend([traces, filling])

@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from brian2 import Quantity, Synapses, have_same_dimensions, ms, second
+from brian2 import Quantity, Synapses, ms
 
 from neuro_decorr.brian import _companion, _drive
 from neuro_decorr.brian._checks import check_clashes, check_fields, check_group, number, quantity
+from neuro_decorr.brian._contents import Contents
+from neuro_decorr.brian._strings import assigned, declared, printed, refuse
 from neuro_decorr.brian.homeostasis import Homeostasis
-from neuro_decorr.brian.schedule import Schedule, duration, phase_values, phases
+from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 from neuro_decorr.errors import InvalidValue
 
@@ -41,14 +43,14 @@ class SpikingRule(ABC):
     fixed_point_text: ClassVar[str]
     locality: ClassVar[str]
     cost: ClassVar[str]
-    reference: ClassVar[str]
+    source: ClassVar[str]
     seen: ClassVar[tuple[str, ...]] = ("trace",)
     """Which variables of the two neurons' companions the plasticity sees."""
     sees_source: ClassVar[bool] = True
     """Whether it sees those of the presynaptic neuron."""
 
     rate: float = field(default=1e-3, metadata=number(above=0))
-    trace_time: Quantity = field(default_factory=lambda: 50 * ms, metadata=quantity(second, companion=True))
+    trace_time: Quantity = quantity(50 * ms, companion=True)
     smallest_weight: float = field(default=0.0, metadata=number())
     largest_weight: float = field(default=1.0, metadata=number(above="smallest_weight"))
     homeostasis: Homeostasis | None = None
@@ -62,19 +64,15 @@ class SpikingRule(ABC):
             InvalidValue: A number or a quantity outside its range, or of other units.
         """
         check_fields(self)
-        if not (self.homeostasis is None or isinstance(self.homeostasis, Homeostasis)):
-            raise InvalidValue(
-                f"{self.name}: homeostasis must be nd.brian.Homeostasis(...) or None, got {self.homeostasis!r}."
-            )
-        if not (self.variance is None or isinstance(self.variance, Variance)):
-            raise InvalidValue(f"{self.name}: variance must be nd.brian.Variance(...) or None, got {self.variance!r}.")
-        if self.variance is not None and not self._centred:
+        for name, kind in (("homeostasis", Homeostasis), ("variance", Variance), ("schedule", Schedule)):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, kind)):
+                raise InvalidValue(f"{self.name}: {name} must be nd.brian.{kind.__name__}(...) or None, got {value!r}.")
+        if self.variance is not None and not self._contents.centred:
             raise InvalidValue(
                 f"{self.name}: a variance needs the mean of the traces, which this rule does not follow; use "
                 "nd.brian.get('lateral_covariance', variance=...)."
             )
-        if not (self.schedule is None or isinstance(self.schedule, Schedule)):
-            raise InvalidValue(f"{self.name}: schedule must be nd.brian.Schedule(...) or None, got {self.schedule!r}.")
 
     @property
     @abstractmethod
@@ -89,43 +87,31 @@ class SpikingRule(ABC):
     @property
     def model(self) -> str:
         """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
-        linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in self.sides for name in self.seen)
-        if self._timed:
+        sides = ("source", "target") if self.sees_source else ("target",)
+        linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in sides for name in self.seen)
+        if self._contents.timed:
             linked += "\npace : 1 (linked, shared)"
         return f"w : 1\n{linked}\n{declared(self.namespace)}"
 
     @property
-    def sides(self) -> tuple[str, ...]:
-        """The sides of a synapse of which the plasticity sees the traces."""
-        return ("source", "target") if self.sees_source else ("target",)
-
-    @property
     def traces(self) -> str:
         """The equations of the companion that holds one set of traces a neuron, outside of the user's group."""
-        equations = [_companion.TRACE, _companion.ELAPSED]
-        if self._centred:
-            equations.append(_companion.DEVIATION)
-        if self._timed:
-            equations.append(phases(self.homeostasis, self.schedule))
-        if self.homeostasis is not None:
-            equations.append(self.homeostasis.equations)
-        if self.variance is not None:
-            equations.append(self.variance.equations(self._timed))
-        if "expected" in self.seen:
-            equations.append(_companion.EXPECTED)
-        return "\n".join([*equations, declared(self.trace_values)])
+        return self._contents.equations
+
+    @property
+    def trace_values(self) -> dict[str, Any]:
+        """The values of the shared parameters in `traces`, by name."""
+        return self._contents.values
 
     @property
     def on_spike(self) -> str:
         """What a neuron's spike does to its companion."""
-        centred = [_companion.DEVIATION_ON_SPIKE] if self._centred else []
-        counted = [] if self.homeostasis is None else [self.homeostasis.on_spike]
-        return "\n".join([_companion.ON_SPIKE, *centred, *counted])
+        return self._contents.on_spike
 
     @property
     def on_step(self) -> str:
         """What the companion does at the end of every time step (`run_regularly(..., when="end")`)."""
-        return "\n".join([_companion.ON_STEP, *([] if self.variance is None else [self.variance.on_step])])
+        return self._contents.on_step
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -142,37 +128,28 @@ class SpikingRule(ABC):
         }
 
     @property
-    def trace_values(self) -> dict[str, Any]:
-        """The values of the shared parameters in `traces`, by name."""
-        own = [entry.name for entry in fields(self) if entry.metadata.get("companion")]
-        values = {name: getattr(self, name) for name in own}
-        if self.homeostasis is not None:
-            values |= self.homeostasis.values
-        if self.variance is not None:
-            values |= self.variance.values
-        return values | phase_values(self.homeostasis, self.schedule)
-
-    @property
     def learnt(self) -> Quantity:
         """How long after the first run the weights and the bias are held for good.
 
         Raises:
             InvalidValue: No schedule.
         """
-        return duration(self.homeostasis, self.schedule)
+        if (schedule := self.schedule) is None:
+            raise InvalidValue(
+                "a rule without a schedule never ends to learn; give it schedule=nd.brian.Schedule(...)."
+            )
+        learning = schedule.learning + schedule.annealing + schedule.consolidation
+        return schedule.baseline + self._contents.calibration + learning
 
     @property
-    def _timed(self) -> bool:
-        """Whether anything waits for a time: a calibration or a schedule."""
-        return self.homeostasis is not None or self.schedule is not None
-
-    def parameters(self) -> dict[str, Any]:
-        """The rule's parameters by name, as `neuro_decorr.brian.get` takes them."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+    def _contents(self) -> Contents:
+        """Of the companions of the neurons."""
+        own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
+        return Contents(self.seen, own, self.homeostasis, self.variance, self.schedule)
 
     def __str__(self) -> str:
         """Everything that is added to the user's model, to be read and pasted."""
-        return f"{self.name}: {self.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in self._parts.items())
+        return printed(self, self._parts)
 
     @property
     def _parts(self) -> dict[str, str]:
@@ -181,11 +158,11 @@ class SpikingRule(ABC):
             "model of the synapses": self.model,
             "on_pre": self.on_pre,
             "on_post": self.on_post,
-            "parameters of the synapses": shown(self.namespace),
+            "parameters of the synapses": assigned(self.namespace),
             "companion, one set of traces a neuron": self.traces,
             "at a neuron's spike": self.on_spike,
             "at the end of a time step": self.on_step,
-            "parameters of the companion": shown(self.trace_values),
+            "parameters of the companion": assigned(self.trace_values),
         }
 
     def synapses(
@@ -224,12 +201,7 @@ class SpikingRule(ABC):
             InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does
                 not fit, an option that is the rule's own.
         """
-        own = sorted(set(options) & {"model", "on_pre", "on_post", "on_event"})
-        if own:
-            raise InvalidValue(
-                f"{', '.join(own)} of the synapses come from the rule '{self.name}'; to change them, paste the strings "
-                "of print(rule) into Synapses of your own."
-            )
+        refuse(self, options, {"model", "on_pre", "on_post", "on_event"})
         target = source if target is None else target
         check_group(source, "source")
         check_group(target, "target")
@@ -263,20 +235,17 @@ class SpikingRule(ABC):
         _drive.check_units(drive, synapses, "drive")
         if bias_drive is not None:  # as free of units as w
             _drive.check_units(re.sub(r"\bbias\b", weight, bias_drive), synapses, "bias_drive")
-        _companion.attach(self, synapses, source, target, bias_drive)
+        self_drive = None
         if self.variance is not None:
             _drive.check_names(drive, target, target, weight, "drive")  # of a neuron onto itself
-            _companion.attach_self(synapses, target, re.sub(rf"\b{weight}\b", "self_weight", drive))
+            self_drive = re.sub(rf"\b{weight}\b", "self_weight", drive)
+        seen = source if self.sees_source else None
+        _companion.attach(self._contents, synapses, seen, target, bias_drive, self_drive)
         return synapses
-
-    @property
-    def _centred(self) -> bool:
-        """Whether the means of the traces are followed."""
-        return not {"mean", "deviation"}.isdisjoint(self.seen)
 
     def _step(self, change: str) -> str:
         """A bounded step of the weight, nothing before the start or while frozen."""
-        factor = f"learning{'*pace' if self._timed else ''}*learning_rate"
+        factor = f"learning{'*pace' if self._contents.timed else ''}*learning_rate"
         return f"w = clip(w + {factor}*({change}), smallest_weight, largest_weight)"
 
 
@@ -290,19 +259,3 @@ def _pathways(drive: str, learning: str, delay: Any) -> dict[str, str]:
     if isinstance(delay, str) and delay != "heterogeneous":
         raise InvalidValue(f"delay must be a time such as 2*ms, 'heterogeneous' or None, got {delay!r}.")
     return {"transmission": drive, "learning_pre": learning}
-
-
-def declared(values: dict[str, Any]) -> str:
-    """Declarations of shared parameters."""
-    return "\n".join(f"{name} : {_unit(value)} (shared, constant)" for name, value in values.items())
-
-
-def _unit(value: Any) -> str:
-    if not isinstance(value, Quantity):
-        return "1"
-    return "second" if have_same_dimensions(value, second) else "Hz"  # a rule has times and rates only
-
-
-def shown(values: dict[str, Any]) -> str:
-    """Parameters and their values, a line each, for printing."""
-    return "\n".join(f"{name} = {value}" for name, value in values.items())

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
 from brian2.devices.device import all_devices
 from numpy.typing import ArrayLike, NDArray
 
-from neuro_decorr.brian._checks import whole_group
+from neuro_decorr.brian.companions import Companions
 from neuro_decorr.errors import InvalidValue, Unsupported
 
 
-def companion(synapses: Synapses, side: Literal["target", "source"] = "target") -> NeuronGroup:
-    """The companion of the neurons on one side, with their traces, means and bias; for monitors of your own.
-
-    Args:
-        synapses: From `SpikingRule.synapses`.
-        side: Of the postsynaptic neurons (`"target"`) or of the presynaptic ones (`"source"`): one and the same where
-            both are of one group. The bias is the target's.
-
-    Returns:
-        A NeuronGroup of the size of the whole group on that side.
-
-    Raises:
-        InvalidValue: Other synapses, another side, or a side that the plasticity does not see.
-    """
-    if side not in ("target", "source"):
-        raise InvalidValue(f"side must be 'target' or 'source', got {side!r}.")
-    held = [item for item in getattr(synapses, "contained_objects", ()) if isinstance(item, NeuronGroup)]
-    one = held and whole_group(synapses.source) is whole_group(synapses.target)
-    for group in held:
-        if group.name == f"{synapses.name}_{'target' if one else side}_traces":
-            return group
-    if held and side == "source" and "learning" in synapses.variables:
-        raise InvalidValue(f"the plasticity of '{synapses.name}' sees nothing of its source, which has no companion.")
-    raise InvalidValue(f"these are no synapses of a rule from nd.brian.get(...): {synapses!r}.")
+def _companion(synapses: Synapses) -> NeuronGroup:
+    """The companion of the postsynaptic neurons; InvalidValue for synapses that have none."""
+    companions = getattr(synapses, "companions", None)
+    if not isinstance(companions, Companions):
+        raise InvalidValue(f"these are no synapses of a rule from nd.brian.get(...): {synapses!r}.")
+    return companions.target
 
 
 def freeze(synapses: Synapses, *, homeostasis: bool = False) -> None:
@@ -63,12 +45,12 @@ def thaw(synapses: Synapses) -> None:
         InvalidValue: Other synapses.
         Unsupported: A standalone program that has run already.
     """
-    group = companion(synapses)
+    group = _companion(synapses)
     _switch(synapses, learning=1.0, homeostasis=1.0 if "homeostasis" in group.variables else None)
 
 
 def _switch(synapses: Synapses, learning: float, homeostasis: float | None) -> None:
-    group = companion(synapses)
+    group = _companion(synapses)
     _check_not_run("freeze and thaw")
     if homeostasis is not None:
         if "homeostasis" not in group.variables:

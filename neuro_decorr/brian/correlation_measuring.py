@@ -40,13 +40,11 @@ class CorrelationMeasuring(SpikingRule):
     fixed_point_text = "w = <y x> / (<y> <x>) - 1"
     locality = "traces of the two neurons and the weight"
     cost = "2 N a spike, all-to-all"
-    reference = "King, Zylberberg, DeWeese 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
+    source = "King, Zylberberg, DeWeese 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
     seen = ("trace", "mean")
 
     largest_weight: float = field(default=10.0, metadata=number(above="smallest_weight"))
-    mean_time: Quantity = field(
-        default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
-    )
+    mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
 
     @property
     def on_pre(self) -> str:

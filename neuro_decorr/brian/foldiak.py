@@ -37,7 +37,7 @@ class Foldiak(SpikingRule):
     fixed_point_text = "<y_i y_j> = p^2 at rates p"
     locality = "traces and target rates of the two neurons"
     cost = "2 N a spike, all-to-all"
-    reference = "Foldiak 1990, doi:10.1007/BF02331346; Zylberberg et al. 2011, doi:10.1371/journal.pcbi.1002250"
+    source = "Foldiak 1990, doi:10.1007/BF02331346; Zylberberg et al. 2011, doi:10.1371/journal.pcbi.1002250"
     seen = ("trace", "expected")
 
     homeostasis: Homeostasis | None = field(default_factory=lambda: Homeostasis(target_rate=10 * Hz))

@@ -10,7 +10,8 @@ from brian2 import Hz, NeuronGroup, Quantity, Synapses, second
 
 from neuro_decorr.brian._checks import check_count, number, quantity
 from neuro_decorr.brian._registry import register
-from neuro_decorr.brian._rule import SpikingRule, declared, shown
+from neuro_decorr.brian._rule import SpikingRule
+from neuro_decorr.brian._strings import assigned, declared
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.errors import InvalidValue
 
@@ -79,7 +80,7 @@ class Interneuron(SpikingRule):
     fixed_point_text = "common modes down to (1 + 2 excess) times the private variance, the leading ones first"
     locality = "trace of the neuron, weight, spikes of both"
     cost = "2 k a spike of a neuron, 2 N a spike of an interneuron"
-    reference = "Lipshutz et al. 2023, arXiv:2209.10634; King et al. 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
+    source = "Lipshutz et al. 2023, arXiv:2209.10634; King et al. 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
     seen = ("deviation",)
     sees_source = False
 
@@ -87,10 +88,8 @@ class Interneuron(SpikingRule):
     interneurons: int = 8
     threshold: float = field(default=5.0, metadata=number(above=0))
     excess: float = field(default=0.5, metadata=number(above=0))
-    spontaneous_rate: Quantity = field(default_factory=lambda: 5 * Hz, metadata=quantity(Hz))
-    mean_time: Quantity = field(
-        default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
-    )
+    spontaneous_rate: Quantity = quantity(5 * Hz)
+    mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
 
     def __post_init__(self) -> None:
@@ -139,7 +138,7 @@ class Interneuron(SpikingRule):
             f"{self.interneurons} interneurons (threshold='charge >= threshold', reset='charge -= threshold')": (
                 self.equations
             ),
-            "parameters of the interneurons": shown(self.interneuron_values),
+            "parameters of the interneurons": assigned(self.interneuron_values),
         }
         return interneurons | super()._parts
 

@@ -46,12 +46,10 @@ class LateralCovariance(SpikingRule):
     fixed_point_text = "no covariance of spikes within the trace time (or w at a bound)"
     locality = "traces of the two neurons"
     cost = "2 N a spike, all-to-all"
-    reference = "Foldiak 1990, doi:10.1007/BF02331346; Vogels et al. 2011, doi:10.1126/science.1211095"
+    source = "Foldiak 1990, doi:10.1007/BF02331346; Vogels et al. 2011, doi:10.1126/science.1211095"
     seen = ("deviation",)
 
-    mean_time: Quantity = field(
-        default_factory=lambda: 10 * second, metadata=quantity(second, above="trace_time", companion=True)
-    )
+    mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
     moved_by: Literal["both", "presynaptic"] = "both"
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from brian2 import Quantity, have_same_dimensions, second
 
-from neuro_decorr.brian._checks import check_quantity
-from neuro_decorr.brian.homeostasis import Homeostasis
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.brian._checks import check_fields, check_quantity, quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +35,9 @@ class Schedule:
     name: ClassVar[str] = "schedule"
 
     baseline: Quantity = field(default_factory=lambda: 0 * second)
-    learning: Quantity = field(default_factory=lambda: 160 * second)
-    annealing: Quantity = field(default_factory=lambda: 80 * second)
-    consolidation: Quantity = field(default_factory=lambda: 80 * second)
+    learning: Quantity = quantity(160 * second)
+    annealing: Quantity = quantity(80 * second)
+    consolidation: Quantity = quantity(80 * second)
 
     def __post_init__(self) -> None:
         """Check the durations.
@@ -47,44 +45,6 @@ class Schedule:
         Raises:
             InvalidValue: A duration that is not positive (not negative for the baseline), or of other units.
         """
-        for name in ("learning", "annealing", "consolidation"):
-            check_quantity(self, name, second)
+        check_fields(self)
         if not (have_same_dimensions(self.baseline, second) and float(self.baseline) == 0):
             check_quantity(self, "baseline", second)
-
-
-def phases(homeostasis: Homeostasis | None, schedule: Schedule | None) -> str:
-    """What the companion knows of the phases: `pace`, a factor of the learning rate, and whether the bias moves."""
-    waits = [name for name, there in (("baseline", schedule), ("calibration", homeostasis)) if there is not None]
-    begin = " + ".join(waits)
-    lines = [f"begun = int(elapsed + dt/2 >= {begin}) : 1 (shared)"]
-    ending = f"{begin} + learning_time + annealing_time"
-    if schedule is None:
-        lines.append("pace = begun : 1 (shared)")
-    else:
-        left = f"clip(({ending} - elapsed)/annealing_time, 0, 1)"
-        lines.append(f"pace = begun*int(elapsed + dt/2 < {ending})*{left} : 1 (shared)")
-    if homeostasis is not None:
-        unheld = "" if schedule is None else f"*int(elapsed + dt/2 < {ending} + consolidation_time)"
-        lines.append(f"balancing = homeostasis*begun{unheld} : 1 (shared)")
-        if homeostasis.target_rate is None:
-            counts = "" if schedule is None else "*int(elapsed + dt/2 >= baseline)"
-            lines.append(f"counting = (1 - begun){counts} : 1 (shared)")
-    return "\n".join(lines)
-
-
-def phase_values(homeostasis: Homeostasis | None, schedule: Schedule | None) -> dict[str, Any]:
-    """The shared parameters of the equations."""
-    found: dict[str, Any] = {} if homeostasis is None else {"calibration": homeostasis.start}
-    if schedule is not None:
-        found |= {"baseline": schedule.baseline, "learning_time": schedule.learning}
-        found |= {"annealing_time": schedule.annealing, "consolidation_time": schedule.consolidation}
-    return found
-
-
-def duration(homeostasis: Homeostasis | None, schedule: Schedule | None) -> Quantity:
-    """How long after the first run everything is held."""
-    if schedule is None:
-        raise InvalidValue("a rule without a schedule never ends to learn; give it schedule=nd.brian.Schedule(...).")
-    calibration = 0 * second if homeostasis is None else homeostasis.start
-    return schedule.baseline + calibration + schedule.learning + schedule.annealing + schedule.consolidation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from brian2 import Hz, Quantity
 
@@ -48,7 +48,7 @@ class Variance:
     name: ClassVar[str] = "variance"
 
     dispersion: float = field(default=0.5, metadata=number(above=0))
-    rate: Quantity = field(default_factory=lambda: 0.5 * Hz, metadata=quantity(Hz))
+    rate: Quantity = quantity(0.5 * Hz)
     smallest_weight: float = field(default=-5.0, metadata=number())
     largest_weight: float = field(default=5.0, metadata=number(above="smallest_weight"))
 
@@ -59,26 +59,3 @@ class Variance:
             InvalidValue: A number or a quantity outside its range, or of other units.
         """
         check_fields(self)
-
-    def equations(self, timed: bool) -> str:
-        """What is added to the companion of a neuron.
-
-        Args:
-            timed: Whether it learns at a `pace` of its own.
-        """
-        pace = "*pace" if timed else ""
-        return f"dself_weight/dt = self_learning{pace}*self_rate*(deviation**2 - dispersion*mean/2) : 1"
-
-    on_step: ClassVar[str] = "self_weight = clip(self_weight, smallest_self_weight, largest_self_weight)"
-    """What is added at the end of every time step."""
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """Shared parameters of the equations."""
-        return {
-            "self_learning": 1.0,
-            "self_rate": self.rate,
-            "dispersion": self.dispersion,
-            "smallest_self_weight": self.smallest_weight,
-            "largest_self_weight": self.largest_weight,
-        }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from brian2 import Hz, Quantity, ms, second
+from brian2 import Hz, Quantity, ms
 
 from neuro_decorr.brian._checks import number, quantity
 from neuro_decorr.brian._registry import register
@@ -39,12 +39,12 @@ class Vogels(SpikingRule):
     fixed_point_text = "postsynaptic rate rho_0 (for independent spikes)"
     locality = "traces of the two neurons"
     cost = "2 N a spike, all-to-all"
-    reference = "Vogels et al. 2011, doi:10.1126/science.1211095"
+    source = "Vogels et al. 2011, doi:10.1126/science.1211095"
 
     rate: float = field(default=1e-2, metadata=number(above=0))
-    trace_time: Quantity = field(default_factory=lambda: 20 * ms, metadata=quantity(second, companion=True))
+    trace_time: Quantity = quantity(20 * ms, companion=True)
     largest_weight: float = field(default=100.0, metadata=number(above="smallest_weight"))
-    target_rate: Quantity = field(default_factory=lambda: 5 * Hz, metadata=quantity(Hz))
+    target_rate: Quantity = quantity(5 * Hz)
 
     @property
     def namespace(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def in_brian(
     network = brian2.Network(group, synapses, weights)
     through = isinstance(rule, nd.brian.InterneuronLocal)
     if through:
-        gains = brian2.StateMonitor(nd.brian.companion(synapses), "gain", record=True, dt=interval, name="gains")
+        gains = brian2.StateMonitor(synapses.companions.target, "gain", record=True, dt=interval, name="gains")
         network.add(gains)
     recorder.progress(0, count)  # compiling, on a target that does
     network.run(

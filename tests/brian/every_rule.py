@@ -110,10 +110,10 @@ def run(names: tuple[str, ...] | None = None) -> Callable[[], Results]:
                 found[f"{name} spikes {number}"] = np.stack([np.asarray(monitor.t) * 1e3, np.asarray(monitor.i)])
             found[f"{name} weights"] = nd.brian.weights_to_matrix(synapses)
             found[f"{name} course"] = np.asarray(course.w)
-            if "bias_rate" in nd.brian.companion(synapses).variables:
-                found[f"{name} bias"] = np.asarray(nd.brian.companion(synapses).bias_rate)
-            if "self_weight" in nd.brian.companion(synapses).variables:
-                found[f"{name} self"] = np.asarray(nd.brian.companion(synapses).self_weight)
+            if "bias_rate" in synapses.companions.target.variables:
+                found[f"{name} bias"] = np.asarray(synapses.companions.target.bias_rate)
+            if "self_weight" in synapses.companions.target.variables:
+                found[f"{name} self"] = np.asarray(synapses.companions.target.self_weight)
         late = {call.__name__: refusal(call, synapses) for call in (nd.brian.freeze, nd.brian.thaw)}
         late["set_weights"] = refusal(nd.brian.set_weights, synapses, nd.brian.weights_to_matrix(synapses))
         refused = {"weights_to_matrix": reading, "store": storing, **late}

@@ -21,7 +21,7 @@ RUNS: dict[str, Chosen] = {
     "as it is": lambda _: [],
     "slower": lambda lateral: [(lateral.learning_rate, 0.002)],
     "bounded": lambda lateral: [(lateral.largest_weight, 0.31)],
-    "shorter traces": lambda lateral: [(nd.brian.companion(lateral).trace_time, 10 * ms)],
+    "shorter traces": lambda lateral: [(lateral.companions.target.trace_time, 10 * ms)],
     "frozen": lambda lateral: [(lateral.learning, 0)],
 }
 

@@ -39,7 +39,7 @@ def test_two_lines_and_a_plain_run() -> None:
     synapses.connect(condition="i != j")
     assert type(synapses) is Synapses
     run(300 * ms)
-    assert np.ptp(synapses.w[:]) > 0 and np.ptp(nd.brian.companion(synapses).bias_rate / Hz) > 0
+    assert np.ptp(synapses.w[:]) > 0 and np.ptp(synapses.companions.target.bias_rate / Hz) > 0
     assert str(group.equations) == equations
 
 
@@ -49,7 +49,7 @@ def test_freeze_and_thaw() -> None:
         group, drive="gi_post -= w*mV"
     )
     synapses.connect(condition="i != j")
-    companion = nd.brian.companion(synapses)
+    companion = synapses.companions.target
     run(100 * ms)
     nd.brian.freeze(synapses)
     weights, bias = synapses.w[:].copy(), companion.bias_rate[:].copy()

@@ -38,7 +38,7 @@ def test_the_difference_that_is_shown_is_two_lines_on_a_published_model() -> Non
     spikes = [monitors(built)[0] for built in (network, plain)]
     assert len(spikes[0].t) > 20 and np.array_equal(spikes[0].t, spikes[1].t)  # still counting rates: nothing learnt
     lateral = lateral_synapses(network)
-    assert len(lateral.w[:]) == 400 * 399 and nd.brian.companion(lateral).trace[:].max() > 0.5
+    assert len(lateral.w[:]) == 400 * 399 and lateral.companions.target.trace[:].max() > 0.5
 
 
 def test_the_order_that_is_stated() -> None:
@@ -59,5 +59,5 @@ def test_names_that_the_page_uses_are_there() -> None:
     lateral = nd.brian.get().synapses(cells, drive="gi_post -= w*mV")
     (synaptic, own) = re.findall(r"variables of the synapses \((.*?)\) and of\nthe companions \((.*?),\s", PAGE)[0]
     assert set(re.findall(r"`(\w+)`", synaptic)) <= set(lateral.variables)
-    assert {"trace_time", "mean_time"} <= set(nd.brian.companion(lateral).variables) and "trace_time" in own
+    assert {"trace_time", "mean_time"} <= set(lateral.companions.target.variables) and "trace_time" in own
     assert all(hasattr(nd.brian, name) for name in re.findall(r"nd\.brian\.(\w+)", PAGE))

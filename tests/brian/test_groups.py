@@ -10,7 +10,6 @@ import pytest
 from brian2 import Hz, Network, NeuronGroup, Synapses, ms, um
 
 import neuro_decorr as nd
-from neuro_decorr.errors import InvalidValue
 from tests.brian.every_rule import quick, spiking_rules
 from tests.brian.told import NEURONS, STEP, STEPS, told, trains
 
@@ -140,10 +139,9 @@ def test_homeostasis_without_plasticity() -> None:
 def test_the_companions_of_both_sides() -> None:
     before, after = told(trains(7)), told(trains(8)[:, :4])
     between, within = lateral(before, after), lateral(after, condition="i != j")
-    sides = [nd.brian.companion(between, side) for side in ("source", "target")]
+    assert isinstance(between.companions, nd.brian.Companions)
+    sides = [between.companions.source, between.companions.target]
     assert [len(group) for group in sides] == [NEURONS, 4]
     learn(before, after, between, within)
     assert [group.trace[:].sum() > 0 for group in sides] == [True, True]
-    assert nd.brian.companion(within, "source") is nd.brian.companion(within)
-    with pytest.raises(InvalidValue, match="side must be 'target' or 'source', got 'post'"):
-        nd.brian.companion(within, "post")
+    assert within.companions.source is within.companions.target

@@ -149,7 +149,7 @@ def test_the_users_lines() -> None:
     monitor = StateMonitor(lateral.source, "charge", record=True)
     brian2.run(200 * ms)
     assert type(lateral) is brian2.Synapses and len(lateral) == 6 * INTERNEURONS
-    assert np.ptp(lateral.w[:]) > 0 and np.ptp(nd.brian.companion(lateral).bias_rate / Hz) > 0
+    assert np.ptp(lateral.w[:]) > 0 and np.ptp(lateral.companions.target.bias_rate / Hz) > 0
     assert np.ptp(monitor.charge) > 0 and str(neurons.equations) == equations
     nd.brian.freeze(lateral)
     weights, charge = lateral.w[:].copy(), lateral.source.charge[:].copy()
@@ -175,7 +175,7 @@ def test_refusals() -> None:
         rule().synapses(neurons, other, drive="v_post -= w")
     lateral = rule().synapses(neurons, drive="v_post -= w")
     with pytest.raises(InvalidValue, match="sees nothing of its source"):
-        nd.brian.companion(lateral, "source")
+        _ = lateral.companions.source
     with pytest.raises(InvalidValue, match="must be a group"):
         rule().synapses("neurons", drive="v_post -= w")
 

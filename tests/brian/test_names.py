@@ -44,7 +44,7 @@ def test_neurons_may_have_every_name_of_the_companion() -> None:
     run(100 * ms)
     weights, voltages = plain.w[:].copy(), expected.v[:] / volt
     brian2.start_scope()
-    companion = nd.brian.companion(plain)
+    companion = plain.companions.target
     linked = {"trace", "mean", "elapsed"} & set(plain.variables)
     names = [
         n for n in companion.variables if not n.startswith("_") and n not in {"i", "N", "t", "dt", "t_in_timesteps"}

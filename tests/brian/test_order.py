@@ -83,7 +83,7 @@ def test_a_restored_network_goes_on_as_it_did(name: str, tmp_path: Path) -> None
 
     def go_on() -> list[np.ndarray]:
         network.run(100 * ms)
-        companion = nd.brian.companion(synapses)
+        companion = synapses.companions.target
         state = [companion.get_states(units=False)[key] for key in sorted(companion.get_states(units=False))]
         return [np.asarray(spikes.t), np.asarray(spikes.i), synapses.w[:].copy(), *map(np.copy, state)]
 

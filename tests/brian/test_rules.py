@@ -113,7 +113,7 @@ def test_bias_integrates_the_difference_from_the_target_and_reaches_the_drive() 
     network.run(STEPS * STEP * ms)
     counts = trains[:-1].sum(axis=0)
     expected = 3 * (20 * STEPS * STEP / 1e3 - counts)
-    np.testing.assert_allclose(nd.brian.companion(synapses).bias_rate / Hz, expected, rtol=1e-9)
+    np.testing.assert_allclose(synapses.companions.target.bias_rate / Hz, expected, rtol=1e-9)
     # The injected amount is the sum over steps of bias * dt * mV, with the bias as it was when each step began.
     bias, injected = np.zeros(NEURONS), np.zeros(NEURONS)
     fired = np.vstack([np.zeros((1, NEURONS), dtype=bool), trains[:-1]])
@@ -131,7 +131,7 @@ def test_independent_neurons_learn_nothing_on_average() -> None:
     rule = nd.brian.get(homeostasis=None, trace_time=20 * ms, mean_time=80 * ms)
     synapses = rule.synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
-    read = StateMonitor(nd.brian.companion(synapses), ["trace", "deviation"], record=[0], when="synapses")
+    read = StateMonitor(synapses.companions.target, ["trace", "deviation"], record=[0], when="synapses")
     network = Network(source, neurons, telling, synapses, read)
     network.run(STEPS * STEP * ms)
     whole = slice(STEPS - 100, STEPS)  # ten periods, five averaging times after the start
@@ -148,11 +148,11 @@ def test_own_rates_are_counted_before_anything_is_learnt() -> None:
     synapses.w = 0.1
     network = Network(source, neurons, telling, synapses)
     network.run(300 * ms)
-    assert np.all(synapses.w[:] == 0.1) and np.all(nd.brian.companion(synapses).bias_rate == 0 * Hz)
+    assert np.all(synapses.w[:] == 0.1) and np.all(synapses.companions.target.bias_rate == 0 * Hz)
     network.run(100 * ms)
     assert np.ptp(synapses.w[:]) > 0
     expected = trains[:299].sum(axis=0) / 0.3
-    np.testing.assert_allclose(nd.brian.companion(synapses).target_rate / Hz, expected, rtol=1e-9)
+    np.testing.assert_allclose(synapses.companions.target.target_rate / Hz, expected, rtol=1e-9)
 
 
 def test_transmission_is_delayed_and_plasticity_is_not() -> None:

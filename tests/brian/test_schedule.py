@@ -64,7 +64,7 @@ def test_every_phase_is_that_of_the_loop_and_leaves_alone_what_it_should() -> No
     synapses = tested.synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
     synapses.w = 0.1
-    traces = nd.brian.companion(synapses)
+    traces = synapses.companions.target
     weights = brian2.StateMonitor(synapses, "w", record=True, when="after_end")
     bias = brian2.StateMonitor(traces, ["bias_rate", "bias_average", "bias"], record=True, when="after_end")
     Network(source, neurons, telling, synapses, weights, bias).run(STEPS * ms)
@@ -95,9 +95,9 @@ def test_the_bias_that_is_frozen_by_hand_stays_at_its_average() -> None:
     network = Network(source, neurons, telling, synapses)
     network.run(200 * ms)
     nd.brian.freeze(synapses, homeostasis=True)
-    held = nd.brian.companion(synapses).bias_average[:].copy()
+    held = synapses.companions.target.bias_average[:].copy()
     network.run(200 * ms)
-    assert np.array_equal(nd.brian.companion(synapses).bias_average[:], held)
+    assert np.array_equal(synapses.companions.target.bias_average[:], held)
 
 
 def test_without_homeostasis_learning_begins_after_the_baseline() -> None:

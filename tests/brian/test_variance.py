@@ -35,7 +35,7 @@ def test_the_weight_onto_itself_is_that_of_the_loop_and_reaches_the_drive() -> N
     synapses.connect(condition="i != j")
     network = Network(source, neurons, telling, synapses)
     network.run(STEPS * ms)
-    found = nd.brian.companion(synapses).self_weight[:].copy()
+    found = synapses.companions.target.self_weight[:].copy()
 
     late = np.vstack([np.zeros((1, NEURONS), dtype=bool), spikes[:-1]])
     trace, mean, weight, received = (np.zeros(NEURONS) for _ in range(4))
@@ -55,10 +55,10 @@ def test_the_weight_onto_itself_is_that_of_the_loop_and_reaches_the_drive() -> N
 
     nd.brian.freeze(synapses)
     network.run(20 * ms)
-    assert np.array_equal(nd.brian.companion(synapses).self_weight[:], found)
+    assert np.array_equal(synapses.companions.target.self_weight[:], found)
     nd.brian.thaw(synapses)
     network.run(20 * ms)
-    assert not np.array_equal(nd.brian.companion(synapses).self_weight[:], found)
+    assert not np.array_equal(synapses.companions.target.self_weight[:], found)
 
 
 def test_refusals() -> None:

@@ -43,7 +43,7 @@ def in_brian(inputs: Tensor, rule: nd.brian.SpikingRule) -> tuple[np.ndarray, np
     trains = np.zeros((STEPS, NEURONS))
     trains[np.round(np.asarray(spikes.t / ms)).astype(int), np.asarray(spikes.i)] = 1
     weights = np.nan_to_num(nd.brian.weights_to_matrix(synapses)).T
-    bias = nd.brian.companion(synapses).bias_rate / Hz if rule.homeostasis is not None else np.zeros(NEURONS)
+    bias = synapses.companions.target.bias_rate / Hz if rule.homeostasis is not None else np.zeros(NEURONS)
     return trains, weights, np.asarray(bias)
 
 

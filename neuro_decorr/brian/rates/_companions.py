@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from brian2 import CodeRunner, Equations, NeuronGroup, Quantity, Synapses, linked_var
 
-from neuro_decorr.brian._companion import set_values
+from neuro_decorr.brian._companion import give, set_values
+from neuro_decorr.brian._strings import declared
 from neuro_decorr.brian.rates._place import Place
-from neuro_decorr.brian.rates._rule import declared
+from neuro_decorr.brian.rates._rule import RateRule
 from neuro_decorr.errors import InvalidValue
 
 ELAPSED = """\
@@ -18,22 +19,6 @@ whole = int(elapsed + dt/2 >= stimulus_time) : 1 (shared)"""
 """`whole`: whether a stimulus was seen from its beginning, at the time when the weights move."""
 BEFORE = -10
 """Order of what happens at the start of the first step of a stimulus, before statements of the user's own."""
-
-
-def sampling_equations(variables: tuple[str, ...], unit: str) -> str:
-    """The companion of the units that samples variables of theirs, free of units.
-
-    Args:
-        variables: Of `output` and `inputs`.
-        unit: Of the user's variables.
-    """
-    lines = [f"seen_{name} : {unit} (linked)\n{name} : 1" for name in variables]
-    return "\n".join([*lines, f"unit_activity : {unit} (shared, constant)", ELAPSED])
-
-
-def sampling_statements(variables: tuple[str, ...]) -> str:
-    """What it does at the end of every time step, in which a stimulus is still there."""
-    return "\n".join(["elapsed += dt", *[f"{name} = seen_{name}/unit_activity" for name in variables]])
 
 
 def sampler(
@@ -100,22 +85,7 @@ def layer(units: Any, name: str, equations: str, sums: str, hold: Quantity) -> t
     return neuron, summing
 
 
-class Pairs(Protocol):
-    """A rule whose synapses connect the units with each other, as its class describes it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def sampled(self) -> tuple[str, ...]: ...
-    @property
-    def linked(self) -> tuple[str, ...]: ...
-    @property
-    def namespace(self) -> dict[str, Any]: ...
-    @property
-    def on_stimulus(self) -> str: ...
-
-
-def pair_model(rule: Pairs, output: str = "output", inhibition: str = "inhibition", unit: str = "1") -> str:
+def pair_model(rule: RateRule, output: str = "output", inhibition: str = "inhibition", unit: str = "1") -> str:
     """The weight, the inhibition, and what the two units and the layer show (linked).
 
     Args:
@@ -131,16 +101,29 @@ def pair_model(rule: Pairs, output: str = "output", inhibition: str = "inhibitio
     )
 
 
-def pairs(rule: Pairs, place: Place, options: dict[str, Any]) -> tuple[Synapses, NeuronGroup]:
+def _sampled(rule: RateRule) -> tuple[str, ...]:
+    """The variables of the units that the rule sees."""
+    return ("output", "inputs") if rule.needs_inputs else ("output",)
+
+
+def pair_parts(rule: RateRule, unit: str = "1") -> dict[str, str]:
+    """The companion of the units that samples their variables, free of units, in the last step of a stimulus."""
+    lines = [f"seen_{name} : {unit} (linked)\n{name} : 1" for name in _sampled(rule)]
+    return {
+        "companion of the units": "\n".join([*lines, f"unit_activity : {unit} (shared, constant)", ELAPSED]),
+        "companion, at the end of a time step": "\n".join(
+            ["elapsed += dt", *(f"{name} = seen_{name}/unit_activity" for name in _sampled(rule))]
+        ),
+    }
+
+
+def pairs(rule: RateRule, place: Place, options: dict[str, Any]) -> Synapses:
     """Synapses of the units with each other, linked to a companion of them, to be connected by the user.
 
     Args:
         rule: The rule.
         place: The user's variables.
         options: Of `brian2.Synapses`.
-
-    Returns:
-        The synapses, and the companion.
 
     Raises:
         InvalidValue: The group has variables of the synapses' names.
@@ -154,18 +137,14 @@ def pairs(rule: Pairs, place: Place, options: dict[str, Any]) -> tuple[Synapses,
         )
     synapses = Synapses(place.group, place.group, model=model, **options)
     set_values(synapses, rule.namespace)
-    units = sampler(
-        place,
-        f"{synapses.name}_target_traces",
-        rule.sampled,
-        sampling_equations(rule.sampled, place.unit),
-        sampling_statements(rule.sampled),
-    )
+    equations, statements = pair_parts(rule, place.unit).values()
+    units = sampler(place, f"{synapses.name}_target_traces", _sampled(rule), equations, statements)
     synapses.whole_stimulus = linked_var(units, "whole")
     for side, index in (("source", "_synaptic_pre"), ("target", "_synaptic_post")):
-        for variable in rule.sampled:
+        for variable in _sampled(rule):
             if f"{side}_{variable}" in rule.linked:
                 setattr(synapses, f"{side}_{variable}", linked_var(units, variable, index=index))
     regularly(synapses, "learning", rule.on_stimulus, dt=place.hold, when="start", order=BEFORE + 2)
+    give(synapses, units, units)
     synapses.contained_objects.append(units)
-    return synapses, units
+    return synapses

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from brian2 import Quantity, Synapses, ms
 from brian2.core.namespace import get_local_namespace
 
+from neuro_decorr.brian._strings import assigned, printed, refuse
 from neuro_decorr.brian.rates._place import Place, check_place
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules import Rule
@@ -34,15 +35,17 @@ class RateRule(ABC):
     """The rule of the library."""
     needs_inputs: ClassVar[bool] = False
     """Whether it learns from the drive z as well as from the activity x."""
+    linked: ClassVar[tuple[str, ...]] = ()
+    """What synapses of two units see of them, such as `source_output`, and of the layer."""
     name: ClassVar[str]
     title: ClassVar[str]
     equation: ClassVar[str]
     fixed_point_text: ClassVar[str]
     locality: ClassVar[str]
     cost: ClassVar[str]
-    reference: ClassVar[str]
+    source: ClassVar[str]
 
-    rate: float = field(default=1e-3)
+    rate: float = 1e-3
 
     def __post_init__(self) -> None:
         """Check the parameters, as the library's rule checks them.
@@ -55,7 +58,7 @@ class RateRule(ABC):
     @property
     def library(self) -> Rule:
         """The same rule of `nd.rules`, with the same parameters."""
-        return self.described(**self.parameters())
+        return self.described(**vars(self))
 
     @property
     @abstractmethod
@@ -80,19 +83,14 @@ class RateRule(ABC):
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
         """The synapses with their companions, in a place that was checked."""
 
-    def parameters(self) -> dict[str, Any]:
-        """The rule's parameters by name, as `neuro_decorr.brian.get` takes them."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
-
     def __str__(self) -> str:
         """Everything that is added to the user's model, to be read and pasted."""
         parts = {
             "model of the synapses": self.model,
-            "parameters of the synapses": "\n".join(f"{name} = {value}" for name, value in self.namespace.items()),
+            "parameters of the synapses": assigned(self.namespace),
             "synapses, at the end of every stimulus": self.on_stimulus,
-            **self._parts(),
         }
-        return f"{self.name}: {self.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in parts.items())
+        return printed(self, parts | self._parts())
 
     def synapses(
         self,
@@ -133,12 +131,7 @@ class RateRule(ABC):
             InvalidValue: Names, units or times that do not fit, or an option that is the rule's own.
             UnknownName: A variable that the group lacks.
         """
-        own = sorted(set(options) & {"model", "on_pre", "on_post", "on_event", "source", "target"})
-        if own:
-            raise InvalidValue(
-                f"{', '.join(own)} of the synapses come from the rule '{self.name}'; to change them, paste the strings "
-                "of print(rule) into Synapses of your own."
-            )
+        refuse(self, options, {"model", "on_pre", "on_post", "on_event", "source", "target"})
         if "delay" in options:
             raise InvalidValue(
                 "sums over synapses come without a delay in Brian2, so rate rules have none; "
@@ -148,8 +141,3 @@ class RateRule(ABC):
         check_place(place, self.needs_inputs, least_hold, time_constant, get_local_namespace(1))
         options["namespace"] = {**(place.whole.namespace or {}), **(options.get("namespace") or {})}
         return self._make(place, options)
-
-
-def declared(values: dict[str, Any]) -> str:
-    """Declarations of shared parameters without units."""
-    return "\n".join(f"{name} : 1 (shared, constant)" for name in values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from brian2 import Synapses
 
@@ -46,10 +46,9 @@ class AntiHebbian(RateRule):
     fixed_point_text = rules.AntiHebbian.fixed_point_text
     locality = rules.AntiHebbian.locality
     cost = "N^2 a time step, 3 N^2 a stimulus"
-    reference = rules.AntiHebbian.reference
+    source = rules.AntiHebbian.source
 
-    sampled: ClassVar[tuple[str, ...]] = ("output",)
-    linked: ClassVar[tuple[str, ...]] = ("source_output", "target_output")
+    linked = ("source_output", "target_output")
 
     rate: float = 1e-3
     target: float = 1.0
@@ -74,10 +73,9 @@ class AntiHebbian(RateRule):
 
     def _parts(self) -> dict[str, str]:
         return {
-            "companion of the units": _companions.sampling_equations(self.sampled, "1"),
-            "companion, at the end of a time step": _companions.sampling_statements(self.sampled),
+            **_companions.pair_parts(self),
             "order": "start of a stimulus: synapses\nend of a time step: companion",
         }
 
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
-        return _companions.pairs(self, place, options)[0]
+        return _companions.pairs(self, place, options)

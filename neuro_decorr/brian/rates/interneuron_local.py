@@ -5,13 +5,74 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from brian2 import Synapses
+import torch
+from brian2 import NeuronGroup, Synapses, TimedArray, linked_var, second
+from brian2.core.names import find_name
 
 from neuro_decorr import rules
+from neuro_decorr.brian._companion import give, set_values
 from neuro_decorr.brian._registry import register
-from neuro_decorr.brian.rates import _interneurons
+from neuro_decorr.brian._strings import assigned, declared
+from neuro_decorr.brian.rates._companions import BEFORE, ELAPSED, layer, part, regularly, sampler
 from neuro_decorr.brian.rates._place import Place
-from neuro_decorr.brian.rates._rule import RateRule, declared
+from neuro_decorr.brian.rates._rule import RateRule
+from neuro_decorr.errors import InvalidValue
+
+_TURN = "turn = timestep(t, dt) % timestep(stimulus_time, dt) : integer (shared)"
+"""The place of a time step within its stimulus: interneuron i answers in the step with turn i."""
+_UNITS = f"""\
+seen_output : {{unit}} (linked)
+seen_inputs : {{unit}} (linked)
+output = seen_output/unit_activity : 1
+inputs : 1
+left : 1
+taken : 1
+inhibition : 1
+unit_activity : {{unit}} (shared, constant)
+{ELAPSED}
+{_TURN}"""
+_ON_STEP = """\
+elapsed += dt
+inputs = int(turn == 0)*seen_inputs/unit_activity + int(turn > 0)*inputs
+left = int(turn == 0)*inputs + int(turn > 0)*(left - taken)"""
+_INTERNEURONS = f"""\
+activity : 1
+heard : 1
+volley : 1
+strength : 1
+variance : 1
+power : 1
+updates : 1
+gain : 1
+weight_step : 1
+present : 1 (linked)
+plastic : 1 (linked)
+whole : 1 (linked)
+stimulus_time : second (shared, constant)
+unit_count : 1 (shared, constant)
+{_TURN}"""
+_ANSWER = "volley = int(i == turn)*heard + int(i != turn)*volley"
+_AVERAGES = """\
+moving = plastic*whole*int(present > 1e-30)
+updates += moving
+counted = clip(present, 0, 1e4*power + int(power == 0)*present)
+loudness = counted/(present + int(present == 0))
+newest = clip(4/(4 + updates), learning_rate, 1)
+averaging = moving*newest/(1 + newest*unit_count/(1 + damping))
+power += moving*(int(updates == 1) + int(updates > 1)*averaging)*(counted - power)
+variance += averaging*(loudness*volley**2 - variance)
+weight_step = averaging*loudness/(variance + 0.001*power + int(power == 0))
+relative = variance/(damping*(power + int(power == 0)))
+gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative) - 1)"""
+_RELAY = "{inhibition}_post = inhibition_pre*unit_activity_pre : {unit} (summed)"
+_LAYER = "power : 1"
+_SUMS = "power_post = inputs_pre**2/N_pre : 1 (summed)"
+_ORDER = """\
+start of a stimulus: sums of the layer, interneurons, synapses, strength, synapses after that
+every time step: activity, inhibition, synapses onto the units, equations of the units
+end of a time step: companion, heard, interneurons, synapses, taken"""
+_END = 10
+"""Order of the first volley, at the end of a time step, after statements of the user's own."""
 
 
 @register
@@ -54,7 +115,7 @@ class InterneuronLocal(RateRule):
     fixed_point_text = rules.InterneuronLocal.fixed_point_text
     locality = rules.InterneuronLocal.locality
     cost = "5 N k a time step, 5 N k a stimulus"
-    reference = rules.InterneuronLocal.reference
+    source = rules.InterneuronLocal.source
 
     rate: float = 1e-2
     interneurons: int = 16
@@ -66,7 +127,7 @@ class InterneuronLocal(RateRule):
     @property
     def library(self) -> rules.InterneuronLocal:
         """The same rule of `nd.rules`, moving at every update, without the scalar that gives power back."""
-        return rules.InterneuronLocal(**self.parameters(), every=1, preserve_power=False)
+        return rules.InterneuronLocal(**vars(self), every=1, preserve_power=False)
 
     @property
     def model(self) -> str:
@@ -115,23 +176,64 @@ class InterneuronLocal(RateRule):
         }
 
     def _parts(self) -> dict[str, str]:
-        values = "\n".join(f"{name} = {value}" for name, value in self.interneuron_values.items())
         return {
             "synapses, after that (random_start: the synapses of library.initial_state)": self.on_learnt,
             "synapses, at the end of a time step (third)": self.on_turn,
-            "companion of the units, which the synapses start from": _interneurons.UNITS.format(unit="1"),
-            "companion, at the end of a time step (first)": _interneurons.ON_STEP,
-            "interneurons": f"{_interneurons.INTERNEURONS}\n{declared(self.interneuron_values)}",
-            "parameters of the interneurons": values,
-            "interneurons, at the end of a time step (second)": _interneurons.ANSWER,
-            "interneurons, at the end of every stimulus, before the synapses": _interneurons.AVERAGES,
-            "synapses from the companion onto the units, one to one": _interneurons.RELAY.format(
-                inhibition="inhibition", unit="1"
-            ),
-            "one neuron for the layer": _interneurons.LAYER,
-            "synapses of the companion onto it": _interneurons.SUMS,
-            "order": _interneurons.ORDER,
+            "companion of the units, which the synapses start from": _UNITS.format(unit="1"),
+            "companion, at the end of a time step (first)": _ON_STEP,
+            "interneurons": f"{_INTERNEURONS}\n{declared(self.interneuron_values)}",
+            "parameters of the interneurons": assigned(self.interneuron_values),
+            "interneurons, at the end of a time step (second)": _ANSWER,
+            "interneurons, at the end of every stimulus, before the synapses": _AVERAGES,
+            "synapses from the companion onto the units, one to one": _RELAY.format(inhibition="inhibition", unit="1"),
+            "one neuron for the layer": _LAYER,
+            "synapses of the companion onto it": _SUMS,
+            "order": _ORDER,
         }
 
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
-        return _interneurons.circuit(self, place, options)
+        if self.interneurons > place.steps:
+            raise InvalidValue(
+                f"{self.name}: its {self.interneurons} interneurons answer one after the other, one a time step, and a "
+                f"stimulus of {place.hold} has {place.steps} steps; use fewer interneurons or a smaller time step."
+            )
+        name, clock, first = find_name(options.pop("name", "synapses*")), place.whole.clock, place.whole.order
+        units = sampler(
+            place, f"{name}_units", ("output", "inputs"), _UNITS.format(unit=place.unit), _ON_STEP, order=_END
+        )
+        own = part(place, units)
+        interneurons = NeuronGroup(
+            self.interneurons,
+            f"{_INTERNEURONS}\n{declared(self.interneuron_values)}",
+            clock=clock,
+            name=f"{name}_interneurons",
+            namespace={},
+        )
+        set_values(interneurons, self.interneuron_values)
+        set_values(interneurons, {"stimulus_time": place.hold, "unit_count": len(place.group)})
+        start = self.library.initial_state(len(place.group), dtype=torch.float64)["synapses"].numpy()
+        options["namespace"]["random_start"] = TimedArray(start.reshape(1, -1), dt=1 * second)
+        synapses = Synapses(own, interneurons, self.model, name=name, **options)
+        set_values(synapses, self.namespace)
+        sums, summing = layer(own, f"{name}_layer", _LAYER, _SUMS, place.hold)
+        interneurons.present, interneurons.whole = linked_var(sums, "power"), linked_var(units, "whole")
+        interneurons.plastic = linked_var(synapses, "learning")
+        relaying = _RELAY.format(inhibition=place.inhibition, unit=place.unit)
+        relay = Synapses(own, place.group, relaying, name=f"{name}_relay", namespace={})
+        relay.connect(j="i")
+        for variable, slot, order in (
+            ("activity_post", "groups", first - 4),
+            ("inhibition_pre", "groups", first - 3),  # the relay follows at first - 1, and then the units' equations
+            ("heard_post", "end", _END + 1),
+            ("taken_pre", "end", _END + 4),
+            ("strength_post", "start", BEFORE + 3),
+        ):
+            synapses.summed_updaters[variable].when, synapses.summed_updaters[variable].order = slot, order
+        regularly(interneurons, "answer", _ANSWER, clock=clock, when="end", order=_END + 2)
+        regularly(synapses, "volley", self.on_turn, clock=clock, when="end", order=_END + 3)
+        regularly(interneurons, "averages", _AVERAGES, dt=place.hold, when="start", order=BEFORE + 1)
+        regularly(synapses, "learning", self.on_stimulus, dt=place.hold, when="start", order=BEFORE + 2)
+        regularly(synapses, "scaling", self.on_learnt, dt=place.hold, when="start", order=BEFORE + 4)
+        give(synapses, interneurons, units)
+        synapses.contained_objects.extend([units, interneurons, sums, summing, relay])
+        return synapses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from brian2 import Synapses, linked_var
 
@@ -51,10 +51,9 @@ class Lateral(RateRule):
     fixed_point_text = "C = c I, <|x|> about <|z|>"
     locality = "drive of i, activity of j, and a scalar a layer"
     cost = "N^2 a time step, 5 N^2 a stimulus"
-    reference = rules.Lateral.reference
+    source = rules.Lateral.source
 
-    sampled: ClassVar[tuple[str, ...]] = ("output", "inputs")
-    linked: ClassVar[tuple[str, ...]] = ("source_output", "target_inputs", "layer_gain")
+    linked = ("source_output", "target_inputs", "layer_gain")
 
     rate: float = 1e-3
 
@@ -81,8 +80,7 @@ class Lateral(RateRule):
 
     def _parts(self) -> dict[str, str]:
         return {
-            "companion of the units": _companions.sampling_equations(self.sampled, "1"),
-            "companion, at the end of a time step": _companions.sampling_statements(self.sampled),
+            **_companions.pair_parts(self),
             "one neuron for the layer": _LAYER,
             "synapses of the companion onto it": _SUMS,
             "that neuron, at the end of every stimulus": _GAIN,
@@ -90,9 +88,9 @@ class Lateral(RateRule):
         }
 
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
-        synapses, units = _companions.pairs(self, place, options)
-        name = f"{synapses.name}_layer"
-        layer, summing = _companions.layer(_companions.part(place, units), name, _LAYER, _SUMS, place.hold)
+        synapses = _companions.pairs(self, place, options)
+        units = _companions.part(place, synapses.companions.target)
+        layer, summing = _companions.layer(units, f"{synapses.name}_layer", _LAYER, _SUMS, place.hold)
         _companions.regularly(layer, "gain", _GAIN, dt=place.hold, when="start", order=_companions.BEFORE + 1)
         synapses.layer_gain = linked_var(layer, "gain")
         synapses.contained_objects.extend([layer, summing])

@@ -93,7 +93,7 @@ def test_interneurons_are_recruited_and_synapses_are_bounded_as_in_the_library()
     synapses = rule.synapses(group, output="x", inhibition="inhibition", inputs="z", hold=10 * STEP * ms)
     synapses.connect()
     nd.brian.set_weights(synapses, 1.5 * rule.library.initial_state(UNITS, dtype=torch.float64)["synapses"].numpy())
-    interneurons = nd.brian.companion(synapses)
+    interneurons = synapses.companions.target
     gains = StateMonitor(
         interneurons, ["gain", "variance", "power"], record=True, dt=10 * STEP * ms, when="after_start"
     )

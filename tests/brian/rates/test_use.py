@@ -53,11 +53,11 @@ def test_frozen_weights_stay_bit_by_bit_and_thawed_ones_learn_again(name: str) -
     nd.brian.freeze(synapses)
     weights, averages = synapses.w[:].copy(), None
     if name == "interneuron_local":
-        averages = nd.brian.companion(synapses).variance[:].copy()
+        averages = synapses.companions.target.variance[:].copy()
     run(5 * HOLD * ms)
     assert np.array_equal(synapses.w[:], weights)
     if averages is not None:
-        assert np.array_equal(nd.brian.companion(synapses).variance[:], averages)
+        assert np.array_equal(synapses.companions.target.variance[:], averages)
     nd.brian.thaw(synapses)
     run(2 * HOLD * ms)
     assert np.abs(synapses.w[:] - weights).max() > 1e-4
