@@ -10,11 +10,11 @@ from typing import Any, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, Unsupported
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse._record import NeuronRecord, added
 from neuro_decorr.norse._surrogate import Surrogate, derivative, spike
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
-from neuro_decorr.rate.record import in_backward, in_transform, traced_in_transform, unwrapped
+from neuro_decorr.rate.record import check_can_leave, in_backward, in_transform, unwrapped
 
 PerNeuron: TypeAlias = float | Sequence[float] | Tensor
 """One number for all neurons, or one for each."""
@@ -164,17 +164,14 @@ class Neurons(nn.Module, ABC):
         return record
 
     def _add_record(self, record: NeuronRecord) -> None:
-        if traced_in_transform():
-            raise Unsupported(
-                "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
-                "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
-            )
-        steps, spikes, traces, coincidences = added(self._record, record)
+        check_can_leave()
+        record = added(self._record, record)
         if in_transform():  # inside torch.func.grad every result is seen through it
-            steps, spikes, traces = unwrapped(steps), unwrapped(spikes), unwrapped(traces)
-            coincidences = None if coincidences is None else unwrapped(coincidences)
+            steps, spikes, traces = map(unwrapped, record[:3])
+            coincidences = None if record.coincidences is None else unwrapped(record.coincidences)
+            record = NeuronRecord(steps, spikes, traces, coincidences)
         # Past nn.Module's own assignment, which searches all of its registries.
-        object.__setattr__(self, "_record", NeuronRecord(steps, spikes, traces, coincidences))
+        object.__setattr__(self, "_record", record)
 
     def pseudo_derivative(self, potential: Tensor) -> Tensor:
         """What stands for the derivative of a spike by the potential before its reset, such as in e-prop."""

@@ -10,15 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch, check_flag, shown
+from neuro_decorr.rate.memory import Memory
 from neuro_decorr.rate.precision import exactly, widened
 from neuro_decorr.rate.record import Record, in_backward, in_plain_python, in_transform, transformed
-from neuro_decorr.rate.remembering import add, begin, end, remember_steps
 from neuro_decorr.rate.shared import Shared
 from neuro_decorr.rate.steps import check_sequence, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of
 from neuro_decorr.rate.transforms import blank, is_identity, stacked, structure_in
 from neuro_decorr.rate.weighing import Weighing
-from neuro_decorr.rules import TRANSFORM, Rule, State, Structure, dense_matrix, transform, transform_
+from neuro_decorr.rules import Rule, State, Structure, dense_matrix, transform
+from neuro_decorr.rules._rule import TRANSFORM, transform_
 
 
 class Decorrelation(nn.Module):
@@ -111,9 +112,8 @@ class Decorrelation(nn.Module):
         self.rule: Rule | None = None
         self.remembers = True
         self.weighing: Weighing | None = None
-        self._record: Record | None = None
+        self._memory = Memory()
         self._shared: Shared | None = None
-        self._spread: tuple[int, float, Tensor] | None = None  # rows, which fraction is sampled, which rows
         self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
         if structure == "dense":
             self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
@@ -210,8 +210,7 @@ class Decorrelation(nn.Module):
 
     def take_record(self) -> Record | None:
         """Hand out what the forward passes in train mode since the last call left, and forget it."""
-        record = self._record
-        self.__dict__["_record"] = None
+        record, self._memory.record = self._memory.record, None
         return record if record is None or record.kept is record.weights is None else record.settled()
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -261,17 +260,17 @@ class Decorrelation(nn.Module):
         plain = in_plain_python()
         values, mean, centred = self._centred(inputs)
         observed = self.training and self.remembers and (not in_backward() if plain else self.is_observed())
-        passing = begin(self, centred, mean, plain) if observed and self.trace is None else None
+        taken = self._memory.take(self, centred, mean, plain) if observed and self.trace is None else None
         if plain and not torch._C._is_any_autocast_enabled():  # the context takes its time
             outputs = compute(centred)
         else:
             with exactly(inputs):
                 outputs = compute(centred)
-        if passing is not None:
-            end(self, passing, outputs, plain)
+        if taken is not None:
+            self._memory.put(self, taken, outputs, plain)
         elif observed and self.trace is not None and values.numel():
             check_sequence(values)
-            remember_steps(self, values, self.trace.filtered(values, None)[0])
+            self._memory.put_steps(self, values, self.trace.filtered(values, None)[0])
         return outputs if outputs.dtype == inputs.dtype else outputs.to(inputs.dtype)
 
     def run_steps(self, inputs: Tensor, state: TraceState | None) -> tuple[Tensor, TraceState | None]:
@@ -299,7 +298,7 @@ class Decorrelation(nn.Module):
         if self.trace is not None:
             signal, state = self.trace.filtered(steps_of(values), state)
         if self.is_observed():
-            remember_steps(self, values, signal)
+            self._memory.put_steps(self, values, signal)
         return outputs.to(inputs.dtype), state
 
     def _centred(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -335,7 +334,6 @@ class Decorrelation(nn.Module):
             return not in_backward()
         return not (in_transform() and any(transformed(b) for b in self._buffers.values() if b is not None))
 
-    @torch.no_grad()
     def remember(self, rows: Tensor, seen: int) -> None:
         """Remember rows of z that were sampled elsewhere: they drive the next plasticity.
 
@@ -343,12 +341,7 @@ class Decorrelation(nn.Module):
             rows: Shape (rows, features), or (groups, rows, features) where there are several groups.
             seen: How many rows they were sampled from.
         """
-        centred = rows
-        if self.center:
-            centred = rows - (self.mean if self.groups == 1 else self.mean.unsqueeze(1))
-        with exactly(rows):
-            outputs = self.transform_centred(centred)
-        add(self, Record(centred, outputs, centred.mean(dim=-2).mul_(seen), seen))
+        self._memory.put_rows(self, rows, seen)
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
@@ -372,7 +365,7 @@ class Decorrelation(nn.Module):
             moved = fn(tensor)
             return tensor.to(moved.device) if moved.dtype in (torch.float16, torch.bfloat16) else moved
 
-        self._record = self._spread = None
+        self._memory = Memory()
         super()._apply(at_least_float32, recurse)  # type: ignore[no-untyped-call]  # torch types it not
         return self
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neuro_decorr.errors import Unsupported
+
 MOST_ROWS = 1024
 """More rows than these are thinned out, so that passes without a step take bounded memory."""
 _ROOM = 8
@@ -118,6 +120,15 @@ def traced_in_transform() -> bool:
     The question itself breaks the graph there (torch 2.13), which comes to the same: eager, or refused by the compiler.
     """
     return torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None
+
+
+def check_can_leave() -> None:
+    """Raise Unsupported in a compiled graph of a transform of torch.func, which no tensor can leave."""
+    if traced_in_transform():
+        raise Unsupported(
+            "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
+            "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
+        )
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
