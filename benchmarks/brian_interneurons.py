@@ -43,7 +43,7 @@ def rule(interneurons: int, given: argparse.Namespace) -> nd.brian.SpikingRule:
         consolidation=80 * second,
     )
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=1 * Hz)
-    name, options = "interneuron", {"interneurons": interneurons, "rate": 2e-2}
+    name, options = "feedback_inhibition", {"interneurons": interneurons, "rate": 2e-2}
     if interneurons == 0:
         name, options = "lateral_covariance", {"rate": 1e-2}
     made: nd.brian.SpikingRule = nd.brian.get(name, schedule=schedule, homeostasis=homeostasis, **options)

@@ -15,9 +15,9 @@ from neuro_decorr.brian._rule import SpikingRule  # noqa: E402
 from neuro_decorr.brian.companions import Companions  # noqa: E402
 from neuro_decorr.brian.control import freeze, set_weights, thaw, weights_to_matrix  # noqa: E402
 from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noqa: E402
+from neuro_decorr.brian.feedback_inhibition import FeedbackInhibition  # noqa: E402
 from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
 from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
-from neuro_decorr.brian.interneuron import Interneuron  # noqa: E402
 from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
 from neuro_decorr.brian.rates._rule import RateRule  # noqa: E402
 from neuro_decorr.brian.rates.anti_hebbian import AntiHebbian  # noqa: E402
@@ -35,9 +35,9 @@ __all__ = [
     "table",
     # what a rule is, and the rules: for spikes
     "CorrelationMeasuring",
+    "FeedbackInhibition",
     "Foldiak",
     "Homeostasis",
-    "Interneuron",
     "LateralCovariance",
     "Schedule",
     "SpikingRule",

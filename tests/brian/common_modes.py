@@ -1,4 +1,4 @@
-"""Sixty spiking neurons with two shared sources learn four interneurons: the scenario of test_interneuron."""
+"""Sixty spiking neurons with two shared sources learn four interneurons: the scenario of test_feedback_inhibition."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run() -> Callable[[], Results]:
     brian2.defaultclock.dt = 0.5 * brian2.ms
     brian2.seed(1)
     rule = nd.brian.get(
-        "interneuron",
+        "feedback_inhibition",
         interneurons=4,
         rate=2e-2,
         homeostasis=nd.brian.Homeostasis(calibration=60 * second, rate=1 * Hz),

@@ -8,7 +8,7 @@ from pathlib import Path
 import brian2
 import numpy as np
 import pytest
-from brian2 import Network, ms, scheduling_summary
+from brian2 import Hz, Network, ms, scheduling_summary
 
 import neuro_decorr as nd
 from tests.brian.drop_in import builder, lateral_synapses, monitors, source, with_lines
@@ -57,7 +57,24 @@ def test_names_that_the_page_uses_are_there() -> None:
     """Parameters that a sweep can change, functions."""
     cells = population()
     lateral = nd.brian.get().synapses(cells, drive="gi_post -= w*mV")
-    (synaptic, own) = re.findall(r"variables of the synapses \((.*?)\) and of\nthe companions \((.*?),\s", PAGE)[0]
+    (synaptic, own) = re.findall(r"variables of the synapses \((.*?)\) and of\nthe companions \((.*?), those", PAGE)[0]
     assert set(re.findall(r"`(\w+)`", synaptic)) <= set(lateral.variables)
-    assert {"trace_time", "mean_time"} <= set(lateral.companions.target.variables) and "trace_time" in own
+    assert {"trace_time", "mean_time"} == set(re.findall(r"`(\w+)`", own)) <= set(lateral.companions.target.variables)
     assert all(hasattr(nd.brian, name) for name in re.findall(r"nd\.brian\.(\w+)", PAGE))
+
+
+def test_companions_hold_what_the_page_lists_and_only_where_it_says_so() -> None:
+    (table,) = re.findall(r"^\| variable \|.*\n\|.*\n((?:\|.*\n)+)", PAGE, flags=re.MULTILINE)
+    rows = [[set(re.findall(r"`(\w+)`", cell)) for cell in line.split("|")[1:4:2]] for line in table.splitlines()]
+    own_rate, given = nd.brian.Homeostasis(), nd.brian.Homeostasis(target_rate=5 * Hz)
+
+    def held(name: str, **parameters: object) -> set[str]:
+        lateral = nd.brian.get(name, **parameters).synapses(population(), drive="gi_post -= w*mV")
+        return set(lateral.companions.target.variables)
+
+    everything = held("lateral_covariance", homeostasis=own_rate, variance=nd.brian.Variance())
+    assert set().union(*(names for names, _ in rows)) <= everything and len(rows) == 6
+    assert "counted" in everything - held("lateral_covariance", homeostasis=given)
+    least = held("vogels")
+    for names, needed in rows:
+        assert names <= least if not needed else names.isdisjoint(least)

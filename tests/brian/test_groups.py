@@ -62,7 +62,7 @@ def test_several_rules_on_one_population_learn_as_each_alone() -> None:
         learn(neurons, *synapses.values())
         return {rule: nd.brian.weights_to_matrix(found) for rule, found in synapses.items()}
 
-    rules = ("lateral_covariance", "vogels", "interneuron")
+    rules = ("lateral_covariance", "vogels", "feedback_inhibition")
     together = run(*rules)
     for rule in rules:
         assert np.nanstd(together[rule]) > 0

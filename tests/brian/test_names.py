@@ -64,7 +64,9 @@ def test_neurons_may_have_every_name_of_the_companion() -> None:
 
 
 @pytest.mark.parametrize(
-    "learner", [rule(), nd.brian.get("interneuron", interneurons=5, homeostasis=None)], ids=["pairs", "interneurons"]
+    "learner",
+    [rule(), nd.brian.get("feedback_inhibition", interneurons=5, homeostasis=None)],
+    ids=["pairs", "interneurons"],
 )
 def test_neurons_with_a_w_of_their_own(learner: nd.brian.SpikingRule) -> None:
     """As those of the adaptive exponential model: the weight takes another name, and learns the same."""

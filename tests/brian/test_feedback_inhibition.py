@@ -24,7 +24,7 @@ def _time_step(brian_on_numpy: None) -> None:
 
 def rule(**parameters: object) -> nd.brian.SpikingRule:
     return nd.brian.get(
-        "interneuron",
+        "feedback_inhibition",
         **{
             "rate": RATE,
             "interneurons": INTERNEURONS,
@@ -203,6 +203,6 @@ def test_a_population_learns_its_common_modes_and_cancels_them(tmp_path: Path) -
     covariance = np.cov(counts[1].astype(float).T)
     left = np.diag(modes.T @ (covariance - np.diag(np.diag(covariance))) @ modes)
     # At rest kappa (V + tau rho / 2) of traces is left, in counts kappa (V + mean): weak modes come to it from above.
-    rest = nd.brian.get("interneuron").excess * (np.diag(covariance).mean() + counts[1].mean())
+    rest = nd.brian.get("feedback_inhibition").excess * (np.diag(covariance).mean() + counts[1].mean())
     assert values[0] > 10 * rest and values[1] > 2 * rest and np.all(left < 1.5 * rest)
     assert counts[1].mean() == pytest.approx(counts[0].mean(), rel=0.1)

@@ -1,4 +1,4 @@
-"""Spiking interneurons that learn the leading common modes of a population and cancel them: N k synapses, not N^2."""
+"""Feedback inhibition by spiking interneurons that learn the leading common modes and cancel them: N k synapses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ whole numbers of time steps, and the rounding of a target of Brian2 would decide
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Interneuron(SpikingRule):
+class FeedbackInhibition(SpikingRule):
     r"""k inhibitory interneurons hear the population, inhibit it, and learn its leading common modes.
 
     Every synapse is reciprocal: with the weight w_kj >= 0 neuron j excites interneuron k, which inhibits j (Dale's law
@@ -71,7 +71,7 @@ class Interneuron(SpikingRule):
         mean_time: Averaging time of the means of the traces, several seconds.
     """
 
-    name = "interneuron"
+    name = "feedback_inhibition"
     title = "k spiking interneurons learn the leading common modes and cancel them, Dale's law kept"
     equation = (
         "w <- w + rate (x_j - <x_j>) at a spike of interneuron k, "
