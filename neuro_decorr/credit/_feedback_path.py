@@ -1,16 +1,77 @@
-"""The stand-in for a linear layer that sends a random signal back instead of the transported one."""
+"""The stand-in for a layer's forward whose graph sends a feedback signal back instead of the transported one."""
 
 from __future__ import annotations
 
-from typing import Any, final
+from collections.abc import Callable
+from typing import Any, Protocol, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from neuro_decorr.credit._layers import arriving
+from neuro_decorr.credit._feedback_layers import Convolution, WeightLayer, sent_back
 from neuro_decorr.errors import Unsupported
+
+
+class Sender(Protocol):
+    """What the backward pass asks for the signal of a layer."""
+
+    def signal(self, delta: Tensor, shape: torch.Size) -> Tensor:
+        """The signal for an input of a shape, from the error at the output."""
+
+
+def send(sender: Sender, receiver: Tensor, output: Tensor) -> Tensor:
+    """An output whose backward passes the error on to where it came from, and the sender's signal to the receiver.
+
+    Args:
+        sender: Makes the signal.
+        receiver: Gets it.
+        output: What was computed, without a graph that reaches the receiver: nothing can be transported to it.
+    """
+    transforms = torch._C._are_functorch_transforms_active()
+    if not (receiver.requires_grad or transforms):  # nobody to send to; a tensor inside of vmap does not tell
+        return output
+    function = _SendUnderTransforms if transforms else _Send
+    return function.apply(receiver, output, sender)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _signals(ctx: Any, delta: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    signal = ctx.sender.signal(delta, ctx.shape) if ctx.needs_input_grad[0] else None
+    return signal, delta, None
+
+
+@final
+class _Send(Function):
+    """The identity of an output, with a feedback signal to `receiver`.
+
+    In the older style, without `setup_context`: binding its arguments anew at every call would cost as much as a small
+    layer itself. The output is detached, not copied: modules behind it may work in place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, receiver: Tensor, output: Tensor, sender: Sender) -> Tensor:
+        ctx.sender, ctx.shape = sender, receiver.shape
+        return output.detach()
+
+    backward = staticmethod(_signals)
+
+
+@final
+class _SendUnderTransforms(Function):
+    """The same for models that use `torch.func` inside (vmap over members of an ensemble, say)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(_receiver: Tensor, output: Tensor, _sender: Sender) -> Tensor:
+        return output.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        ctx.sender, ctx.shape = inputs[2], inputs[0].shape
+
+    backward = staticmethod(_signals)
 
 
 @final
@@ -42,162 +103,104 @@ class ErrorBroadcast:
             )
         self.error = error
 
-    def signal(self, feedback: Tensor, leading: torch.Size) -> Tensor:
+    def signal(self, feedback: Tensor, shape: torch.Size) -> Tensor:
         """The error projected to the input of a layer.
 
         Args:
-            feedback: B (outputs, in_features).
-            leading: Dimensions of the layer's input before its features.
+            feedback: B (outputs, *units), with the units of one sample: (in_features,) or (channels, *positions).
+            shape: Of the layer's input, (..., *units).
 
         Returns:
-            e B, shape (*leading, in_features); an error without the inner dimensions, such as time, is repeated
-            along them.
+            e B, of that shape; an error without the inner dimensions, such as time, is repeated along them.
         """
-        error = self.error
+        error, units = self.error, feedback.shape[1:]
         if error is None:
             raise Unsupported(
                 "direct feedback: the backward pass reached a layer before the model's output; the loss must "
                 "depend on the layers through the model's output only."
             )
-        signal = error.to(feedback.dtype) @ feedback
-        shape = signal.shape[:-1]
-        if shape == leading:
-            return signal
-        if self.time_first and shape == leading[1:]:
-            return signal.expand(*leading, signal.shape[-1])
-        if self.time_first or shape != leading[: len(shape)]:
+        leading = shape[: len(shape) - len(units)]
+        signal = (error.to(feedback.dtype) @ feedback.flatten(1)).reshape(*error.shape[:-1], *units)
+        given = error.shape[:-1]
+        if given == leading or (self.time_first and given == leading[1:]):
+            return signal.expand(shape)
+        if self.time_first or given != leading[: len(given)]:
             time = "a time dimension before them" if self.time_first else "begin alike (batch, then time)"
             raise Unsupported(
-                f"direct feedback: the error at the output has the leading dimensions {tuple(shape)}, the input of a "
+                f"direct feedback: the error at the output has the leading dimensions {tuple(given)}, the input of a "
                 f"layer has {tuple(leading)}; they must be equal, or {time}. Layers that run over (time, batch, "
                 "units) need time_first=True; a model that folds time into the batch inside needs feedback_alignment."
             )
-        inner = (1,) * (len(leading) - len(shape))
-        return signal.reshape(*shape, *inner, signal.shape[-1]).expand(*leading, signal.shape[-1])
-
-
-def _gradients(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
-    """Backward of a linear layer: exact for its own weights, the feedback signal for the receiver.
-
-    The forward weights were not even saved, so nothing here can transport them.
-    """
-    inputs, feedback = ctx.saved_tensors
-    to_receiver, _, to_weight, to_bias, _ = ctx.needs_input_grad
-    if inputs.dtype != delta.dtype or feedback.dtype != delta.dtype:  # under autocast
-        inputs, feedback = inputs.to(delta.dtype), feedback.to(delta.dtype)
-    leading = delta.shape[:-1]
-    if len(leading) != 1:
-        delta = delta.reshape(-1, delta.shape[-1])
-        inputs = inputs.reshape(-1, inputs.shape[-1])
-    signal = None
-    if to_receiver:
-        broadcast = ctx.path.broadcast
-        if broadcast is not None:
-            signal = broadcast.signal(feedback, leading)
-        else:
-            signal = delta.mm(feedback)
-            if len(leading) != 1:
-                signal = signal.reshape(*leading, -1)
-    weight_gradient = delta.t().mm(inputs) if to_weight else None
-    bias_gradient = delta.sum(0) if to_bias else None
-    return signal, None, weight_gradient, bias_gradient, None
-
-
-@final
-class _FeedbackLinear(Function):
-    """y = x W^T + b whose backward sends a feedback signal to `receiver`.
-
-    In the older style, without `setup_context`: binding its arguments anew at every call would cost as much as the
-    layer itself (a tenth of a step of a small network, per layer).
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        _receiver: Tensor,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        path: FeedbackPath,
-    ) -> Tensor:
-        ctx.save_for_backward(inputs, path.feedback)
-        ctx.path = path
-        return F.linear(inputs, weight, bias)
-
-    backward = staticmethod(_gradients)
-
-
-@final
-class _FeedbackLinearUnderTransforms(Function):
-    """The same for models that use `torch.func` inside (vmap over members of an ensemble, say)."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        _receiver: Tensor,
-        inputs: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        _path: FeedbackPath,
-    ) -> Tensor:
-        return F.linear(inputs, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1], inputs[4].feedback)
-        ctx.path = inputs[4]
-
-    backward = staticmethod(_gradients)
+        inner = (1,) * (len(leading) - len(given))
+        return signal.reshape(*given, *inner, *units).expand(shape)
 
 
 @final
 class FeedbackPath:
-    """A linear layer with its feedback weights, and the stand-in for its forward.
+    """A layer with its feedback weights for the duration of a pass, and the stand-in for its forward.
 
     Args:
+        name: Qualified name of the layer.
         layer: The layer.
-        buffer: Name of the buffer of the credit that holds the layer's feedback weights.
+
+    Attributes:
+        weight: The feedback weights for an input of a shape, during a pass.
+        broadcast: The error at the outputs, where that is sent in the place of the error at the layer's own.
+        skips_hooks: Whether the signal goes to what the layer was called with, in front of its forward pre-hooks.
     """
 
-    __slots__ = ("broadcast", "buffer", "feedback", "layer", "receiver", "skips_transforms")
+    __slots__ = (
+        "_padding",
+        "_padding_mode",
+        "_pads",
+        "broadcast",
+        "layer",
+        "name",
+        "receiver",
+        "skips_hooks",
+        "weight",
+    )
 
-    def __init__(self, layer: nn.Linear, buffer: str) -> None:
+    def __init__(self, name: str, layer: WeightLayer) -> None:
+        self.name = name
         self.layer = layer
-        self.buffer = buffer
-        self.feedback: Tensor | None = None
+        self.weight: Callable[[torch.Size], Tensor] | None = None
         self.broadcast: ErrorBroadcast | None = None
-        self.skips_transforms = False
+        self.skips_hooks = False
         self.receiver: Tensor | None = None
+        # Padding with other than as many zeros at both ends is part of what lies in front, and differentiated exactly.
+        self._padding: tuple[int, ...] = ()
+        self._pads: list[int] | None = None
+        if isinstance(layer, Convolution):
+            pads = list(layer._reversed_padding_repeated_twice)
+            self._padding = tuple(pads[-2::-2])
+            self._padding_mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+            if layer.padding_mode != "zeros" or pads[::2] != pads[1::2]:
+                self._pads, self._padding = pads, (0,) * len(self._padding)
 
     def remember(self, layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Forward pre-hook, to run before all others: keep what the layer was called with."""
         self.receiver = arguments[0] if arguments else keywords["input"]
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The layer's output; its graph sends the feedback signal to the receiver.
-
-        Args:
-            input: (..., in_features), as the layer's pre-hooks left it; what is done to it in here counts as theirs.
-
-        Returns:
-            x W^T + b, shape (..., out_features).
-        """
-        # The argument has the name that nn.Linear gives it: it may be passed by that name.
+    def forward(self, input: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
+        """What the layer makes of its input, as its pre-hooks left it; the graph sends the signal to the receiver."""
+        # The argument has the name that torch's layers give it: it may be passed by that name.
         layer = self.layer
-        if not self.skips_transforms:
-            receiver = input = arriving(layer, input)
-        else:
-            receiver, self.receiver = (input if self.receiver is None else self.receiver), None
-            input = arriving(layer, input.detach())
-            if receiver.shape != input.shape:
-                raise Unsupported(
-                    f"feedback to the site 'pre_decorrelation' needs pre-hooks that keep the shape: they turned "
-                    f"{tuple(receiver.shape)} into {tuple(input.shape)}; use feedback_site='post_decorrelation'."
-                )
-        transforms = torch._C._are_functorch_transforms_active()
-        if not (receiver.requires_grad or transforms):  # nobody to send to; a tensor inside of vmap does not tell
-            return F.linear(input, layer.weight, layer.bias)
-        function = _FeedbackLinearUnderTransforms if transforms else _FeedbackLinear
-        output: Tensor = function.apply(receiver, input, layer.weight, layer.bias, self)  # type: ignore[no-untyped-call]
-        return output
+        receiver, self.receiver = (input if self.receiver is None else self.receiver), None
+        if receiver.shape != input.shape:
+            raise Unsupported(
+                f"feedback to the site 'pre_decorrelation' needs pre-hooks that keep the shape: they turned "
+                f"{tuple(receiver.shape)} into {tuple(input.shape)}; use feedback_site='post_decorrelation'."
+            )
+        if self._pads is not None and self.broadcast is None:
+            receiver = F.pad(receiver, self._pads, mode=self._padding_mode)
+        forward: Callable[..., Tensor] = type(layer).forward
+        return send(self, receiver, forward(layer, input.detach(), *arguments, **keywords))
+
+    def signal(self, delta: Tensor, shape: torch.Size) -> Tensor:
+        """The feedback signal for the layer's input."""
+        assert self.weight is not None  # the backward pass runs while signals are sent
+        weight = self.weight(shape)
+        if self.broadcast is not None:
+            return self.broadcast.signal(weight, shape)
+        return sent_back(self.layer, delta, weight.to(delta.dtype), shape, self._padding)

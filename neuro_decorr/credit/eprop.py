@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from contextlib import nullcontext
 from typing import Any, Literal, TypeAlias, final, get_args
 
 import torch
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.credit._eligibility import SpikingLayer
-from neuro_decorr.credit._feedback_path import FeedbackPath
-from neuro_decorr.credit._feedback_weights import draw, feedback_near, make_paths, sending_feedback
+from neuro_decorr.credit._feedback_weights import FeedbackPaths, gaussian, keep, kept, size_of
 from neuro_decorr.credit._layers import replaced
 from neuro_decorr.credit._structure import spiking_chain
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
@@ -91,24 +89,23 @@ class EProp(Credit):
         self.feedback = feedback
         chain = spiking_chain(model)
         self._layers = chain.layers
-        self._feedback_buffers: list[str] = []
-        self._paths: list[FeedbackPath] = []
+        self._paths = FeedbackPaths({}, [], "pre_decorrelation")
         if feedback == "random":
             generator = torch.Generator().manual_seed(seed)
             names = {module: name for name, module in model.named_modules()}
-            for layer, matrix in zip(self._layers, self._symmetric(), strict=False):
-                size = matrix.double().square().mean().sqrt().item() or (3 * layer.cell.features) ** -0.5
-                buffer = draw(self, names[layer.layer], (matrix.shape[0], matrix.shape[1]), scale * size, generator)
-                self._buffers[buffer] = self.get_buffer(buffer).to(matrix)
-                self._feedback_buffers.append(buffer)
-            self._paths = make_paths(self, chain.linear_readout(), generator, scale, lambda layer: layer.out_features)
+            self._names = [names[layer.layer] for layer in self._layers[:-1]]
+            for name, matrix in zip(self._names, self._symmetric(), strict=True):
+                keep(self, name, gaussian(matrix.shape, scale * size_of(matrix), generator, matrix))
+            self._paths = FeedbackPaths(dict(chain.linear_readout()), [], "pre_decorrelation")
+            self._paths.draw(self, generator, scale)
 
     def feedback_weights(self) -> list[Tensor]:
         """B_l (last neurons, neurons of l) for all spiking layers below the last, from the input on."""
         if self.feedback == "symmetric":
             return self._symmetric()
-        layers = zip(self._layers, self._feedback_buffers, strict=False)
-        return [feedback_near(self, buffer, layer.layer.weight) for layer, buffer in layers]
+        return [
+            kept(self, name, layer.layer.weight) for name, layer in zip(self._names, self._layers[:-1], strict=True)
+        ]
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the e-prop update to `.grad`; see `Credit.backward`."""
@@ -120,8 +117,8 @@ class EProp(Credit):
                 for layer in self._layers
                 for stand_in in _stand_ins(layer, last if layer is self._layers[-1] else None)
             ]
-            readout = sending_feedback(self, self._paths, "pre_decorrelation", None) if self._paths else nullcontext()
-            with replaced(replacements), readout:
+            readout = self._paths.kept(self)
+            with replaced(replacements), self._paths.sending(lambda name, _: readout[name]):
                 loss = scalar_loss(loss_function, model(inputs), targets)
                 loss.backward()  # type: ignore[no-untyped-call]
             signal = last.signal()

@@ -22,7 +22,7 @@ from torch.nn.utils import parametrize
 
 from neuro_decorr.rate.convolution import convolved, transposed
 from neuro_decorr.rate.decorrelation import Decorrelation
-from neuro_decorr.rate.weights import Convolution, TransposedConvolution, make_offset
+from neuro_decorr.rate.weights import Convolution, TransposedConvolution, decorrelation_of, make_offset
 
 
 def attach(layer: nn.Module, decorrelation: Decorrelation) -> None:
@@ -72,6 +72,13 @@ class _Attached(nn.Module):
     """What all decorrelated layers have in common."""
 
     plain_class: type[nn.Module]
+
+    def decorrelated_weight(self, weight: Tensor) -> Tensor:
+        """W D for any W of the shape of the layer's weight, or of a Linear with other outputs; no mean is in it."""
+        found = decorrelation_of(self)
+        assert found is not None  # it is attached
+        decorrelation, weights = found
+        return weights.shaped(decorrelation.fold_into(weights.matrix(weight)))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """A copy or a pickle finds the class by the plain one, since no module holds it by a name."""

@@ -244,7 +244,7 @@ def test_a_single_output_may_be_squeezed() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (nn.Conv1d(2, 2, 1), r"layer '1' \(Conv1d\) has weights of another kind"),
+        (nn.Bilinear(2, 2, 1), r"layer '1' \(Bilinear\) has weights of another kind"),
         (nn.LSTM(4, 4), r"layer '1' \(LSTM\)"),
         (nn.MultiheadAttention(4, 2), r"layer '1' \(MultiheadAttention\)"),
         (nn.LazyLinear(4), "layer '1' has no weights yet"),
@@ -256,7 +256,7 @@ def test_layers_that_would_transport_their_weights_are_refused(name, layer, mess
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_without_linear_layers_is_refused(name) -> None:
+def test_a_model_without_layers_with_weights_is_refused(name) -> None:
     with pytest.raises(Unsupported, match="this one has none"):
         credit.get(name, nn.Sequential(nn.ReLU(), nn.LayerNorm(3)))
 

@@ -1,0 +1,104 @@
+"""The layers whose transposes feedback replaces, and what passes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, TypeGuard, get_args, runtime_checkable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn import grad
+from torch.nn.parameter import is_lazy
+
+from neuro_decorr.credit._layers import name_of, own_parameters, walk
+from neuro_decorr.credit.base import Credit
+from neuro_decorr.errors import Unsupported
+
+Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+WeightLayer: TypeAlias = nn.Linear | Convolution | TransposedConvolution
+
+_KINDS: tuple[type[nn.Module], ...] = (nn.Linear, *get_args(Convolution), *get_args(TransposedConvolution))
+_METHODS = ("forward", "_conv_forward", "_output_padding")
+# Modules with weights that feedback leaves to exact differentiation: they scale single features or look up rows.
+_ELEMENTWISE = (nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.EmbeddingBag)
+
+_CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TO_INPUT: dict[int, Callable[..., Tensor]] = {1: grad.conv1d_input, 2: grad.conv2d_input, 3: grad.conv3d_input}
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """A Decorrelation: all that it does to a batch or a sequence goes through one of these."""
+
+    def run(self, inputs: Tensor, compute: Any) -> Tensor:
+        """X of a batch z."""
+
+    def run_steps(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """X of time steps z."""
+
+
+def is_weight_layer(module: nn.Module) -> TypeGuard[WeightLayer]:
+    """Whether a module computes what torch's Linear or convolution does, of its input or of what a D makes of it."""
+    plain = getattr(type(module), "plain_class", type(module))
+    return "forward" not in vars(module) and any(
+        isinstance(module, kind)
+        and all(getattr(plain, method, None) is getattr(kind, method, None) for method in _METHODS)
+        for kind in _KINDS
+    )
+
+
+def outputs_of(layer: WeightLayer) -> int:
+    """How many units or channels a layer has at its output."""
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
+def split(credit: Credit) -> tuple[dict[str, WeightLayer], list[nn.Module]]:
+    """The weight layers of a model by name, in the order of their definition, and the Decorrelations between them.
+
+    Raises:
+        Unsupported: There is no weight layer, or another kind of weights would be transported unnoticed.
+    """
+    inside: set[nn.Module] = set()  # what hangs on a layer (a decorrelating transform) is part of that layer
+    layers: dict[str, WeightLayer] = {}
+    between: list[nn.Module] = []
+    for name, module in credit.model.named_modules():
+        if module in inside:
+            continue
+        if is_weight_layer(module):
+            if is_lazy(module.weight):
+                raise Unsupported(f"layer '{name}' has no weights yet; run the model once before making the credit.")
+            inside.update(walk(module))
+            layers[name] = module
+        elif isinstance(module, Transform):
+            between.append(module)  # type: ignore[arg-type]  # a module as before
+        elif not isinstance(module, _ELEMENTWISE) and any(p.dim() > 1 for p in own_parameters(module)):
+            raise Unsupported(
+                f"{credit.name} covers the Linear and convolutional layers of torch, and layer "
+                f"{name_of(credit.model, module)} has weights of another kind, or a forward of its own, through which "
+                "the error would be transported exactly; use backprop, node_perturbation or activity_perturbation for "
+                "this model."
+            )
+    if not layers:
+        raise Unsupported(f"{credit.name} needs a model with Linear or convolutional layers; this one has none.")
+    return layers, between
+
+
+def sent_back(layer: WeightLayer, delta: Tensor, weight: Tensor, shape: Any, padding: tuple[int, ...]) -> Tensor:
+    """What the transpose of a layer's map makes of errors at its output, with other weights in the place of its own.
+
+    Args:
+        layer: The layer.
+        delta: Errors at its output.
+        weight: Of the shape of the layer's weights.
+        shape: Of the layer's input, padded already by what `padding` leaves out.
+        padding: Zeros at both ends of every dimension, of a convolution.
+    """
+    if isinstance(layer, nn.Linear):
+        return delta @ weight
+    dimensions = weight.dim() - 2
+    if isinstance(layer, TransposedConvolution):
+        return _CONVOLVE[dimensions](delta, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    if delta.dim() == dimensions + 1:  # one image, without a batch
+        return sent_back(layer, delta.unsqueeze(0), weight, (1, *shape), padding).squeeze(0)
+    return _TO_INPUT[dimensions](shape, weight, delta, layer.stride, padding, layer.dilation, layer.groups)
