@@ -36,10 +36,9 @@ _FEWEST = 16
 """So many axes cost nothing to speak of, however few the rows are."""
 
 
-def initial_bounded(state: State, device: torch.device | str | None = None) -> State:
-    """Add the running power, the axis to visit next and the growth since then to a state that holds `matrix`."""
-    state["growth"] = torch.zeros((), dtype=torch.float64, device=device)
-    return initial_axis(initial_power(state, device), device)
+def initial_bounded(matrix: Tensor) -> State:
+    """The running power, the axis to visit next and the growth since then."""
+    return initial_power(matrix) | initial_axis(matrix) | {"growth": matrix.new_zeros((), dtype=torch.float64)}
 
 
 class Moment(NamedTuple):

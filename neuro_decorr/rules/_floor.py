@@ -13,10 +13,9 @@ _KICK = 0.25
 """Largest share of its isotropic term that an axis may miss before it is visited."""
 
 
-def initial_axis(state: State, device: torch.device | str | None = None) -> State:
-    """Add the axis to visit next to a state that holds `matrix`."""
-    state["axis"] = torch.zeros((), dtype=torch.int64, device=device)
-    return state
+def initial_axis(matrix: Tensor) -> State:
+    """The axis to visit next."""
+    return {"axis": matrix.new_zeros((), dtype=torch.int64)}
 
 
 def axes_due(features: int, rows: int, step: float) -> int:

@@ -61,7 +61,7 @@ class Tracked(NamedTuple):
     updates: int
 
 
-def interneuron_problems(population: Interneurons) -> Iterator[str | None]:
+def problems(population: Interneurons) -> Iterator[str | None]:
     """What is wrong with the parameters that the rules with interneurons have in common."""
     most, fewest = population.interneurons, population.fewest
     counts = [checks.whole_number("interneurons", most, least=1), checks.whole_number("fewest", fewest, least=0)]
@@ -75,7 +75,7 @@ def interneuron_problems(population: Interneurons) -> Iterator[str | None]:
     yield checks.whole_number("seed", population.seed, least=0)
 
 
-def initial_interneurons(
+def initial_state(
     population: Interneurons, features: int, dtype: torch.dtype, device: torch.device | str | None
 ) -> State:
     """Random orthonormal directions, no suppression, a gain of one, nothing heard: a state that both rules start from.
@@ -89,14 +89,15 @@ def initial_interneurons(
     count = population.interneurons_of(features)
     generator = torch.Generator().manual_seed(population.seed)
     random = torch.randn(features, count, generator=generator, dtype=torch.float64)
-    state = {
-        "directions": torch.linalg.qr(random).Q.contiguous().to(dtype=dtype, device=device),
-        "suppression": torch.zeros(count, dtype=dtype, device=device),
-        "gain": torch.ones((), dtype=dtype, device=device),
-        "variance": torch.zeros(count, dtype=torch.float64, device=device),
-        "calls": torch.zeros((), dtype=torch.int64, device=device),
+    directions = torch.linalg.qr(random).Q.contiguous().to(dtype=dtype, device=device)
+    return {
+        "directions": directions,
+        "suppression": directions.new_zeros(count),
+        "gain": directions.new_ones(()),
+        "variance": directions.new_zeros(count, dtype=torch.float64),
+        "calls": directions.new_zeros((), dtype=torch.int64),
+        **initial_power(directions),
     }
-    return initial_power(state, device)
 
 
 def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) -> Tracked | None:

@@ -39,17 +39,14 @@ class Heard(NamedTuple):
         return rows if self.scale == 1 else rows * math.sqrt(self.scale)
 
 
-def initial_power(state: State, device: torch.device | str | None = None) -> State:
-    """Add the statistics of `hear_` to a state: the mean power (double precision) and the number of batches heard."""
-    state["power"] = torch.zeros((), dtype=torch.float64, device=device)
-    state["updates"] = torch.zeros((), dtype=torch.int64, device=device)
-    return state
+def initial_power(like: Tensor) -> State:
+    """The statistics of `hear_`, where `like` is: the mean power (double precision) and the number of batches heard."""
+    return {"power": like.new_zeros((), dtype=torch.float64), "updates": like.new_zeros((), dtype=torch.int64)}
 
 
-def initial_memory(state: State, device: torch.device | str | None = None) -> State:
-    """Add the statistic of `remember_` to a state: the power that the layer once had, in double precision."""
-    state["remembered"] = torch.zeros((), dtype=torch.float64, device=device)
-    return state
+def initial_memory(like: Tensor) -> State:
+    """The statistic of `remember_`, where `like` is: the power that the layer once had, in double precision."""
+    return {"remembered": like.new_zeros((), dtype=torch.float64)}
 
 
 def present_power(rows: Tensor) -> float:

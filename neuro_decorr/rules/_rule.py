@@ -25,6 +25,9 @@ statistics. Those of a grouped layer are stacked along a first dimension."""
 Structure = Literal["centering", "dense", "low_rank"]
 """`centering`: D = I. `dense`: a full matrix. `low_rank`: D = g (I - U diag(s) U^T) with k columns and a scalar g."""
 
+Equivariance = Literal["general", "orthogonal", "covariant", "none"]
+"""Under which changes of basis of the inputs a rule takes the same course; see `Rule.equivariance`."""
+
 TRANSFORM: dict[Structure, tuple[str, ...]] = {
     "centering": (),
     "dense": ("matrix",),
@@ -136,7 +139,7 @@ class Rule(ABC):
         return True
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+    def equivariance(self) -> Equivariance:
         """Under which changes of basis A of the inputs the outputs take the same course, started from D A^{-1}.
 
         `general`: any invertible A; `orthogonal`: rotations (for a low-rank D, which cannot start from A^{-1}, the
@@ -152,7 +155,7 @@ class Rule(ABC):
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
-        """The state before the first update: the transform is the identity.
+        """The state before the first update: the transform is the identity. A low-rank rule has its own.
 
         Args:
             features: Number of units of the layer's input.
@@ -162,8 +165,17 @@ class Rule(ABC):
         Returns:
             The tensors of the transform and of the rule's statistics.
         """
-        if self.structure == "dense":
-            return {"matrix": torch.eye(features, dtype=dtype, device=device)}
+        if self.structure != "dense":
+            return {}
+        matrix = torch.eye(features, dtype=dtype, device=device)
+        return {"matrix": matrix, **self.statistics(matrix)}
+
+    def statistics(self, matrix: Tensor) -> State:
+        """The tensors that a dense rule tracks besides its matrix, before the first update.
+
+        Args:
+            matrix: The initial matrix, on whose device they live.
+        """
         return {}
 
     @abstractmethod

@@ -11,11 +11,9 @@ from neuro_decorr.rules._power import hear_, initial_power, newest_weight
 from neuro_decorr.rules._rule import Sample, State
 
 
-def initial_statistics(state: State) -> State:
-    """Add a running covariance, the mean power and the number of updates to a state that holds `matrix`."""
-    matrix = state["matrix"]
-    state["covariance"] = torch.zeros_like(matrix)
-    return initial_power(state, matrix.device)
+def initial_covariance(matrix: Tensor) -> State:
+    """A running covariance, the mean power and the number of updates."""
+    return {"covariance": torch.zeros_like(matrix)} | initial_power(matrix)
 
 
 def follow_(state: State, sample: Sample, rate: float, own_rate: float, damping: float = 0.0) -> Tensor | None:

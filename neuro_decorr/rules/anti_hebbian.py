@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from neuro_decorr import checks
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Change, Equivariance, Rule, Sample, State
 
 
 @register
@@ -69,14 +68,14 @@ class AntiHebbian(Rule):
     saturation: float = 10.0
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.number("target", self.target, above=0)
         yield checks.number("floor", self.floor, above=0)
         yield checks.number("saturation", self.saturation, above=1, finite=False, hint="1 is the activity at rest")
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+    def equivariance(self) -> Equivariance:
         """M lives in the units' own basis: outputs rotate with the inputs, and that is all."""
         return "covariant"
 

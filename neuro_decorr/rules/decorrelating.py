@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from neuro_decorr.rules._bounded import POWER_RATE, Form, floored_moment
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._power import hear_, initial_power, present_power
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Change, Equivariance, Rule, Sample, State
 
 
 @register
@@ -65,21 +65,18 @@ class Decorrelating(Rule):
     form: Form = "bounded"
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.word("form", self.form, get_args(Form))
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+    def equivariance(self) -> Equivariance:
         """Published, the update is a function of outputs times D, so D absorbs any invertible map; c turns only."""
         return "general" if self.form == "published" else "orthogonal"
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """D = I; bounded: nothing has been heard."""
-        state = super().initial_state(features, dtype=dtype, device=device)
-        return state if self.form == "published" else initial_power(state, device)
+    def statistics(self, matrix: Tensor) -> State:
+        """Bounded: nothing has been heard."""
+        return initial_power(matrix) if self.form == "bounded" else {}
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """D <- (I + step diag(v)) D - (step / k) X^T (X D), v the mean squares of the outputs."""

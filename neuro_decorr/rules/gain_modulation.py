@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import present_power
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Change, Equivariance, Rule, Sample, State
 
 _MOST_UNITS = 128
 """With the default frame, of d (d + 1) / 2 interneurons, an update costs d^4: 0.5 Gflop at 128 units."""
@@ -78,7 +77,7 @@ class GainModulation(Rule):
     seed: int = 0
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         if self.interneurons is not None:
             yield checks.whole_number("interneurons", self.interneurons, least=1, hint="None: one a pair of units")
@@ -87,7 +86,7 @@ class GainModulation(Rule):
         yield checks.whole_number("seed", self.seed, least=0)
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+    def equivariance(self) -> Equivariance:
         """The frame is fixed."""
         return "none"
 
@@ -116,14 +115,10 @@ class GainModulation(Rule):
         pairs = (basis[:, first] + basis[:, second]) / 2**0.5
         return torch.cat([basis[:, :count], pairs], dim=1)
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """D = I: all gains are zero."""
-        state = super().initial_state(features, dtype=dtype, device=device)
-        state["frame"] = self.frame(features).to(dtype=dtype, device=device)
-        state["gains"] = torch.zeros(state["frame"].shape[1], dtype=dtype, device=device)
-        return state
+    def statistics(self, matrix: Tensor) -> State:
+        """All gains are zero."""
+        frame = self.frame(len(matrix)).to(matrix)
+        return {"frame": frame, "gains": frame.new_zeros(frame.shape[1])}
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the gains, then D is the inverse of I + W diag(g) W^T, in double precision."""

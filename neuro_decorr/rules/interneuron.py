@@ -9,15 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._interneurons import (
-    damped_covariance,
-    inhibit_,
-    initial_interneurons,
-    interneuron_problems,
-    largest_gain,
-    orthonormal_form,
-    track_,
-)
+from neuro_decorr.rules import _interneurons
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import Increment
 from neuro_decorr.rules._rule import TRANSFORM, Change, Rule, Sample, State
@@ -159,9 +151,9 @@ class Interneuron(Rule):
     seed: int = 0
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
-        yield from interneuron_problems(self)
+        yield from _interneurons.problems(self)
 
     def interneurons_of(self, features: int) -> int:
         """How many interneurons a layer of so many units has: k, and not more than there are units."""
@@ -171,11 +163,11 @@ class Interneuron(Rule):
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
         """Random orthonormal directions, no suppression."""
-        return initial_interneurons(self, features, dtype, device)
+        return _interneurons.initial_state(self, features, dtype, device)
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """One tracking step at every `every`-th call; suppressions and gain follow from the tracked variances."""
-        tracked = track_(self, state, sample.inputs, rate)
+        tracked = _interneurons.track_(self, state, sample.inputs, rate)
         if tracked is None:
             return None
         power, step = tracked.power, tracked.step
@@ -187,7 +179,7 @@ class Interneuron(Rule):
         gram = seen.T @ seen
         moved = torch.addmm(directions * (kept + _SHIFT), rows.T, seen)
         turned = _listen_elsewhere_(moved, directions, kept + gram.diagonal(), rows)
-        columns, form = orthonormal_form(moved)
+        columns, form = _interneurons.orthonormal_form(moved)
         # Q^T U: known where Q is a form of (M + shift) U, since U is orthonormal.
         known = columns is moved and not turned
         overlap = form.T @ (gram + (kept + _SHIFT).diag() if known else columns.T @ directions)
@@ -203,16 +195,16 @@ class Interneuron(Rule):
         least = 8 * torch.finfo(values.dtype).eps * max(1.0, float(values[0]))
         values = torch.nn.functional.threshold(values, least, 0.0)
         variance.copy_(values).mul_(power)
-        inhibit_(self, state, power, len(directions))
+        _interneurons.inhibit_(self, state, power, len(directions))
         return InterneuronChange.since(before, state)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times g^2."""
-        return damped_covariance(self, covariance)
+        return _interneurons.damped_covariance(self, covariance)
 
     def largest_gain(self, features: int, least_power: float) -> float:
         """1, and sqrt(1 + features / damping) where the power is given back."""
-        return largest_gain(self, features)
+        return _interneurons.largest_gain(self, features)
 
 
 def _listen_elsewhere_(columns: Tensor, directions: Tensor, heard: Tensor, rows: Tensor) -> bool:

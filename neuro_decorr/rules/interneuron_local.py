@@ -10,15 +10,7 @@ import torch
 from torch import Tensor
 
 from neuro_decorr import checks
-from neuro_decorr.rules._interneurons import (
-    damped_covariance,
-    inhibit_,
-    initial_interneurons,
-    interneuron_problems,
-    largest_gain,
-    orthonormal_form,
-    track_,
-)
+from neuro_decorr.rules import _interneurons
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._rule import Change, Rule, Sample, State
 from neuro_decorr.rules.interneuron import InterneuronChange
@@ -140,9 +132,9 @@ class InterneuronLocal(Rule):
     seed: int = 0
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
-        yield from interneuron_problems(self)
+        yield from _interneurons.problems(self)
         yield checks.word("signs", self.signs, get_args(Signs))
 
     @property
@@ -158,7 +150,7 @@ class InterneuronLocal(Rule):
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
         """Random orthonormal synapses and no inhibition; with fixed signs, `synapses` holds P and N side by side."""
-        state = initial_interneurons(self, features, dtype, device)
+        state = _interneurons.initial_state(self, features, dtype, device)
         directions = state["directions"]
         signed = self.signs == "fixed"
         state["synapses"] = torch.cat([directions, -directions], dim=1).relu() if signed else directions.clone()
@@ -166,7 +158,7 @@ class InterneuronLocal(Rule):
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """The first volley and its plasticity at every `every`-th call; then D is that of the settled circuit."""
-        tracked = track_(self, state, sample.inputs, rate)
+        tracked = _interneurons.track_(self, state, sample.inputs, rate)
         if tracked is None:
             return None
         before = InterneuronChange.snapshot(state)
@@ -204,8 +196,8 @@ class InterneuronLocal(Rule):
 
     def _settle_(self, state: State, synapses: Tensor, power: float) -> None:
         r"""D = (I + U diag(g) U^T)^{-1} as I - Q diag(s) Q^T, from the eigenvalues of I + R diag(g) R^T, U = Q R."""
-        strength = inhibit_(self, state, power, len(synapses))
-        columns, form = orthonormal_form(synapses)
+        strength = _interneurons.inhibit_(self, state, power, len(synapses))
+        columns, form = _interneurons.orthonormal_form(synapses)
         upper = form.T @ (columns.T @ synapses)
         core = (upper * (strength / (1 - strength)).to(upper.dtype)) @ upper.T
         core.diagonal().add_(1)
@@ -218,8 +210,8 @@ class InterneuronLocal(Rule):
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times G^2."""
-        return damped_covariance(self, covariance)
+        return _interneurons.damped_covariance(self, covariance)
 
     def largest_gain(self, features: int, least_power: float) -> float:
         """1, and sqrt(1 + features / damping) where the power is given back."""
-        return largest_gain(self, features)
+        return _interneurons.largest_gain(self, features)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
-import torch
 from torch import Tensor
 
 from neuro_decorr import checks
@@ -73,7 +72,7 @@ class Lateral(Rule):
     floor: float = 1e-4
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.word("form", self.form, get_args(Form))
         yield checks.number("floor", self.floor, above=0)
@@ -83,12 +82,9 @@ class Lateral(Rule):
         """By the floor."""
         return self.form == "bounded"
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """D = I; bounded: nothing has been heard."""
-        state = super().initial_state(features, dtype=dtype, device=device)
-        return state if self.form == "published" else initial_bounded(state, device)
+    def statistics(self, matrix: Tensor) -> State:
+        """Bounded: nothing has been heard."""
+        return initial_bounded(matrix) if self.form == "bounded" else {}
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """D <- g (I + step R^T R)^{-1} D, with R^T R the moment with its floor; published: C."""

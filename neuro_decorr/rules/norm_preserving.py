@@ -158,7 +158,7 @@ class NormPreserving(Rule):
     norm_reference: Literal["centered", "raw"] = "centered"
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.word("form", self.form, get_args(Form))
         yield checks.number("floor", self.floor, above=0)
@@ -174,12 +174,9 @@ class NormPreserving(Rule):
         """By the floor."""
         return self.form == "bounded"
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """D = I; bounded: nothing has been heard."""
-        state = super().initial_state(features, dtype=dtype, device=device)
-        return state if self.form == "published" else initial_bounded(state, device)
+    def statistics(self, matrix: Tensor) -> State:
+        """Bounded: nothing has been heard."""
+        return initial_bounded(matrix) if self.form == "bounded" else {}
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """D <- g D - (g step) R^T (R D), with R the rows of M; published: of C."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from neuro_decorr.rules._bounded import PATIENCE, POWER_RATE, Form, floored_mome
 from neuro_decorr.rules._factor import DenseFactor, LowRankFactor
 from neuro_decorr.rules._power import hear_, initial_memory, present_power, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Change, Equivariance, Rule, Sample, State
 
 
 @register
@@ -79,7 +79,7 @@ class VarianceWeighted(Rule):
     variance_weight: float = 0.5
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.word("form", self.form, get_args(Form))
         yield checks.number("floor", self.floor, above=0)
@@ -88,7 +88,7 @@ class VarianceWeighted(Rule):
         )
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+    def equivariance(self) -> Equivariance:
         """Published, the update is a function of outputs times R, so R absorbs any invertible map; a floor is round."""
         return "general" if self.form == "published" else "orthogonal"
 
@@ -97,12 +97,9 @@ class VarianceWeighted(Rule):
         """By the floor."""
         return self.form == "bounded"
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """R = I; bounded: nothing has been heard."""
-        state = super().initial_state(features, dtype=dtype, device=device)
-        return state if self.form == "published" else initial_memory(initial_bounded(state, device), device)
+    def statistics(self, matrix: Tensor) -> State:
+        """Bounded: nothing has been heard."""
+        return initial_bounded(matrix) | initial_memory(matrix) if self.form == "bounded" else {}
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """R <- diag(1 + step [(1 - 2 kappa) v + kappa]) R - step (1 - kappa) L^T (L R), with M = L^T L."""

@@ -105,7 +105,7 @@ class Whitening(Rule):
     preserve_power: bool = True
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.number("damping", self.damping, least=0, hint="0 whitens fully, 'center' not at all")
         yield checks.number("floor", self.floor, above=0)
@@ -117,16 +117,12 @@ class Whitening(Rule):
         """Whether a scalar keeps the power of the inputs: full whitening has a power of its own, one a unit."""
         return self.preserve_power and self.damping > 0
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """D = I; nothing has been heard, and the first axis is to be visited next."""
-        state = initial_axis(initial_power(super().initial_state(features, dtype=dtype, device=device), device), device)
-        if not self.damping:
-            initial_memory(state, device)
+    def statistics(self, matrix: Tensor) -> State:
+        """Nothing has been heard, and the first axis is to be visited next."""
+        state = initial_axis(matrix) | initial_power(matrix) | ({} if self.damping else initial_memory(matrix))
         if self.gives_back:
-            for statistic, value in (("gain", 1.0), ("power_before", 0.0), ("power_after", 0.0)):
-                state[statistic] = torch.full((), value, dtype=torch.float64, device=device)
+            one = matrix.new_ones((), dtype=torch.float64)
+            state |= {"gain": one, "power_before": 0 * one, "power_after": 0 * one}
         return state
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,8 +13,8 @@ from neuro_decorr import checks
 from neuro_decorr.rules._factor import Replacement
 from neuro_decorr.rules._power import initial_memory, remember_
 from neuro_decorr.rules._registry import register
-from neuro_decorr.rules._rule import Change, Rule, Sample, State
-from neuro_decorr.rules._running import follow_, initial_statistics
+from neuro_decorr.rules._rule import Change, Equivariance, Rule, Sample, State
+from neuro_decorr.rules._running import follow_, initial_covariance
 
 
 @register
@@ -66,7 +65,7 @@ class ZCA(Rule):
     preserve_power: bool = True
 
     def problems(self) -> Iterator[str | None]:
-        """Of the rate and of the parameters below."""
+        """What is wrong with the parameters."""
         yield from super().problems()
         yield checks.number("epsilon", self.epsilon, above=0)
         yield checks.number("damping", self.damping, least=0, hint="0 whitens fully, 'center' not at all")
@@ -78,16 +77,13 @@ class ZCA(Rule):
         return self.preserve_power and self.damping > 0
 
     @property
-    def equivariance(self) -> Literal["general", "orthogonal", "covariant", "none"]:
+    def equivariance(self) -> Equivariance:
         """The symmetric root turns with the inputs."""
         return "covariant"
 
-    def initial_state(
-        self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
-    ) -> State:
-        """D = I, no covariance yet."""
-        state = initial_statistics(super().initial_state(features, dtype=dtype, device=device))
-        return state if self.damping else initial_memory(state, device)
+    def statistics(self, matrix: Tensor) -> State:
+        """No covariance yet."""
+        return initial_covariance(matrix) | ({} if self.damping else initial_memory(matrix))
 
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
         """Move the running covariance, then take its root anew."""

@@ -160,20 +160,20 @@ class TestByName:
             rules.get("whitning")
 
     def test_unknown_parameter(self) -> None:
-        with pytest.raises(InvalidValue, match="no parameter 'dampning'; it has: rate, damping"):
+        with pytest.raises(InvalidValue, match="no parameter 'dampning'; allowed: rate, damping"):
             rules.get("whitening", dampning=3)
 
     @pytest.mark.parametrize(
         ("name", "parameters", "message"),
         [
-            ("whitening", {"rate": 0}, "rate must be a positive finite number"),
-            ("whitening", {"rate": 2.0}, r"the plasticity rate must be in \[0, 1\]"),
+            ("whitening", {"rate": 0}, "rate must be a finite number > 0"),
+            ("whitening", {"rate": 2.0}, "rate must be a finite number > 0 and <= 1"),
             ("whitening", {"damping": -1}, "damping must be a finite number >= 0"),
-            ("norm_preserving", {"norm_reference": "both"}, "must be 'centered' or 'raw'"),
+            ("norm_preserving", {"norm_reference": "both"}, "must be one of 'centered', 'raw'"),
             ("interneuron", {"interneurons": 2.5}, "must be a whole number"),
-            ("interneuron", {"damping": 0}, "damping must be a positive"),
-            ("interneuron", {"rate": 1.5}, r"the plasticity rate must be in \[0, 1\]"),
-            ("decorrelating", {"rate": float("nan")}, "positive finite"),
+            ("interneuron", {"damping": 0}, "damping must be a finite number > 0"),
+            ("interneuron", {"rate": 1.5}, "rate must be a finite number > 0 and <= 1"),
+            ("decorrelating", {"rate": float("nan")}, "rate must be a finite number > 0, got nan"),
         ],
     )
     def test_values_out_of_range(self, name: str, parameters: dict[str, object], message: str) -> None:

@@ -292,14 +292,14 @@ def test_a_rate_of_zero_moves_nothing(name: str) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"signs": "both"}, "signs must be 'free' or 'fixed', got 'both'"),
-        ({"recruit": -1.0}, "recruit, the variance above which"),
-        ({"fewest": 17}, r"fewest must lie in 0\.\.interneurons, here 0\.\.16, got 17"),
+        ({"signs": "both"}, "signs must be one of 'free', 'fixed', got 'both'"),
+        ({"recruit": -1.0}, r"recruit must be a finite number >= 0, got -1\.0 \(0 lets all"),
+        ({"fewest": 17}, "fewest must not be more than interneurons, here 16, got 17"),
         ({"fewest": 1.5}, "fewest must be a whole number"),
         ({"interneurons": True}, "interneurons must be a"),
-        ({"damping": 0}, "damping must be a positive"),
+        ({"damping": 0}, "damping must be a finite number > 0"),
         ({"preserve_power": 1}, "preserve_power must be True or False, got 1"),
-        ({"rate": 1.5}, r"the plasticity rate must be in \[0, 1\], got 1.5"),
+        ({"rate": 1.5}, "rate must be a finite number > 0 and <= 1, got 1.5"),
     ],
 )
 def test_bad_parameters(parameters: dict[str, object], message: str) -> None:
