@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neuro_decorr import brian, credit, data, metrics, norse, rate, recording, rules
+    from neuro_decorr import brian, conditioning, credit, data, metrics, norse, rate, recording, rules
     from neuro_decorr.rate import (
         Decorrelation,
         LateralWeights,
@@ -45,6 +45,7 @@ __all__ = [
     "norse",
     # credit for all other weights
     "credit",
+    "conditioning",
     # data and measures
     "data",
     "metrics",
