@@ -125,10 +125,10 @@ class FeedbackInhibition(SpikingRule):
     @property
     def equations(self) -> str:
         """The equations of the interneurons, which spike at `charge >= threshold` and then lose the threshold."""
-        return "dcharge/dt = threshold*spontaneous_rate : 1\n" + declared(self.interneuron_values)
+        return "dcharge/dt = threshold*spontaneous_rate : 1\n" + declared(self._interneuron_values)
 
     @property
-    def interneuron_values(self) -> dict[str, Any]:
+    def _interneuron_values(self) -> dict[str, Any]:
         """The values of the shared parameters in `equations`, by name."""
         return {"threshold": self.threshold, "spontaneous_rate": self.spontaneous_rate}
 
@@ -138,7 +138,7 @@ class FeedbackInhibition(SpikingRule):
             f"{self.interneurons} interneurons (threshold='charge >= threshold', reset='charge -= threshold')": (
                 self.equations
             ),
-            "parameters of the interneurons": assigned(self.interneuron_values),
+            "parameters of the interneurons": assigned(self._interneuron_values),
         }
         return interneurons | super()._parts
 
@@ -180,7 +180,7 @@ class FeedbackInhibition(SpikingRule):
             name="interneurons*",
             namespace={},
         )
-        for name, value in self.interneuron_values.items():
+        for name, value in self._interneuron_values.items():
             setattr(interneurons, name, value)
         interneurons.charge = self.threshold * (np.arange(self.interneurons) + _PHASE) / self.interneurons
         synapses = super().synapses(interneurons, source, drive, **options)

@@ -64,6 +64,13 @@ variance += averaging*(loudness*volley**2 - variance)
 weight_step = averaging*loudness/(variance + 0.001*power + int(power == 0))
 relative = variance/(damping*(power + int(power == 0)))
 gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative) - 1)"""
+_ON_TURN = "met = int(j == turn_post)*(left_pre - w*volley_post) + int(j != turn_post)*met"
+"""What the interneuron whose turn it is has left of each unit."""
+_ON_LEARNT = (
+    "w = int(strength_post > 0)*w/(1 + learning*whole_pre*(clip(sqrt(strength_post), 1, inf) - 1))"
+    " + int(strength_post == 0)*random_start(0*second, i*N_post + j)"
+)
+"""The sum of squares is at most 1, and synapses that have not started start."""
 _RELAY = "{inhibition}_post = inhibition_pre*unit_activity_pre : {unit} (summed)"
 _LAYER = "power : 1"
 _SUMS = "power_post = inputs_pre**2/N_pre : 1 (summed)"
@@ -143,22 +150,9 @@ class InterneuronLocal(RateRule):
         )
 
     @property
-    def on_turn(self) -> str:
-        """At the end of each time step: what the interneuron whose turn it is has left of each unit."""
-        return "met = int(j == turn_post)*(left_pre - w*volley_post) + int(j != turn_post)*met"
-
-    @property
     def on_stimulus(self) -> str:
         """Hebbian onto what is left."""
         return "w += weight_step_post*volley_post*met"
-
-    @property
-    def on_learnt(self) -> str:
-        """After that: the sum of squares is at most 1, and synapses that have not started start."""
-        scaling = "1 + learning*whole_pre*(clip(sqrt(strength_post), 1, inf) - 1)"
-        return (
-            f"w = int(strength_post > 0)*w/({scaling}) + int(strength_post == 0)*random_start(0*second, i*N_post + j)"
-        )
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -166,23 +160,19 @@ class InterneuronLocal(RateRule):
         return {"learning": 1.0}
 
     @property
-    def interneuron_values(self) -> dict[str, float]:
+    def _learning(self) -> dict[str, float]:
         """The values of the shared parameters of the interneurons."""
-        return {
-            "learning_rate": self.rate,
-            "damping": self.damping,
-            "recruit": self.recruit,
-            "fewest": float(self.fewest),
-        }
+        own = {"damping": self.damping, "recruit": self.recruit, "fewest": float(self.fewest)}
+        return {"learning_rate": self.rate, **own}
 
     def _parts(self) -> dict[str, str]:
         return {
-            "synapses, after that (random_start: the synapses of library.initial_state)": self.on_learnt,
-            "synapses, at the end of a time step (third)": self.on_turn,
+            "synapses, after that (random_start: the synapses of library.initial_state)": _ON_LEARNT,
+            "synapses, at the end of a time step (third)": _ON_TURN,
             "companion of the units, which the synapses start from": _UNITS.format(unit="1"),
             "companion, at the end of a time step (first)": _ON_STEP,
-            "interneurons": f"{_INTERNEURONS}\n{declared(self.interneuron_values)}",
-            "parameters of the interneurons": assigned(self.interneuron_values),
+            "interneurons": f"{_INTERNEURONS}\n{declared(self._learning)}",
+            "parameters of the interneurons": assigned(self._learning),
             "interneurons, at the end of a time step (second)": _ANSWER,
             "interneurons, at the end of every stimulus, before the synapses": _AVERAGES,
             "synapses from the companion onto the units, one to one": _RELAY.format(inhibition="inhibition", unit="1"),
@@ -204,12 +194,12 @@ class InterneuronLocal(RateRule):
         own = part(place, units)
         interneurons = NeuronGroup(
             self.interneurons,
-            f"{_INTERNEURONS}\n{declared(self.interneuron_values)}",
+            f"{_INTERNEURONS}\n{declared(self._learning)}",
             clock=clock,
             name=f"{name}_interneurons",
             namespace={},
         )
-        set_values(interneurons, self.interneuron_values)
+        set_values(interneurons, self._learning)
         set_values(interneurons, {"stimulus_time": place.hold, "unit_count": len(place.group)})
         start = self.library.initial_state(len(place.group), dtype=torch.float64)["synapses"].numpy()
         options["namespace"]["random_start"] = TimedArray(start.reshape(1, -1), dt=1 * second)
@@ -230,10 +220,10 @@ class InterneuronLocal(RateRule):
         ):
             synapses.summed_updaters[variable].when, synapses.summed_updaters[variable].order = slot, order
         regularly(interneurons, "answer", _ANSWER, clock=clock, when="end", order=_END + 2)
-        regularly(synapses, "volley", self.on_turn, clock=clock, when="end", order=_END + 3)
+        regularly(synapses, "volley", _ON_TURN, clock=clock, when="end", order=_END + 3)
         regularly(interneurons, "averages", _AVERAGES, dt=place.hold, when="start", order=BEFORE + 1)
         regularly(synapses, "learning", self.on_stimulus, dt=place.hold, when="start", order=BEFORE + 2)
-        regularly(synapses, "scaling", self.on_learnt, dt=place.hold, when="start", order=BEFORE + 4)
+        regularly(synapses, "scaling", _ON_LEARNT, dt=place.hold, when="start", order=BEFORE + 4)
         give(synapses, interneurons, units)
         synapses.contained_objects.extend([units, interneurons, sums, summing, relay])
         return synapses

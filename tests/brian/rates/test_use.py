@@ -227,9 +227,9 @@ def test_other_refusals() -> None:
     group = rate_units(inputs(), hold=HOLD)
     with pytest.raises(InvalidValue, match="work on a NeuronGroup of rate units, got str"):
         lateral("rates", "lateral")
-    with pytest.raises(InvalidValue, match="rate must be a positive finite number"):
+    with pytest.raises(InvalidValue, match="rate must be a finite number > 0"):
         nd.brian.get("lateral", rate=-1.0)
-    with pytest.raises(InvalidValue, match="saturation must be above 1"):
+    with pytest.raises(InvalidValue, match="saturation must be a number > 1"):
         nd.brian.get("anti_hebbian", saturation=0.5)
     with pytest.raises(InvalidValue, match="20 interneurons answer one after the other"):
         nd.brian.get("interneuron_local", interneurons=20).synapses(
