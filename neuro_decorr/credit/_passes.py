@@ -19,7 +19,7 @@ from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
 
 Kept = Literal["noise", "sign", "activity", "tangent"]
-"""What is kept of a perturbed pass: noise, its sign, or activities; or the noise of a pass with derivatives along it."""
+"""What is kept of a perturbed pass: noise, its sign, or activities; or the noise of one with derivatives along it."""
 
 
 @final
@@ -51,7 +51,7 @@ class Passes:
         self.layout = layout
         self._model = (model,)
         self._modules = walk(model)
-        self._layers = _owners(model)
+        self._layers = owners(model)
         self._side_effects = SideEffects()
 
     def run(
@@ -203,9 +203,7 @@ class Passes:
 class _Visits:
     """What happens at the nodes: noise in a perturbed pass, a cut of the graph in the clean one."""
 
-    def __init__(
-        self, model: nn.Module, sigma: float, noise: Noise, keep: Kept, graphs: bool, layout: Layout
-    ) -> None:
+    def __init__(self, model: nn.Module, sigma: float, noise: Noise, keep: Kept, graphs: bool, layout: Layout) -> None:
         self.perturbing = True
         self.sigma = sigma
         self.keep = keep

@@ -10,24 +10,40 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuro_decorr.credit._layers import name_of
-from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import Unsupported
+
+
+class Visited(NamedTuple):
+    """What was kept of a pass, in the order of the visits.
+
+    Attributes:
+        nodes: For every node tensor what was asked for: noise (unit variance), its sign, perturbed activity, or the
+            clean output with the graph of its own layer. Noise that is held over the pass is the same tensor in all
+            places, without the dimension of time.
+        layers: Whose outputs they are.
+        shapes: Shapes of the node tensors.
+        graphs: The output before the noise, with the graph of its own layer at its perturbed input, if asked for.
+    """
+
+    nodes: list[Tensor]
+    layers: list[nn.Module]
+    shapes: list[torch.Size]
+    graphs: list[Tensor]
 
 
 class Perturbed(NamedTuple):
     """A perturbed pass.
 
     Attributes:
-        losses: Unreduced losses (samples, ...), float64; their derivatives along the noise where these were asked for.
-        nodes: For every node tensor its noise (unit variance) or its perturbed activity, whichever was asked for.
-            Noise that is held over the pass is the same tensor in all places, without the dimension of time.
-        shapes: Shapes of the node tensors.
+        losses: Of the samples, shape (samples,), float64; their derivatives along the noise where these were asked for.
+        nodes: As in `Visited`.
+        graphs: As in `Visited`.
     """
 
     losses: Tensor
     nodes: list[Tensor]
-    shapes: list[torch.Size]
+    graphs: list[Tensor]
 
 
 class Clean(NamedTuple):
@@ -35,7 +51,7 @@ class Clean(NamedTuple):
 
     Attributes:
         loss: The loss of the batch, a detached scalar.
-        losses: Unreduced losses (samples, ...), float64.
+        losses: Of the samples, shape (samples,), float64.
         share: What each of them contributes to `loss`.
         nodes: The node tensors, each with the graph of its own layer and nothing more.
         layers: Whose outputs they are.
@@ -51,20 +67,21 @@ class Clean(NamedTuple):
 def passes_side_by_side(
     model: nn.Module,
     inputs: Any,
-    losses: SampleLosses,
     directions: int,
     layout: Layout,
-    take: Callable[[], tuple[list[Tensor], list[torch.Size]]],
-) -> list[Perturbed]:
+    take: Callable[[], Visited],
+) -> list[tuple[Tensor, Visited]]:
     """Run all perturbed passes as one, over a batch that repeats the samples, and take it apart.
 
     Args:
         model: The model, with what perturbs its nodes in place.
         inputs: One tensor.
-        losses: The losses to evaluate.
         directions: How many times the samples are repeated.
         layout: Where the samples are.
-        take: Hands out nodes and shapes of the pass.
+        take: Hands out what was kept of the pass.
+
+    Returns:
+        Outputs of every pass, and what was kept of it.
 
     Raises:
         Unsupported: Something couples the samples of a batch, or the inputs cannot be repeated.
@@ -88,14 +105,14 @@ def passes_side_by_side(
             f"directions side by side need one output per sample: {directions} times {samples} samples gave {got}. "
             "Inputs of (time, samples, units) need time_first=True."
         )
-    nodes, shapes = take()
+    nodes, layers, shapes, _ = take()
     parts: dict[int, tuple[Tensor, ...]] = {}
     for node in nodes:
         if id(node) not in parts:
             parts[id(node)] = node.chunk(directions, layout.sample_dimension(node))
     of_one = [_shape_of_one(shape, directions, layout) for shape in shapes]
     return [
-        Perturbed(losses.of(output), [parts[id(node)][direction] for node in nodes], of_one)
+        (output, Visited([parts[id(node)][direction] for node in nodes], layers, of_one, []))
         for direction, output in enumerate(outputs.chunk(directions))
     ]
 

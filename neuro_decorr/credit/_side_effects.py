@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any, final
@@ -12,14 +14,18 @@ from torch import Tensor, nn
 from neuro_decorr.credit._layers import name_of
 from neuro_decorr.errors import StateMismatch
 
+# Attributes that every module has, and those that credits set for a pass; all others may hold a state.
+_NO_STATE = frozenset(vars(nn.Module())) | {"forward", "remembers"}
+
 
 @final
-class Buffers:
-    """Undoes what passes write into the buffers of a model (running statistics).
+class SideEffects:
+    """Undoes what passes leave in a model: running statistics in buffers, the state of neurons in attributes.
 
-    Modules that remember passes for a plasticity, told by their attribute `remembers`, do not remember these.
+    Buffers and attributes come back as they were, with the tensors and collections in them. Modules that remember
+    passes for a plasticity, told by their attribute `remembers`, do not remember these.
 
-    The first pass in every combination of train and eval modes is surveyed with a copy of all buffers; from then on
+    The first pass in every combination of train and eval modes is surveyed with a copy of all tensors; from then on
     only those that are known to be written are copied.
     """
 
@@ -27,9 +33,13 @@ class Buffers:
         self._written: set[tuple[int, str]] = set()
         self._surveyed: list[bool] | None = None
 
+    def are_known(self, modules: list[nn.Module]) -> bool:
+        """Whether a pass in these modes has been surveyed."""
+        return self._surveyed == [module.training for module in modules]
+
     @contextmanager
     def restored(self, model: nn.Module, modules: list[nn.Module]) -> Iterator[None]:
-        """Run a pass, then put all buffers back.
+        """Run a pass, then put everything back.
 
         Args:
             model: The model, for messages.
@@ -39,20 +49,11 @@ class Buffers:
             Nothing; the pass is to be run inside.
 
         Raises:
-            StateMismatch: A buffer was written that was never written before in these modes.
+            StateMismatch: A tensor was written in place that was never written before in these modes.
         """
         modes = [module.training for module in modules]
-        survey = modes != self._surveyed
-        before: list[tuple[tuple[int, str], nn.Module, Tensor, int, Tensor | None]] = []
-        for index, module in enumerate(modules):
-            if not module._buffers:
-                continue
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    key = (index, name)
-                    copied = buffer.clone() if survey or key in self._written else None
-                    before.append((key, module, buffer, buffer._version, copied))
-        lost = []
+        modules = list(dict.fromkeys(modules))  # shared ones once
+        before = _Snapshot(modules, self._written, survey=modes != self._surveyed)
         remembering: list[Any] = [module for module in modules if vars(module).get("remembers")]
         for module in remembering:
             module.remembers = False
@@ -61,26 +62,89 @@ class Buffers:
         finally:
             for module in remembering:
                 module.remembers = True
-            for key, module, buffer, version, copied in before:
-                name = key[1]
-                untouched = module._buffers.get(name) is buffer and buffer._version == version
-                if survey and untouched and copied is not None:
-                    untouched = torch.equal(buffer, copied)  # batch normalisation writes without a new version
-                if untouched and key not in self._written:
-                    continue
-                self._written.add(key)
-                if copied is None:
-                    lost.append(f"buffer '{name}' of {name_of(model, module)}")
-                    continue
-                module._buffers[name] = buffer
-                with torch.no_grad():
-                    buffer.copy_(copied)
+            lost = before.put_back()
         self._surveyed = modes
         if lost:
+            names = [f"'{name}' of {name_of(model, modules[index])}" for index, name in sorted(lost)]
             raise StateMismatch(
-                f"a perturbed pass wrote {', '.join(lost)}, which earlier passes had left alone, so that it could not "
+                f"a perturbed pass wrote {', '.join(names)}, which earlier passes had left alone, so that it could not "
                 "be put back; run the step again from saved weights: it is protected from now on."
             )
+
+
+@final
+class _Snapshot:
+    """What modules hold before a pass.
+
+    Args:
+        modules: Each once.
+        written: Index of the module and name of what is known to be written in place; added to.
+        survey: Whether to copy everything.
+    """
+
+    def __init__(self, modules: list[nn.Module], written: set[tuple[int, str]], survey: bool) -> None:
+        self._modules = modules
+        self._written = written
+        self._survey = survey
+        self._attributes: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._collections: list[tuple[Any, Any]] = []
+        self._tensors: list[tuple[tuple[int, str], Tensor, int, Tensor | None]] = []
+        self._stand_ins: list[tuple[tuple[int, str], Tensor, int, Tensor]] = []
+        for index, module in enumerate(modules):
+            own = {name: value for name, value in vars(module).items() if name not in _NO_STATE}
+            self._attributes.append((vars(module), own))
+            for name, value in own.items():
+                self._add((index, name), value)
+            if module._buffers:
+                self._add_buffers(index, module._buffers)
+
+    def put_back(self) -> set[tuple[int, str]]:
+        """Put everything back; returns what was written in place and had not been copied."""
+        for key, buffer, version, stand_in in self._stand_ins:
+            written = stand_in._version != version or self._modules[key[0]]._buffers.get(key[1]) is not stand_in
+            if written or not torch.equal(stand_in, buffer):  # batch normalisation writes without a new version
+                self._written.add(key)
+        for own, before in self._attributes:
+            for name in [name for name in own if name not in before and name not in _NO_STATE]:
+                del own[name]
+            own.update(before)
+        for collection, copied in self._collections:
+            _fill(collection, copied)
+        lost = set()
+        for key, tensor, version, copied in self._tensors:
+            if tensor._version == version:
+                continue
+            self._written.add(key)
+            if copied is None:
+                lost.add(key)
+            else:
+                with torch.no_grad():
+                    tensor.copy_(copied)
+        return lost
+
+    def _add(self, key: tuple[int, str], value: Any) -> None:
+        """A value with all that it consists of."""
+        if isinstance(value, Tensor):
+            if not (value.requires_grad and value.is_leaf):  # a parameter is no state
+                copied = value.detach().clone() if self._survey or key in self._written else None
+                self._tensors.append((key, value, value._version, copied))
+        elif isinstance(value, (dict, list, tuple, set, deque)):
+            if not isinstance(value, tuple):
+                self._collections.append((value, value.copy()))
+            for item in value.values() if isinstance(value, dict) else value:
+                self._add(key, item)
+
+    def _add_buffers(self, index: int, buffers: dict[str, Tensor | None]) -> None:
+        """The pass works on copies of those that it may write, so that a graph that it leaves holds what it saw."""
+        self._collections.append((buffers, buffers.copy()))
+        for name, buffer in buffers.items():
+            if buffer is None:
+                continue
+            key = (index, name)
+            self._tensors.append((key, buffer, buffer._version, None))
+            if self._survey or key in self._written:
+                stand_in = buffers[name] = buffer.clone()
+                self._stand_ins.append((key, buffer, stand_in._version, stand_in))
 
 
 @final
@@ -111,3 +175,36 @@ class RandomState:
         return not torch.equal(self._on_cpu, torch.get_rng_state()) or any(
             not torch.equal(state, backend.get_rng_state(device)) for backend, device, state in self._elsewhere
         )
+
+
+def check_repeats(first: Any, second: Any) -> None:
+    """Check that a model returned the same twice, for the same input and from the same state.
+
+    Args:
+        first: What it returned.
+        second: What it returned after everything had been put back.
+
+    Raises:
+        StateMismatch: It did not.
+    """
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return
+    if first.shape == second.shape:
+        size = float(second.detach().abs().max()) if second.numel() else 0.0
+        # Of a device that adds up in any order, and of a diverged network, nothing is asked.
+        if not math.isfinite(size) or torch.allclose(first, second, rtol=1e-3, atol=1e-4 * size):
+            return
+    raise StateMismatch(
+        "the model returns something else for the same inputs a second time: it holds a state that is neither a buffer "
+        "nor an attribute of its modules, or draws random numbers that are not torch's; a perturbed pass would be "
+        "taken for a change by the noise. Keep the state in buffers or attributes, or give it to the model as an input."
+    )
+
+
+def _fill(collection: Any, before: Any) -> None:
+    """Give a collection what it held, where that changed."""
+    now, then = ([*c, *c.values()] if isinstance(c, dict) else c for c in (collection, before))
+    if len(collection) == len(before) and all(a is b for a, b in zip(now, then, strict=True)):
+        return
+    collection.clear()
+    (collection.extend if isinstance(collection, (list, deque)) else collection.update)(before)

@@ -10,11 +10,11 @@ from torch.func import functional_call
 
 from neuro_decorr import checks
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
-from neuro_decorr.credit._losses import SampleLosses, per_sample
+from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
-from neuro_decorr.credit._side_effects import Buffers, RandomState
+from neuro_decorr.credit._side_effects import RandomState, SideEffects
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
@@ -102,7 +102,7 @@ class ForwardGradient(Credit):
         self.tangents = tangents
         self.directions = directions
         self._noise = Noise(noise, seed)
-        self._buffers_of_model = Buffers()
+        self._side_effects = SideEffects()
         self._passes = Passes(model, 1.0, self._noise, Layout(time_first, hold)) if tangents == "activities" else None
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
@@ -112,7 +112,7 @@ class ForwardGradient(Credit):
             return self._along_weights(model, loss_function, inputs, targets)
         losses = SampleLosses(loss_function, targets)
         perturbed, clean = self._passes.run(inputs, losses, self.directions, "tangent")
-        assign(perturbed, [per_sample(one.losses) for one in perturbed], clean, self._passes.layout)
+        assign(perturbed, [one.losses for one in perturbed], clean, self._passes.layout)
         return clean.loss
 
     def _along_weights(self, model: nn.Module, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
@@ -132,7 +132,7 @@ class ForwardGradient(Credit):
                     }
                     return scalar_loss(loss_function, functional_call(model, moved, (inputs,)), targets)
 
-                with self._buffers_of_model.restored(model, self._modules_of_model):
+                with self._side_effects.restored(model, self._modules_of_model):
                     slope = derivative(moved_loss).item() / self.directions
                 random_state.restore()
                 for estimate, direction in zip(estimates, directions, strict=True):

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.credit._layers import walk
-from neuro_decorr.credit._losses import SampleLosses, per_sample
+from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit._passes import Passes
-from neuro_decorr.credit._side_effects import Buffers
+from neuro_decorr.credit._side_effects import SideEffects
 from neuro_decorr.credit._structure import is_spiking
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import LossFunction
@@ -121,10 +121,10 @@ def linearity(
         """Of the losses, shape (directions, samples)."""
         passes = Passes(model, sigma, Noise("gaussian", seed), layout)
         perturbed, clean = passes.run(inputs, SampleLosses(loss_function, targets), directions, "noise")
-        return torch.stack([per_sample(one.losses - clean.losses) for one in perturbed])
+        return torch.stack([one.losses - clean.losses for one in perturbed])
 
     measured = []
-    with Buffers().restored(model, walk(model)):
+    with SideEffects().restored(model, walk(model)):
         for sigma in sizes:
             up, down = changes(sigma), changes(-sigma)
             odd, even = ((up + sign * down).square().mean().sqrt().item() / 2 for sign in (-1, 1))

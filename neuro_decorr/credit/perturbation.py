@@ -8,7 +8,7 @@ from typing import Any, Literal, final, get_args
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._losses import SampleLosses, per_sample
+from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign, backward_at_nodes, weigh
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
@@ -110,7 +110,7 @@ class NodePerturbation(Credit):
         """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""
         self._checked_model()
         perturbed, clean = self._passes.run(inputs, SampleLosses(loss_function, targets), self.directions, "noise")
-        changes = [per_sample(one.losses - clean.losses).div_(self._passes.sigma) for one in perturbed]
+        changes = [(one.losses - clean.losses).div_(self._passes.sigma) for one in perturbed]
         assign(perturbed, changes, clean, self._passes.layout)
         return clean.loss
 
@@ -212,7 +212,7 @@ class ActivityPerturbation(Credit):
         squares = sum(layout.squares(change) for change in changes)
         nodes = _draws(clean, layout) // len(clean.losses)
         factor = {"N": float(nodes), "sqrtN": math.sqrt(nodes), "none": 1.0}[self.normalisation] * clean.share
-        weight = per_sample(perturbed.losses - clean.losses).mul_(factor).div_(squares)
+        weight = (perturbed.losses - clean.losses).mul_(factor).div_(squares)
         deltas = weigh(changes, weight, layout)
         if self.trace is not None:  # what a step adds to the traces of all later ones
             deltas = low_passed(deltas, clean.layers, layout, self.trace, backward=True)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr import credit
+from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.errors import InvalidValue, Unsupported
 from tests.credit.loops import gradients
 
@@ -98,15 +99,63 @@ def test_targets_may_be_missing(network) -> None:
     torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-12)
 
 
-def test_a_weighted_mean_cannot_be_attributed(network) -> None:
-    weight = torch.tensor([1.0, 2.0, 5.0]).double()
-    with pytest.raises(InvalidValue, match=r"neither the mean \(.*\) nor the sum"):
-        estimate(network, nn.CrossEntropyLoss(weight=weight))
+WEIGHT = torch.tensor([1.0, 2.0, 5.0])
 
 
-def test_a_loss_across_samples_cannot_be_attributed(network) -> None:
-    with pytest.raises(InvalidValue, match="neither the mean"):
-        estimate(network, lambda outputs, _: (outputs - outputs.mean(0)).square().mean() + 1.0 / len(outputs))
+@pytest.mark.parametrize(
+    "loss_function",
+    [
+        nn.CrossEntropyLoss(weight=WEIGHT.double()),
+        nn.CrossEntropyLoss(weight=WEIGHT.double(), ignore_index=1, label_smoothing=0.1),
+        functools.partial(F.cross_entropy, ignore_index=1),
+        functools.partial(F.cross_entropy, weight=WEIGHT.double(), reduction="sum"),
+        lambda outputs, targets: F.cross_entropy(outputs, targets, weight=WEIGHT.double()),
+        lambda outputs, targets: F.cross_entropy(outputs, targets, ignore_index=1),
+        lambda outputs, _: (outputs - outputs.mean(0) + 0.1).square().mean().sqrt(),
+    ],
+    ids=["weight", "weight and ignored", "ignored", "weight, sum", "lambda, weight", "lambda, ignored", "couples"],
+)
+@pytest.mark.parametrize("samples", [1, 5])
+@pytest.mark.parametrize("name", ["node_perturbation", "forward_gradient"])
+def test_class_weights_ignored_targets_and_losses_across_samples(loss_function, samples, name) -> None:
+    """A sample gets (g xi) xi of its own noise, with g the gradient of the user's own loss by its outputs."""
+    torch.manual_seed(1)
+    outputs, targets = torch.randn(samples, 3).double(), torch.tensor([0, 1, 2, 1, 0])[-samples:]
+    model = Shifted(samples)
+    loss = loss_function(model(outputs), targets)
+    loss.backward()
+    exact = model.shift.grad.clone()
+    options = {"sigma": 1e-6} if name == "node_perturbation" else {"tangents": "activities"}
+    model.zero_grad()
+    found = credit.get(name, model, seed=5, **options).backward(loss_function, outputs, targets)
+    noise = torch.empty_like(exact).normal_(generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(found, loss.detach())
+    torch.testing.assert_close(model.shift.grad, (exact * noise).sum(1, True) * noise, rtol=1e-4, atol=1e-6)
+
+
+class Shifted(nn.Module):
+    """Outputs with learned shifts, whose gradient is that of the loss by the outputs."""
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(samples, 3).double())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + self.shift
+
+
+def test_the_losses_of_a_model_in_float32_are_float64_whatever_the_loss_holds(network) -> None:
+    """A change of 1e-9 of the loss, far below float32, is seen through weights of the classes in float32."""
+    _, inputs, targets = network
+    outputs = inputs[:, :3].float()
+    for loss_function in (nn.CrossEntropyLoss(weight=WEIGHT), lambda o, t: F.cross_entropy(o, t, weight=WEIGHT)):
+        losses = SampleLosses(loss_function, targets)
+        losses.attribute(outputs)
+        change = losses.of(outputs.double() + 1e-9 * torch.eye(5, 3).double()) - losses.of(outputs.double())
+        exact = SampleLosses(nn.CrossEntropyLoss(weight=WEIGHT.double()), targets)
+        exact.attribute(outputs)
+        expected = exact.of(outputs.double() + 1e-9 * torch.eye(5, 3).double()) - exact.of(outputs.double())
+        torch.testing.assert_close(change / change.abs().max(), expected / expected.abs().max(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_penalty_on_the_weights_is_refused(network) -> None:

@@ -1,5 +1,7 @@
 """What the passes of the perturbation credits leave alone, restore, resume and refuse."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,11 +71,11 @@ def test_modules_with_a_memory_see_one_clean_pass(name) -> None:
 
 def test_a_buffer_that_is_written_late_is_reported_and_protected_from_then_on() -> None:
     model = nn.Sequential(nn.Linear(4, 6), Habit(), nn.Linear(6, 2))
-    model[1].count_from = 2  # the passes of the first step leave the buffers alone
+    model[1].count_from = 1  # the passes of the first step leave the buffers alone
     inputs, targets = torch.randn(3, 4), torch.randn(3, 2)
     assignment = credit.get("node_perturbation", model)
     assignment.backward(F.mse_loss, inputs, targets)
-    with pytest.raises(StateMismatch, match=r"buffer 'calls' of '1' \(Habit\).*protected from now on"):
+    with pytest.raises(StateMismatch, match=r"'calls' of '1' \(Habit\).*protected from now on"):
         assignment.backward(F.mse_loss, inputs, targets)
     before = model[1].calls.item()
     assignment.backward(F.mse_loss, inputs, targets)
@@ -132,19 +134,21 @@ class Refused(nn.Module):
         super().__init__()
         self.kind = kind
         self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.calls = 0
+        self.numbers = itertools.count()
 
     def forward(self, inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        self.calls += 1
         hidden = self.first(inputs)
         if self.kind == "tied output":
             return F.linear(self.last(hidden), self.first.weight)
         if self.kind == "tied inside":
-            return self.last(F.linear(hidden, self.first.weight))
+            hidden = F.linear(hidden, self.first.weight)
         if self.kind == "pair":
             return self.last(hidden), hidden
         if self.kind == "path":
-            return self.last(hidden) if self.calls % 2 else hidden
+            clean = F.linear(inputs, self.first.weight, self.first.bias)
+            return self.last(hidden) if torch.equal(hidden, clean) else hidden
+        if self.kind == "hidden state":
+            return self.last(hidden) + next(self.numbers)
         if self.kind == "fold":
             return self.last(hidden.reshape(-1, 2, 4)).sum(1)
         return self.last(hidden)
@@ -158,13 +162,14 @@ class Refused(nn.Module):
         ("tied inside", Unsupported, r"input of layer 'last' \(Linear\) depends on trainable parameters"),
         ("pair", Unsupported, "returns one tensor, got tuple"),
         ("path", StateMismatch, "did not visit the same nodes"),
+        ("hidden state", StateMismatch, "neither a buffer nor an attribute.*give it to the model as an input"),
         ("fold", Unsupported, r"layer 'first' \(Linear\) has shape \(6, 4\), but there are 3 losses"),
     ],
 )
 def test_what_would_go_wrong_silently_is_refused(name, kind, error, message) -> None:
     targets = torch.randn(3 if kind == "fold" else 6, 4)
     with pytest.raises(error, match=message):
-        credit.get(name, Refused(kind)).backward(F.mse_loss, torch.randn(6, 4), targets)
+        credit.get(name, Refused(kind)).backward(F.mse_loss, torch.zeros(6, 4), targets)
 
 
 @pytest.mark.parametrize("name", NAMES)

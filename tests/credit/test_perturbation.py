@@ -207,7 +207,7 @@ def test_a_shared_layer_is_perturbed_at_every_call() -> None:
     seen: list[tuple[Tensor, Tensor]] = []
     model.layer.register_forward_hook(lambda _, arguments, output: seen.append((arguments[0], output)))
     credit.get("node_perturbation", model, sigma=SIGMA).backward(F.mse_loss, inputs, targets)
-    (x1, noisy1), (x2, noisy2), (clean1, _), (clean2, clean_output) = seen
+    (x1, noisy1), (x2, noisy2), *_, (clean1, _), (clean2, clean_output) = seen
     weight, bias = model.layer.weight.detach(), model.layer.bias.detach()
     xi = [(noisy1 - F.linear(x1, weight, bias)) / SIGMA, (noisy2 - F.linear(x2, weight, bias)) / SIGMA]
     change = ((noisy2 - targets) ** 2).mean(1) - ((clean_output - targets) ** 2).mean(1)

@@ -83,9 +83,13 @@ def test_the_product_with_the_input_is_computed_once() -> None:
     """Counted by torch: (directions + 1) passes of W, one of D, and the gradient of W."""
     inputs, outputs, rows, directions = 40, 2, 10, 4
     model = nd.decorrelate(nn.Linear(inputs, outputs))
+    _, found, _ = next(iter(nd.rate.decorrelated_layers(model)))
+    assert found.matrix.shape == (inputs, inputs)  # dense, once it is asked for
     credit = nd.credit.get("node_perturbation", model, directions=directions)
+    batch = F.cross_entropy, torch.randn(rows, inputs), torch.zeros(rows, dtype=torch.long)
+    credit.backward(*batch)  # which looks for side effects, on copies of the buffers
     with FlopCounterMode(display=False) as counter:
-        credit.backward(F.cross_entropy, torch.randn(rows, inputs), torch.zeros(rows, dtype=torch.long))
+        credit.backward(*batch)
     weights = 2 * rows * inputs * outputs
     assert counter.get_total_flops() == (directions + 2) * weights + 2 * rows * inputs**2
 
