@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -33,9 +32,7 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
         for rows in (measured["layers"], measured["spectra"])
     )
     names = list(dict.fromkeys(layers["layer"]))
-    figure, axes = plt.subplots(
-        3, len(names), figsize=(3.3 * len(names), 8.4), sharey="row", squeeze=False, layout="constrained"
-    )
+    figure, axes = style.panels(3, len(names), (3.3 * len(names), 8.4), sharey="row")
     for column, name in enumerate(names):
         at = layers[layers["layer"] == name]
         for arm in style.arms(layers):
@@ -51,10 +48,7 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
         axes[2][column].set(xlabel="component", xscale="log", yscale="log", ylim=(_SMALLEST_SHARE, None))
     for row, words in enumerate(("mean squared correlation", "effective rank", "share of the power")):
         axes[row][0].set_ylabel(words)
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    style.legend(figure, axes[0][0], columns=3)
     save_figure(
         figure,
         directory,

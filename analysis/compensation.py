@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -107,8 +106,7 @@ def draw(measured: study.Tables, directory: Path, target: float = 0.45) -> str:
     """Draw the figure, write the table, return the finding.
 
     Args:
-        measured: Tidy results.
-        timings: Tidy timings.
+        measured: Tables of the measured runs.
         directory: Directory of the study.
         target: Test accuracy whose time is told.
     """
@@ -132,9 +130,7 @@ def _complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Path) -> None:
     credits, epochs = style.credits(rows), int(rows["epoch"].max())
     rates, dampings = sorted(rows["learning_rate"].unique()), sorted(d for d in rows["damping"].unique() if d)
-    figure, axes = plt.subplots(
-        2, len(credits), figsize=(4.4 * len(credits), 7.6), squeeze=False, sharey="row", layout="constrained"
-    )
+    figure, axes = style.panels(2, len(credits), (4.4 * len(credits), 7.6), sharey="row")
     palette = dict(zip(rates, itertools.cycle(("#56B4E9", "#0072B2", "#D55E00", "#000000")), strict=False))
     for column, credit in enumerate(credits):
         own = rows[rows["credit"] == credit]
@@ -168,8 +164,6 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
         bottom.set_xlabel("processor seconds of training")
     axes[0][0].set_ylabel(f"test accuracy at {limit:.2g} s")
     axes[1][0].set_ylabel("test accuracy, best setting")
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
     for row in axes:
         handles = {label: h for axis in row for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         row[-1].legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="upper left")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from analysis import comparison, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure
@@ -23,9 +21,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
     arms = table.groupby("arm")["strength"].nunique()
     shown = table[table["arm"].isin(arms[arms == strengths].index)]
     credits = style.credits(shown)
-    figure, axes = plt.subplots(
-        1, len(credits), figsize=(2.9 * len(credits), 3.6), sharey=True, squeeze=False, layout="constrained"
-    )
+    figure, axes = style.panels(1, len(credits), (2.9 * len(credits), 3.6), sharey=True)
     for axis, credit in zip(axes[0], credits, strict=True):
         for arm in style.arms(shown):
             rows = shown[(shown["credit"] == credit) & (shown["arm"] == arm)]
@@ -43,12 +39,10 @@ def draw(measured: study.Tables, directory: Path) -> None:
         )  # fmt: skip
         axis.axhline(0, color="#bbbbbb", linewidth=0.8)
         axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
-        axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("test accuracy minus center")
     for axis in axes[0]:
         axis.set_xlabel("strength of the common modes")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, axes[0][0], columns=4)
     save_figure(
         figure,
         directory,

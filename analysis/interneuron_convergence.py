@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,8 +52,7 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     courses = measured["courses"]
     spectra, rules = list(dict.fromkeys(courses["spectrum"])), style.ordered(courses["rule"], list(COLOURS))
     counts, rates = sorted(set(courses["interneurons"])), sorted(set(courses["rate"]), reverse=True)
-    size = (4 * len(spectra), 7)
-    figure, axes = plt.subplots(2, len(spectra), figsize=size, sharey="row", squeeze=False, layout="constrained")
+    figure, axes = style.panels(2, len(spectra), (4 * len(spectra), 7), sharey="row")
     for column, spectrum in enumerate(spectra):
         of_spectrum = courses[courses["spectrum"] == spectrum]
         exact, online = (of_spectrum[of_spectrum["statistics"] == name] for name in ("exact", "batches"))
@@ -70,7 +68,6 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
         top.set_title(spectrum, fontsize=11)
         for axis, rows in ((top, exact), (bottom, online)):
             axis.set(yscale="log", xlabel="updates", xlim=(0, rows["update"].max()))
-            axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("distance, exact statistics")
     axes[1][0].set_ylabel(f"distance, batches, k = {counts[0]}")
     axes[0][0].set_ylim(1e-4, 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -43,9 +42,9 @@ def draw(measured: study.Tables, directory: Path) -> None:
 
 def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> Figure:
     credits, strengths, arms = style.credits(curves), sorted(curves["strength"].unique()), style.arms(curves)
-    figure, axes = plt.subplots(
-        len(strengths), len(credits), figsize=(2.9 * len(credits), 2.7 * len(strengths) + 1.2),
-        sharex=quantity == "updates", sharey=True, squeeze=False, layout="constrained",
+    figure, axes = style.panels(
+        len(strengths), len(credits), (2.9 * len(credits), 2.7 * len(strengths) + 1.2),
+        sharex=quantity == "updates", sharey=True,
     )  # fmt: skip
     for axis, credit in zip(axes[0], credits, strict=True):
         axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
@@ -57,12 +56,10 @@ def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> F
             axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
             axis.set_ylim(0, 1)
             axis.set_xlim(left=0)
-            axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"common modes {strength:g}\nvalidation accuracy")
     for axis in axes[-1]:
         axis.set_xlabel(words)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, axes[0][0], columns=4)
     return figure
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
+from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -55,18 +55,14 @@ def draw(measured: study.Tables, directory: Path) -> str:
     """
     means = table(measured["curves"])
     strengths = list(dict.fromkeys(means.index.get_level_values("strength")))
-    figure, axes = plt.subplots(
-        1, len(strengths), figsize=(5.2 * len(strengths), 4.6), squeeze=False, sharey=True, layout="constrained"
-    )
+    figure, axes = style.panels(1, len(strengths), (5.2 * len(strengths), 4.6), sharey=True)
     for axis, strength in zip(axes[0], strengths, strict=True):
         for arm, row in means.loc[strength].iterrows():
             line, colour = ":" if str(arm).endswith("taken") else "-", COLOURS[_kind(str(arm))]
             axis.plot(row.index, row.to_numpy(), line, marker="o", markersize=3, color=colour, label=arm)
         axis.set(xscale="log", xlabel="learning rate (SGD)", title=f"common modes of strength {strength:g}")
-        axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("validation accuracy")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    style.legend(figure, axes[0][0], columns=3)
     save_figure(figure, directory, "learning_rates", CAPTION)
     shown = means.reset_index()
     shown.columns = ["strength", "arm", *(f"rate {rate:g}" for rate in means.columns)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
+from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -39,8 +39,8 @@ def draw(measured: study.Tables, directory: Path) -> None:
         directory: Directory of the study.
     """
     rows = measured["responses"]
-    figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.6), layout="constrained")
-    for axis, (quantity, words) in zip(axes, PANELS.items(), strict=True):
+    figure, axes = style.panels(1, 3, (12.5, 4.6))
+    for axis, (quantity, words) in zip(axes[0], PANELS.items(), strict=True):
         for index, ((network, state, hold), (colour, line, label)) in enumerate(CONDITIONS.items()):
             own = rows[(rows["network"] == network) & (rows["state"] == state) & (rows["hold"] == hold)]
             by_sigma = own.groupby("sigma")[quantity].agg(["mean", "std"])
@@ -51,12 +51,11 @@ def draw(measured: study.Tables, directory: Path) -> None:
                 at = {"transform": axis.get_xaxis_transform(), "clip_on": False}
                 axis.plot(own["default"].iloc[0], 0.02, marker="^", color=colour, **at)
         axis.set(xscale="log", xlabel="σ", title=words)
-        axis.spines[["top", "right"]].set_visible(False)
     sizes = np.array([rows["sigma"].min(), 0.1])
-    axes[0].plot(sizes, 0.2 * sizes**-0.5, color="black", linestyle=":", label="∝ σ$^{-1/2}$: single spikes")
-    axes[0].set_yscale("log")
-    axes[1].axhline(1, color="black", linewidth=0.8, linestyle=":")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    axes[0][0].plot(sizes, 0.2 * sizes**-0.5, color="black", linestyle=":", label="∝ σ$^{-1/2}$: single spikes")
+    axes[0][0].set_yscale("log")
+    axes[0][1].axhline(1, color="black", linewidth=0.8, linestyle=":")
+    style.legend(figure, axes[0][0])
     save_figure(figure, directory, "perturbation_sigma", CAPTION)
     means = rows.groupby(KEYS, sort=False).mean(numeric_only=True).drop(columns=["seed", "diverged", "default"])
     save_table(means.reset_index(), directory, "perturbation_sigma", CAPTION)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -45,15 +44,7 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
     rows, runs = (table.assign(hold=table["simulator"].map(holds)) for table in (measured["courses"], measured["runs"]))
     rows = rows.assign(correlation=rows["mean_squared_correlation"] ** 0.5, at_rest=rows["at_rest"] ** 0.5)
     rules, simulators = style.ordered(rows["rule"], list(RULES)), style.ordered(rows["simulator"], list(SIMULATORS))
-    figure, axes = plt.subplots(
-        len(ROWS),
-        len(rules),
-        figsize=(3.6 * len(rules), 6.2),
-        squeeze=False,
-        sharex=True,
-        sharey="row",
-        layout="constrained",
-    )
+    figure, axes = style.panels(len(ROWS), len(rules), (3.6 * len(rules), 6.2), sharex=True, sharey="row")
     for column, rule in enumerate(rules):
         of_rule = rows[rows["rule"] == rule]
         for row, quantity in enumerate(ROWS):
@@ -61,13 +52,11 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
             for simulator in simulators:
                 _line(axis, of_rule[of_rule["simulator"] == simulator], quantity, simulator)
             axis.set_yscale("log")
-            axis.spines[["top", "right"]].set_visible(False)
         axes[0][column].set_title(RULES.get(rule, rule), fontsize=11)
         axes[-1][column].set_xlabel("stimuli")
     for row, words in enumerate(ROWS.values()):
         axes[row][0].set_ylabel(words)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, axes[0][0], columns=4)
     save_figure(
         figure,
         directory,

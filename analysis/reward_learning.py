@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -165,7 +164,7 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
     save_table(inputs(tables), directory, "reward_learning_inputs", INPUTS, digits=3)
     measured, chance = tables.of("measure"), 1 / classes
     best = measured["validations"].merge(chosen(tables))
-    figure, axes = plt.subplots(2, 4, figsize=(13.5, 7), layout="constrained", width_ratios=(1.3, 1.3, 1.3, 1))
+    figure, axes = style.panels(2, 4, (13.5, 7), width_ratios=(1.3, 1.3, 1.3, 1))
     for row, credit in zip(axes, ("node_perturbation", "broadcast_feedback"), strict=True):
         for axis, eligibility in zip(row, ("centred", "uncentred"), strict=False):
             curves = best[best["credit"] == credit]
@@ -187,9 +186,7 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
     _dots(axes[1][3], gain)
     axes[1][3].set(title="hidden layer: learns - fixed", ylabel="test accuracy")
     axes[1][3].axhline(0, color="#888888", linewidth=0.8, linestyle=":")
-    figure.legend(
-        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False, title="inputs"
-    )
+    style.legend(figure, axes[0][0], columns=6, title="inputs")
     save_figure(
         figure,
         directory,
@@ -211,7 +208,6 @@ def _lines(axis: Axes, rows: pd.DataFrame, where: str, chance: float) -> None:
         axis.fill_between(mean.index, mean - deviation, mean + deviation, color=COLOURS[arm], alpha=0.1, linewidth=0)
     axis.axhline(chance, color="#888888", linewidth=0.8, linestyle=":")
     axis.set_ylim(0.2, 1)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _dots(axis: Axes, values: dict[str, list[float]]) -> None:
@@ -220,4 +216,3 @@ def _dots(axis: Axes, values: dict[str, list[float]]) -> None:
         axis.plot(np.full(len(values[arm]), place), values[arm], "o", markersize=4, alpha=0.6, color=COLOURS[arm])
     axis.set_xlim(-0.5, len(arms) - 0.5)
     axis.set_xticks(range(len(arms)), arms, rotation=35, ha="right")
-    axis.spines[["top", "right"]].set_visible(False)

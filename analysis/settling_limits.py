@@ -6,11 +6,11 @@ import itertools
 import math
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -35,14 +35,13 @@ def draw(measured: study.Tables, directory: Path) -> str:
         measured: Tables of the measured runs.
         directory: Directory of the study.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(10, 8), layout="constrained")
+    figure, axes = style.panels(2, 2, (10, 8))
     _settling(axes[0][0], measured["settling"])
     _learning(axes[0][1], measured["learning"])
     _delays(axes[1][0], measured["delays"])
     _late(axes[1][1], measured["late"])
     for axis, letter in zip(axes.flat, "ABCD", strict=True):
         axis.set_title(letter, loc="left", fontweight="bold")
-        axis.spines[["top", "right"]].set_visible(False)
     save_figure(figure, directory, "settling_limits", CAPTION)
     runs = measured["runs"]
     correlations = runs[runs["part"] == "learning"].merge(measured["learning"], how="left")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.artist import Artist
 
 from analysis import style
 from neuro_decorr import study
@@ -48,10 +46,9 @@ def draw(measured: study.Tables, directory: Path) -> None:
     made = table(measured)
     save_table(made, directory, "spikes_per_inference", CAPTION, digits=3)
     strengths, credits = style.complete(measured["runs"]), style.credits(made)
-    figure, axes = plt.subplots(
-        len(strengths), len(credits), figsize=(2.9 * len(credits) + 0.6, 2.6 * len(strengths) + 1.2),
-        sharex=True, sharey=True, squeeze=False, layout="constrained",
-    )  # fmt: skip
+    figure, axes = style.panels(
+        len(strengths), len(credits), (2.9 * len(credits) + 0.6, 2.6 * len(strengths) + 1.2), sharex=True, sharey=True
+    )
     for row, strength in zip(axes, strengths, strict=True):
         for axis, credit in zip(row, credits, strict=True):
             panel = made[(made["credit"] == credit) & (made["strength"] == strength)]
@@ -63,17 +60,12 @@ def draw(measured: study.Tables, directory: Path) -> None:
                     label=style.label(arm),
                 )  # fmt: skip
             axis.set(xlim=(0, None), ylim=(0, 1))
-            axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"nuisance {strength:g}\ntest accuracy")
     for axis, credit in zip(axes[0], credits, strict=True):
         axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
     for axis in axes[-1]:
         axis.set_xlabel("spikes an image")
-    entries: dict[str, Artist] = {}
-    for axis in axes.flat:
-        handles, labels = axis.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    style.legend(figure, *axes.flat)
     save_figure(
         figure,
         directory,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
-from analysis import spiking_style
+from analysis import spiking_style, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -88,7 +87,7 @@ def finding(made: pd.DataFrame, first: pd.Series) -> str:
 
 def _figure(shown: study.Tables, directory: Path) -> None:
     correlations, lagged, rates = shown["correlations"], shown.get("lags"), shown["rates"]
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
+    figure, ((left, middle, right),) = style.panels(1, 3, (13, 4.4))
     close = middle.inset_axes((0.66, 0.5, 0.34, 0.5), xlim=(-120, 120), ylim=(-0.006, 0.012), yticks=(0, 0.01))
     close.tick_params(labelsize=7)
     names = spiking_style.arms(correlations)
@@ -118,8 +117,7 @@ def _figure(shown: study.Tables, directory: Path) -> None:
         range(len(names)), [spiking_style.ARMS[arm][1] for arm in names], rotation=35, ha="right", fontsize=8
     )
     right.set_ylabel("population rate / before")
-    spiking_style.plain(left, middle, right)
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, left, columns=4, above=True)
     save_figure(
         figure,
         directory,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from analysis import spiking_style, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure
@@ -20,10 +18,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
     """
     course = measured["courses"]
     kinds = style.ordered(course["mixing"], list(spiking_style.MIXINGS))
-    size = (3.2 * len(kinds) + 0.6, 5.2)
-    figure, axes = plt.subplots(
-        2, len(kinds), figsize=size, squeeze=False, sharex=True, sharey="row", layout="constrained"
-    )
+    figure, axes = style.panels(2, len(kinds), (3.2 * len(kinds) + 0.6, 5.2), sharex=True, sharey="row")
     for column, kind in enumerate(kinds):
         top, bottom = axes[0][column], axes[1][column]
         own = course[course["mixing"] == kind]
@@ -35,10 +30,9 @@ def draw(measured: study.Tables, directory: Path) -> None:
         top.axhline(own["floor"].mean(), color="#999999", linestyle=":", label="independent neurons")
         top.set(title=f"inputs: {spiking_style.MIXINGS[kind]}", ylim=(0, None))
         bottom.set(xlabel="s since learning began", ylim=(0, None))
-        spiking_style.plain(top, bottom)
     axes[0][0].set_ylabel("mean |r| (50 ms)")
     axes[1][0].set_ylabel("mean rate (Hz)")
-    spiking_style.legend(figure, axes[0])
+    style.legend(figure, *axes[0], above=True)
     save_figure(
         figure,
         directory,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import norm
 
-from analysis import spiking_style
+from analysis import spiking_style, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
@@ -27,7 +26,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
     first = spiking_style.controlled(measured)["rates"].sort_values("seed").iloc[0]
     condition = study.Condition("measure", int(first["seed"]), {name: first[name] for name in ("mixing", "sign")})
     kept = {name: value.numpy() for name, value in study.load_weights(directory, condition).items()}
-    figure, axes = plt.subplots(2, 3, figsize=(11.5, 6.6), layout="constrained", width_ratios=[1.5, 1, 1])
+    figure, axes = style.panels(2, 3, (11.5, 6.6), width_ratios=[1.5, 1, 1])
     order = np.argsort(kept["overlap"][0])  # neurons with similar inputs beside each other
     place = np.argsort(order)
     for row, (name, title) in enumerate({"before": "before", "after": "after, weights and bias held"}.items()):
@@ -38,7 +37,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
         np.fill_diagonal(correlation, np.nan)
         image = matrix.imshow(correlation, vmin=-LIMIT, vmax=LIMIT, cmap="RdBu_r", interpolation="nearest")
         matrix.set(title="correlation (50 ms)", xlabel="neuron")
-        spiking_style.plain(raster)
+        matrix.spines[:].set_visible(True)
     figure.colorbar(image, ax=[axes[0][1], axes[1][1]], shrink=0.6)
     _distribution(axes[0][2], kept)
     _weights(axes[1][2], kept)
@@ -64,11 +63,9 @@ def _distribution(axis: Any, kept: dict[str, np.ndarray]) -> None:
     axis.plot(values, norm.pdf(values, scale=width), ":", color="black", label="independent")
     axis.set(xlabel="correlation of a pair (50 ms)", ylabel="density")
     axis.legend(frameon=False, fontsize=8)
-    spiking_style.plain(axis)
 
 
 def _weights(axis: Any, kept: dict[str, np.ndarray]) -> None:
     off = ~np.eye(len(kept["weights"]), dtype=bool)
     axis.plot(kept["overlap"][off], kept["weights"][off], ".", color="#D55E00", markersize=1.5, alpha=0.4)
     axis.set(xlabel="correlation of the inputs", ylabel="learnt weight")
-    spiking_style.plain(axis)

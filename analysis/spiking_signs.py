@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import spiking_style, style
@@ -41,8 +40,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
 
 def _figure(pairs: pd.DataFrame, directory: Path) -> None:
     kinds = style.ordered(pairs["mixing"], list(spiking_style.MIXINGS))
-    size = (2.9 * len(kinds) + 0.6, 3.6)
-    figure, axes = plt.subplots(1, len(kinds), figsize=size, squeeze=False, sharey=True, layout="constrained")
+    figure, axes = style.panels(1, len(kinds), (2.9 * len(kinds) + 0.6, 3.6), sharey=True)
     colours = {"alike": "#D55E00", "opposed": "#0072B2"}
     for axis, kind in zip(axes[0], kinds, strict=True):
         own = pairs[pairs["mixing"] == kind]
@@ -57,9 +55,8 @@ def _figure(pairs: pd.DataFrame, directory: Path) -> None:
         axis.axhline(0, color="#999999", linewidth=0.8)
         axis.set(title=f"inputs: {spiking_style.MIXINGS[kind]}", xlim=(-0.5, len(places) - 0.5))
         axis.set_xticks(list(places.values()), ["before", *(f"after,\n{sign}" for sign in signs)], fontsize=8)
-        spiking_style.plain(axis)
     axes[0][0].set_ylabel("mean correlation (50 ms)")
-    spiking_style.legend(figure, axes[0])
+    style.legend(figure, *axes[0], above=True)
     save_figure(
         figure,
         directory,

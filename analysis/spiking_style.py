@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from neuro_decorr import study
 
@@ -45,15 +41,3 @@ def controlled(tables: study.Tables) -> study.Tables:
 def arms(found: pd.DataFrame) -> list[str]:
     """The arms that were measured, in the order of the legend."""
     return [arm for arm in ARMS if arm in set(found["arm"])]
-
-
-def plain(*axes: Axes) -> None:
-    """No frame on top and on the right."""
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-
-
-def legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend above all panels, each label once."""
-    handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, frameon=False)

@@ -1,8 +1,13 @@
-"""What the figures share: colours and names of arms and credits."""
+"""What the figures share: panels, legends, colours and names of arms and credits."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = {
@@ -28,6 +33,23 @@ CREDITS = {
     "eprop": "e-prop",
     "forward_gradient": "forward gradient",
 }
+
+
+def panels(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
+    """A figure and the array of its panels, without frames on top and on the right; options of plt.subplots."""
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def legend(figure: Figure, *axes: Axes, columns: int = 3, above: bool = False, title: str | None = None) -> None:
+    """One legend for the whole figure, below or above all panels, of what the axes show, each label once."""
+    handles = {label: h for axis in axes for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center" if above else "outside lower center",
+        ncols=columns, frameon=False, fontsize=9, title=title,
+    )  # fmt: skip
 
 
 def chance(tests: pd.DataFrame) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from analysis import style
@@ -37,9 +36,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
     sources = style.ordered(rows["source"], list(SOURCES))
     rules = sorted(set(rows["rule"]))
     colours = dict(zip([rule for rule in rules if rule not in style.COLOURS], itertools.cycle(OTHERS), strict=False))
-    figure, axes = plt.subplots(
-        3, len(sources), figsize=(4.2 * len(sources), 9.5), squeeze=False, sharey="row", layout="constrained"
-    )
+    figure, axes = style.panels(3, len(sources), (4.2 * len(sources), 9.5), sharey="row")
     for column, source in enumerate(sources):
         at = rows[rows["source"] == source]
         for rule in rules:
@@ -59,9 +56,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
         axes[row][0].set_ylabel(words)
     for axis in axes.flat:
         axis.set_yscale("log")
-        axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, axes[0][0], columns=4)
     save_figure(
         figure,
         directory,

@@ -137,9 +137,8 @@ def learn(
     Returns:
         Whether the test split was touched: in measured runs that did not diverge.
     """
-    name, seed = condition.factors["credit"], condition.seed
-    credit = nd.credit.get(name, network, **options, **({} if name == "backprop" else {"seed": seed}))
-    measured = condition.stage == "measure"
+    measured, seed = condition.stage == "measure", condition.seed
+    credit = nd.credit.get(condition.factors["credit"], network, seed=seed, **options)
     finished = train(
         network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
         epochs=configuration.epochs, batch_size=configuration.batch_size,

@@ -236,7 +236,7 @@ LIBRARY: dict[str, set[str]] = {
     "conditioning": {"errors", "checks"},
     "recording": {"errors"},
     "data": {"errors", "recording"},
-    "metrics": {"errors", "recording"},
+    "metrics": {"errors", "checks", "recording"},
     "rate": {"errors", "checks", "registry", "rules"},
     "norse": {"errors", "checks", "registry", "rules", "rate"},
     "brian": {"errors", "checks", "registry", "rules"},

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, final, get_args
 import torch
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.activity import Activity, Stream, as_stream
 from neuro_decorr.metrics.samples import finite
@@ -88,8 +89,7 @@ def lagged_covariance(
     Raises:
         InvalidValue: A lag or an estimator that is not allowed, NaN or infinity; see `moments`.
     """
-    if estimator not in get_args(Estimator):
-        raise InvalidValue(f"estimator: got {estimator!r}; allowed are 'centred', 'counts'.")
+    checks.refuse("lagged_covariance", checks.word("estimator", estimator, get_args(Estimator)))
     stream = as_stream(activity, bin)
     samples = stream.samples
     longest = _whole(max_lag, samples)

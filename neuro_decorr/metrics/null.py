@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.chance import shifted
@@ -65,11 +66,11 @@ def surrogate_null(
     Raises:
         InvalidValue: An unknown method, too few surrogates, fewer than two units that vary; see `moments`.
     """
-    if method != "shift" and method not in get_args(Surrogate):
-        allowed = ("shift", *get_args(Surrogate))
-        raise InvalidValue(f"method: got {method!r}; allowed are {', '.join(map(repr, allowed))}.")
-    if surrogates < 19:
-        raise InvalidValue(f"surrogates: got {surrogates}; allowed are 19 and more: fewer cannot reach p = 0.05.")
+    checks.refuse(
+        "surrogate_null",
+        checks.word("method", method, ("shift", *get_args(Surrogate))),
+        checks.whole_number("surrogates", surrogates, least=19, hint="fewer cannot reach p = 0.05"),
+    )
     observed = moments(activity, bin, silent=silent).pairs.mean_absolute
     if np.isnan(observed):
         raise InvalidValue(

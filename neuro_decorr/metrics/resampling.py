@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias, final, get_args
 import numpy as np
 import torch
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity, as_stream
 from neuro_decorr.metrics.measures import Reader
-from neuro_decorr.metrics.samples import Silent, check_policy
+from neuro_decorr.metrics.samples import Silent
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.sums import Sums, accumulate
 from neuro_decorr.metrics.variation import Variation
@@ -73,9 +74,8 @@ class Resampling:
         Raises:
             InvalidValue: See `summary`.
         """
-        check_policy(silent)
-        if over not in get_args(Over):
-            raise InvalidValue(f"over: got {over!r}; allowed are 'time', 'trials'.")
+        words = checks.word("silent", silent, get_args(Silent)), checks.word("over", over, get_args(Over))
+        checks.refuse("summary", *words)
         if replicates < 0 or replicates == 1:
             raise InvalidValue(
                 f"replicates: got {replicates}; allowed are 0 (no intervals) and 2 and more, such as 200."

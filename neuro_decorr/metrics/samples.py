@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 
 Silent: TypeAlias = Literal["nan", "drop", "error"]
@@ -57,8 +58,7 @@ def finite(samples: Samples) -> Tensor:
 
 def check_policy(silent: Silent) -> None:
     """Refuse an unknown policy for silent units."""
-    if silent not in get_args(Silent):
-        raise InvalidValue(f"silent: got {silent!r}; allowed are {', '.join(map(repr, get_args(Silent)))}.")
+    checks.refuse("samples", checks.word("silent", silent, get_args(Silent)))
 
 
 def silent_units(constant: Tensor) -> InvalidValue:

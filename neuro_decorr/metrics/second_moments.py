@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias, final, get_args
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr import checks
 
 Target: TypeAlias = Literal["scaled", "identity"]
 """What whiteness is measured against: `"scaled"`, the nearest multiple of the identity; `"identity"`, variance one."""
@@ -110,9 +110,7 @@ class Moments:
 
     def participation_ratio(self, correction: Correction = "none") -> float:
         """Effective rank of the covariance; NaN without variance, and corrected ones with fewer than 4 samples."""
-        if correction not in get_args(Correction):
-            allowed = ", ".join(map(repr, get_args(Correction)))
-            raise InvalidValue(f"correction: got {correction!r}; allowed are {allowed}.")
+        checks.refuse("participation_ratio", checks.word("correction", correction, get_args(Correction)))
         n, first, second = self.samples, self.trace**2, self.squared
         if correction == "none":
             return first / second if second > 0 else math.nan
@@ -156,8 +154,7 @@ class Moments:
 
     def whiteness(self, target: Target = "scaled") -> float:
         """Relative Frobenius distance from a multiple of the identity; NaN without units, or without variance."""
-        if target not in get_args(Target):
-            raise InvalidValue(f"target: got {target!r}; allowed are {', '.join(map(repr, get_args(Target)))}.")
+        checks.refuse("whiteness", checks.word("target", target, get_args(Target)))
         if self.kept == 0:
             return math.nan
         reference = self.trace / self.kept if target == "scaled" else 1.0

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.samples import Samples
 from neuro_decorr.metrics.sums import moments
@@ -59,8 +60,7 @@ def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf")
         InvalidValue: An unknown estimator, or see `moments`.
         MissingExtra: scikit-learn is not installed.
     """
-    if estimator not in get_args(Estimator):
-        raise InvalidValue(f"estimator: got {estimator!r}; allowed are {', '.join(map(repr, get_args(Estimator)))}.")
+    checks.refuse("shrinkage_covariance", checks.word("estimator", estimator, get_args(Estimator)))
     covariance = require("sklearn.covariance", "recordings")
     kind = covariance.LedoitWolf if estimator == "ledoit_wolf" else covariance.OAS
     fitted = kind().fit(_varying(samples, "nan")[0])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.bootstrap import generator
 from neuro_decorr.recording import SpikeTrains, to_neo
@@ -43,7 +43,7 @@ def spike_time_tiling(trains: SpikeTrains, dt: float = 0.005) -> NDArray[np.floa
         InvalidValue: A window that is not positive, or one unit only.
         MissingExtra: Elephant is not installed.
     """
-    _check_seconds("dt", dt)
+    checks.refuse("spike_time_tiling", checks.number("dt", dt, above=0, hint="seconds"))
     count = len(trains.units)
     if count < 2:
         raise InvalidValue(f"trains: got {count} unit; pairs need at least 2.")
@@ -109,9 +109,9 @@ def surrogate_trains(
         InvalidValue: An unknown method, a distance that is not positive, or a recording with gaps.
         MissingExtra: Elephant is not installed.
     """
-    if method not in get_args(Surrogate):
-        raise InvalidValue(f"method: got {method!r}; allowed are {', '.join(map(repr, get_args(Surrogate)))}.")
-    _check_seconds("dt", dt)
+    checks.refuse(
+        "surrogate_trains", checks.word("method", method, get_args(Surrogate)), checks.number("dt", dt, above=0)
+    )
     if trains.gaps:
         raise InvalidValue("trains: a surrogate would put spikes into gaps; choose a period without with window().")
     generator(seed)
@@ -131,8 +131,3 @@ def surrogate_trains(
 
 def _neo(trains: SpikeTrains) -> list[Any]:
     return list(to_neo(SpikeTrains(trains.times, trains.start, trains.stop, trains.units)).segments[0].spiketrains)
-
-
-def _check_seconds(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise InvalidValue(f"{name}: got {value}; allowed is a positive number of seconds, such as 0.005.")

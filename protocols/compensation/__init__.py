@@ -57,8 +57,6 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     plasticity = None
     if level["arm"] != "none":
         network = nd.decorrelate(network)
-    optimiser = _optimiser(c, network, level["learning_rate"])
-    if level["arm"] != "none":
         parameters = {
             "center": {},
             # What is damped stays damped here: giving its power back would change the function that is to be kept.
@@ -67,8 +65,8 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         }[level["arm"]]
         rule = nd.rules.get(level["arm"], **parameters)
         plasticity = nd.Plasticity(network, rule, row_fraction=c.row_fraction, compensate=level["compensated"])
-    seeded = {} if level["credit"] == "backprop" else {"seed": seed}
-    credit = nd.credit.get(level["credit"], network, **seeded)
+    optimiser = _optimiser(c, network, level["learning_rate"])
+    credit = nd.credit.get(level["credit"], network, seed=seed)
     train(
         network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, test=True,
         epochs=c.epochs, batch_size=c.batch_size,

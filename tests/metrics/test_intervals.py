@@ -135,9 +135,9 @@ def test_measures_that_are_not_defined_have_no_interval() -> None:
         ({"block": 1.5}, "block: got 1.5"),
         ({"block": 50}, "got 4 blocks of 50 samples; intervals need at least 10"),
         ({"seed": -1}, "seed: got -1"),
-        ({"over": "units"}, "over: got 'units'; allowed are 'time', 'trials'"),
+        ({"over": "units"}, "over must be one of 'time', 'trials', got 'units'"),
         ({"over": "trials"}, "an array has no trials"),
-        ({"silent": "zero"}, "silent: got 'zero'"),
+        ({"silent": "zero"}, "silent must be one of 'nan', 'drop', 'error', got 'zero'"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str) -> None:

@@ -144,7 +144,7 @@ def test_impossible_lags(longest: int) -> None:
 
 
 def test_other_bad_input() -> None:
-    with pytest.raises(InvalidValue, match="allowed are 'centred', 'counts'"):
+    with pytest.raises(InvalidValue, match="one of 'centred', 'counts'"):
         lagged_covariance(np.zeros((50, 2)), 2, estimator="raw")  # type: ignore[arg-type]
     x = np.zeros((50, 2))
     x[3, 1] = np.nan

@@ -52,7 +52,7 @@ def test_bad_samples_are_refused_by_every_measure(function, samples, message: st
 
 
 def test_an_unknown_policy_is_named() -> None:
-    with pytest.raises(InvalidValue, match="got 'zero'; allowed are 'nan', 'drop', 'error'"):
+    with pytest.raises(InvalidValue, match="silent must be one of 'nan', 'drop', 'error', got 'zero'"):
         metrics.summary(activity(), replicates=0, silent="zero")
 
 

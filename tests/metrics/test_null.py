@@ -51,9 +51,9 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "dither"}, "method: got 'dither'; allowed are 'shift', 'dither_spikes'"),
+        ({"method": "dither"}, "method must be one of 'shift', 'dither_spikes'"),
         ({"method": "dither_spikes"}, "moves spikes; give SpikeTrains"),
-        ({"surrogates": 5}, "surrogates: got 5"),
+        ({"surrogates": 5}, "surrogates must be a whole number >= 19, got 5"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str) -> None:

@@ -57,5 +57,5 @@ def test_bad_input() -> None:
         shared_variance(x)
     with pytest.raises(InvalidValue, match="at least 1 and 2 are needed"):
         shared_variance(x, folds=1)
-    with pytest.raises(InvalidValue, match="allowed are 'ledoit_wolf', 'oracle_approximating'"):
+    with pytest.raises(InvalidValue, match="one of 'ledoit_wolf', 'oracle_approximating'"):
         shrinkage_covariance(x, "oas")  # type: ignore[arg-type]

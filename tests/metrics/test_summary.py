@@ -165,7 +165,7 @@ def test_rates_are_measured_at_their_step() -> None:
         ({"replicates": 1}, "allowed are 0 .no intervals. and 2 and more"),
         ({"level": 1.0}, "level: got 1.0"),
         ({"seed": -1}, "seed: got -1"),
-        ({"over": "units"}, "allowed are 'time', 'trials'"),
+        ({"over": "units"}, "over must be one of 'time', 'trials'"),
         ({"over": "trials"}, "an array has no trials"),
         ({"block": 40}, "intervals need at least 10"),
         ({"block": 0}, "block: got 0"),
