@@ -51,9 +51,10 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple | set | frozenset | dict):
         return f"a {kind} of {len(value)}"
     shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple):
+    if isinstance(shape, tuple) and shape:
         return f"a {kind} of shape {tuple(shape)}"
-    text = repr(value) if value is None or isinstance(value, str | bytes | int | float | complex) else f"a {kind}"
+    single = shape == () or value is None or isinstance(value, str | bytes | int | float | complex)
+    text = repr(value) if single else f"a {kind}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

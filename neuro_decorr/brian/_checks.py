@@ -9,10 +9,11 @@ from typing import Any
 from brian2 import Equations, Quantity, get_unit, have_same_dimensions
 from brian2.units.fundamentalunits import get_dimensions
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 
 
-def number(*, above: float | str = -math.inf) -> dict[str, Any]:
+def number(*, above: float | str | None = None) -> dict[str, Any]:
     """Metadata of a field of a rule that is a finite number without units.
 
     Args:
@@ -37,46 +38,42 @@ def check_fields(rule: Any) -> None:
     """Check every field that was declared by `number` or `quantity`.
 
     Raises:
-        InvalidValue: A number or a quantity outside its range, or of other units.
+        InvalidValue: Numbers or quantities outside their range, or of other units; the message names all of them.
     """
+    problems: dict[str, str | None] = {}
     for entry in fields(rule):
         if "above" not in entry.metadata:
             continue
-        above = entry.metadata["above"]
-        bound = getattr(rule, above) if isinstance(above, str) else above
+        value, above = getattr(rule, entry.name), entry.metadata["above"]
+        if isinstance(above, str):  # of another field; a wrong one has its own problem
+            above = getattr(rule, above) if problems.get(above) is None else None
         if "unit" in entry.metadata:
-            check_quantity(rule, entry.name, entry.metadata["unit"], above=bound)
+            problems[entry.name] = _quantity(entry.name, value, entry.metadata["unit"], above)
         else:
-            check_number(rule, entry.name, above=bound)
-
-
-def check_number(rule: Any, name: str, above: float = -math.inf) -> None:
-    """Raise InvalidValue unless a parameter is a finite number above a bound."""
-    value = getattr(rule, name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (above < value < math.inf):
-        bound = "" if above == -math.inf else f" above {above:g}"
-        raise InvalidValue(f"{rule.name}: {name} must be a finite number{bound} (without units), got {value!r}.")
+            problems[entry.name] = checks.number(entry.name, value, above=above, hint="without units")
+    checks.refuse(rule.name, *problems.values())
 
 
 def check_count(rule: Any, name: str) -> None:
     """Raise InvalidValue unless a parameter is a whole number of at least 1."""
-    value = getattr(rule, name)
-    if type(value) is not int or value < 1:
-        raise InvalidValue(f"{rule.name}: {name} must be a whole number of at least 1, got {value!r}.")
+    checks.refuse(rule.name, checks.whole_number(name, getattr(rule, name), least=1))
 
 
-def check_quantity(rule: Any, name: str, unit: Quantity, above: Any = None) -> None:
-    """Raise InvalidValue unless a parameter is one finite quantity of a unit's dimensions, above 0 or another."""
-    value = getattr(rule, name)
+def check_quantity(rule: Any, name: str, unit: Quantity) -> None:
+    """Raise InvalidValue unless a parameter is one finite, positive quantity of a unit's dimensions."""
+    checks.refuse(rule.name, _quantity(name, getattr(rule, name), unit))
+
+
+def _quantity(name: str, value: Any, unit: Quantity, above: Any = None) -> str | None:
+    """Of a value that must be one finite quantity of a unit's dimensions, above 0 or another quantity."""
     if not have_same_dimensions(value, unit):
         got = getattr(get_dimensions(value), "__str__", lambda: "1")()
-        raise InvalidValue(
-            f"{rule.name}: {name} needs units of {unit}, got {value!r} (units {got}); write {name}=20*{unit!r}."
-        )
+        return f"{name} needs units of {unit}, got {value!r} (units {got}); write {name}=20*{unit!r}"
     bound = 0.0 if above is None else float(above)
     if getattr(value, "shape", ()) != () or not bound < float(value) < math.inf:
         what = "positive" if above is None else f"above {above}"
-        raise InvalidValue(f"{rule.name}: {name} must be one finite quantity, {what}, got {value!r}.")
+        return f"{name} must be one finite quantity, {what}, got {value!r}"
+    return None
 
 
 def check_group(group: Any, role: str) -> None:

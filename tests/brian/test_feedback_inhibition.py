@@ -162,10 +162,10 @@ def test_the_users_lines() -> None:
 def test_refusals() -> None:
     neurons, other = (NeuronGroup(4, "v : 1", threshold="v > 1", reset="v = 0") for _ in range(2))
     for parameters, message in [
-        ({"interneurons": 0}, "whole number of at least 1"),
-        ({"interneurons": 2.0}, "whole number of at least 1"),
-        ({"threshold": 0.0}, "above 0"),
-        ({"excess": 0.0}, "above 0"),
+        ({"interneurons": 0}, "whole number >= 1"),
+        ({"interneurons": 2.0}, "whole number >= 1"),
+        ({"threshold": 0.0}, "finite number > 0"),
+        ({"excess": 0.0}, "finite number > 0"),
         ({"spontaneous_rate": 5 * second}, "needs units of Hz"),
         ({"smallest_weight": -1.0}, "Dale's law"),
     ]:

@@ -66,11 +66,11 @@ def test_refusals() -> None:
         nd.brian.get("vogels", variance=nd.brian.Variance())
     with pytest.raises(InvalidValue, match=r"must be nd.brian.Variance\(...\) or None"):
         nd.brian.get(variance=0.5)
-    with pytest.raises(InvalidValue, match="dispersion must be a finite number above 0"):
+    with pytest.raises(InvalidValue, match="dispersion must be a finite number > 0"):
         nd.brian.Variance(dispersion=0.0)
     with pytest.raises(InvalidValue, match="needs units of Hz"):
         nd.brian.Variance(rate=1 * second)
-    with pytest.raises(InvalidValue, match="largest_weight must be a finite number above 0"):
+    with pytest.raises(InvalidValue, match="largest_weight must be a finite number > 0"):
         nd.brian.Variance(smallest_weight=0.0, largest_weight=0.0)
 
 

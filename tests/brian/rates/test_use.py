@@ -223,6 +223,24 @@ def test_time_constants_are_found_where_they_are() -> None:
     del tau
 
 
+def test_companions_hold_what_the_units_showed_or_are_the_interneurons() -> None:
+    """After a stimulus, and for the whole group, of which the synapses connect a part."""
+    stimuli = inputs()
+    group = rate_units(stimuli, hold=HOLD)
+    pairs, circuit = (
+        lateral(group[1:], "lateral", name="pairs"),
+        lateral(group[:3], "interneuron_local", name="circuit"),
+    )
+    pairs.connect()
+    circuit.connect()
+    brian2.Network(group, pairs).run(HOLD * ms)
+    assert pairs.companions.source is pairs.companions.target
+    np.testing.assert_allclose(pairs.companions.target.inputs, stimuli[0])
+    np.testing.assert_allclose(pairs.companions.target.output, group.x)
+    assert circuit.companions.target is circuit.target and circuit.companions.source is circuit.source.source
+    assert {"gain", "variance", "power"} <= set(circuit.companions.target.variables)
+
+
 def test_other_refusals() -> None:
     group = rate_units(inputs(), hold=HOLD)
     with pytest.raises(InvalidValue, match="work on a NeuronGroup of rate units, got str"):
