@@ -75,7 +75,7 @@ class Configuration(study.Configuration):
 @lru_cache(maxsize=2)
 def _images(directory: str, training: int, seed: int) -> Dataset:
     """CIFAR-10 in the split of a seed, read once a process: to check the options, and to run."""
-    return data.cifar10(directory, seed, training=training)
+    return data.cifar10(directory, seed, training=training, download=False)
 
 
 @lru_cache(maxsize=2)

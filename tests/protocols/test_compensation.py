@@ -46,8 +46,8 @@ def test_everything_that_does_not_fit_is_told_at_once() -> None:
         protocol.PROTOCOL.configure(bad)
     for option in ("--dampings", "--hidden", "--batch-size", "--interneurons"):
         assert option in str(caught.value)
-    with pytest.raises(InvalidValue, match=r"--directory: .*no such directory"):
-        protocol.PROTOCOL.configure({"directory": "/nowhere"})
+    with pytest.raises(InvalidValue, match=r"--directory: .*data_batch_1.bin: missing; unpack"):
+        protocol.PROTOCOL.configure({"directory": "nowhere"})  # and nothing is fetched
 
 
 def test_the_options_read_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
