@@ -67,6 +67,20 @@ def word(name: str, value: Any, allowed: Iterable[str]) -> str | None:
     return _problem(name, f"one of {', '.join(map(repr, words))}", value)
 
 
+def positive(owner: str, described: object, *names: str) -> None:
+    """Raise one error for all attributes, among those named, that are no finite numbers above zero.
+
+    Args:
+        owner: What has the attributes, for the message.
+        described: The object itself.
+        *names: Of the attributes.
+
+    Raises:
+        InvalidValue: At least one of them is not.
+    """
+    refuse(owner, *(number(name, getattr(described, name), above=0) for name in names))
+
+
 def refuse(owner: str, *problems: str | None) -> None:
     """Raise one error for all problems, if there is any.
 

@@ -58,18 +58,6 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check_flag(what: str, value: object) -> bool:
-    """A value that is True or False; else InvalidValue.
-
-    Args:
-        what: What messages call it, such as `Decorrelation: center`.
-        value: What was got.
-    """
-    if not isinstance(value, bool):
-        raise InvalidValue(f"{what} must be True or False, got {shown(value)}.")
-    return value
-
-
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> UnknownName:
     """The error for an unknown name: names the nearest known one, then all of them.
 

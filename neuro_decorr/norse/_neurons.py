@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse._record import NeuronRecord, added
 from neuro_decorr.norse._surrogate import Surrogate, derivative, spike
@@ -78,14 +79,13 @@ class Neurons(nn.Module, ABC):
         """
         super().__init__()
         name = type(self).__name__
-        if type(features) is not int or features < 1:
-            raise InvalidValue(f"{name}: features, the number of neurons, must be a whole number >= 1: {features!r}.")
-        if type(dt) not in (int, float) or not 0 < dt < math.inf:
-            raise InvalidValue(f"{name}: dt must be a positive number of seconds, got {dt!r}.")
-        if surrogate not in get_args(Surrogate):
-            raise InvalidValue(f"{name}: surrogate must be one of {', '.join(get_args(Surrogate))}; got {surrogate!r}.")
-        if type(slope) not in (int, float) or not 0 < slope < math.inf:
-            raise InvalidValue(f"{name}: slope must be a positive number, got {slope!r}.")
+        checks.refuse(
+            name,
+            checks.whole_number("features", features, least=1, hint="the number of neurons"),
+            checks.number("dt", dt, above=0, hint="in seconds"),
+            checks.word("surrogate", surrogate, get_args(Surrogate)),
+            checks.number("slope", slope, above=0),
+        )
         if dtype not in (torch.float32, torch.float64):
             raise InvalidValue(f"{name}: dtype must be float32 or float64, got {dtype}.")
         self.features = features

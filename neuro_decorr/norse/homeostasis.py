@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 
 
@@ -40,7 +41,7 @@ class Homeostasis:
             InvalidValue: A number that is not positive.
         """
         names = ("calibration", "rate", "average_time", *([] if self.target_rate is None else ["target_rate"]))
-        check_positive(self, *names)
+        checks.positive("Homeostasis", self, *names)
 
     @property
     def start(self) -> float:
@@ -79,7 +80,7 @@ class ThresholdHomeostasis:
         Raises:
             InvalidValue: A rate that is not positive, or bounds that are not in order.
         """
-        check_positive(self, "target_rate", "rate")
+        checks.positive("ThresholdHomeostasis", self, "target_rate", "rate")
         if not -math.inf < self.smallest_threshold < self.largest_threshold < math.inf:
             raise InvalidValue(
                 "ThresholdHomeostasis: smallest_threshold and largest_threshold must be finite numbers in this order, "
@@ -97,11 +98,3 @@ class ThresholdHomeostasis:
         """
         threshold.add_(spikes - self.target_rate * seconds, alpha=rate)
         threshold.clamp_(self.smallest_threshold, self.largest_threshold)
-
-
-def check_positive(description: object, *names: str) -> None:
-    """Raise InvalidValue unless named parameters are positive finite numbers."""
-    for name in names:
-        value = getattr(description, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise InvalidValue(f"{type(description).__name__}: {name} must be a positive finite number, got {value!r}.")

@@ -8,8 +8,9 @@ from typing import final
 
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis, check_positive
+from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
 
 
 @final
@@ -55,7 +56,7 @@ class LateralCovariance:
         Raises:
             InvalidValue: A number outside its range, or something else as homeostasis.
         """
-        check_positive(self, "rate", "trace_time", "mean_time")
+        checks.positive("LateralCovariance", self, "rate", "trace_time", "mean_time")
         if self.mean_time <= self.trace_time:
             raise InvalidValue(
                 f"LateralCovariance: mean_time must be above trace_time, {self.trace_time:g} s, got {self.mean_time!r}."

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, final, get_args
 import torch
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, shown
 
 Signal: TypeAlias = Literal["spikes", "trace", "rate"]
@@ -54,10 +55,8 @@ class Trace:
         Raises:
             InvalidValue: A time that is not positive, or a step that is not finite.
         """
-        for name in ("time", "dt"):
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not value > 0 or (name == "dt" and math.isinf(value)):
-                raise InvalidValue(f"Trace: {name} must be a positive number of seconds, got {shown(value)}.")
+        time = checks.number("time", self.time, above=0, finite=False, hint="in seconds")
+        checks.refuse("Trace", time, checks.number("dt", self.dt, above=0, hint="in seconds"))
 
     @property
     def decay(self) -> float:

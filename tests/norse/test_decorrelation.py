@@ -147,7 +147,7 @@ def test_an_empty_input_is_one_clear_error(shape: tuple[int, ...], training: boo
 def test_bad_options_are_told() -> None:
     with pytest.raises(InvalidValue, match=r"'spikes', 'trace', 'rate'.*'filtered'"):
         nd.norse.Decorrelation(3, signal="filtered")
-    with pytest.raises(InvalidValue, match="time must be a positive"):
+    with pytest.raises(InvalidValue, match="time must be a number > 0"):
         nd.norse.Trace(time=-1.0)
     with pytest.raises(InvalidValue, match="last dimension must be 3"):
         nd.norse.Decorrelation(3)(torch.zeros(5, 2, 4))

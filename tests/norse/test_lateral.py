@@ -337,14 +337,14 @@ def test_wide_currents_move_narrow_weights() -> None:
 
 def test_bad_values_are_told() -> None:
     for options, match in (
-        ({"rate": 0.0}, "rate must be a positive"),
+        ({"rate": 0.0}, "rate must be a finite number > 0"),
         ({"mean_time": 0.01}, "mean_time must be above trace_time"),
         ({"smallest_weight": 2.0}, "in this order"),
         ({"homeostasis": "on"}, "Homeostasis"),
     ):
         with pytest.raises(InvalidValue, match=match):
             nd.norse.LateralCovariance(**options)
-    with pytest.raises(InvalidValue, match="target_rate must be a positive"):
+    with pytest.raises(InvalidValue, match="target_rate must be a finite number > 0"):
         nd.norse.ThresholdHomeostasis(target_rate=0.0)
     with pytest.raises(InvalidValue, match="in this order"):
         nd.norse.ThresholdHomeostasis(smallest_threshold=3.0, largest_threshold=2.0)

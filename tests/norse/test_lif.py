@@ -105,8 +105,8 @@ def test_bad_parameters_and_inputs_are_told() -> None:
         ({"threshold": [1.0, 2.0]}, "threshold must be one finite number, or 3 of them"),
         ({"membrane_time": 1e-4}, "membrane_time must be one finite number >= 0.001"),
         ({"reset": 2.0}, "reset must lie below the threshold"),
-        ({"surrogate": "sigmoid"}, "superspike, triangle; got 'sigmoid'"),
-        ({"dt": 0}, "dt must be a positive"),
+        ({"surrogate": "sigmoid"}, "'superspike', 'triangle', got 'sigmoid'"),
+        ({"dt": 0}, "dt must be a finite number > 0"),
     ):
         with pytest.raises(InvalidValue, match=match):
             nd.norse.LIF(3, **options)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import Diverged, InvalidValue
 from neuro_decorr.rate.settling import limits
-from neuro_decorr.rate.settling.method import Settling, check_drive, check_positive, check_stable, start
+from neuro_decorr.rate.settling.method import Settling, check_drive, check_stable, start
 from neuro_decorr.rate.settling.weights import LateralWeights
 
 
@@ -43,9 +44,13 @@ class Continuous(Settling):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        check_positive(self, "hold", *(() if self.step is None else ("step",)), *(("delay",) if self.delay else ()))
-        if not isinstance(self.successive, bool):
-            raise InvalidValue(f"successive is True or False, got {self.successive!r}.")
+        checks.refuse(
+            "settling",
+            checks.number("hold", self.hold, above=0),
+            None if self.step is None else checks.number("step", self.step, above=0),
+            checks.number("delay", self.delay, least=0),
+            checks.flag("successive", self.successive),
+        )
         if self.delay and self.step is None:
             raise InvalidValue(
                 f"a delay of {self.delay:g} time constants needs a step of which it is a whole multiple, such as "

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from neuro_decorr import checks
 from neuro_decorr.errors import Diverged, InvalidValue
 from neuro_decorr.rate.settling import limits
-from neuro_decorr.rate.settling.method import Settling, check_positive, check_reachable, check_stable, start
+from neuro_decorr.rate.settling.method import Settling, check_reachable, check_stable, start
 from neuro_decorr.rate.settling.weights import LateralWeights
 
 
@@ -50,7 +51,7 @@ class Damped(Settling):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        check_positive(self, "tolerance", "most_iterations", *(() if self.step is None else ("step",)))
+        checks.positive("settling", self, "tolerance", "most_iterations", *(() if self.step is None else ("step",)))
 
     def plan(self, weights: LateralWeights) -> limits.DampedPlan:
         """Step, contraction and number of iterations for these weights.
@@ -98,7 +99,7 @@ class Naive(Settling):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        check_positive(self, "tolerance", "most_iterations")
+        checks.positive("settling", self, "tolerance", "most_iterations")
 
     def _settle(self, weights: LateralWeights, drive: Tensor, initial: Tensor | None) -> Tensor:
         check_reachable(self.tolerance, drive)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -50,14 +49,6 @@ def check_stable(weights: LateralWeights) -> None:
             f"the circuit does not settle: an eigenvalue of I + M has the real part {slowest:.4g}, and all must be "
             "positive. Bound the lateral weights from below (the rule's floor), or lower the plasticity rate."
         )
-
-
-def check_positive(settling: Settling, *names: str) -> None:
-    """Raise InvalidValue unless the named parameters are positive finite numbers."""
-    for name in names:
-        value = getattr(settling, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise InvalidValue(f"settling: {name} must be a positive finite number, got {value!r}.")
 
 
 def check_reachable(tolerance: float, drive: Tensor) -> None:

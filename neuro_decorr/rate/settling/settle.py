@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, unknown_name
 from neuro_decorr.rate.settling.continuous import Continuous
 from neuro_decorr.rate.settling.iterations import Damped, Naive, Solve
 from neuro_decorr.rate.settling.method import Settling
 from neuro_decorr.rate.settling.weights import LateralWeights
+from neuro_decorr.registry import Registry
+
+_WAYS: Registry[Settling] = Registry("way of settling", ("name",), Settling)
+for _way in (Solve, Damped, Naive, Continuous):
+    _WAYS.register(_way)
 
 
 def settle(
@@ -75,13 +77,4 @@ def settling(method: str, **parameters: float | None) -> Settling:
         UnknownName: No such method.
         InvalidValue: A parameter that is unknown or out of range.
     """
-    known: dict[str, type[Settling]] = {kind.name: kind for kind in (Solve, Damped, Naive, Continuous)}
-    if method not in known:
-        raise unknown_name("way of settling", method, known)
-    allowed = [field.name for field in fields(known[method])]
-    for name in parameters:
-        if name not in allowed:
-            raise InvalidValue(
-                f"settling by '{method}' has no parameter {name!r}; it has: {', '.join(allowed) or 'none'}."
-            )
-    return known[method](**parameters)
+    return _WAYS.get(method, **parameters)
