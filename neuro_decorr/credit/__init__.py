@@ -21,9 +21,11 @@ from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.eprop import EProp
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
 from neuro_decorr.credit.forward import ForwardGradient
+from neuro_decorr.credit.learned_feedback import KolenPollack, WeightMirror
 from neuro_decorr.credit.linearity import Response, default_sigma, linearity
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
 from neuro_decorr.credit.registry import get, names, register, table
+from neuro_decorr.credit.sign_symmetry import SignSymmetry
 
 __all__ = [
     "ActivityPerturbation",
@@ -34,9 +36,12 @@ __all__ = [
     "FeedbackAlignment",
     "ForwardGradient",
     "Hold",
+    "KolenPollack",
     "LossFunction",
     "NodePerturbation",
     "Response",
+    "SignSymmetry",
+    "WeightMirror",
     "default_sigma",
     "get",
     "linearity",

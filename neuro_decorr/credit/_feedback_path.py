@@ -168,15 +168,14 @@ class FeedbackPath:
         self.broadcast: ErrorBroadcast | None = None
         self.skips_hooks = False
         self.receiver: Tensor | None = None
-        # Padding with other than as many zeros at both ends is part of what lies in front, and differentiated exactly.
+        # Padding with other than a number of zeros is part of what lies in front, and differentiated exactly.
         self._padding: tuple[int, ...] = ()
         self._pads: list[int] | None = None
-        if isinstance(layer, Convolution):
-            pads = list(layer._reversed_padding_repeated_twice)
-            self._padding = tuple(pads[-2::-2])
+        if isinstance(layer, Convolution) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+            self._padding = layer.padding
+        elif isinstance(layer, Convolution):
+            self._padding, self._pads = (0,) * len(layer.kernel_size), list(layer._reversed_padding_repeated_twice)
             self._padding_mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-            if layer.padding_mode != "zeros" or pads[::2] != pads[1::2]:
-                self._pads, self._padding = pads, (0,) * len(self._padding)
 
     def remember(self, layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Forward pre-hook, to run before all others: keep what the layer was called with."""

@@ -19,7 +19,8 @@ class Credit(nn.Module, ABC):
     """A way to assign credit for a loss to the parameters of a model.
 
     The model is held without being registered: `state_dict()` holds only what the credit itself owns (feedback
-    weights, the state of its noise), `parameters()` is empty, and `.train()` or `.to()` leave the model alone.
+    weights, the state of its noise), `parameters()` what of that an optimiser is to learn (the feedback weights of
+    `kolen_pollack`, else nothing), and `.train()` or `.to()` leave the model alone.
     `copy.deepcopy` copies the model as well; copy the pair in one call, `copy.deepcopy((model, credit))`, to keep
     them paired.
 

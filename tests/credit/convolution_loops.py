@@ -11,7 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+import neuro_decorr as nd
+from neuro_decorr import credit
 
 PADDING = {"zeros": "constant", "circular": "wrap", "reflect": "reflect", "replicate": "edge"}
 Array = np.ndarray
@@ -205,3 +209,57 @@ def assert_named_gradients(model: nn.Module, expected: dict[str, Array], rtol: f
         if name in expected:
             wanted = torch.from_numpy(expected[name]).reshape(parameter.shape)
             torch.testing.assert_close(parameter.grad, wanted, rtol=rtol, atol=rtol * largest)
+
+
+def mixed(model: nn.Module, seed: int) -> nn.Module:
+    """A decorrelated copy with some D and mean in every layer."""
+    model = nd.decorrelate(model)
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nd.Decorrelation):
+            module.matrix.add_(0.3 * torch.randn_like(module.matrix))
+            module.mean.normal_()
+    return model
+
+
+def check(name: str, model: nn.Sequential, inputs, site: str = "pre_decorrelation", **parameters) -> credit.Credit:
+    """Run a credit on a network, and compare all gradients with the loop."""
+    targets = torch.randn_like(model(inputs))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    assignment = credit.get(name, model, feedback_site=site, **parameters)
+    assignment.backward(F.mse_loss, inputs, targets)
+    feedback = {layer: weight.numpy() for layer, weight in assignment.feedback_weights().items()}
+
+    def signal(layer, patches, delta, error) -> np.ndarray:
+        if layer not in feedback:  # the first one, which has nobody to send to
+            return np.zeros(patches.shape)
+        if name != "direct_feedback_alignment":
+            return patches.back(delta, feedback[layer], site == "post_decorrelation")
+        sent = np.tensordot(error, feedback[layer], 1)
+        return patches.matrices[0].T @ sent if site == "post_decorrelation" else sent
+
+    assert_named_gradients(model, loop(model, inputs, targets, signal))
+    return assignment
+
+
+def pooling_network(inplace: bool = False) -> nn.Sequential:
+    """The authors' network in small: convolutions, normalisation, both poolings, dense layers."""
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.LeakyReLU(0.1, inplace=inplace),
+        nn.Conv2d(4, 4, 3, padding=1, bias=False),
+        nn.LeakyReLU(0.1, inplace=inplace),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1, groups=2),
+        nn.BatchNorm2d(6),
+        nn.LeakyReLU(0.1, inplace=inplace),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6, 7),
+        nn.Tanh(),
+        nn.Linear(7, 3),
+    ).double()

@@ -13,6 +13,7 @@ from neuro_decorr.errors import Unsupported
 from tests.credit.loops import ACTIVATIONS, assert_gradients, feedback_loop, gradients, make_case
 
 NAMES = ["feedback_alignment", "direct_feedback_alignment"]
+ALL = [*NAMES, "sign_symmetry", "kolen_pollack", "weight_mirror"]
 
 
 def run(name, case, **parameters) -> credit.Credit:
@@ -25,13 +26,13 @@ def expected(name, case, assignment, site) -> tuple[list, list]:
     weights = [matrix.numpy() for matrix in assignment.feedback_weights().values()]
 
     def send_back(number, delta, error) -> np.ndarray:
-        signal = weights[number].T @ (delta if name == "feedback_alignment" else error)
+        signal = weights[number].T @ (error if name == "direct_feedback_alignment" else delta)
         return signal if site == "pre_decorrelation" else case.transforms[number].T @ signal
 
     return feedback_loop(case, send_back)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_loop(name, activation, bias) -> None:
@@ -40,7 +41,7 @@ def test_the_loop(name, activation, bias) -> None:
     assert_gradients(case, expected(name, case, assignment, "pre_decorrelation"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("site", ["pre_decorrelation", "post_decorrelation"])
 def test_the_site_of_the_feedback(name, site) -> None:
     case = make_case(transform=True)
@@ -55,7 +56,7 @@ def test_the_site_of_the_feedback(name, site) -> None:
     batch=st.integers(1, 5),
     transform=st.booleans(),
     site=st.sampled_from(["pre_decorrelation", "post_decorrelation"]),
-    name=st.sampled_from(NAMES),
+    name=st.sampled_from(ALL),
     seed=st.integers(0, 1000),
 )
 def test_the_loop_for_any_network(sizes, activation, bias, batch, transform, site, name, seed) -> None:
@@ -97,6 +98,8 @@ def test_it_is_not_backprop_and_the_output_layer_is_exact(name) -> None:
         ("backprop", None, True),
         ("feedback_alignment", "pre_decorrelation", False),
         ("direct_feedback_alignment", "pre_decorrelation", False),
+        ("kolen_pollack", "pre_decorrelation", False),
+        ("weight_mirror", "pre_decorrelation", False),
     ],
 )
 def test_the_backward_pass_never_reads_the_forward_weights(name, site, transported) -> None:

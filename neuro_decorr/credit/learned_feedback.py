@@ -1,0 +1,242 @@
+"""Feedback weights that learn to be the forward ones: Kolen-Pollack and the weight mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from neuro_decorr import checks
+from neuro_decorr.credit._feedback_layers import TransposedConvolution, split
+from neuro_decorr.credit._feedback_weights import FeedbackPaths, FeedbackSite, common_problems, decorrelated, key_of
+from neuro_decorr.credit._noise import Noise
+from neuro_decorr.credit.base import Credit, LossFunction
+from neuro_decorr.credit.registry import register
+from neuro_decorr.errors import StateMismatch, Unsupported
+
+
+@final
+@register
+class KolenPollack(Credit):
+    r"""Feedback weights get the updates of the forward weights, and both decay: so they become equal.
+
+    $$\delta_l = f'(a_l) \odot B_{l+1}^T \delta_{l+1}, \qquad
+    \Delta W_l = -\eta\, G_l - \lambda W_l, \qquad \Delta B_l = -\eta\, G_l - \lambda B_l, \qquad
+    G_l = \sum_n \delta_l x_l^T$$
+
+    $$W_l - B_l = (1 - \lambda)^t (W_l - B_l)_0$$
+
+    whatever the gradients: both synapses see the same two activities, and no weight is transported. Everything else is
+    as in `FeedbackAlignment`.
+
+    The feedback weights are the parameters of this credit. `backward` gives each the gradient of its layer's weight,
+    and the optimiser of the model moves and decays them beside the weights:
+
+        credit = nd.credit.get("kolen_pollack", model)
+        optimiser = torch.optim.AdamW([*model.parameters(), *credit.parameters()], lr=1e-3, weight_decay=1.0)
+
+    Where the step of an optimiser depends on gradients alone, as that of most does, equal gradients make equal steps,
+    and the equation above holds with lambda = lr * weight_decay: exactly for SGD without momentum, and for optimisers
+    that decay weights beside the step (AdamW, Muon, NAdam and RAdam with `decoupled_weight_decay`). After 1 / lambda
+    steps a third of the difference is left, so that AdamW's default weight_decay of 0.01 does nothing at lr 1e-3. With
+    momentum SGD is faster by 1 / (1 - momentum). Adam adds the decay to the gradient and divides by the size of both:
+    there the difference falls at no rate that could be told beforehand. Without decay W - B stays what it is.
+
+    Whatever moves the weights alone moves them apart: compensation by a `Plasticity`, or clipping the norm of the
+    model's gradients; clip those of both together.
+
+    B starts as in `FeedbackAlignment`. In front of D ("pre_decorrelation") the feedback becomes W and leaves D out.
+
+    Cost: as feedback alignment; a second gradient, and a second state of the optimiser, for every weight.
+
+    Source: Kolen & Pollack 1994, Backpropagation without weight transport, doi:10.1109/ICNN.1994.374486; Akrout,
+    Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391.
+
+    Args:
+        model: A network whose layers with weights are torch's Linear and convolutions, transposed ones included.
+        seed: Seed of the feedback weights at the start.
+        scale: Their root mean square at the start relative to the layer's own weights.
+        feedback_site: Where the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
+        Unsupported: The model has no layer with weights, weights of another kind, or weights that are computed of other
+            parameters (torch's parametrizations), whose updates are not those of the weights.
+    """
+
+    name = "kolen_pollack"
+    signal = "the error, fed back layer by layer through weights that get the updates of the forward ones"
+    bias = "biased at first; falls by 1 - learning rate * weight decay a step (with D in front: D is left out)"
+    variance = "none beyond that of the mini-batch"
+    locality = "local: forward and feedback synapse see the same two activities, and both decay"
+    cost = (
+        "1 forward, 1 backward; keeps the activations; a feedback weight, its gradient and optimiser state per weight"
+    )
+    source = (
+        "Kolen & Pollack 1994, Backpropagation without weight transport, doi:10.1109/ICNN.1994.374486; Akrout, Wilson, "
+        "Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391"
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        seed: int = 0,
+        scale: float = 1.0,
+        feedback_site: FeedbackSite = "pre_decorrelation",
+    ) -> None:
+        super().__init__(model)
+        checks.refuse(self.name, *common_problems(seed, scale, feedback_site))
+        self._paths = FeedbackPaths(*split(self), feedback_site)
+        for name, layer in self._paths.layers.items():
+            if "weight" not in layer._parameters:
+                raise Unsupported(
+                    f"{self.name}: the weight of layer '{name}' is computed of other parameters (a parametrization), "
+                    "so that feedback weights cannot follow its updates; use weight_mirror or feedback_alignment."
+                )
+        self._paths.draw(self, torch.Generator().manual_seed(seed), scale, learned=True)
+
+    def feedback_weights(self) -> dict[str, Tensor]:
+        """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
+        return self._paths.kept(self)
+
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Add the update to `.grad` of the weights and of the feedback weights; see `Credit.backward`.
+
+        Raises:
+            StateMismatch: The feedback weights hold a gradient that the weights lack: the optimiser was not given
+                `credit.parameters()`, or only the gradients of the model were set to zero.
+        """
+        model, hooks = self._checked_model(), []
+        weights = self._paths.kept(self)
+        for name, layer in self._paths.layers.items():
+            feedback: nn.Parameter = self.get_parameter(key_of(name))
+            if feedback.grad is not None and layer.weight.grad is None:
+                raise StateMismatch(
+                    f"{self.name}: the feedback weights of layer '{name}' hold a gradient, and its weights none: "
+                    "they would move apart. Give both to the optimiser, [*model.parameters(), "
+                    "*credit.parameters()], and call its zero_grad()."
+                )
+            if layer.weight.requires_grad:
+                hooks.append(layer.weight.register_hook(_adding_to(feedback)))  # type: ignore[no-untyped-call]
+        try:
+            return self._paths.backward(model, loss_function, inputs, targets, weights)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+@final
+@register
+class WeightMirror(Credit):
+    r"""Feedback weights learn from noise what the forward weights make of it.
+
+    $$B_l \leftarrow B_l + r \Big(\frac1n \sum_{k=1}^n y_k x_k^T - B_l\Big), \qquad y_k = W_l x_k, \qquad
+    x_k \sim \mathcal N(0, I)$$
+
+    before every pass, in which the error travels back through B as in `FeedbackAlignment`. The neurons in front of a
+    layer fire noise, those behind it respond, and a feedback synapse correlates the two; it decays at the same rate, so
+    that B becomes W. Biases and inputs are silent meanwhile, and so is the activation function: y is the drive.
+
+    With weights at rest after t passes:
+
+    $$E\, B_l = W_l + (1 - r)^t (B_l - W_l)_0, \qquad
+    E \|B_l - E B_l\|^2 \to \frac{r}{2 - r} \frac{d + 1}{n} \|W_l\|^2$$
+
+    with d the inputs of a unit. Of a convolution x is a patch, of a transposed one the channels at a position. In front
+    of D ("pre_decorrelation") the noise passes D, and B becomes W D: the exact path past both. No weight is
+    transported, and nothing is learnt from the data.
+
+    Cost: as feedback alignment, and 4 n flop a weight a pass; one feedback weight per weight.
+
+    Source: Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391.
+
+    Args:
+        model: A network whose layers with weights are torch's Linear and convolutions, transposed ones included.
+        rate: r, how fast the feedback weights follow, in (0, 1].
+        rows: n, patterns of noise a pass.
+        seed: Seed of the feedback weights at the start and of the noise.
+        scale: Root mean square of the feedback weights at the start relative to the layer's own weights.
+        feedback_site: Where the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
+        Unsupported: The model has no layer with weights, or weights of another kind, which would be transported.
+    """
+
+    name = "weight_mirror"
+    signal = "the error, fed back layer by layer through weights that noise has taught what the forward ones do"
+    bias = "biased at first; falls by 1 - rate a pass, lags behind weights that move"
+    variance = "of the feedback weights: rate / (2 - rate) (d + 1) / rows |W|^2, d inputs of a unit"
+    locality = "local: noise in front of a synapse, the response behind it, decay; phases without input"
+    cost = "1 forward, 1 backward, 4 rows flop a weight; keeps the activations; one feedback weight per weight"
+    source = (
+        "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391"
+    )
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        rate: float = 0.01,
+        rows: int = 64,
+        seed: int = 0,
+        scale: float = 1.0,
+        feedback_site: FeedbackSite = "pre_decorrelation",
+    ) -> None:
+        super().__init__(model)
+        problems = checks.number("rate", rate, above=0, most=1), checks.whole_number("rows", rows, least=1)
+        checks.refuse(self.name, *problems, *common_problems(seed, scale, feedback_site))
+        self.rate = rate
+        self.rows = rows
+        self._through_matrix = feedback_site == "pre_decorrelation"
+        self._noise = Noise("gaussian", seed)
+        self._paths = FeedbackPaths(*split(self), feedback_site)
+        self._paths.draw(self, torch.Generator().manual_seed(seed), scale)
+
+    def feedback_weights(self) -> dict[str, Tensor]:
+        """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
+        return self._paths.kept(self)
+
+    @torch.no_grad()
+    def mirror(self) -> None:
+        """Let noise teach the feedback weights once; `backward` does so before every pass."""
+        for name, feedback in self._paths.kept(self).items():
+            layer = self._paths.layers[name]
+            weight = decorrelated(layer, layer.weight) if self._through_matrix else layer.weight
+            groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+            # (groups, units behind, inputs of a unit); a transposed convolution holds its inputs first.
+            matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
+            matrix = matrix.mT if isinstance(layer, TransposedConvolution) else matrix
+            noise = self._noise.draw(matrix.new_empty(groups, self.rows, matrix.shape[-1]))
+            estimate = (noise @ matrix.mT).mT @ noise / self.rows
+            estimate = estimate.mT if isinstance(layer, TransposedConvolution) else estimate
+            feedback.lerp_(estimate.reshape(feedback.shape), self.rate)
+
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Mirror the weights, and add the update to `.grad`; see `Credit.backward`."""
+        model = self._checked_model()
+        self.mirror()
+        return self._paths.backward(model, loss_function, inputs, targets, self.feedback_weights())
+
+    def get_extra_state(self) -> Tensor:
+        """The state of the noise, for `state_dict()`."""
+        return self._noise.state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with the noise of a saved state."""
+        self._noise.set_state(state)
+
+
+def _adding_to(feedback: nn.Parameter) -> Callable[[Tensor], None]:
+    """A hook of a weight that adds its gradient to that of the feedback weights."""
+
+    def add(gradient: Tensor) -> None:
+        if feedback.grad is None:
+            feedback.grad = gradient.detach().clone()
+        else:
+            feedback.grad += gradient
+
+    return add
