@@ -41,7 +41,8 @@ def attach(
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
     after, before = _companion(contents, postsynaptic, synapses, "target"), None
     if source is not None:
-        before = after if presynaptic is postsynaptic else _companion(contents, presynaptic, synapses, "source")
+        # Equal, not the same: a subgroup has a weak reference to its group.
+        before = after if presynaptic == postsynaptic else _companion(contents, presynaptic, synapses, "source")
     for side, group, index in (("target", after, "_synaptic_post"), ("source", before, "_synaptic_pre")):
         for name in contents.seen if group is not None else ():
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))

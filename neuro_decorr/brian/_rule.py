@@ -195,7 +195,7 @@ class SpikingRule(ABC):
             **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace.
 
         Returns:
-            A plain `brian2.Synapses`, not connected yet, every weight zero.
+            A plain `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`.
 
         Raises:
             InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does

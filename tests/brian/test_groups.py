@@ -145,3 +145,6 @@ def test_the_companions_of_both_sides() -> None:
     learn(before, after, between, within)
     assert [group.trace[:].sum() > 0 for group in sides] == [True, True]
     assert within.companions.source is within.companions.target
+    for source, target in ((after, after[1:3]), (after[1:3], after), (after[:2], after[1:])):
+        part = lateral(source, target)
+        assert part.companions.source is part.companions.target and len(part.companions.target) == 4

@@ -125,7 +125,7 @@ class RateRule(ABC):
             **options: Any others of `brian2.Synapses`, such as name and namespace.
 
         Returns:
-            A plain `brian2.Synapses`, not connected yet, every weight zero.
+            A plain `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`.
 
         Raises:
             InvalidValue: Names, units or times that do not fit, or an option that is the rule's own.

@@ -237,7 +237,7 @@ def test_companions_hold_what_the_units_showed_or_are_the_interneurons() -> None
     assert pairs.companions.source is pairs.companions.target
     np.testing.assert_allclose(pairs.companions.target.inputs, stimuli[0])
     np.testing.assert_allclose(pairs.companions.target.output, group.x)
-    assert circuit.companions.target is circuit.target and circuit.companions.source is circuit.source.source
+    assert circuit.companions.target is circuit.target and circuit.companions.source == circuit.source.source
     assert {"gain", "variance", "power"} <= set(circuit.companions.target.variables)
 
 
