@@ -9,6 +9,7 @@ from torch import nn
 from neuro_decorr.credit._eligibility import SpikingCell, SpikingLayer
 from neuro_decorr.credit._layers import is_plain_linear, name_of, own_parameters, walk
 from neuro_decorr.errors import Unsupported
+from neuro_decorr.libraries import spiking_library
 
 
 class SpikingChain(NamedTuple):
@@ -84,10 +85,10 @@ def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
     for name, module in model.named_modules():
         if module in inside:
             continue
-        if _is_of_norse(module):
+        if (library := spiking_library(module)) is not None:
             raise Unsupported(
-                f"eprop knows the neurons nd.norse.LIF and nd.norse.LateralLIF; {name_of(model, module)} is one of "
-                "Norse, whose eligibility traces it does not know. nd.norse.LIF has the dynamics of its LIFCell."
+                f"eprop knows the neurons nd.norse.LIF and nd.norse.LateralLIF; {name_of(model, module)} comes from "
+                f"{library}, which tells no eligibility traces. nd.norse.LIF has the dynamics of Norse's LIFCell."
             )
         if is_plain_linear(module):
             inside.update(walk(module))
@@ -97,9 +98,5 @@ def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def is_spiking(model: nn.Module) -> bool:
-    """Whether a model holds neurons of `nd.norse` or of Norse."""
-    return any(isinstance(module, SpikingCell) or _is_of_norse(module) for module in walk(model))
-
-
-def _is_of_norse(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("norse.") and not isinstance(module, nn.Sequential)
+    """Whether a model holds spiking neurons: with the methods of `SpikingCell`, or of a library that is known."""
+    return any(isinstance(module, SpikingCell) or spiking_library(module) is not None for module in walk(model))

@@ -15,7 +15,6 @@ from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit._passes import Passes
 from neuro_decorr.credit._side_effects import SideEffects
-from neuro_decorr.credit._structure import is_spiking
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import LossFunction
 
@@ -44,22 +43,6 @@ class Response(NamedTuple):
     def linear(self) -> bool:
         """Whether the exponent is at least 2/3, clear of the 1/2 of jumps, and the odd part the larger one."""
         return self.exponent >= _LEAST_EXPONENT and self.asymmetry <= _MOST_ASYMMETRY
-
-
-def default_sigma(model: nn.Module, hold: Hold) -> float:
-    """The sigma of a perturbation where none is given: where the loss of such a network answers linearly.
-
-    Args:
-        model: The network. It counts as spiking where it holds neurons of `nd.norse` or of Norse.
-        hold: For how long noise is held.
-
-    Returns:
-        1e-3 without spikes; with spikes 0.1 for noise that is held over a pass, else 0.5, for which `linearity` was
-        measured with thresholds of 0.5 and membranes of 10 steps.
-    """
-    if not is_spiking(model):
-        return 1e-3
-    return 0.1 if hold == "pass" else 0.5
 
 
 def linearity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -57,7 +57,6 @@ class Decorrelation(DecorrelationCell):
         *,
         signal: Signal | Trace = "spikes",
         row_fraction: float = 0.1,
-        structure: Literal["dense", "centering"] = "dense",
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -69,7 +68,6 @@ class Decorrelation(DecorrelationCell):
             signal: What drives the statistics: `spikes`, `trace` (of 5 ms at steps of 1 ms), `rate`, or a
                 `Trace(time, dt)`.
             row_fraction: Fraction of the rows of every time step that is remembered for the plasticity, in (0, 1].
-            structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
             device: Where the buffers live.
             dtype: float32 or float64.
 
@@ -79,12 +77,12 @@ class Decorrelation(DecorrelationCell):
         """
         super().__init__()
         self.decorrelation = rate.Decorrelation(
-            features, center, row_fraction=row_fraction, structure=structure, signal=signal, device=device, dtype=dtype
+            features, center, row_fraction=row_fraction, signal=signal, device=device, dtype=dtype
         )
 
     @property
     def matrix(self) -> Tensor:
-        """D, shape (features, features): the buffer itself where it is dense, else its dense equivalent (a copy)."""
+        """D, shape (features, features), as of `neuro_decorr.Decorrelation`."""
         return self.decorrelation.matrix
 
     @property

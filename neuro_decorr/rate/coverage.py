@@ -55,7 +55,7 @@ class Row(NamedTuple):
         weights: How many numbers are in them.
         share: Fraction of all weights of the model; a weight that several layers share counts in the first one that is
             decorrelated, or in the first, so that shares add up to one.
-        structure: Of D: `dense`, `low_rank` or `centering`; None where there is none.
+        structure: Of D: `dense`, `low_rank` or `centering`, which D also is before it has a rule; None without D.
         rule: Name of the rule of the last Plasticity; None before there was one.
         features: Units that a D decorrelates; of each group.
         groups: How many groups have a D of their own.
@@ -99,7 +99,8 @@ class Coverage:
             if row.features is not None:
                 size = f"{row.groups} x {row.features}" if row.groups and row.groups > 1 else str(row.features)
                 centred = "centred" if row.center else "not centred"
-                what = f"{row.structure} {size}, {centred}, {row.rule or 'no rule yet'}"
+                structure = "identity" if (row.structure, row.rule) == ("centering", None) else row.structure
+                what = f"{structure} {size}, {centred}, {row.rule or 'no rule yet'}"
             share = "shared" if row.weights and not row.share else f"{row.share:.1%}"
             table.append((row.name or "(the model)", row.kind, share, row.status, what))
         widths = [max(len(line[column]) for line in table) for column in range(4)]
@@ -119,7 +120,7 @@ def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
         >>> print(nd.coverage(nd.decorrelate(model, skip="3")))
         layer  class      weights
         0      Embedding  33.3%    left          a table that indices look up: its inputs are no activities
-        2      Linear     50.0%    decorrelated  dense 12, centred, no rule yet
+        2      Linear     50.0%    decorrelated  identity 12, centred, no rule yet
         3      Linear     16.7%    skipped       skip='3'
         1 of 3 weight matrices, 50.0% of the weights.
 

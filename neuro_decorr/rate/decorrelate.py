@@ -11,7 +11,9 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from neuro_decorr.errors import InvalidValue, Unsupported, check_flag, shown
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue, Unsupported, shown
+from neuro_decorr.libraries import replaced_by_stateless
 from neuro_decorr.rate.attached import attach, detach, keep_within_reach
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.copying import at_rest, check_model, copied, place, plain_name
@@ -45,7 +47,6 @@ def decorrelate(
     center: bool = True,
     row_fraction: float = 0.1,
     convolution: ConvolutionForm = "patches",
-    structure: Literal["dense", "centering"] = "dense",
     signal: Signal | Trace = "spikes",
 ) -> ModelType:
     r"""A copy of a model in which every Linear and convolution receives centred, decorrelated inputs.
@@ -55,8 +56,9 @@ def decorrelate(
     Each layer keeps its name and its parameters, and gains a submodule `decorrelation` and a subclass of its own class,
     in whose forward D is applied to the input (see `neuro_decorr.rate.attached`). For a convolution D is folded into
     the kernel at every forward pass, and a grouped one has a D for each of its groups (see
-    `neuro_decorr.rate.convolution`). Nothing learns until a `Plasticity` steps. Layers of other classes are left as
-    they are: `neuro_decorr.coverage` tells which. The first forward pass is watched for weights that are used outside
+    `neuro_decorr.rate.convolution`). Nothing learns until a `Plasticity` steps, whose rule also decides what D holds:
+    a matrix, interneurons, or nothing. Layers of other classes are left as they are: `neuro_decorr.coverage` tells
+    which. The first forward pass is watched for weights that are used outside
     of their layers (see `neuro_decorr.rate.uses`). The copy is not compiled: compile it, not the model.
 
     Args:
@@ -68,9 +70,6 @@ def decorrelate(
         convolution: `patches`: z is a patch, padding included, and D has the size of channels times kernel positions.
             `channels`: z is the channels at one position, as of a 1x1 convolution behind the padding: cheaper by the
             kernel positions squared, and correlations between positions stay.
-        structure: `dense`: every D starts as a full identity matrix, which rules of that structure move and any user
-            may set. `centering`: D = I without a matrix until a Plasticity brings the structure of its rule; for very
-            wide layers that get interneurons, since features^2 numbers are never held.
         signal: What drives the statistics: `spikes`, the inputs themselves; or where Linear layers are given whole
             sequences (steps, batch, features), as in a spiking network, their `trace` or `rate`.
 
@@ -86,7 +85,7 @@ def decorrelate(
         StateMismatch: The model is decorrelated already.
     """
     check_model("decorrelate", model)
-    check_flag("decorrelate: center", center)
+    checks.refuse("decorrelate", checks.flag("center", center))
     _check_option("convolution", convolution, get_args(ConvolutionForm))
     found = chosen(model, skip, signal)
     decorrelated = copied(model)
@@ -105,7 +104,6 @@ def decorrelate(
                 groups=groups_of(layer),
                 subtract=not isinstance(layer, TransposedConvolution),
                 row_fraction=row_fraction,
-                structure=structure,
                 signal=signal,
                 device=weight.device,
                 dtype=torch.float64 if weight.dtype == torch.float64 else torch.float32,
@@ -155,8 +153,7 @@ def fold(model: ModelType) -> ModelType:
             if isinstance(child, Decorrelation | DecorrelationCell):
                 held = child if isinstance(child, Decorrelation) else child.decorrelation
                 parent._modules[name] = linears.setdefault(child, _as_linear(held))
-                if isinstance(stateful := getattr(parent, "stateful_layers", None), list):
-                    stateful[int(name)] = False  # Norse's SequentialState has noted which of its modules have a state
+                replaced_by_stateless(parent, name)
     return plain
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, StateMismatch, check_flag, shown
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue, StateMismatch, shown
 from neuro_decorr.rate.memory import Memory
 from neuro_decorr.rate.precision import exactly, widened
 from neuro_decorr.rate.record import Record, in_backward, in_plain_python, in_transform, transformed
@@ -51,7 +52,7 @@ class Decorrelation(nn.Module):
         center: Whether there is a running mean.
         groups: Number of groups.
         subtract: Whether the running mean is subtracted from what passes; it always is from what is remembered.
-        structure: `dense`, `low_rank` or `centering`; the rule of the Plasticity decides.
+        structure: `dense`, `low_rank`, or `centering` where D holds no tensors; the rule of the Plasticity decides.
         row_fraction: Share r of the rows of a batch that is remembered: floor(r * rows) + 1, evenly spaced. Over many
             passes without a step no more than 1,024, or the rows of the last pass: evenly spaced over all of them.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
@@ -68,12 +69,11 @@ class Decorrelation(nn.Module):
         groups: int = 1,
         subtract: bool = True,
         row_fraction: float = 0.1,
-        structure: Literal["dense", "centering"] = "dense",
         signal: Signal | Trace = "spikes",
         device: torch.device | str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Start as the identity, with mean zero.
+        """Start as the identity, with mean zero, and without a matrix: the rule of a Plasticity brings its structure.
 
         Args:
             features: Number of units of each group; of one group, the last dimension of the input.
@@ -81,7 +81,6 @@ class Decorrelation(nn.Module):
             groups: Number of groups, which follow one another in the last dimension of the input.
             subtract: False: track the mean for the statistics, but let it pass.
             row_fraction: Fraction of rows remembered for the plasticity, in (0, 1].
-            structure: `dense`, or `centering` to hold no matrix until a rule brings its own structure.
             signal: What drives the statistics: `spikes`, the input z itself, or for sequences (steps, ..., features)
                 its `trace` or its `rate`. It is z that is centred and transformed: what is linear in time, such as a
                 synapse behind, may act before D or after it.
@@ -93,20 +92,20 @@ class Decorrelation(nn.Module):
                 another dtype, a signal that does not exist.
         """
         super().__init__()
-        for what, number in (("features", features), ("groups", groups)):
-            if type(number) is not int or number < 1:
-                raise InvalidValue(f"Decorrelation: {what} must be a whole number >= 1, got {shown(number)}.")
-        if structure not in ("dense", "centering"):
-            raise InvalidValue(
-                f"Decorrelation: structure must be 'dense' or 'centering' to start with, got {shown(structure)}."
-            )
+        checks.refuse(
+            "Decorrelation",
+            checks.whole_number("features", features, least=1),
+            checks.flag("center", center),
+            checks.whole_number("groups", groups, least=1),
+            checks.flag("subtract", subtract),
+        )
         if dtype not in (torch.float32, torch.float64):
             raise InvalidValue(f"Decorrelation: dtype must be float32 or float64, got {dtype}.")
         self.features = features
-        self.center = check_flag("Decorrelation: center", center)
+        self.center = center
         self.groups = groups
-        self.subtract = check_flag("Decorrelation: subtract", subtract)
-        self.structure: Structure = structure
+        self.subtract = subtract
+        self.structure: Structure = "centering"
         self.row_fraction = check_row_fraction(row_fraction)
         self.trace = trace_of(signal)
         self.rule: Rule | None = None
@@ -114,11 +113,8 @@ class Decorrelation(nn.Module):
         self.weighing: Weighing | None = None
         self._memory = Memory()
         self._shared: Shared | None = None
-        self._buffers["mean"] = torch.zeros(features, dtype=dtype, device=device)
-        if structure == "dense":
-            self._buffers["matrix"] = torch.eye(features, dtype=dtype, device=device)
-        if groups > 1:
-            self._buffers.update(stacked(self._buffers, groups))  # type: ignore[arg-type]  # never None
+        shape = (groups, features) if groups > 1 else (features,)
+        self._buffers["mean"] = torch.zeros(shape, dtype=dtype, device=device)
 
     @property
     def mean(self) -> Tensor:
@@ -129,8 +125,12 @@ class Decorrelation(nn.Module):
     def matrix(self) -> Tensor:
         """D: the buffer itself where it is dense, else its dense equivalent (a copy).
 
-        Shape (features, features), or (groups, features, features) where there are several.
+        Shape (features, features), or (groups, features, features) where there are several. Before there was a rule D
+        is the identity, which becomes a dense buffer when it is asked for here, so that it can be set by hand.
         """
+        if self.rule is None and self.structure == "centering":
+            identity = {"matrix": torch.eye(self.features, dtype=self.mean.dtype, device=self.mean.device)}
+            self._set_structure("dense", stacked(identity, self.groups) if self.groups > 1 else identity)
         matrix = dense_matrix(self.transform_state(), self.features, self.mean)
         return matrix if self.groups == 1 or matrix.dim() == 3 else matrix.repeat(self.groups, 1, 1)
 

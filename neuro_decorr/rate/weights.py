@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, Unsupported, shown
+from neuro_decorr.libraries import is_chain
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.precision import exactly
@@ -265,10 +266,9 @@ def decorrelation_of(layer: nn.Module) -> tuple[Decorrelation, Weights] | None:
 def weights_behind_cells(model: nn.Module) -> dict[Decorrelation, Weights]:
     """The weights of plain Linear layers that follow a cell with a Decorrelation in a Sequential, and nothing else."""
     sequences = [
-        list(module._modules.values())
+        [child for child in module._modules.values() if child is not None]
         for module in model.modules()
-        if isinstance(module, nn.Sequential)
-        and (type(module).forward is nn.Sequential.forward or hasattr(module, "stateful_layers"))  # Norse's
+        if is_chain(module)
     ]
     uses = Counter(child for module in model.modules() for child in module._modules.values())
     return {

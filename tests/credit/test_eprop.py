@@ -268,8 +268,8 @@ def lif(features: int) -> nn.Module:
     ("modules", "message"),
     [
         ([nn.Linear(3, 3), nn.Tanh()], r"needs spiking neurons, nd\.norse\.LIF or nd\.norse\.LateralLIF"),
-        ([nn.Linear(3, 3), norse.torch.LIFCell()], r"'1' \(LIFCell\) is one of Norse.*nd\.norse\.LIF has"),
-        ([nn.Linear(3, 3), norse.torch.LSNNCell()], r"'1' \(LSNNCell\) is one of Norse"),
+        ([nn.Linear(3, 3), norse.torch.LIFCell()], r"'1' \(LIFCell\) comes from norse.*nd\.norse\.LIF has"),
+        ([nn.Linear(3, 3), norse.torch.LSNNCell()], r"'1' \(LSNNCell\) comes from norse"),
         ([nn.Linear(3, 3), lif(3), nn.LayerNorm(3), nn.Linear(3, 3), lif(3)], r"traces for '2' \(LayerNorm\)"),
         ([nn.Linear(3, 3), nn.Linear(3, 3), lif(3)], r"traces for '0' \(Linear\)"),
         ([nn.Linear(3, 3), lif(3), lif(3)], r"nn\.Linear before the neurons '2' \(LIF\)"),

@@ -102,7 +102,7 @@ def test_a_decorrelated_model_tells_transform_rule_and_what_was_left_out() -> No
         first, second, third, fourth = nd.coverage(seen).rows
         assert (first.kind, first.structure, first.rule, first.features, first.center) == (
             "Linear",
-            "dense",
+            "centering",
             None,
             4,
             False,

@@ -245,10 +245,23 @@ def test_a_fresh_module_takes_the_structure_of_the_state(rule: str) -> None:
         plasticity.step()
     fresh = nd.Decorrelation(6)
     fresh.load_state_dict(module.state_dict())
-    assert torch.equal(fresh.matrix, module.matrix) and fresh.structure == module.structure
+    assert fresh.structure == module.structure and torch.equal(fresh.matrix, module.matrix)
     back = nd.Decorrelation(6)
     module.load_state_dict(back.state_dict())
-    assert torch.equal(module.matrix, torch.eye(6)) and module.structure == "dense"
+    assert module.structure == "centering" and torch.equal(module.matrix, torch.eye(6))
+
+
+def test_without_a_rule_no_matrix_is_held_until_it_is_set_by_hand() -> None:
+    """D = I, and what is written into it acts."""
+    model = nd.decorrelate(nn.Sequential(nn.Linear(6, 4), nn.Conv2d(4, 4, 3, groups=2)))
+    assert {name.rsplit(".")[-1] for name, _ in model.named_buffers()} == {"mean"}
+    linear, grouped = model[0].decorrelation, model[1].decorrelation
+    rows, identity = torch.randn(5, 6), torch.eye(18).expand(2, 18, 18)
+    assert torch.equal(linear(rows), rows) and torch.equal(grouped.matrix, identity)
+    linear.matrix.mul_(3)
+    assert torch.equal(linear(rows), 3 * rows) and linear.structure == "dense"
+    nd.Plasticity(model[1], nd.rules.get("interneuron", interneurons=2))
+    assert set(dict(grouped.named_buffers())) == {"mean", "directions", "suppression", "gain"}
 
 
 def test_missing_state_is_torchs_error() -> None:

@@ -366,7 +366,7 @@ def test_ten_thousand_features_with_interneurons_never_hold_their_square() -> No
     features, rows = 10_000, 32
     inputs = torch.randn(4, rows, features) + 3 * torch.randn(4, rows, 1)
     with Largest() as largest:
-        model = nd.decorrelate(nn.Linear(features, 10), structure="centering")
+        model = nd.decorrelate(nn.Linear(features, 10))
         rule = nd.rules.get("interneuron", interneurons=16, every=1)
         plasticity = nd.Plasticity(model, rule, compensate=True, row_fraction=1.0)
         for batch in inputs:
