@@ -1,22 +1,9 @@
 """Plasticity rules for lateral weights: each a frozen description with its update, found by name."""
 
 from neuro_decorr.rules import suite
-from neuro_decorr.rules._factor import (
-    DenseFactor,
-    InverseFactor,
-    LowRankFactor,
-    Replacement,
-)
+from neuro_decorr.rules._factor import DenseFactor, InverseFactor, LowRankFactor, Replacement
 from neuro_decorr.rules._registry import get, names, register, table
-from neuro_decorr.rules._rule import (
-    Change,
-    Rule,
-    Sample,
-    State,
-    Structure,
-    dense_matrix,
-    transform,
-)
+from neuro_decorr.rules._rule import Change, Rule, Sample, State, Structure, dense_matrix, transform
 from neuro_decorr.rules.anti_hebbian import AntiHebbian
 from neuro_decorr.rules.center import Center
 from neuro_decorr.rules.decorrelating import Decorrelating
