@@ -13,13 +13,14 @@ from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 
 
-def number(*, above: float | str | None = None) -> dict[str, Any]:
-    """Metadata of a field of a rule that is a finite number without units.
+def number(default: float, *, above: float | str | None = None) -> Any:
+    """A field of a rule that is a finite number without units.
 
     Args:
+        default: Its value where none is given.
         above: The bound that it must exceed: a number, or the name of another field.
     """
-    return {"above": above}
+    return field(default=default, metadata={"above": above})
 
 
 def quantity(default: Quantity, *, above: str | None = None, companion: bool = False) -> Any:

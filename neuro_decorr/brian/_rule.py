@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from brian2 import Quantity, Synapses, ms
@@ -49,10 +49,10 @@ class SpikingRule(ABC):
     sees_source: ClassVar[bool] = True
     """Whether it sees those of the presynaptic neuron."""
 
-    rate: float = field(default=1e-3, metadata=number(above=0))
+    rate: float = number(1e-3, above=0)
     trace_time: Quantity = quantity(50 * ms, companion=True)
-    smallest_weight: float = field(default=0.0, metadata=number())
-    largest_weight: float = field(default=1.0, metadata=number(above="smallest_weight"))
+    smallest_weight: float = number(0.0)
+    largest_weight: float = number(1.0, above="smallest_weight")
     homeostasis: Homeostasis | None = None
     variance: Variance | None = None
     schedule: Schedule | None = None

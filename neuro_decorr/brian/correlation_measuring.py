@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from brian2 import Quantity, second
 
@@ -43,7 +43,7 @@ class CorrelationMeasuring(SpikingRule):
     source = "King, Zylberberg, DeWeese 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
     seen = ("trace", "mean")
 
-    largest_weight: float = field(default=10.0, metadata=number(above="smallest_weight"))
+    largest_weight: float = number(10.0, above="smallest_weight")
     mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
 
     @property

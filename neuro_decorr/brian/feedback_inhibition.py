@@ -84,10 +84,10 @@ class FeedbackInhibition(SpikingRule):
     seen = ("deviation",)
     sees_source = False
 
-    rate: float = field(default=1e-2, metadata=number(above=0))
+    rate: float = number(1e-2, above=0)
     interneurons: int = 8
-    threshold: float = field(default=5.0, metadata=number(above=0))
-    excess: float = field(default=0.5, metadata=number(above=0))
+    threshold: float = number(5.0, above=0)
+    excess: float = number(0.5, above=0)
     spontaneous_rate: Quantity = quantity(5 * Hz)
     mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from brian2 import Hz, Quantity
@@ -47,10 +47,10 @@ class Variance:
 
     name: ClassVar[str] = "variance"
 
-    dispersion: float = field(default=0.5, metadata=number(above=0))
+    dispersion: float = number(0.5, above=0)
     rate: Quantity = quantity(0.5 * Hz)
-    smallest_weight: float = field(default=-5.0, metadata=number())
-    largest_weight: float = field(default=5.0, metadata=number(above="smallest_weight"))
+    smallest_weight: float = number(-5.0)
+    largest_weight: float = number(5.0, above="smallest_weight")
 
     def __post_init__(self) -> None:
         """Check the parameters.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from brian2 import Hz, Quantity, ms
@@ -41,9 +41,9 @@ class Vogels(SpikingRule):
     cost = "2 N a spike, all-to-all"
     source = "Vogels et al. 2011, doi:10.1126/science.1211095"
 
-    rate: float = field(default=1e-2, metadata=number(above=0))
+    rate: float = number(1e-2, above=0)
     trace_time: Quantity = quantity(20 * ms, companion=True)
-    largest_weight: float = field(default=100.0, metadata=number(above="smallest_weight"))
+    largest_weight: float = number(100.0, above="smallest_weight")
     target_rate: Quantity = quantity(5 * Hz)
 
     @property
