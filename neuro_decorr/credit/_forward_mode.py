@@ -15,7 +15,8 @@ from neuro_decorr.errors import Unsupported
 def with_tangent(tensor: Tensor, tangent: Tensor) -> Tensor:
     """A tensor that moves along one more direction, inside `derivative`."""
     primal, before = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
-    along = (tangent if before is None else before + tangent).contiguous()
+    # A copy: what works in place on the tensor works on its tangent as well.
+    along = tangent.clone(memory_format=torch.contiguous_format) if before is None else (before + tangent).contiguous()
     moving: Tensor = forward_ad.make_dual(primal, along)  # type: ignore[no-untyped-call]
     return moving
 

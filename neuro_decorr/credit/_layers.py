@@ -91,11 +91,11 @@ def owners(model: nn.Module) -> list[nn.Module]:
 
 
 @contextmanager
-def replaced(replacements: Iterable[tuple[nn.Module, str, Forward]]) -> Iterator[None]:
-    """Let functions stand in for methods of modules, and put everything back, whatever happens.
+def replaced(replacements: Iterable[tuple[nn.Module, str, Any]]) -> Iterator[None]:
+    """Let functions stand in for methods of modules, or values for attributes, and put everything back.
 
     Args:
-        replacements: A module, the name of its method, and what is to be called instead.
+        replacements: A module, the name of its method or attribute, and what is to be there instead.
 
     Yields:
         Nothing; the stand-ins are in place.

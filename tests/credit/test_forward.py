@@ -133,6 +133,19 @@ def test_the_clean_pass_alone_leaves_something_behind(tangents) -> None:
 
 
 @pytest.mark.parametrize("tangents", ["weights", "activities"])
+def test_activations_may_work_in_place(tangents) -> None:
+    found = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.LeakyReLU(0.3, inplace=inplace), nn.Linear(6, 2)).double()
+        assignment = credit.get("forward_gradient", model, tangents=tangents)
+        assignment.backward(F.mse_loss, torch.randn(5, 4).double(), torch.randn(5, 2).double())
+        found.append(gradients(model))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("tangents", ["weights", "activities"])
 def test_a_loss_without_reduction_and_a_parametrised_layer(tangents) -> None:
     case = make_case()
     nn.utils.parametrize.register_parametrization(case.layers[1], "weight", nn.Tanh())

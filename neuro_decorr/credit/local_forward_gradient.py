@@ -1,0 +1,232 @@
+"""Local forward gradient: every block of layers learns from a loss of its own, without a backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from neuro_decorr import checks
+from neuro_decorr.credit._blocks import Groups, check_groups, cut, features_in, features_out
+from neuro_decorr.credit._layers import replaced
+from neuro_decorr.credit._local_pass import Draw, End, LocalPass
+from neuro_decorr.credit._noise import Distribution, Noise
+from neuro_decorr.credit._reach import Reach, by_channel, survey, weigh
+from neuro_decorr.credit._side_effects import RandomState, SideEffects
+from neuro_decorr.credit._structure import is_spiking
+from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
+from neuro_decorr.credit.registry import register
+from neuro_decorr.errors import Unsupported
+
+
+@final
+@register
+class LocalForwardGradient(Credit):
+    r"""The derivative of a local loss along random directions of a block's own nodes, for groups of units apart.
+
+    The weight layers (Linear and convolutions) form blocks, one after the other. A linear readout predicts the targets
+    from the output z of each block; that of the last block is the model's own last layer. With L the loss of this
+    prediction and xi a direction of the nodes a (outputs of the weight layers) of the block,
+
+    $$\hat\delta_c = \Big(\sum_{k \in g(c)} \frac{\partial L}{\partial z_k} \, \dot z_k\Big) \, \xi_c,
+    \qquad \dot z = \frac{\partial z}{\partial a} \, \xi, \qquad \Delta W = \sum_n \hat\delta x^T$$
+
+    where $\dot z$ comes from forward-mode differentiation within the block alone, and g(c) is the group of channels
+    that node c belongs to. No error crosses from one block to another. The readouts learn by their own exact gradient,
+    and start at zero, so that a block but the last begins to learn at the second step.
+
+    One pass serves all groups: each takes its own part of the sum over k. Between convolutions the readout predicts at
+    every position and the loss is the mean over these; the positions that one cell of pooling covers have a sum of
+    their own, as the groups have. Normalisation that follows a layer at once counts as part of it, and is
+    differentiated exactly.
+
+    Unbiased for the gradient of the local losses, which is not that of the model's loss, but for the last block. Per
+    sample and direction, with $N_g$ nodes that share one sum,
+
+    $$\mathbb{E}\,|\hat\delta - \delta|^2 = (N_g + 1) \, |\delta|^2$$
+
+    ($N_g - 1$ for "rademacher": with `groups="units"` a layer of units then has its exact local gradient). Where the
+    parts mix on the way to the block's end (another layer of the block, normalisation over channels, pooling that
+    overlaps), they share one sum; the first batch of a shape is asked for that in a few passes. What batch
+    normalisation behind an activation function passes between samples is left out.
+
+    Cost: one forward pass a direction, with derivatives where a block computes behind its first weights, and the
+    products of weight gradients; the readouts add a share of outputs / units. Keeps the inputs of all layers.
+
+    Source: Ren, Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310.
+
+    Example:
+        >>> import torch
+        >>> from neuro_decorr import credit
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+        >>> local = credit.get("local_forward_gradient", model, groups=4)
+        >>> optimiser = torch.optim.SGD([*model.parameters(), *local.parameters()], lr=0.1)
+        >>> inputs, targets = torch.randn(16, 4), torch.randint(3, (16,))
+        >>> loss = local.backward(torch.nn.functional.cross_entropy, inputs, targets)
+        >>> optimiser.step()
+
+    Args:
+        model: The network. It calls its weight layers once each, block after block; all that it does needs a
+            forward-mode derivative. A decorrelated Linear layer shares its D: the readout of the block before it
+            receives what its weights receive.
+        blocks: The layers of each block in the order of the calls: qualified names, of layers or of modules that hold
+            them (`"stage_1"`); several names in a sequence make one block. All weight layers but one, the model's own
+            readout. By default every weight layer is a block, in the order of definition, and the last one reads out.
+        groups: Groups of channels (of units in a dense layer) in every block; must divide them. "units": each channel
+            is a group.
+        noise: Distribution of the directions: "gaussian" or "rademacher" (+1 or -1).
+        directions: Number of independent directions to average over; divides the variance.
+        seed: Seed of the directions.
+
+    Attributes:
+        readouts: The readouts of all blocks but the last, in their order; `parameters()` are theirs. Those before
+            convolutions receive what the block returns; `local.readouts = nd.decorrelate(local.readouts)` decorrelates
+            it.
+
+    Raises:
+        UnknownName: A block names no weight layer.
+        InvalidValue: A parameter is out of range; groups do not divide the channels; blocks leave more or fewer than
+            one layer.
+        Unsupported: The model has no weight layers.
+    """
+
+    name = "local_forward_gradient"
+    signal = "the derivative of a local loss along a random direction of the block's nodes, to each group of units"
+    bias = "none for the local losses; these are greedy: no block learns what later ones need"
+    variance = "(N_g + 1) |g|^2 per sample and direction (Gaussian; N_g - 1 for Rademacher), N_g the nodes of a group"
+    locality = "local to a block and its readout; no signal from other blocks"
+    cost = "1 forward per direction, with derivatives inside of blocks; a linear readout per block; no backward"
+    source = "Ren, Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        blocks: Sequence[str | Sequence[str]] | None = None,
+        groups: Groups = 1,
+        noise: Distribution = "gaussian",
+        directions: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(model)
+        checks.refuse(
+            self.name,
+            None if groups == "units" else checks.whole_number("groups", groups, least=1, hint="or 'units'"),
+            checks.word("noise", noise, get_args(Distribution)),
+            checks.whole_number("directions", directions, least=1),
+            checks.whole_number("seed", seed, least=0),
+        )
+        if is_spiking(model):
+            raise Unsupported(f"{self.name} is for networks without time; with spikes use eprop or forward_gradient.")
+        self.groups = groups
+        self.directions = directions
+        self._blocks = cut(model, blocks)
+        check_groups(model, self._blocks, groups)
+        outputs = features_out(self._blocks.last)
+        self.readouts = nn.ModuleList(_readout(layer, outputs) for layer in self._blocks.starts()[:-1])
+        self._noise = Noise(noise, seed)
+        self._side_effects = SideEffects()
+        self._reaches: dict[torch.Size | None, list[list[Reach]]] = {}
+
+    def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
+        """Add the local forward gradient to `.grad`, also of the readouts; see `Credit.backward`.
+
+        Raises:
+            Unsupported: The layers are not called once each, block after block; a readout's predictions do not have
+                the shape of the model's; something has no forward-mode derivative.
+        """
+        model = self._checked_model()
+        random_state = RandomState({parameter.device for parameter in model.parameters()})
+        reaches = self._surveyed(inputs, random_state)
+        courses = [self._unnoticed(inputs, self._draw, random_state) for _ in range(self.directions - 1)]
+        clean = LocalPass(model, self._blocks, self._draw)
+        outputs = clean.run(inputs)
+        courses.append(clean.ends)
+        loss = scalar_loss(loss_function, outputs, targets)
+        if not loss.requires_grad:
+            raise Unsupported(f"{self.name} needs a model with trainable parameters; this one has none.")
+        local = [
+            _local_loss(readout, end, loss_function, outputs, targets)
+            for readout, end in zip(self.readouts, clean.ends, strict=False)
+        ]
+        torch.autograd.backward([loss, *local])
+        nodes, deltas = [], []
+        for block, ends in enumerate(zip(*courses, strict=True)):
+            slopes = [_products(ends[-1], end) for end in ends]
+            for place, (node, reach) in enumerate(zip(ends[-1].nodes, reaches[block], strict=True)):
+                parts = [
+                    weigh(end.nodes[place].direction, node.channels_first, reach, reach.slopes(products))
+                    for end, products in zip(ends, slopes, strict=True)
+                ]
+                nodes.append(node.output)
+                deltas.append(sum(parts[1:], parts[0]) / len(parts))
+        torch.autograd.backward(nodes, deltas)
+        return loss.detach()
+
+    def get_extra_state(self) -> Tensor:
+        """State of the directions, so that a resumed run goes on with the same ones."""
+        return self._noise.state()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on with the directions of a saved state."""
+        self._noise.set_state(state)
+
+    def _draw(self, block: int, place: int, output: Tensor) -> Tensor:
+        return self._noise.draw(output)
+
+    def _unnoticed(self, inputs: Any, draw: Draw, random_state: RandomState) -> list[End]:
+        """A pass that leaves nothing behind."""
+        with self._side_effects.restored(self.model, self._modules_of_model):
+            one = LocalPass(self.model, self._blocks, draw)
+            one.run(inputs)
+        random_state.restore()
+        return one.ends
+
+    def _surveyed(self, inputs: Any, random_state: RandomState) -> list[list[Reach]]:
+        """What the nodes reach, for inputs of this shape."""
+        shape = inputs.shape[1:] if isinstance(inputs, Tensor) else None
+        if shape not in self._reaches:
+            alone = [(module, "training", False) for module in self._modules_of_model if isinstance(module, _BatchNorm)]
+
+            def run(draw: Draw) -> list[End]:
+                with replaced(alone):
+                    return self._unnoticed(inputs, draw, random_state)
+
+            self._reaches[shape] = survey(run, self.groups)
+        return self._reaches[shape]
+
+
+def _readout(layer: Any, outputs: int) -> nn.Linear:
+    """A readout of what a layer receives."""
+    readout = nn.Linear(features_in(layer), outputs, device=layer.weight.device, dtype=layer.weight.dtype)
+    nn.init.zeros_(readout.weight)
+    nn.init.zeros_(readout.bias)
+    return readout
+
+
+def _local_loss(readout: nn.Module, end: End, loss_function: LossFunction, outputs: Any, targets: Any) -> Tensor:
+    """The loss of a readout's predictions, the mean over positions that the model's outputs do not have."""
+    predicted = readout(end.received.movedim(1, -1) if end.channels_first else end.received)
+    if predicted.shape == outputs.shape:
+        return scalar_loss(loss_function, predicted, targets)
+    if predicted.dim() <= 2 or outputs.shape != (len(predicted), predicted.shape[-1]):
+        raise Unsupported(
+            f"local losses: a readout predicts {tuple(predicted.shape)}, and the model returns {tuple(outputs.shape)}; "
+            "that must be the same, but for positions behind the samples that the outputs lack."
+        )
+
+    def at_position(predicted: Tensor) -> Tensor:
+        return scalar_loss(loss_function, predicted, targets)
+
+    return torch.func.vmap(at_position, in_dims=1)(predicted.flatten(1, -2)).mean()
+
+
+def _products(end: End, moved: End) -> Tensor:
+    """The gradient of the local loss times the derivative of a block's output: samples, channels, positions."""
+    gradient, derivative = end.output.grad, moved.derivative
+    if gradient is None or derivative is None:
+        return by_channel(torch.zeros_like(end.output), end.channels_first)
+    return by_channel(gradient * derivative, end.channels_first)
