@@ -15,6 +15,7 @@ from neuro_decorr.errors import StateMismatch
 from tests.credit.loops import gradients, make_case
 
 # Every credit but eprop, which is for spiking networks: tests/credit/test_eprop.py.
+FEEDBACK = {"feedback_alignment", "direct_feedback_alignment", "sign_symmetry", "kolen_pollack", "weight_mirror"}
 pytestmark = pytest.mark.parametrize("name", [name for name in credit.names() if name != "eprop"])
 
 
@@ -52,6 +53,7 @@ def test_the_same_seed_gives_the_same_gradients(name) -> None:
         assignment = credit.get(name, case.model)
         for _ in range(2):
             case.model.zero_grad()
+            assignment.zero_grad()
             assignment.backward(F.mse_loss, case.inputs, case.targets)
         results.append(gradients(case.model))
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
@@ -59,11 +61,11 @@ def test_the_same_seed_gives_the_same_gradients(name) -> None:
 
 def test_a_state_gives_the_next_gradients_again(name) -> None:
     case = make_case()
-    parameters = {} if name == "backprop" else {"seed": 1}
-    assignment = credit.get(name, case.model, **parameters)
+    assignment = credit.get(name, case.model, seed=1)
     assignment.backward(F.mse_loss, case.inputs, case.targets)
     state = copy.deepcopy(assignment.state_dict())
     case.model.zero_grad()
+    assignment.zero_grad()
     assignment.backward(F.mse_loss, case.inputs, case.targets)
     expected = gradients(case.model)
     other = credit.get(name, case.model)
@@ -77,7 +79,8 @@ def test_the_model_is_not_part_of_the_credit(name) -> None:
     case = make_case()
     before = set(case.model.state_dict())
     assignment = credit.get(name, case.model)
-    assert list(assignment.parameters()) == []
+    theirs = {id(parameter) for parameter in case.model.parameters()}
+    assert not theirs & {id(parameter) for parameter in assignment.parameters()}
     assert not before & set(assignment.state_dict())
     assignment.eval().float()
     assert case.model.training
@@ -118,7 +121,7 @@ def test_the_model_is_left_as_it_was(name, failing) -> None:
         return F.mse_loss(outputs, targets)
 
     case.layers[0].forward = own = lambda inputs: F.linear(inputs, case.layers[0].weight, case.layers[0].bias)
-    if name.endswith("alignment"):
+    if name in FEEDBACK:  # refused: a forward of one's own may transport its weights
         del case.layers[0].forward
     assignment = credit.get(name, case.model)
     before = attributes(case.model)
@@ -127,9 +130,9 @@ def test_the_model_is_left_as_it_was(name, failing) -> None:
     except ZeroDivisionError:
         assert failing is not None
     else:
-        assert failing is None or (failing == "backward" and name.endswith(("perturbation", "forward_gradient")))
+        assert failing is None or (failing == "backward" and name.endswith(("perturbation", "forward_gradient", "ratio")))
     assert attributes(case.model) == before
-    assert name.endswith("alignment") or case.layers[0].forward is own
+    assert name in FEEDBACK or case.layers[0].forward is own
 
 
 def test_nothing_is_kept_after_the_step(name) -> None:
@@ -161,7 +164,7 @@ def test_a_changed_model_is_noticed(name) -> None:
 def test_an_optimiser_lowers_the_loss(name) -> None:
     case = make_case()
     assignment = credit.get(name, case.model)
-    optimiser = torch.optim.SGD(case.model.parameters(), lr=0.01)
+    optimiser = torch.optim.SGD([*case.model.parameters(), *assignment.parameters()], lr=0.01)
     losses = []
     for _ in range(200):
         optimiser.zero_grad()
@@ -180,7 +183,7 @@ def test_a_decorrelated_model_learns(name) -> None:
 
 def test_the_clean_pass_alone_drives_the_plasticity(name) -> None:
     case = make_case()
-    model = nd.decorrelate(case.model, sample=1.0)
+    model = nd.decorrelate(case.model, row_fraction=1.0)
     model(case.inputs)
     expected = {n: found.take_record() for n, found, _ in nd.rate.decorrelated_layers(model)}
     credit.get(name, model).backward(F.mse_loss, case.inputs, case.targets)
