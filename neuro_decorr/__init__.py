@@ -15,12 +15,11 @@ if TYPE_CHECKING:
         LateralWeights,
         Plasticity,
         Recurrent,
-        coverage,
-        decorrelate,
-        fold,
         settle,
         settling_course,
     )
+    from neuro_decorr.rate.coverage import coverage
+    from neuro_decorr.rate.decorrelate import decorrelate, fold
 
 __version__ = "0.1.0"
 
