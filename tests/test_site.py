@@ -163,7 +163,7 @@ def test_formulas_are_found_in_markdown_and_not_in_code() -> None:
 
 def test_every_package_has_its_page() -> None:
     packages = {path.parent.name for path in (ROOT / "neuro_decorr").glob("*/__init__.py")}
-    assert packages | {"errors", "rate.settling"} == {name.removeprefix("neuro_decorr.") for name in PAGES}
+    assert packages | {"checks", "errors", "rate.settling"} == {name.removeprefix("neuro_decorr.") for name in PAGES}
 
 
 # The built site, as text
