@@ -15,6 +15,7 @@ Example:
     torch.Size([8, 4])
 """
 
+from neuro_decorr.credit._perturbing import default_sigma
 from neuro_decorr.credit._time import Hold
 from neuro_decorr.credit.backprop import Backprop
 from neuro_decorr.credit.base import Credit, LossFunction
@@ -22,10 +23,13 @@ from neuro_decorr.credit.eprop import EProp
 from neuro_decorr.credit.feedback import DirectFeedbackAlignment, FeedbackAlignment
 from neuro_decorr.credit.forward import ForwardGradient
 from neuro_decorr.credit.learned_feedback import KolenPollack, WeightMirror
-from neuro_decorr.credit.linearity import Response, default_sigma, linearity
+from neuro_decorr.credit.likelihood_ratio import LikelihoodRatio
+from neuro_decorr.credit.linearity import Response, linearity
+from neuro_decorr.credit.local_forward_gradient import LocalForwardGradient
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
 from neuro_decorr.credit.registry import get, names, register, table
 from neuro_decorr.credit.sign_symmetry import SignSymmetry
+from neuro_decorr.credit.weight_perturbation import WeightPerturbation
 
 __all__ = [
     "ActivityPerturbation",
@@ -37,11 +41,14 @@ __all__ = [
     "ForwardGradient",
     "Hold",
     "KolenPollack",
+    "LikelihoodRatio",
+    "LocalForwardGradient",
     "LossFunction",
     "NodePerturbation",
     "Response",
     "SignSymmetry",
     "WeightMirror",
+    "WeightPerturbation",
     "default_sigma",
     "get",
     "linearity",

@@ -10,24 +10,37 @@ from neuro_decorr.credit._time import Layout
 
 
 def assign(perturbed: list[Perturbed], changes: list[Tensor], clean: Clean, layout: Layout) -> None:
-    """Add to `.grad` what the noise of the nodes is worth: noise times change of the loss, averaged over directions.
+    """Add to `.grad` what the noise of the nodes is worth: noise times change of the loss, averaged over the passes.
 
     Args:
-        perturbed: The perturbed passes; their noise is used up.
+        perturbed: The perturbed passes; their noise is used up. Where they have graphs, layers get the product with
+            their perturbed inputs, else with the clean ones.
         changes: For each of them the change of the loss of every sample, per unit of noise.
         clean: The clean pass.
         layout: Where the samples are.
     """
     sums: list[Tensor] = []
+    first: list[Tensor] = []
     for one, change in zip(perturbed, changes, strict=True):
-        weighed = weigh(_distinct(one.nodes), change * (clean.share / len(perturbed)), layout)
-        sums = [a.add_(b) for a, b in zip(sums, weighed, strict=True)] if sums else weighed
-    backward_at_nodes(clean.nodes, perturbed[0].nodes)  # which holds the sums now
+        noise = _in_numbers(one.nodes, clean.nodes)
+        distinct = list({id(node): node for node in noise}.values())  # held noise stands in several places
+        weigh(distinct, change * (clean.share / len(perturbed)), layout)
+        if one.graphs:
+            backward_at_nodes(one.graphs, noise)
+        elif first:
+            sums = [a.add_(b) for a, b in zip(sums, distinct, strict=True)]
+        else:
+            sums, first = distinct, noise
+    if first:
+        backward_at_nodes(clean.nodes, first)  # which holds the sums now
 
 
-def _distinct(nodes: list[Tensor]) -> list[Tensor]:
-    """The tensors of a list, those that stand in several places once."""
-    return list({id(node): node for node in nodes}.values())
+def _in_numbers(nodes: list[Tensor], like: list[Tensor]) -> list[Tensor]:
+    """Noise of which the sign was kept, as +1 and -1; other noise as it is."""
+    if not nodes or nodes[0].dtype != torch.bool:
+        return nodes
+    numbers = {id(node): node.to(model.dtype).mul_(2).sub_(1) for node, model in zip(nodes, like, strict=True)}
+    return [numbers[id(node)] for node in nodes]
 
 
 def weigh(nodes: list[Tensor], weight: Tensor, layout: Layout) -> list[Tensor]:

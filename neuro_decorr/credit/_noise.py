@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuro_decorr.errors import StateMismatch
 
@@ -13,10 +13,11 @@ Distribution = Literal["gaussian", "rademacher"]
 
 
 @final
-class Noise:
+class Noise(nn.Module):
     """A reproducible stream of independent noise of zero mean and unit variance.
 
-    The generator is made at the first draw, on the device of what is perturbed.
+    A module, so that the state of a credit that holds it holds where the stream is. The generator is made at the first
+    draw, on the device of what is perturbed.
 
     Args:
         distribution: "gaussian" (standard normal) or "rademacher" (+1 or -1 with equal probability).
@@ -24,6 +25,7 @@ class Noise:
     """
 
     def __init__(self, distribution: Distribution, seed: int) -> None:
+        super().__init__()
         self.distribution = distribution
         self._generator: torch.Generator | None = None
         # Where a generator that is still to be made begins: a seed (one int64) or a saved state (bytes).
@@ -39,14 +41,16 @@ class Noise:
             return noise.normal_(generator=generator)
         return noise.random_(0, 2, generator=generator).mul_(2).sub_(1)
 
-    def state(self) -> Tensor:
+    def get_extra_state(self) -> Tensor:
         """All that is needed to go on with the same noise, as a tensor on the CPU."""
         return (self._start if self._generator is None else self._generator.get_state()).clone()
 
-    def set_state(self, state: Tensor) -> None:
-        """Go on where `state()` was taken."""
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on where `get_extra_state()` was called."""
         self._start = state.detach().cpu().clone()
         self._generator = None
+
+    state, set_state = get_extra_state, set_extra_state
 
     def _begin(self, device: torch.device) -> torch.Generator:
         if self._generator is not None:

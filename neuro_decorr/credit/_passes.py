@@ -14,7 +14,7 @@ from neuro_decorr.credit._layers import Forward, name_of, own_parameters, owners
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit._results import Clean, Perturbed, Visited, passes_side_by_side
-from neuro_decorr.credit._side_effects import RandomState, SideEffects, check_repeats
+from neuro_decorr.credit._side_effects import RandomState, SideEffects, last_pass
 from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
 
@@ -97,22 +97,16 @@ class Passes:
             else:
                 passes = self._in_turn(inputs, directions, antithetic, visits, random_state)
             visits.perturbing = False
-            before: Any = None
-            if not known:
-                with torch.no_grad(), self._side_effects.restored(model, self._modules):
-                    before = model(inputs)
-                visits.take()
-                random_state.restore()
             with torch.enable_grad():
-                outputs = model(inputs)
+                outputs = last_pass(
+                    model, inputs, self._modules, self._side_effects, random_state, known, between=visits.take
+                )
         if visits.use_parameters(outputs):
             raise Unsupported(
                 "the model uses trainable parameters outside the forward of the layer that owns them, so that "
                 "perturbing the outputs of its layers misses them; call the layers, or freeze these parameters."
             )
         clean_visited = visits.take()
-        if not known:
-            check_repeats(before, outputs)
         for _, visited in passes:
             if visited.shapes != clean_visited.shapes:
                 raise StateMismatch(
@@ -176,10 +170,10 @@ class Passes:
         model = self._model[0]
         passes = []
         for _ in range(directions):
-            start = self.noise.state() if antithetic else None
+            start = self.noise.get_extra_state() if antithetic else None
             for sign in (1, -1) if antithetic else (1,):
                 if sign < 0 and start is not None:
-                    self.noise.set_state(start)
+                    self.noise.set_extra_state(start)
                 visits.sigma = sign * self.sigma
                 with torch.no_grad(), self._side_effects.restored(model, self._modules):
                     result = derivative(lambda: model(inputs)) if visits.keep == "tangent" else model(inputs)

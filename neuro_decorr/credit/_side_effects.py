@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -177,28 +177,55 @@ class RandomState:
         )
 
 
-def check_repeats(first: Any, second: Any) -> None:
-    """Check that a model returned the same twice, for the same input and from the same state.
+def last_pass(
+    model: nn.Module,
+    inputs: Any,
+    modules: list[nn.Module],
+    side_effects: SideEffects,
+    random_state: RandomState,
+    known: bool,
+    between: Callable[[], Any] = lambda: None,
+) -> Any:
+    """The clean pass, whose effects on the model stay; the first time it is tried out, to see whether it repeats.
 
     Args:
-        first: What it returned.
-        second: What it returned after everything had been put back.
+        model: The model.
+        inputs: What it is called with.
+        modules: All its modules.
+        side_effects: Undoes the trial.
+        random_state: What both start from.
+        known: Whether it has been tried out in these modes.
+        between: To be called after the trial.
+
+    Returns:
+        Outputs of the model.
 
     Raises:
-        StateMismatch: It did not.
+        StateMismatch: The model returned two different things.
     """
-    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
-        return
-    if first.shape == second.shape:
-        size = float(second.detach().abs().max()) if second.numel() else 0.0
-        # Of a device that adds up in any order, and of a diverged network, nothing is asked.
-        if not math.isfinite(size) or torch.allclose(first, second, rtol=1e-3, atol=1e-4 * size):
-            return
-    raise StateMismatch(
-        "the model returns something else for the same inputs a second time: it holds a state that is neither a buffer "
-        "nor an attribute of its modules, or draws random numbers that are not torch's; a perturbed pass would be "
-        "taken for a change by the noise. Keep the state in buffers or attributes, or give it to the model as an input."
-    )
+    if known:
+        return model(inputs)
+    with torch.no_grad(), side_effects.restored(model, modules):
+        first = model(inputs)
+    random_state.restore()
+    between()
+    second = model(inputs)
+    if isinstance(first, Tensor) and isinstance(second, Tensor) and not _alike(first, second.detach()):
+        raise StateMismatch(
+            "the model returns something else for the same inputs a second time: it holds a state that is neither a "
+            "buffer nor an attribute of its modules, or draws random numbers that are not torch's; a perturbed pass "
+            "would take that for an effect of the noise. Keep the state in buffers or attributes, or give it to the "
+            "model as an input."
+        )
+    return second
+
+
+def _alike(first: Tensor, second: Tensor) -> bool:
+    if first.shape != second.shape:
+        return False
+    size = float(second.abs().max()) if second.numel() else 0.0
+    # Of a device that adds up in any order, and of a diverged network, nothing is asked.
+    return not math.isfinite(size) or torch.allclose(first, second, rtol=1e-3, atol=1e-4 * size)
 
 
 def _fill(collection: Any, before: Any) -> None:

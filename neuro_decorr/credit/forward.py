@@ -14,7 +14,7 @@ from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
-from neuro_decorr.credit._side_effects import RandomState, SideEffects
+from neuro_decorr.credit._side_effects import RandomState, SideEffects, last_pass
 from neuro_decorr.credit._time import Hold, Layout, layout_problems
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
@@ -101,9 +101,9 @@ class ForwardGradient(Credit):
         )
         self.tangents = tangents
         self.directions = directions
-        self._noise = Noise(noise, seed)
+        self.noise = Noise(noise, seed)
         self._side_effects = SideEffects()
-        self._passes = Passes(model, 1.0, self._noise, Layout(time_first, hold)) if tangents == "activities" else None
+        self._passes = Passes(model, 1.0, self.noise, Layout(time_first, hold)) if tangents == "activities" else None
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the forward gradient to `.grad`; see `Credit.backward`."""
@@ -121,9 +121,10 @@ class ForwardGradient(Credit):
             raise Unsupported("forward_gradient needs a model with trainable parameters; this one has none.")
         random_state = RandomState({parameter.device for parameter in learning.values()})
         estimates = [torch.zeros_like(parameter) for parameter in learning.values()]
+        known = self._side_effects.are_known(self._modules_of_model)
         with torch.no_grad():
             for _ in range(self.directions):
-                directions = [self._noise.draw(parameter) for parameter in learning.values()]
+                directions = [self.noise.draw(parameter) for parameter in learning.values()]
 
                 def moved_loss(directions: list[Tensor] = directions) -> Tensor:
                     moved = {
@@ -137,15 +138,8 @@ class ForwardGradient(Credit):
                 random_state.restore()
                 for estimate, direction in zip(estimates, directions, strict=True):
                     estimate.add_(direction, alpha=slope)
-            loss = scalar_loss(loss_function, model(inputs), targets)
+            outputs = last_pass(model, inputs, self._modules_of_model, self._side_effects, random_state, known)
+        loss = SampleLosses(loss_function, targets).loss(outputs).to(next(iter(learning.values())).dtype)
         for parameter, estimate in zip(learning.values(), estimates, strict=True):
             parameter.grad = estimate if parameter.grad is None else parameter.grad.add_(estimate)
         return loss
-
-    def get_extra_state(self) -> Tensor:
-        """State of the directions, so that a resumed run goes on with the same ones."""
-        return self._noise.state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the directions of a saved state."""
-        self._noise.set_state(state)

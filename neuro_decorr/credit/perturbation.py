@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from neuro_decorr import checks
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign, backward_at_nodes, weigh
-from neuro_decorr.credit._noise import Distribution, Noise
-from neuro_decorr.credit._passes import Passes
+from neuro_decorr.credit._noise import Distribution
+from neuro_decorr.credit._perturbing import perturbed_passes
 from neuro_decorr.credit._results import Clean
-from neuro_decorr.credit._time import Hold, Layout, layout_problems, low_passed
+from neuro_decorr.credit._time import Hold, Layout, low_passed
 from neuro_decorr.credit.base import Credit, LossFunction
-from neuro_decorr.credit.linearity import default_sigma
 from neuro_decorr.credit.registry import register
 
 Normalisation = Literal["N", "sqrtN", "none"]
@@ -99,12 +98,9 @@ class NodePerturbation(Credit):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
-        sigma = default_sigma(model, hold) if sigma is None else sigma
-        problem = checks.whole_number("directions", directions, least=1)
-        problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
-        checks.refuse(self.name, *problems, checks.flag("vectorised", vectorised))
+        problems = checks.whole_number("directions", directions, least=1), checks.flag("vectorised", vectorised)
         self.directions = directions
-        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold), vectorised)
+        self._passes = perturbed_passes(self, sigma, noise, hold, time_first, seed, *problems, side_by_side=vectorised)
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""
@@ -113,14 +109,6 @@ class NodePerturbation(Credit):
         changes = [(one.losses - clean.losses).div_(self._passes.sigma) for one in perturbed]
         assign(perturbed, changes, clean, self._passes.layout)
         return clean.loss
-
-    def get_extra_state(self) -> Tensor:
-        """State of the noise, so that a resumed run goes on with the same noise."""
-        return self._passes.noise.state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the noise of a saved state."""
-        self._passes.noise.set_state(state)
 
 
 @final
@@ -193,13 +181,11 @@ class ActivityPerturbation(Credit):
         seed: int = 0,
     ) -> None:
         super().__init__(model)
-        sigma = default_sigma(model, hold) if sigma is None else sigma
         problem = checks.word("normalisation", normalisation, get_args(Normalisation))
-        problems = (*_common_problems(sigma, noise, seed), problem, *layout_problems(time_first, hold))
-        checks.refuse(self.name, *problems, None if trace is None else checks.number("trace", trace, above=0))
+        no_trace = None if trace is None else checks.number("trace", trace, above=0)
         self.normalisation = normalisation
         self.trace = trace
-        self._passes = Passes(model, sigma, Noise(noise, seed), Layout(time_first, hold))
+        self._passes = perturbed_passes(self, sigma, noise, hold, time_first, seed, problem, no_trace)
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the activity perturbation estimate to `.grad`; see `Credit.backward`."""
@@ -218,22 +204,6 @@ class ActivityPerturbation(Credit):
             deltas = low_passed(deltas, clean.layers, layout, self.trace, backward=True)
         backward_at_nodes(clean.nodes, deltas)
         return clean.loss
-
-    def get_extra_state(self) -> Tensor:
-        """State of the noise, so that a resumed run goes on with the same noise."""
-        return self._passes.noise.state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the noise of a saved state."""
-        self._passes.noise.set_state(state)
-
-
-def _common_problems(sigma: object, noise: object, seed: object) -> tuple[str | None, ...]:
-    return (
-        checks.number("sigma", sigma, above=0),
-        checks.word("noise", noise, get_args(Distribution)),
-        checks.whole_number("seed", seed, least=0),
-    )
 
 
 def _draws(clean: Clean, layout: Layout) -> int:

@@ -162,3 +162,13 @@ def test_a_loss_without_reduction_and_a_parametrised_layer(tangents) -> None:
 def test_a_model_that_does_not_learn_is_refused() -> None:
     with pytest.raises(Unsupported, match="this one has none"):
         credit.get("forward_gradient", nn.ReLU()).backward(F.mse_loss, torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("tangents", ["weights", "activities"])
+def test_a_penalty_on_the_weights_is_refused(tangents) -> None:
+    case = make_case()
+    weight = case.layers[0].weight
+    with pytest.raises(Unsupported, match="other than through the model's output"):
+        credit.get("forward_gradient", case.model, tangents=tangents).backward(
+            lambda outputs, targets: F.mse_loss(outputs, targets) + weight.square().sum(), case.inputs, case.targets
+        )

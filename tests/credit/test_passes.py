@@ -122,7 +122,7 @@ def test_the_noise_resumes_where_it_was_saved() -> None:
 def test_a_state_of_another_kind_of_device_is_refused() -> None:
     case = make_case()
     assignment = credit.get("node_perturbation", case.model)
-    assignment.load_state_dict({"_extra_state": torch.zeros(16, dtype=torch.uint8)})
+    assignment.load_state_dict({"noise._extra_state": torch.zeros(16, dtype=torch.uint8)})
     with pytest.raises(StateMismatch, match="does not fit a generator on cpu"):
         assignment.backward(F.mse_loss, case.inputs, case.targets)
 
