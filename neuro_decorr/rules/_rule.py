@@ -92,6 +92,15 @@ class Rule(ABC):
     the table of rules and the whole parametrised test suite.
 
     Attributes:
+        name: What `get` calls it.
+        title: What it does, in a line.
+        equation: The update, as text.
+        fixed_point_text: The outputs' covariance at rest, as text.
+        locality: What a synapse has to know.
+        cost: Flop of an update.
+        source: Author, year, identifier.
+        structure: What D is.
+        fixed_point_up_to: What `fixed_point` leaves free.
         rate: Plasticity rate per update (dimensionless unless the rule says otherwise).
     """
 
