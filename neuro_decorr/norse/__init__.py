@@ -12,7 +12,7 @@ for _module in ("norse", "nir", "nirtorch"):
     require(_module, "norse")
 
 from neuro_decorr.norse._nir import from_nir, to_nir  # noqa: E402  # Norse is an extra
-from neuro_decorr.norse._surrogate import Surrogate  # noqa: E402
+from neuro_decorr.norse._surrogate import SurrogateGradient  # noqa: E402
 from neuro_decorr.norse.decorrelation import Decorrelation  # noqa: E402
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis  # noqa: E402
 from neuro_decorr.norse.lateral import LateralLIF, LateralState  # noqa: E402
@@ -32,7 +32,7 @@ __all__ = [
     "LIFState",
     "LateralLIF",
     "LateralState",
-    "Surrogate",
+    "SurrogateGradient",
     # what neurons learn by themselves
     "Homeostasis",
     "LateralCovariance",

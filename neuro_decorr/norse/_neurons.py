@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Generic, TypeAlias, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,21 @@ from torch import Tensor, nn
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse._record import NeuronRecord, added
-from neuro_decorr.norse._surrogate import Surrogate, derivative, spike
+from neuro_decorr.norse._surrogate import SurrogateGradient, derivative, spike
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
 from neuro_decorr.rate.record import check_can_leave, in_backward, in_transform, unwrapped
+from neuro_decorr.rate.steps import steps_of
 
 PerNeuron: TypeAlias = float | Sequence[float] | Tensor
 """One number for all neurons, or one for each."""
 
+OwnRule = TypeVar("OwnRule")
+"""What neurons learn by themselves."""
+OwnState = TypeVar("OwnState")
+"""Where neurons have come to: their potential first."""
 
-class Neurons(nn.Module, ABC):
+
+class Neurons(nn.Module, ABC, Generic[OwnRule, OwnState]):
     r"""Current-based leaky integrate-and-fire neurons, by Euler steps, as in Norse.
 
     $$
@@ -41,7 +47,7 @@ class Neurons(nn.Module, ABC):
         dt: Time step, in seconds.
         surrogate: Shape of the surrogate derivative of a spike.
         slope: Its slope, per unit of the potential.
-        homeostasis: What keeps every neuron's rate, if anything.
+        rule: What a `NeuronPlasticity` moves them by.
         remembers: Whether passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         threshold: Buffer, theta, shape (features,).
         leak: Buffer, shape (features,).
@@ -60,19 +66,34 @@ class Neurons(nn.Module, ABC):
         self,
         features: int,
         *,
-        threshold: PerNeuron,
-        leak: PerNeuron,
-        reset: PerNeuron,
-        membrane_time: PerNeuron,
-        synapse_time: PerNeuron | None,
-        dt: float,
-        surrogate: Surrogate,
-        slope: float,
-        homeostasis: Homeostasis | ThresholdHomeostasis | None,
-        device: torch.device | str | None,
-        dtype: torch.dtype,
+        rule: OwnRule | None = None,
+        threshold: PerNeuron = 1.0,
+        leak: PerNeuron = 0.0,
+        reset: PerNeuron = 0.0,
+        membrane_time: PerNeuron = 10e-3,
+        synapse_time: PerNeuron | None = 5e-3,
+        dt: float = 1e-3,
+        surrogate: SurrogateGradient = "superspike",
+        slope: float = 10.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Check the parameters and register them.
+        """Neurons at rest.
+
+        Args:
+            features: Number of neurons.
+            rule: What a `NeuronPlasticity` moves them by. Of `LIF`: a `ThresholdHomeostasis`, None for nothing; of
+                `LateralLIF`: a `LateralCovariance`, the default one where None.
+            threshold: theta; a neuron spikes above it.
+            leak: The potential without input.
+            reset: The potential after a spike, below the threshold.
+            membrane_time: tau_m in seconds, at least dt.
+            synapse_time: tau_s in seconds, at least dt; None for a current that acts in its own step only.
+            dt: Time step, in seconds.
+            surrogate: Shape of the surrogate derivative of a spike.
+            slope: Its slope.
+            device: Where the parameters live.
+            dtype: float32 or float64.
 
         Raises:
             InvalidValue: A number of neurons, a parameter, a time or an option outside what is allowed.
@@ -83,14 +104,14 @@ class Neurons(nn.Module, ABC):
             name,
             checks.whole_number("features", features, least=1, hint="the number of neurons"),
             checks.number("dt", dt, above=0, hint="in seconds"),
-            checks.word("surrogate", surrogate, get_args(Surrogate)),
+            checks.word("surrogate", surrogate, get_args(SurrogateGradient)),
             checks.number("slope", slope, above=0),
         )
         if dtype not in (torch.float32, torch.float64):
             raise InvalidValue(f"{name}: dtype must be float32 or float64, got {dtype}.")
         self.features = features
         self.dt = dt
-        self.surrogate: Surrogate = surrogate
+        self.surrogate: SurrogateGradient = surrogate
         self.slope = slope
         given = {
             "threshold": threshold,
@@ -105,27 +126,70 @@ class Neurons(nn.Module, ABC):
             self.register_buffer(parameter, values)
         if not bool((self.reset < self.threshold).all()):
             raise InvalidValue(f"{name}: the reset must lie below the threshold, for every neuron.")
+        self.rule = self._own_rule(rule)
+        homeostasis = self.homeostasis
         if isinstance(homeostasis, ThresholdHomeostasis) and float(self.reset.max()) >= homeostasis.smallest_threshold:
             raise InvalidValue(f"{name}: the reset must lie below the smallest threshold of the homeostasis.")
-        self.homeostasis = homeostasis
         self.remembers = True
         self._record: NeuronRecord | None = None
 
+    @abstractmethod
+    def _own_rule(self, given: object) -> OwnRule:
+        """The rule, checked, with the buffers that it needs."""
+
     @property
     @abstractmethod
+    def homeostasis(self) -> Homeostasis | ThresholdHomeostasis | None:
+        """What keeps every neuron's rate, if anything."""
+
+    @property
     def learns(self) -> bool:
         """Whether a `NeuronPlasticity` moves something here."""
+        return self.rule is not None
 
     @abstractmethod
-    def forward(self, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Run one time step or a sequence."""
+    def _at_rest(self, potential: Tensor) -> OwnState:
+        """The state with nothing in it but the potential, shape (..., features)."""
 
-    def checked(self, inputs: Tensor) -> Tensor:
-        """The currents in float32 or wider.
+    @abstractmethod
+    def _run(self, steps: Tensor, state: OwnState) -> tuple[Tensor, OwnState]:
+        """Spikes of currents (steps, ..., features), and the state after the last step; remembers the pass."""
+
+    def initial_state(
+        self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> OwnState:
+        """Neurons at their leak potential, with nothing else in their state; what `state=None` stands for.
+
+        Args:
+            batch: Number of sequences side by side.
+            device: Where it lives; that of the parameters where None.
+            dtype: Its floating type, float32 or wider; that of the parameters where None.
+        """
+        return self._at_rest(self.leak.to(device=device, dtype=dtype).expand(batch, -1))
+
+    def forward(self, inputs: Tensor, state: OwnState | None = None) -> tuple[Tensor, OwnState]:
+        """Run one time step or a sequence.
+
+        Args:
+            inputs: Currents I, shape (steps, batch, features), (batch, features) or (features,).
+            state: Of the step before; None at the start of a sequence.
+
+        Returns:
+            Spikes, the same shape and dtype, and the state after the last step.
 
         Raises:
             InvalidValue: Another number of neurons, or an empty input.
         """
+        currents = self._checked(inputs)
+        steps = steps_of(currents)
+        # Mapped wherever the inputs are.
+        start = self._at_rest(self.leak + torch.zeros_like(steps[0])) if state is None else state
+        spikes, state = self._run(steps, start)
+        outputs = spikes if currents.dim() > 2 else spikes[0]
+        return outputs.to(inputs.dtype), state
+
+    def _checked(self, inputs: Tensor) -> Tensor:
+        """The currents in float32 or wider."""
         name = type(self).__name__
         if inputs.shape[-1:] != (self.features,):
             raise InvalidValue(
@@ -182,7 +246,7 @@ class Neurons(nn.Module, ABC):
         kept = "" if self.homeostasis is None else f", homeostasis={self.homeostasis}"
         return f"{self.features}, dt={self.dt:g}, surrogate={self.surrogate}, slope={self.slope:g}{kept}"
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Neurons:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Neurons[OwnRule, OwnState]:
         """Moves and casts as any module, but never to less than float32."""
 
         def at_least_float32(tensor: Tensor) -> Tensor:

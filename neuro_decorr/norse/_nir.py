@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from os import PathLike
 from typing import Any, final
 
@@ -12,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import neuro_decorr
 from neuro_decorr.errors import InvalidValue, Unsupported
 from neuro_decorr.norse._neurons import Neurons
 from neuro_decorr.norse._nir_nodes import array, neuron_node, neurons_of
 from neuro_decorr.norse.homeostasis import Homeostasis
 from neuro_decorr.norse.lateral import LateralLIF
-from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
+from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.weights import computes_of_its_own, decorrelation_of, folded
 
 
@@ -117,7 +117,7 @@ class _Chain:
         self._flush()
         if self.inputs is None:
             raise Unsupported("the network holds no module that could become a node of NIR.")
-        metadata: dict[str, Any] = {"made_by": f"neuro_decorr {neuro_decorr.__version__}"}
+        metadata: dict[str, Any] = {"made_by": f"neuro_decorr {version('neuro-decorr')}"}
         if self.dt is not None:
             metadata["dt"] = self.dt
         nodes = {

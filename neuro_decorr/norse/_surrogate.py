@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-Surrogate: TypeAlias = Literal["superspike", "triangle"]
+SurrogateGradient: TypeAlias = Literal["superspike", "triangle"]
 """What stands for the derivative of a spike by its distance x to the threshold; s is the slope.
 
 `superspike`: 1 / (1 + s |x|)^2. Source: Zenke, Ganguli (2018), SuperSpike, doi:10.1162/neco_a_01086.
@@ -16,7 +16,7 @@ Surrogate: TypeAlias = Literal["superspike", "triangle"]
 """
 
 
-def derivative(distance: Tensor, surrogate: Surrogate, slope: float) -> Tensor:
+def derivative(distance: Tensor, surrogate: SurrogateGradient, slope: float) -> Tensor:
     """What stands for the derivative of a spike.
 
     Args:
@@ -29,7 +29,7 @@ def derivative(distance: Tensor, surrogate: Surrogate, slope: float) -> Tensor:
     return (1 - slope * distance.abs()).relu()
 
 
-def spike(distance: Tensor, surrogate: Surrogate, slope: float) -> Tensor:
+def spike(distance: Tensor, surrogate: SurrogateGradient, slope: float) -> Tensor:
     """1 above the threshold, else 0, with the surrogate for its derivative.
 
     Gradients, forward-mode derivatives, `vmap` of both, and `torch.compile` without a graph break.
@@ -55,7 +55,7 @@ class _Spike(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(distance: Tensor, _surrogate: Surrogate, _slope: float) -> Tensor:
+    def forward(distance: Tensor, _surrogate: SurrogateGradient, _slope: float) -> Tensor:
         return _heaviside(distance)
 
     @staticmethod

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue
-from neuro_decorr.norse._neurons import Neurons, PerNeuron
+from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr.norse._neurons import Neurons
 from neuro_decorr.norse._record import summed
-from neuro_decorr.norse._surrogate import Surrogate
-from neuro_decorr.norse.homeostasis import Homeostasis
+from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
 from neuro_decorr.norse.lateral_covariance import LateralCovariance
 from neuro_decorr.rate.precision import exactly
 
@@ -32,7 +31,7 @@ class LateralState(NamedTuple):
 
 
 @final
-class LateralLIF(Neurons):
+class LateralLIF(Neurons[LateralCovariance, LateralState]):
     r"""Leaky integrate-and-fire neurons with lateral inhibition between all of them, which decorrelates their spikes.
 
     $$
@@ -78,102 +77,32 @@ class LateralLIF(Neurons):
     bias_average: Tensor
     calibrated_spikes: Tensor
 
-    def __init__(
-        self,
-        features: int,
-        *,
-        rule: LateralCovariance | None = None,
-        threshold: PerNeuron = 1.0,
-        leak: PerNeuron = 0.0,
-        reset: PerNeuron = 0.0,
-        membrane_time: PerNeuron = 10e-3,
-        synapse_time: PerNeuron | None = 5e-3,
-        dt: float = 1e-3,
-        surrogate: Surrogate = "superspike",
-        slope: float = 10.0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        """Neurons at rest, without inhibition yet.
-
-        Args:
-            features: Number of neurons.
-            rule: How they learn to inhibit each other; `LateralCovariance()` where None.
-            threshold: theta; a neuron spikes above it.
-            leak: The potential without input.
-            reset: The potential after a spike, below the threshold.
-            membrane_time: tau_m in seconds, at least dt.
-            synapse_time: tau_s in seconds, at least dt; None for a current that acts in its own step only.
-            dt: Time step, in seconds.
-            surrogate: Shape of the surrogate derivative of a spike.
-            slope: Its slope.
-            device: Where the parameters live.
-            dtype: float32 or float64.
-
-        Raises:
-            InvalidValue: A number of neurons, a parameter, a time or an option outside what is allowed.
-        """
-        rule = LateralCovariance() if rule is None else rule
+    def _own_rule(self, given: object) -> LateralCovariance:
+        rule = LateralCovariance() if given is None else given
         if not isinstance(rule, LateralCovariance):
-            raise InvalidValue(f"LateralLIF: rule must be a nd.norse.LateralCovariance(...), got {rule!r}.")
-        super().__init__(
-            features,
-            threshold=threshold,
-            leak=leak,
-            reset=reset,
-            membrane_time=membrane_time,
-            synapse_time=synapse_time,
-            dt=dt,
-            surrogate=surrogate,
-            slope=slope,
-            homeostasis=rule.homeostasis,
-            device=device,
-            dtype=dtype,
-        )
-        if rule.trace_time < dt:
-            raise InvalidValue(f"LateralLIF: the rule's trace_time must be at least dt, {dt:g} s: {rule.trace_time!r}.")
-        self.rule = rule
-        self.register_buffer("weight", torch.zeros(features, features, dtype=dtype, device=device))
-        self.register_buffer("elapsed", torch.zeros((), dtype=torch.float64, device=device))
+            raise InvalidValue(f"LateralLIF: rule must be a nd.norse.LateralCovariance(...), got {shown(rule)}.")
+        if rule.trace_time < self.dt:
+            raise InvalidValue(
+                f"LateralLIF: the rule's trace_time must be at least dt, {self.dt:g} s: {rule.trace_time!r}."
+            )
+        self.register_buffer("weight", self.threshold.new_zeros(self.features, self.features))
+        self.register_buffer("elapsed", self.threshold.new_zeros((), dtype=torch.float64))
         for name in ("mean", "bias", "bias_average", "calibrated_spikes"):
-            self.register_buffer(name, torch.zeros(features, dtype=dtype, device=device))
+            self.register_buffer(name, torch.zeros_like(self.threshold))
+        return rule
 
     @property
-    def learns(self) -> bool:
-        """Always."""
-        return True
+    def homeostasis(self) -> Homeostasis | ThresholdHomeostasis | None:
+        """That of the rule, which keeps every neuron's rate, if there is one."""
+        return self.rule.homeostasis
 
-    def initial_state(
-        self, batch: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> LateralState:
-        """Neurons at their leak potential, without current or trace; what `state=None` stands for.
+    def _at_rest(self, potential: Tensor) -> LateralState:
+        nothing = torch.zeros_like(potential)
+        return LateralState(potential, nothing, nothing)
 
-        Args:
-            batch: Number of sequences side by side.
-            device: Where it lives; that of the parameters where None.
-            dtype: Its floating type, float32 or wider; that of the parameters where None.
-        """
-        potential = self.leak.to(device=device, dtype=dtype).expand(batch, -1)
-        return LateralState(potential, torch.zeros_like(potential), torch.zeros_like(potential))
-
-    def forward(self, inputs: Tensor, state: LateralState | None = None) -> tuple[Tensor, LateralState]:
-        """Run one time step or a sequence.
-
-        Args:
-            inputs: Currents I, shape (steps, batch, features), (batch, features) or (features,).
-            state: Of the step before; None at the start of a sequence.
-
-        Returns:
-            Spikes, the same shape and dtype, and the state after the last step.
-
-        Raises:
-            InvalidValue: Another number of neurons, or an empty input.
-        """
-        currents = self.checked(inputs)
-        steps = currents if currents.dim() > 2 else currents.unsqueeze(0)
-        nothing = torch.zeros_like(steps[0])  # mapped wherever the inputs are
-        potential, current, trace = state or LateralState(self.leak + nothing, nothing, nothing)
-        trace = trace + nothing
+    def _run(self, steps: Tensor, state: LateralState) -> tuple[Tensor, LateralState]:
+        potential, current, trace = state
+        trace = trace + torch.zeros_like(steps[0])  # mapped wherever the inputs are
         if isinstance(self.rule.homeostasis, Homeostasis):
             steps = steps + self.dt * (self.bias if self.training else self.bias_average)
         weight, left = self.weight.to(steps.dtype), 1 - self.dt / self.rule.trace_time
@@ -189,5 +118,4 @@ class LateralLIF(Neurons):
             spikes = torch.stack(trains)
             if self.is_observed():
                 self._add_record(summed(spikes, torch.stack(traces)))
-        outputs = spikes if currents.dim() > 2 else spikes[0]
-        return outputs.to(inputs.dtype), LateralState(potential, current, trace)
+        return spikes, LateralState(potential, current, trace)

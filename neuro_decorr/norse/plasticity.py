@@ -21,7 +21,7 @@ from neuro_decorr.norse.lateral import LateralLIF
 class NeuronPlasticity(torch.optim.Optimizer):
     r"""Moves the lateral weights, biases and thresholds of a network's neurons; reads like any optimiser of torch.
 
-    One `step()` consumes the sums that every `LateralLIF`, and every `LIF` with a homeostasis, remembered of the
+    One `step()` consumes the sums that every `LateralLIF`, and every `LIF` with a rule, remembered of the
     forward passes in train mode since the last step, and moves its buffers once. Stepping after every time step of one
     sequence is the online rule; stepping after a batch of sequences its sum over time, mean over the batch.
 
@@ -35,7 +35,7 @@ class NeuronPlasticity(torch.optim.Optimizer):
         """Attach to the neurons of a network, one group of parameters for each cell that learns.
 
         Args:
-            model: A network with `LateralLIF` or `LIF(homeostasis=...)` in it, or one of these alone. Build the
+            model: A network with `LateralLIF` or `LIF(rule=...)` in it, or one of these alone. Build the
                 plasticity after moving it to its device, as any optimiser.
 
         Raises:
@@ -47,7 +47,7 @@ class NeuronPlasticity(torch.optim.Optimizer):
         if not self._cells:
             raise InvalidValue(
                 f"{type(model).__name__} holds no neurons that learn by themselves: use nd.norse.LateralLIF(features), "
-                "or nd.norse.LIF(features, homeostasis=nd.norse.ThresholdHomeostasis())."
+                "or nd.norse.LIF(features, rule=nd.norse.ThresholdHomeostasis())."
             )
         self._warned = False
         super().__init__([{"params": [_moved(cell)], "lr": _rate(cell)} for _, cell in self._cells], {})
@@ -91,19 +91,19 @@ class NeuronPlasticity(torch.optim.Optimizer):
         return result
 
 
-def _moved(cell: Neurons) -> Tensor:
+def _moved(cell: Neurons[Any, Any]) -> Tensor:
     """The buffer that stands for a cell as a parameter."""
     return cell.weight if isinstance(cell, LateralLIF) else cell.threshold
 
 
-def _rate(cell: Neurons) -> float:
+def _rate(cell: Neurons[Any, Any]) -> float:
     if isinstance(cell, LateralLIF):
         return cell.rule.rate
     assert cell.homeostasis is not None  # it learns
     return cell.homeostasis.rate
 
 
-def _update(cell: Neurons, record: NeuronRecord, lr: float) -> None:
+def _update(cell: Neurons[Any, Any], record: NeuronRecord, lr: float) -> None:
     homeostasis = cell.homeostasis
     if isinstance(homeostasis, ThresholdHomeostasis):
         rate = homeostasis.rate if isinstance(cell, LateralLIF) else lr

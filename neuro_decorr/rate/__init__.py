@@ -5,7 +5,6 @@ from neuro_decorr.rate.decorrelate import decorrelate, decorrelated_layers, fold
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.plasticity import Plasticity
 from neuro_decorr.rate.probes import unremembered
-from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.settling import LateralWeights, Recurrent, settle, settling_course
 from neuro_decorr.rate.traces import Trace
 from neuro_decorr.rate.weighing import row_weights
@@ -16,7 +15,6 @@ __all__ = [
     "Decorrelation",
     "LateralWeights",
     "Plasticity",
-    "Record",
     "Recurrent",
     "Trace",
     "coverage",

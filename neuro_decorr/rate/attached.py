@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.rate.convolution import convolved, transposed
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.weights import Convolution, TransposedConvolution, decorrelation_of, make_offset
@@ -104,9 +105,26 @@ class _DecorrelatedLinear(_Attached):
     def decorrelated_input(self, input: Tensor) -> Tensor:
         """What the plain class gets in the place of its input z: x = D (z - mean), shape (..., features)."""
         decorrelation: Any = self._modules["decorrelation"]
+        weight = self._parameters.get("weight")
+        if not isinstance(input, Tensor) or (weight is not None and input.dtype != weight.dtype):
+            self._check_input(input, weight)
         if input.is_nested:
             return _of_nested(decorrelation, input)
         return decorrelation(input)  # type: ignore[no-any-return]
+
+    def _check_input(self, input: object, weight: Tensor | None) -> None:
+        """Raise InvalidValue for what is no tensor, and for a type that torch's Linear does not take without autocast.
+
+        A layer of a registered class may cast its input, and D takes any type that is not wider than its own.
+        """
+        kind = self.plain_class.__name__
+        if not isinstance(input, Tensor):
+            raise InvalidValue(f"a decorrelated {kind} takes a tensor of shape (..., features), got {shown(input)}.")
+        if self.plain_class.forward is nn.Linear.forward and not torch.is_autocast_enabled(input.device.type):
+            raise InvalidValue(
+                f"a decorrelated {kind} with weights of {weight.dtype} got an input of {input.dtype}: cast the input "  # type: ignore[union-attr]
+                "(inputs.to(weight.dtype)) or the model, or run it inside torch.autocast."
+            )
 
     def forward(self, input: Tensor, *arguments: Any, **keywords: Any) -> Any:
         return super().forward(self.decorrelated_input(input), *arguments, **keywords)

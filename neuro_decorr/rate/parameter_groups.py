@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from neuro_decorr.errors import InvalidValue, StateMismatch, shown, unknown_name
-from neuro_decorr.rate.copying import class_name
+from neuro_decorr.rate.copying import check_model, class_name
 from neuro_decorr.rate.decorrelate import decorrelated_layers
 from neuro_decorr.rate.decorrelation import Decorrelation, check_row_fraction
 from neuro_decorr.rate.weights import Weights
@@ -147,6 +148,26 @@ class Prepared(NamedTuple):
     roots: list[nn.Module]
 
 
+def groups_of(given: object) -> list[Mapping[str, Any]]:
+    """The parameter groups that a Plasticity is given; a model is one.
+
+    Raises:
+        InvalidValue: Neither a model nor parameter groups.
+        Unsupported: A model that was scripted or traced.
+    """
+    if isinstance(given, nn.Module):
+        check_model("Plasticity", given)
+        return [{"modules": given}]
+    listed = isinstance(given, Iterable) and not isinstance(given, str | Mapping | Tensor | type)
+    groups = list(given) if listed else []  # type: ignore[call-overload]  # an Iterable
+    if not groups or not all(isinstance(group, Mapping) for group in groups):
+        raise InvalidValue(
+            "Plasticity: pass a torch.nn.Module, or a list of parameter groups such as "
+            f'[{{"modules": model.features}}]; got {shown(given)}.'
+        )
+    return groups
+
+
 def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) -> Prepared:
     """Read a parameter group; nothing is changed.
 
@@ -160,6 +181,11 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
         InvalidValue: No Decorrelation in its modules; one that another group holds; a value that is not allowed.
         UnknownName: A key that the rule of the group does not have; the nearest one is named.
     """
+    given: object = group
+    if not isinstance(given, Mapping):
+        raise InvalidValue(
+            f'a parameter group is a dictionary such as {{"modules": model.features}}, got {shown(group)}.'
+        )
     prefix = f"{place}: " if place else ""
     rule = group.get("rule", defaults.get("rule"))
     if not isinstance(rule, Rule):
@@ -243,20 +269,20 @@ def _title(name: str, module: Decorrelation, weights: Weights | None, place: str
     return f"{kind} '{name}' of {place}" if name else f"the {alone} of {place}"
 
 
-def tell_narrow_layers(layers: Sequence[Layer]) -> str | None:
-    """What to say of layers with fewer inputs than their rule has interneurons; None where there is none."""
+def tell_narrow_layers(layers: Sequence[Layer]) -> None:
+    """Warn the caller's caller of layers with fewer inputs than their rule has interneurons."""
     narrow = []
     for layer in layers:
         rule, features = layer.settings.rule, layer.module.features
         interneurons_of = getattr(rule, "interneurons_of", None)
         if interneurons_of is not None and interneurons_of(features) < rule.parameters()["interneurons"]:
             narrow.append(f"{layer.title} ({features})")
-    if not narrow:
-        return None
-    return (
-        f"fewer inputs than interneurons: {', '.join(narrow)}; these have one interneuron for every input, "
-        "as many as can have directions of their own."
-    )
+    if narrow:
+        warnings.warn(
+            f"fewer inputs than interneurons: {', '.join(narrow)}; these have one interneuron for every input, "
+            "as many as can have directions of their own.",
+            stacklevel=3,
+        )
 
 
 def only_rule(rules: tuple[Rule, ...]) -> Rule:

@@ -24,8 +24,16 @@ from neuro_decorr.rate.compensation import (
 )
 from neuro_decorr.rate.distributed import Processes, check_processes, gathered, group_of
 from neuro_decorr.rate.finite import squares_fit
-from neuro_decorr.rate.given import check_group, groups_of
-from neuro_decorr.rate.parameter_groups import Group, Layer, Prepared, Settings, only_rule, prepared, tell_narrow_layers
+from neuro_decorr.rate.parameter_groups import (
+    Group,
+    Layer,
+    Prepared,
+    Settings,
+    groups_of,
+    only_rule,
+    prepared,
+    tell_narrow_layers,
+)
 from neuro_decorr.rate.plasticity_state import check_groups, check_saved, check_structure, moved_state, restored
 from neuro_decorr.rate.precision import without_autocast
 from neuro_decorr.rate.record import Record
@@ -140,7 +148,7 @@ class Plasticity(torch.optim.Optimizer):
         self._rule = rule
         # Torch hands each group back to add_param_group.
         super().__init__([{"params": [], "prepared": one} for one in made], shared)
-        self._tell_narrow_layers(self._layers)
+        tell_narrow_layers(self._layers)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Let further layers learn, with options of their own.
@@ -152,16 +160,14 @@ class Plasticity(torch.optim.Optimizer):
         Raises:
             InvalidValue, UnknownName, StateMismatch, Unsupported: As at construction.
         """
-        check_group(param_group)
-        one = param_group.get("prepared")
-        if isinstance(one, Prepared):
+        if isinstance(param_group, dict) and isinstance(one := param_group.get("prepared"), Prepared):
             self._attach(one)
             return
         place = f"group {len(self.param_groups)}"
         one = prepared(param_group, {"rule": self._rule, **self.defaults}, self._layers, place)
         self._check_compensable([one])
         self._attach(one)
-        self._tell_narrow_layers(one.layers)
+        tell_narrow_layers(one.layers)
 
     def _check_compensable(self, groups: list[Prepared]) -> None:
         if not self.compensate:
@@ -187,11 +193,6 @@ class Plasticity(torch.optim.Optimizer):
         """Empty ones, as the compensation of a layer keeps them."""
         kept = layer.weights if self.compensate == "exact" else None
         return {} if kept is None else residuals_of(layer.module, kept)
-
-    @staticmethod
-    def _tell_narrow_layers(layers: list[Layer]) -> None:
-        if (told := tell_narrow_layers(layers)) is not None:
-            warnings.warn(told, stacklevel=3)
 
     @property
     def rules(self) -> tuple[Rule, ...]:

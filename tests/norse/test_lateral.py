@@ -178,7 +178,7 @@ def test_learning_decorrelates_and_keeps_the_rates() -> None:
 
 def test_homeostatic_thresholds_bring_every_neuron_to_its_rate() -> None:
     for make in (
-        lambda homeostasis: nd.norse.LIF(4, homeostasis=homeostasis),
+        lambda homeostasis: nd.norse.LIF(4, rule=homeostasis),
         lambda homeostasis: nd.norse.LateralLIF(4, rule=nd.norse.LateralCovariance(homeostasis=homeostasis)),
     ):
         generator = torch.Generator().manual_seed(0)
@@ -197,7 +197,7 @@ def test_homeostatic_thresholds_bring_every_neuron_to_its_rate() -> None:
 
 def test_one_update_of_the_thresholds() -> None:
     homeostasis = nd.norse.ThresholdHomeostasis(target_rate=100.0, rate=0.1)
-    cell = nd.norse.LIF(2, threshold=0.5, synapse_time=None, homeostasis=homeostasis, dtype=torch.float64)
+    cell = nd.norse.LIF(2, threshold=0.5, synapse_time=None, rule=homeostasis, dtype=torch.float64)
     currents = torch.tensor([0.0, 100.0], dtype=torch.float64).expand(20, 3, 2)  # never, and at every step
     cell(currents)
     nd.norse.NeuronPlasticity(cell).step()
@@ -349,7 +349,7 @@ def test_bad_values_are_told() -> None:
     with pytest.raises(InvalidValue, match="in this order"):
         nd.norse.ThresholdHomeostasis(smallest_threshold=3.0, largest_threshold=2.0)
     with pytest.raises(InvalidValue, match="smallest threshold"):
-        nd.norse.LIF(2, reset=0.5, homeostasis=nd.norse.ThresholdHomeostasis())
+        nd.norse.LIF(2, reset=0.5, rule=nd.norse.ThresholdHomeostasis())
     with pytest.raises(InvalidValue, match="trace_time must be at least dt"):
         nd.norse.LateralLIF(2, dt=0.1, membrane_time=0.2, synapse_time=None)
     with pytest.raises(InvalidValue, match="no neurons that learn"):
@@ -357,6 +357,6 @@ def test_bad_values_are_told() -> None:
     with pytest.raises(InvalidValue, match="rule must be"):
         nd.norse.LateralLIF(2, rule=nd.rules.get("whitening"))
     with pytest.raises(InvalidValue, match="ThresholdHomeostasis"):
-        nd.norse.LIF(2, homeostasis=nd.norse.Homeostasis())
+        nd.norse.LIF(2, rule=nd.norse.Homeostasis())
     with pytest.raises(InvalidValue, match="empty"):
         nd.norse.LateralLIF(2)(torch.zeros(0, 3, 2))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 import neuro_decorr as nd
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rate.attached import attach, decorrelated_class, detach
 
 
@@ -313,3 +314,17 @@ def test_a_layer_can_be_attached_by_hand() -> None:
     randomise(layer)
     inputs = inputs_of(layer)
     torch.testing.assert_close(layer(inputs), by_hand(layer, inputs))
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, [1.0], torch.zeros(2, 4).half(), torch.zeros(2, 4).double(), torch.ones(2, 4).int()]
+)
+def test_an_input_that_no_linear_layer_takes_is_one_clear_error(wrong: object) -> None:
+    model = nd.decorrelate(nn.Sequential(nn.Linear(4, 2)))
+    with pytest.raises(
+        InvalidValue, match=r"a decorrelated Linear (takes a tensor|with weights of torch\.float32 got)"
+    ):
+        model(wrong)
+    assert model[0].decorrelation.take_record() is None
+    with torch.autocast("cpu", torch.bfloat16):  # which casts the weights as well
+        assert model(torch.zeros(2, 4).bfloat16()).dtype == torch.bfloat16

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue, Unsupported
-from neuro_decorr.rate import Record, row_weights
+from neuro_decorr.rate import row_weights
+from neuro_decorr.rate.record import Record
 
 LENGTHS = torch.tensor([7, 3, 1, 5])
 COUNTS = torch.arange(7) < LENGTHS.unsqueeze(1)  # (4, 7), 16 rows of 28

@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
 
 import neuro_decorr as nd
+from neuro_decorr.rate.record import Record
 
 
 def network(**options: object) -> nn.Module:
@@ -39,7 +40,7 @@ def images(count: int, seed: int = 0) -> Tensor:
     return 1 + torch.randn(count, 2, 5, 5, generator=torch.Generator().manual_seed(seed)).cumsum(dim=3)
 
 
-def records(model: nn.Module) -> dict[str, nd.rate.Record | None]:
+def records(model: nn.Module) -> dict[str, Record | None]:
     return {name: found.take_record() for name, found, _ in nd.rate.decorrelated_layers(model)}
 
 

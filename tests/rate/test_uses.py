@@ -129,8 +129,8 @@ def test_a_weight_used_outside_of_its_layer_is_refused_by_name(make: type[nn.Mod
 def test_compensation_refuses_before_anything_moves() -> None:
     torch.manual_seed(0)
     model = nd.decorrelate(TiedAutoencoder())
-    before = copy.deepcopy(model.state_dict())
     plasticity = nd.Plasticity(model, nd.rules.get("whitening"), compensate=True)
+    before = copy.deepcopy(model.state_dict())
     model(torch.randn(5, 6))
     with pytest.raises(Unsupported, match=r"compensate: .*'encoder'.* outside of the layer"):
         plasticity.step()
