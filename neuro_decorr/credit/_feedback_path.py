@@ -202,4 +202,6 @@ class FeedbackPath:
         weight = self.weight(shape)
         if self.broadcast is not None:
             return self.broadcast.signal(weight, shape)
-        return sent_back(self.layer, delta, weight.to(delta.dtype), shape, self._padding)
+        if weight.dtype != delta.dtype:  # under autocast
+            weight = weight.to(delta.dtype)
+        return sent_back(self.layer, delta, weight, shape, self._padding)

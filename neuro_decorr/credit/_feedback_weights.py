@@ -66,7 +66,7 @@ def kept(credit: Credit, layer: str, like: Tensor) -> Tensor:
     weight: Tensor = getattr(credit, key_of(layer))
     if weight.device != like.device:
         weight.data = weight.data.to(like.device)
-    return weight.detach()
+    return weight.detach() if weight.requires_grad else weight
 
 
 @final
@@ -103,7 +103,7 @@ class FeedbackPaths:
         self, model: nn.Module, loss_function: LossFunction, inputs: Any, targets: Any, weights: dict[str, Tensor]
     ) -> Tensor:
         """A forward and a backward pass through feedback weights of the shapes of the layers' own; gives the loss."""
-        sent = {name: self.arriving(name, weight) for name, weight in weights.items()}
+        sent = weights if self._skips else {name: self.arriving(name, weight) for name, weight in weights.items()}
         with self.sending(lambda name, _: sent[name]):
             loss = scalar_loss(loss_function, model(inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -24,6 +24,7 @@ BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
         ("decorrelation_step.py", ["--sizes", "8", "12"], 20),
         ("training_step.py", ["--sizes", "12", "8", "3"], 15),
         ("convolution_step.py", ["--batch", "2"], 6),
+        ("feedback_credits.py", ["--sizes", "12", "8", "3", "--image", "3", "8", "8", "--batches", "4", "2"], 12),
     ],
 )
 def test_scripts_run(script: str, settings: list[str], rows: int, tmp_path: Path) -> None:

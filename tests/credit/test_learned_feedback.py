@@ -11,7 +11,7 @@ from torch import nn
 
 import neuro_decorr as nd
 from neuro_decorr import credit
-from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
+from neuro_decorr.errors import StateMismatch, Unsupported
 from tests.credit.convolution_loops import mixed, pooling_network
 from tests.credit.loops import gradients
 
@@ -197,12 +197,3 @@ def test_save_and_resume_give_the_same_next_step(name) -> None:
     for ours, theirs in ((model, fresh), (assignment, other)):
         for one, two in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
             assert torch.equal(one, two)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [({"rate": 0.0}, "rate must be .* > 0"), ({"rate": 1.5}, "<= 1, got 1.5"), ({"rows": 0}, "rows must be .* >= 1")],
-)
-def test_values_are_checked(parameters, message) -> None:
-    with pytest.raises(InvalidValue, match=message):
-        credit.get("weight_mirror", nn.Linear(2, 3), **parameters)
