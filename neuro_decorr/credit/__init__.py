@@ -28,6 +28,7 @@ from neuro_decorr.credit.linearity import Response, linearity
 from neuro_decorr.credit.local_forward_gradient import LocalForwardGradient
 from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbation
 from neuro_decorr.credit.registry import get, names, register, table
+from neuro_decorr.credit.semi_implicit import SemiImplicit
 from neuro_decorr.credit.sign_symmetry import SignSymmetry
 from neuro_decorr.credit.weight_perturbation import WeightPerturbation
 
@@ -46,6 +47,7 @@ __all__ = [
     "LossFunction",
     "NodePerturbation",
     "Response",
+    "SemiImplicit",
     "SignSymmetry",
     "WeightMirror",
     "WeightPerturbation",
