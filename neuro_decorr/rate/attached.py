@@ -106,7 +106,8 @@ class _DecorrelatedLinear(_Attached):
         """What the plain class gets in the place of its input z: x = D (z - mean), shape (..., features)."""
         decorrelation: Any = self._modules["decorrelation"]
         weight = self._parameters.get("weight")
-        if not isinstance(input, Tensor) or (weight is not None and input.dtype != weight.dtype):
+        given: object = input  # users may err
+        if not isinstance(given, Tensor) or (weight is not None and given.dtype != weight.dtype):
             self._check_input(input, weight)
         if input.is_nested:
             return _of_nested(decorrelation, input)

@@ -160,7 +160,8 @@ class Plasticity(torch.optim.Optimizer):
         Raises:
             InvalidValue, UnknownName, StateMismatch, Unsupported: As at construction.
         """
-        if isinstance(param_group, dict) and isinstance(one := param_group.get("prepared"), Prepared):
+        given: object = param_group  # users may err
+        if isinstance(given, dict) and isinstance(one := given.get("prepared"), Prepared):
             self._attach(one)
             return
         place = f"group {len(self.param_groups)}"
