@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,24 +20,33 @@ CAPTION = (
 )
 
 
-def table(measured: study.Tables) -> pd.DataFrame:
-    """One row a credit, strength and arm."""
+def table(
+    measured: study.Tables, factor: str | None = "strength", chosen: Sequence[str] = ("learning_rate", "setting")
+) -> pd.DataFrame:
+    """One row a credit, level of another factor, and arm.
+
+    Args:
+        measured: Tables of the measured runs.
+        factor: The other factor, or None.
+        chosen: What the selection chose.
+    """
     tests, curves = measured["tests"].sort_values("seed"), measured["curves"].sort_values("epoch")
-    keys = ["credit", "strength", "arm"]
+    keys = ["credit", *([factor] if factor else []), "arm"]
     runs = dict(list(tests.groupby(keys)))
     course = dict(list(curves.groupby(keys)))
     rows = []
     for credit in style.credits(tests):
-        for strength in sorted(tests["strength"].unique()):
-            reference = runs[credit, strength, REFERENCE]
-            for arm in style.arms(tests):
-                if (credit, strength, arm) in runs:
-                    row = {"credit": credit, "strength": strength, "arm": arm}
-                    rows.append({**row, **_row(runs[credit, strength, arm], reference, course[credit, strength, arm])})
+        for level in sorted(tests[factor].unique()) if factor else [None]:
+            condition = (credit,) if factor is None else (credit, level)
+            reference = runs[*condition, REFERENCE]
+            for key in ((*condition, arm) for arm in style.arms(tests)):
+                if key in runs:
+                    row = dict(zip(keys, key, strict=True))
+                    rows.append({**row, **_row(runs[key], reference, course[key], chosen)})
     return pd.DataFrame(rows)
 
 
-def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame) -> dict[str, object]:
+def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame, chosen: Sequence[str]) -> dict[str, object]:
     chance = style.chance(runs)
     described = study.describe(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", chance)
     difference = study.paired_difference(
@@ -60,8 +70,7 @@ def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame) -> d
         "diverged": described.diverged,
         "first epoch": float(early.mean()),
         "validation": float(ends.mean()),
-        "learning rate": float(runs["learning_rate"].iloc[0]),
-        "setting": int(runs["setting"].iloc[0]),
+        **{name.replace("_", " "): runs[name].iloc[0] for name in chosen},
     }
 
 

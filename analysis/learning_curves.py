@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
@@ -52,7 +51,7 @@ def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> F
         for axis, credit in zip(row, credits, strict=True):
             panel = curves[(curves["credit"] == credit) & (curves["strength"] == strength)]
             for arm in arms:
-                _curve(axis, panel[panel["arm"] == arm], arm, quantity, chance)
+                style.course(axis, panel[panel["arm"] == arm], arm, "validation_accuracy", quantity, chance)
             axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
             axis.set_ylim(0, 1)
             axis.set_xlim(left=0)
@@ -61,15 +60,3 @@ def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> F
         axis.set_xlabel(words)
     style.legend(figure, axes[0][0], columns=4)
     return figure
-
-
-def _curve(axis: Axes, runs: pd.DataFrame, arm: str, quantity: str, chance: float) -> None:
-    if runs.empty:
-        return
-    accuracy = runs.pivot_table(index="epoch", columns="seed", values="validation_accuracy", dropna=False)
-    accuracy = accuracy.fillna(chance)  # after a divergence nothing was measured
-    where = runs.groupby("epoch")[quantity].mean()
-    mean, deviation = accuracy.mean(axis=1), accuracy.std(axis=1).fillna(0)
-    emphasis = 2.0 if arm == "center" else 1.3
-    axis.plot(where, mean, style.line(arm), color=style.colour(arm), linewidth=emphasis, label=style.label(arm))
-    axis.fill_between(where, mean - deviation, mean + deviation, color=style.colour(arm), alpha=0.10, linewidth=0)

@@ -14,6 +14,7 @@ COLOURS = {
     "none": "#999999",
     "center": "#000000",
     "batch_normalisation": "#CC79A7",
+    "foof": "#009E73",
     "norm_preserving": "#0072B2",
     "whitening": "#56B4E9",
     "interneuron": "#D55E00",
@@ -29,7 +30,10 @@ CREDITS = {
     "feedback_alignment": "feedback alignment",
     "direct_feedback_alignment": "direct feedback al.",
     "node_perturbation": "node perturbation",
+    "local_forward_gradient": "local forward gradient",
     "activity_perturbation": "activity perturbation",
+    "weight_perturbation": "weight perturbation",
+    "semi_implicit": "semi-implicit",
     "eprop": "e-prop",
     "forward_gradient": "forward gradient",
 }
@@ -50,6 +54,27 @@ def legend(figure: Figure, *axes: Axes, columns: int = 3, above: bool = False, t
         handles.values(), handles.keys(), loc="outside upper center" if above else "outside lower center",
         ncols=columns, frameon=False, fontsize=9, title=title,
     )  # fmt: skip
+
+
+def course(axis: Axes, runs: pd.DataFrame, arm: str, quantity: str, against: str, chance: float) -> None:
+    """Draw how an accuracy went in the runs of an arm: mean over seeds, one standard deviation shaded, by epoch.
+
+    Args:
+        axis: Where to draw.
+        runs: Rows with `epoch`, `seed` and both quantities; with none, nothing is drawn.
+        arm: The arm.
+        quantity: The accuracy.
+        against: What it is drawn against, averaged over seeds.
+        chance: What counts after a divergence, where nothing was measured.
+    """
+    if runs.empty:
+        return
+    accuracy = runs.pivot_table(index="epoch", columns="seed", values=quantity, dropna=False).fillna(chance)
+    where = runs.groupby("epoch")[against].mean()
+    mean, deviation = accuracy.mean(axis=1), accuracy.std(axis=1).fillna(0)
+    emphasis = 2.0 if arm == "center" else 1.3
+    axis.plot(where, mean, line(arm), color=colour(arm), linewidth=emphasis, label=label(arm))
+    axis.fill_between(where, mean - deviation, mean + deviation, color=colour(arm), alpha=0.10, linewidth=0)
 
 
 def chance(tests: pd.DataFrame) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -43,6 +43,7 @@ def train(
     batch_size: int,
     seed: int,
     plasticity: Plasticities = None,
+    conditioned: Callable[[], None] | None = None,
     layers: bool = False,
     test: bool = False,
 ) -> bool:
@@ -65,6 +66,7 @@ def train(
         batch_size: Samples a step; an incomplete last batch is left out of the pass.
         seed: Of the order of the samples.
         plasticity: Of the lateral weights, if any; several where different things learn by themselves.
+        conditioned: Changes the gradients of every step before the optimiser takes them, see `neuro_decorr.conditioning`.
         layers: Measure the layers too.
         test: Measure the test split at every epoch too, for comparisons at equal time. Nothing may be chosen by it.
 
@@ -82,7 +84,7 @@ def train(
             model.train()
             for inputs, targets in order:
                 try:
-                    loss = _step(credit, optimiser, plasticity, inputs, targets)
+                    loss = _step(credit, conditioned, optimiser, plasticity, inputs, targets)
                 except Diverged as error:
                     recorder.diverged(updates, str(error))
                     return False
@@ -118,6 +120,7 @@ def accuracy(model: nn.Module, split: Split) -> float:
 
 def _step(
     credit: Credit,
+    conditioned: Callable[[], None] | None,
     optimiser: torch.optim.Optimizer,
     plasticity: Plasticities,
     inputs: Tensor,
@@ -125,6 +128,8 @@ def _step(
 ) -> Tensor:
     optimiser.zero_grad()
     loss = credit.backward(F.cross_entropy, inputs, targets)
+    if conditioned is not None:
+        conditioned()
     optimiser.step()
     if plasticity is None:
         return loss

@@ -49,3 +49,20 @@ def test_an_image_too_small_to_pool() -> None:
 def test_a_linear_layer_and_a_convolution_are_all_it_has() -> None:
     kinds = {type(module) for module in convolutional(seed=0) if list(module.parameters())}
     assert kinds == {nn.Conv2d, nn.Linear}
+
+
+def test_batch_normalisation_stands_between_every_hidden_layer_and_its_activation() -> None:
+    network = convolutional((1, 8, 8), (4, 4), hidden=6, classes=3, normalisation="batch", seed=0)
+    x = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = x
+    for index in (1, 2):
+        layer = getattr(network, f"convolution_{index}")
+        hidden = F.conv2d(expected, layer.weight, layer.bias, padding=1)
+        centred = hidden - hidden.mean(dim=(0, 2, 3), keepdim=True)
+        normal = centred / (centred.square().mean(dim=(0, 2, 3), keepdim=True) + 1e-5).sqrt()
+        expected = F.leaky_relu(normal, 0.01)
+    hidden = F.max_pool2d(expected, 2).flatten(1) @ network.hidden.weight.T
+    normal = (hidden - hidden.mean(dim=0)) / (hidden.var(dim=0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(network(x), F.leaky_relu(normal, 0.01) @ network.output.weight.T)
+    with pytest.raises(InvalidValue, match="normalisation: got 'layer'"):
+        convolutional(normalisation="layer")  # type: ignore[arg-type]

@@ -1,0 +1,138 @@
+"""Credit assignments on real images: accuracy of every arm at the end, and by processor time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import comparison, style
+from neuro_decorr import study
+from neuro_decorr.report import save_figure, save_table
+
+CHOSEN = ("learning_rate", "damping")
+CONDITION = ["credit", "arm"]
+CAPTION = (
+    "Test accuracy after the last epoch: mean and standard deviation over paired seeds; difference to `center` with "
+    "the same seeds and its 95 % interval (Student). A diverged run counts at chance level. `first epoch` and "
+    "`validation`: validation accuracy after one pass and after all. `seconds`: processor seconds of the training of "
+    "one network, measurements left out. Learning rate and damping were chosen on the validation split with a seed "
+    "that is not measured and as many runs for every arm; `edge` names those whose best value is an end of the grid, "
+    "beyond which the arm may gain."
+)
+
+
+def table(tables: study.Tables) -> pd.DataFrame:
+    """One row a credit and arm, with the processor seconds of a run and what was chosen at an end of its grid."""
+    measured = tables.of("measure")
+    made = comparison.table(measured, factor=None, chosen=CHOSEN)
+    ends = measured["timings"].groupby([*CONDITION, "seed"])["processor_seconds"].max()
+    seconds = ends.groupby(CONDITION).median()
+    tried = tables.of("select")["runs"].groupby(CONDITION)
+    grids = {name: tried[name].agg(["min", "max"]) for name in CHOSEN}
+    made["seconds"] = [seconds[row["credit"], row["arm"]] for _, row in made.iterrows()]
+    made["edge"] = [_edge(row, grids) for _, row in made.iterrows()]
+    return made
+
+
+def _edge(row: pd.Series, grids: dict[str, pd.DataFrame]) -> str:
+    words = []
+    for name, grid in grids.items():
+        low, high = grid.loc[(row["credit"], row["arm"])]
+        value = row[name.replace("_", " ")]
+        if low < high and value in (low, high):
+            words.append(f"{'lowest' if value == low else 'highest'} {name.replace('_', ' ')}")
+    return ", ".join(words)
+
+
+def finding(made: pd.DataFrame) -> str:
+    """What came out, in words: one line a credit with all arms, whichever way it fell."""
+    lines = ["Test accuracy; in brackets the paired difference to centring with its 95 % interval"]
+    for credit, rows in made.groupby("credit", sort=False):
+        lines.append(f"  {style.CREDITS.get(str(credit), str(credit))}, {int(rows['seeds'].iloc[0])} paired seeds")
+        for _, row in rows.iterrows():
+            told = f"    {style.label(row['arm']):20s} {row['accuracy']:.3f}"
+            if row["arm"] != comparison.REFERENCE:
+                told += f"  ({row['minus center']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f})"
+            if row["diverged"]:
+                told += f", {row['diverged']} diverged"
+            lines.append(told + (f"; {row['edge']} of its grid" if row["edge"] else ""))
+    return "\n".join(lines)
+
+
+def draw(tables: study.Tables, directory: Path) -> None:
+    """Save the table and both figures, and print the finding."""
+    made = table(tables)
+    save_table(made, directory, "natural_images", CAPTION, digits=3)
+    measured = tables.of("measure")
+    chance = style.chance(measured["tests"])
+    seeds = int(made["seeds"].max())
+    save_figure(
+        _accuracies(made, measured["tests"], chance),
+        directory,
+        "natural_images",
+        f"Test accuracy after the last epoch by credit assignment and arm: mean over {seeds} paired seeds (large), and "
+        "every seed (small). Learning rate and damping of every arm chosen on the validation split with equal budgets; "
+        "dashed: centred backprop; dotted: chance. A diverged run counts at chance level.",
+    )
+    save_figure(
+        _courses(measured, chance),
+        directory,
+        "natural_images_time",
+        f"Test accuracy by processor seconds of the training: mean over {seeds} paired seeds after every epoch, shaded "
+        "one standard deviation; dotted: chance. A diverged run counts at chance level from then on. Nothing was "
+        "chosen by the test split.",
+    )
+    print(finding(made))
+
+
+def _accuracies(made: pd.DataFrame, tests: pd.DataFrame, chance: float) -> Figure:
+    credits, arms = style.credits(made), style.arms(made)
+    figure, axes = style.panels(1, 1, (1.9 * len(credits) + 1.6, 4.4))
+    axis: Axes = axes[0][0]
+    spread = np.linspace(-0.33, 0.33, len(arms)) if len(arms) > 1 else [0.0]
+    for place, credit in enumerate(credits):
+        for shift, arm in zip(spread, arms, strict=True):
+            row = made[(made["credit"] == credit) & (made["arm"] == arm)]
+            if row.empty:
+                continue
+            runs = tests[(tests["credit"] == credit) & (tests["arm"] == arm)]
+            single = runs["test_accuracy"].where(~runs["diverged"].astype(bool), chance)
+            axis.plot([place + shift] * len(single), single, ".", color=style.colour(arm), markersize=3, alpha=0.6)
+            axis.plot(
+                place + shift, row["accuracy"], "o", color=style.colour(arm), markersize=7,
+                label=style.label(arm) if place == 0 else None,
+            )  # fmt: skip
+    reference = made[(made["credit"] == "backprop") & (made["arm"] == comparison.REFERENCE)]
+    for accuracy in reference["accuracy"]:
+        axis.axhline(accuracy, color="#000000", linewidth=0.8, linestyle="--", zorder=0)
+    axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
+    axis.set_xticks(
+        range(len(credits)), [style.CREDITS.get(credit, credit).replace(" ", "\n", 1) for credit in credits]
+    )
+    axis.set_ylabel("test accuracy")
+    axis.set_ylim(0, None)
+    style.legend(figure, axis, columns=min(len(arms), 6))
+    return figure
+
+
+def _courses(measured: study.Tables, chance: float) -> Figure:
+    keys = [*CONDITION, "seed", "epoch"]
+    clock = measured["timings"][[*keys, "processor_seconds"]]
+    curves = measured["curves"].merge(clock, on=keys, validate="one_to_one")
+    credits, arms = style.credits(curves), style.arms(curves)
+    figure, axes = style.panels(1, len(credits), (2.9 * len(credits), 3.9), sharey=True)
+    for axis, credit in zip(axes[0], credits, strict=True):
+        for arm in arms:
+            runs = curves[(curves["credit"] == credit) & (curves["arm"] == arm)]
+            if not runs.empty:
+                style.course(axis, runs, arm, "test_accuracy", "processor_seconds", chance)
+        axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
+        axis.set(title=style.CREDITS.get(credit, credit), xlabel="processor seconds", ylim=(0, None))
+        axis.set_xlim(left=0)
+    axes[0][0].set_ylabel("test accuracy")
+    style.legend(figure, *axes[0], columns=6)
+    return figure

@@ -1,0 +1,140 @@
+"""What may be chosen in the protocol `natural_images`, and what has to fit together."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from typing import Literal, TypeAlias, get_args
+
+from pydantic import Field, model_validator
+
+from neuro_decorr import data, study
+from neuro_decorr.data import Dataset, Split
+from neuro_decorr.errors import InvalidValue, NeuroDecorrError
+
+CreditName = Literal[
+    "backprop",
+    "feedback_alignment",
+    "direct_feedback_alignment",
+    "node_perturbation",
+    "local_forward_gradient",
+    "activity_perturbation",
+    "weight_perturbation",
+    "semi_implicit",
+]
+ArmName = Literal["none", "center", "batch_normalisation", "foof", "norm_preserving", "interneuron", "whitening"]
+NetworkName = Literal["dense", "convolutional"]
+ImagesName: TypeAlias = Literal["embedded", "fashion_mnist", "mnist", "cifar10", "cifar100"]
+
+REFERENCE: ArmName = "center"
+"""Arm to which all differences are taken."""
+DAMPED = ("foof", "interneuron", "whitening")
+"""Arms with a damping, relative to the mean power of a layer's input."""
+
+DEMONSTRATED = get_args(CreditName)[:5]
+
+RATES: dict[str, dict[str, tuple[float, float]]] = {
+    "sgd": {
+        "backprop": (0.03, 1.0),
+        "feedback_alignment": (0.03, 1.0),
+        "direct_feedback_alignment": (0.03, 1.0),
+        "node_perturbation": (0.01, 0.3),
+        "activity_perturbation": (0.01, 0.3),
+        "weight_perturbation": (0.001, 0.03),
+        "local_forward_gradient": (0.03, 1.0),
+        "semi_implicit": (0.03, 1.0),
+    },
+    "adam": dict.fromkeys(get_args(CreditName), (1e-4, 3e-3)),
+}
+"""Ends of the grid of learning rates."""
+
+FULL = {
+    "training": 10_000,
+    "evaluated": 4_000,
+    "credits": get_args(CreditName),
+    "arms": get_args(ArmName),
+    "hidden": (1_000,) * 4,
+    "optimiser": "adam",
+    "interneurons": 64,
+    "groups": 100,
+    "dampings": (10.0, 30.0),
+    "row_fraction": 0.1,
+    "epochs": 10,
+    "batch_size": 256,
+}
+"""The full size, meant for CIFAR-10: `neuro-decorr run natural_images --full --images cifar10 --data-dir DIR`."""
+
+
+class Configuration(study.Configuration):
+    """What may be chosen."""
+
+    images: ImagesName = Field("embedded", description="embedded: 6,000 images of Fashion-MNIST; the others need files")
+    data_dir: str | None = Field(None, description="folder of the files; absent ones are fetched into it")
+    training: int | None = Field(None, ge=10, description="training images of those from files; all if not given")
+    evaluated: int = Field(4_000, ge=10, description="images of validation and of test, all if fewer")
+    network: NetworkName = Field("dense", description="kind of network")
+    hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers of the dense network")
+    channels: tuple[int, ...] = Field((32, 32, 64, 64), description="channels of the convolutions")
+    hidden_convolutional: int = Field(1_000, ge=1, description="units of the dense layer behind the convolutions")
+    credits: tuple[CreditName, ...] = Field(DEMONSTRATED, description="credit assignments")
+    arms: tuple[ArmName, ...] = Field(get_args(ArmName)[:6], description="arms; 'center' is the reference")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="of the weights")
+    interneurons: int = Field(16, ge=1, description="interneurons of a layer")
+    groups: int = Field(10, ge=1, description="groups of units of the local forward gradient")
+    dampings: tuple[float, ...] = Field((3.0, 10.0), min_length=1, description="dampings to choose from")
+    published_rate: float = Field(5e-3, gt=0, description="rate of norm_preserving as published")
+    row_fraction: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
+    epochs: int = Field(6, ge=1, description="passes over the training images")
+    batch_size: int = Field(64, ge=2, description="images a step")
+    selection_runs: int = Field(6, ge=2, description="selection runs of every arm")
+    layers: bool = Field(False, description="record correlations, rank and spectrum of what every layer receives")
+    selection_epochs: int | None = Field(None, ge=1, description="passes of a selection run; --epochs if not given")
+
+    @model_validator(mode="after")
+    def fits(self) -> Configuration:
+        """Everything that only shows when the values meet each other, and the data, told at once."""
+        problems = []
+        if REFERENCE not in self.arms:
+            problems.append(f"--arms: needs '{REFERENCE}', the reference of all differences")
+        if self.selection_runs % len(self.dampings):
+            problems.append(
+                f"--selection-runs: got {self.selection_runs}, allowed are multiples of the {len(self.dampings)} "
+                "dampings, so that every arm has as many"
+            )
+        if min(self.dampings) <= 0:
+            problems.append(f"--dampings: got {self.dampings}, allowed is > 0")
+        if min(self.hidden, default=0) < self.interneurons and "interneuron" in self.arms and self.network == "dense":
+            problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least --interneurons units")
+        try:
+            samples = len(dataset(self.images, self.data_dir, self.training, 0).train.targets)
+        except NeuroDecorrError as error:
+            problems.append(f"--images: {error}")
+        else:
+            if self.batch_size > samples:
+                problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training images")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+@lru_cache(maxsize=2)
+def dataset(images: ImagesName, directory: str | None, training: int | None, seed: int) -> Dataset:
+    """The images in the split of a seed, read once a process: to check the options, and to run."""
+    if images == "embedded":
+        return data.fashion(seed)
+    if directory is None:
+        raise InvalidValue(f"{images} comes in files: name their folder by --data-dir; absent ones are fetched into it")
+    read = {
+        "fashion_mnist": data.fashion_mnist,
+        "mnist": data.mnist,
+        "cifar10": data.cifar10,
+        "cifar100": data.cifar100,
+    }[images]
+    return read(directory, seed, training=training)
+
+
+def evaluated(images: Dataset, count: int) -> Dataset:
+    """The same with at most so many images of validation and test: every epoch is measured on them."""
+    first = (Split(split.inputs[:count], split.targets[:count]) for split in (images.validation, images.test))
+    validation, test = first
+    return dataclasses.replace(images, validation=validation, test=test)

@@ -1,0 +1,80 @@
+"""The protocol on real images, small: equal budgets, one run of every arm and credit, the control on the gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neuro_decorr import data, study
+from neuro_decorr.data import Split
+from neuro_decorr.errors import InvalidValue
+from protocols import natural_images as protocol
+from protocols.natural_images import configuration as options
+
+SMALL = {"epochs": 1, "evaluated": 100, "hidden": (20,), "interneurons": 8, "groups": 4, "batch_size": 30}
+
+
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = data.fashion(0)
+    few = {name: Split(*(part[:90] for part in getattr(images, name))) for name in ("train", "validation", "test")}
+    small = data.Dataset(**few, classes=10, source="clothes", image_shape=(28, 28))
+    monkeypatch.setattr(data, "fashion", lambda _: small)
+    options.dataset.cache_clear()
+
+
+def test_every_arm_has_as_many_selection_runs_and_every_seed_once() -> None:
+    configuration = protocol.PROTOCOL.configure()
+    chosen = protocol.SELECTION.selection_runs(configuration, [0], study.Tables())
+    counts: dict[tuple[object, object], int] = {}
+    for condition in chosen:
+        key = condition.factors["credit"], condition.factors["arm"]
+        counts[key] = counts.get(key, 0) + 1
+    assert len(counts) == 5 * 6
+    assert set(counts.values()) == {configuration.selection_runs}
+    assert len(set(chosen)) == len(chosen)
+
+
+@pytest.mark.parametrize("network", ["dense", "convolutional"])
+@pytest.mark.parametrize("arm", ["none", "center", "batch_normalisation", "foof", "norm_preserving", "interneuron"])
+def test_a_run_of_every_arm_records_accuracy_and_time(arm: str, network: str) -> None:
+    convolutions = {"channels": (4, 8), "hidden_convolutional": 12, "interneurons": 4}
+    configuration = protocol.PROTOCOL.configure({**SMALL, **convolutions, "network": network})
+    for credit in configuration.credits:
+        levels = {"credit": credit, "arm": arm, "learning_rate": 1e-3, "damping": 3.0}
+        recorder = study.Recorder(levels)
+        protocol.run(configuration, study.Condition("measure", 0, levels), recorder)
+        assert recorder.reason is None
+        assert [row["epoch"] for row in recorder.rows["curves"]] == [0, 1]
+        assert recorder.rows["timings"][1]["processor_seconds"] > 0
+        assert recorder.rows["tests"][0]["test_accuracy"] == recorder.rows["curves"][1]["test_accuracy"]
+
+
+def test_the_gradient_of_the_control_is_divided_by_the_second_moment_of_the_inputs() -> None:
+    configuration = protocol.PROTOCOL.configure(SMALL)
+    images = options.dataset("embedded", None, None, 0)
+    model = protocol.network(configuration, images, batch_normalised=False, seed=0).double()
+    signals = protocol.nd.conditioning.Signals(model)
+    inputs, targets = images.train.inputs[:40].double(), images.train.targets[:40]
+    torch.nn.functional.cross_entropy(model(inputs), targets).backward()
+    first = next(iter(signals))
+    gradient = first.gradient.clone()
+    protocol.condition_gradients(signals, damping=3.0)
+    moment = inputs.T @ inputs / 40
+    strength = 3.0 * moment.trace() / 784
+    divided = gradient @ torch.linalg.inv(moment + strength * torch.eye(784, dtype=torch.float64)) * strength
+    whitened = torch.linalg.inv(torch.eye(784, dtype=torch.float64) + moment / strength)
+    gain = moment.trace() / (moment @ whitened).trace()  # the power that damping takes is given back
+    torch.testing.assert_close(first.gradient, gain * divided)
+
+
+def test_everything_that_does_not_fit_is_told_at_once() -> None:
+    bad = {"dampings": (0.0,), "hidden": (4,), "batch_size": 5_000, "arms": ("none", "interneuron")}
+    with pytest.raises(InvalidValue) as caught:
+        protocol.PROTOCOL.configure({**bad, "selection_runs": 6})
+    for option in ("--dampings", "--hidden", "--batch-size", "--arms"):
+        assert option in str(caught.value)
+    with pytest.raises(InvalidValue, match="--selection-runs: got 5"):
+        protocol.PROTOCOL.configure({"selection_runs": 5})
+    with pytest.raises(InvalidValue, match="mnist comes in files: name their folder by --data-dir"):
+        protocol.PROTOCOL.configure({"images": "mnist"})
