@@ -42,7 +42,8 @@ class KolenPollack(Credit):
     that decay weights beside the step (AdamW, Muon, NAdam and RAdam with `decoupled_weight_decay`). After 1 / lambda
     steps a third of the difference is left, so that AdamW's default weight_decay of 0.01 does nothing at lr 1e-3. With
     momentum SGD is faster by 1 / (1 - momentum). Adam adds the decay to the gradient and divides by the size of both:
-    there the difference falls at no rate that could be told beforehand. Without decay W - B stays what it is.
+    there the difference falls at no rate that could be told beforehand. Without decay W - B stays what it is. Decay
+    shrinks W too: choose it by validation.
 
     Whatever moves the weights alone moves them apart: compensation by a `Plasticity`, or clipping the norm of the
     model's gradients; clip those of both together.
