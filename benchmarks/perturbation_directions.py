@@ -1,8 +1,8 @@
-"""Time of node perturbation of a spiking network with several directions, in units of a forward pass.
+"""Time of node perturbation with several directions, in units of a forward pass on as many times larger a batch.
 
-The network is 784-400-400-10, neurons of `models.spiking`, 50 time steps, batches of 128. Noise is held over the pass.
-The perturbed passes run side by side, in one batch that repeats the samples, or one after the other. `/ forward` is the
-time over that of a forward pass without gradients in the same round; the aim for 8 directions is at most 16.
+Two networks: dense, 784-400-400-10 with ReLU, and spiking, of the same sizes, neurons of `models.spiking`, 25 time
+steps, noise held over the pass; batches of 128. The perturbed passes run side by side, in one batch that repeats the
+samples, or one after the other. The aim for 16 directions side by side is at most 1.2.
 
 Usage: python benchmarks/perturbation_directions.py [--sizes 784 400 400 10] [--steps N] [--batch N] [--directions N]
        [--rounds N] [--threads N] [--out FILE.csv]
@@ -10,28 +10,67 @@ Usage: python benchmarks/perturbation_directions.py [--sizes 784 400 400 10] [--
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
+from torch import nn
+
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
 
-from benchmarks._measure import Step, options
-from benchmarks.spiking_credits import HELD, compare, prepared
+import neuro_decorr as nd
+from benchmarks._measure import Step, alternate, milliseconds, options, ratio, show
+from models.spiking import spiking
+
+
+def dense(sizes: list[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    torch.manual_seed(0)
+    layers = [[nn.Linear(wide, narrow), nn.ReLU()] for wide, narrow in itertools.pairwise(sizes)]
+    return nn.Sequential(*[module for pair in layers for module in pair][:-1])
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, and show one row a way to run the passes."""
+    """Measure, and show one row a network and way to run the passes."""
     parser = options(__doc__.splitlines()[0], rounds=5)
-    parser.add_argument("--directions", type=int, default=8, help="perturbed passes (default: %(default)s)")
-    chosen, forward, step = prepared(parser, arguments, sizes=[784, 400, 400, 10], steps=50, batch=128)
-    many = {**HELD, "sigma": 0.05, "directions": chosen.directions}
-    steps: dict[str, Step] = {
-        "forward": forward,
-        "1 direction": step("node_perturbation", {**many, "directions": 1}),
-        f"{chosen.directions} directions, one after the other": step("node_perturbation", many),
-        f"{chosen.directions} directions, side by side": step("node_perturbation", {**many, "vectorised": True}),
+    parser.add_argument("--sizes", type=int, nargs="+", default=[784, 400, 400, 10], help="units of every layer")
+    parser.add_argument("--steps", type=int, default=25, help="time steps of the spiking one (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=128, help="samples (default: %(default)s)")
+    parser.add_argument("--directions", type=int, default=16, help="perturbed passes (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
+    inputs = torch.rand(chosen.batch, chosen.sizes[0], generator=torch.Generator().manual_seed(0))
+    targets = torch.zeros(chosen.batch, dtype=torch.long)
+    networks: dict[str, tuple[nn.Module, dict[str, object]]] = {
+        "dense": (dense(chosen.sizes), {}),
+        "spiking": (
+            spiking(chosen.sizes, steps=chosen.steps, gain=2.0, seed=0),
+            {"hold": "pass", "time_first": True, "sigma": 0.05},
+        ),
     }
-    compare(steps, "forward", chosen)
+    rows = []
+    for network, (model, parameters) in networks.items():
+
+        def step(directions: int, model: nn.Module = model, **parameters: object) -> Step:
+            credit = nd.credit.get("node_perturbation", model, directions=directions, **parameters)
+            return lambda: credit.backward(F.cross_entropy, inputs, targets)
+
+        many = torch.cat([inputs] * chosen.directions)
+        larger = f"forward, {chosen.directions} times the batch"
+        steps: dict[str, Step] = {
+            larger: torch.no_grad()(lambda model=model, many=many: model(many)),
+            "1 direction": step(1, **parameters),
+            f"{chosen.directions} directions, one after the other": step(chosen.directions, **parameters),
+            f"{chosen.directions} directions, side by side": step(chosen.directions, vectorised=True, **parameters),
+        }
+        taken = alternate(steps, chosen.rounds)
+        rows += [
+            {"network": network, "what": name, "ms": milliseconds(times), "/ forward": ratio(times, taken[larger])}
+            for name, times in taken.items()
+        ]
+    show(rows, chosen.out)
 
 
 if __name__ == "__main__":

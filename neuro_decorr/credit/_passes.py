@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
-from neuro_decorr.credit._layers import Forward, name_of, own_parameters, owners, replaced_forwards, walk
+from neuro_decorr.credit._layers import (
+    Forward,
+    is_plain_linear,
+    name_of,
+    own_parameters,
+    owners,
+    replaced_forwards,
+    walk,
+)
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
-from neuro_decorr.credit._results import Clean, Perturbed, Visited, passes_side_by_side
+from neuro_decorr.credit._results import Clean, Perturbed, Repeated, Visited, passes_side_by_side
 from neuro_decorr.credit._side_effects import RandomState, SideEffects, last_pass
 from neuro_decorr.credit._time import Layout
 from neuro_decorr.errors import StateMismatch, Unsupported
@@ -154,7 +162,8 @@ class Passes:
         """The perturbed passes as one, with nothing of it left behind: their outputs, and what was kept of them."""
         model = self._model[0]
         with torch.no_grad(), self._side_effects.restored(model, self._modules):
-            together = passes_side_by_side(model, inputs, directions, self.layout, visits.take)
+            visits.repeated = Repeated(inputs, directions, self.layout)
+            together = passes_side_by_side(model, visits.repeated, self.layout, visits.take)
         if random_state.was_used():
             random_state.restore()
             raise Unsupported(
@@ -201,6 +210,7 @@ class _Visits:
         self.perturbing = True
         self.sigma = sigma
         self.keep = keep
+        self.repeated: Repeated | None = None
         self._model = model
         self._noise = noise
         self._with_graphs = graphs
@@ -242,6 +252,8 @@ class _Visits:
         def visited(*arguments: Any, **keywords: Any) -> Tensor:
             if not self.perturbing:
                 return self._cut(layer, (*arguments, *keywords.values()), forward(*arguments, **keywords))
+            if self.repeated is not None and len(arguments) == 1 and not keywords:
+                return self._perturb(layer, self.repeated.once(forward, arguments[0]))
             if not self._with_graphs:
                 return self._perturb(layer, forward(*arguments, **keywords))
             with torch.enable_grad():  # of the layer alone, since nothing else has a graph
@@ -264,7 +276,8 @@ class _Visits:
         if self.keep == "tangent":
             self._kept.nodes.append(noise)
             return with_tangent(output, noise.expand_as(output))
-        noisy = torch.add(output, noise, alpha=self.sigma)
+        in_place = is_plain_linear(layer) and not self._with_graphs  # which returns a tensor that nothing else holds
+        noisy = torch.add(output, noise, alpha=self.sigma, out=output if in_place else None)
         if self.keep != "activity":
             self._kept.nodes.append(noise)
             return noisy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -64,19 +64,58 @@ class Clean(NamedTuple):
     layers: list[nn.Module]
 
 
+@final
+class Repeated:
+    """A batch whose samples are repeated, once for each direction.
+
+    Args:
+        inputs: One tensor.
+        directions: How many times.
+        layout: Where the samples are.
+
+    Raises:
+        Unsupported: The inputs cannot be repeated.
+    """
+
+    def __init__(self, inputs: Any, directions: int, layout: Layout) -> None:
+        if not isinstance(inputs, Tensor) or inputs.dim() < 1:
+            raise Unsupported(
+                f"directions side by side need a model that is called with one tensor, got {type(inputs).__name__}; "
+                "use vectorised=False."
+            )
+        self.directions = directions
+        self.samples = layout.samples(inputs) or 0
+        self.inputs = torch.cat([inputs] * directions, layout.sample_dimension(inputs))
+        self._layout = layout
+        self._version = self.inputs._version
+
+    def once(self, forward: Callable[[Tensor], Any], given: Any) -> Any:
+        """What a layer returns, computed once for all directions where it gets these inputs, or a view of them."""
+        if isinstance(given, Tensor) and self._holds(given):
+            dimension = self._layout.sample_dimension(given)
+            output = forward(given.narrow(dimension, 0, self.samples))
+            if isinstance(output, Tensor) and output.dim() and self._layout.samples(output) == self.samples:
+                return torch.cat([output] * self.directions, self._layout.sample_dimension(output))
+        return forward(given)
+
+    def _holds(self, given: Tensor) -> bool:
+        return (
+            given.data_ptr() == self.inputs.data_ptr()
+            and given.numel() == self.inputs.numel()
+            and given.is_contiguous()
+            and given._version == self._version
+            and self._layout.samples(given) == self.samples * self.directions
+        )
+
+
 def passes_side_by_side(
-    model: nn.Module,
-    inputs: Any,
-    directions: int,
-    layout: Layout,
-    take: Callable[[], Visited],
+    model: nn.Module, repeated: Repeated, layout: Layout, take: Callable[[], Visited]
 ) -> list[tuple[Tensor, Visited]]:
     """Run all perturbed passes as one, over a batch that repeats the samples, and take it apart.
 
     Args:
         model: The model, with what perturbs its nodes in place.
-        inputs: One tensor.
-        directions: How many times the samples are repeated.
+        repeated: The batch.
         layout: Where the samples are.
         take: Hands out what was kept of the pass.
 
@@ -84,7 +123,7 @@ def passes_side_by_side(
         Outputs of every pass, and what was kept of it.
 
     Raises:
-        Unsupported: Something couples the samples of a batch, or the inputs cannot be repeated.
+        Unsupported: Something couples the samples of a batch.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
@@ -92,13 +131,8 @@ def passes_side_by_side(
                 f"{name_of(model, module)} normalises over the batch, which directions side by side would share; use "
                 "vectorised=False, or model.eval()."
             )
-    if not isinstance(inputs, Tensor) or inputs.dim() < 1:
-        raise Unsupported(
-            f"directions side by side need a model that is called with one tensor, got {type(inputs).__name__}; use "
-            "vectorised=False."
-        )
-    outputs = model(torch.cat([inputs] * directions, layout.sample_dimension(inputs)))
-    samples = layout.samples(inputs) or 0
+    directions, samples = repeated.directions, repeated.samples
+    outputs = model(repeated.inputs)
     if not isinstance(outputs, Tensor) or outputs.shape[:1] != (samples * directions,):
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise Unsupported(

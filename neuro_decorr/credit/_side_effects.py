@@ -213,9 +213,9 @@ def last_pass(
     if isinstance(first, Tensor) and isinstance(second, Tensor) and not _alike(first, second.detach()):
         raise StateMismatch(
             "the model returns something else for the same inputs a second time: it holds a state that is neither a "
-            "buffer nor an attribute of its modules, or draws random numbers that are not torch's; a perturbed pass "
-            "would take that for an effect of the noise. Keep the state in buffers or attributes, or give it to the "
-            "model as an input."
+            "buffer nor an attribute of its modules, draws random numbers that are not torch's, or works in place on "
+            "its inputs; a perturbed pass would take that for an effect of the noise. Keep the state in buffers or "
+            "attributes, or give it to the model as an input."
         )
     return second
 

@@ -137,7 +137,7 @@ class Refused(nn.Module):
         self.numbers = itertools.count()
 
     def forward(self, inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        hidden = self.first(inputs)
+        hidden = self.first(inputs.mul_(2) if self.kind == "in place" else inputs)
         if self.kind == "tied output":
             return F.linear(self.last(hidden), self.first.weight)
         if self.kind == "tied inside":
@@ -160,6 +160,7 @@ class Refused(nn.Module):
     [
         ("tied output", Unsupported, "outside the forward of the layer that owns them"),
         ("tied inside", Unsupported, r"input of layer 'last' \(Linear\) depends on trainable parameters"),
+        ("in place", StateMismatch, "or works in place on its inputs"),
         ("pair", Unsupported, "returns one tensor, got tuple"),
         ("path", StateMismatch, "did not visit the same nodes"),
         ("hidden state", StateMismatch, "neither a buffer nor an attribute.*give it to the model as an input"),
@@ -169,7 +170,7 @@ class Refused(nn.Module):
 def test_what_would_go_wrong_silently_is_refused(name, kind, error, message) -> None:
     targets = torch.randn(3 if kind == "fold" else 6, 4)
     with pytest.raises(error, match=message):
-        credit.get(name, Refused(kind)).backward(F.mse_loss, torch.zeros(6, 4), targets)
+        credit.get(name, Refused(kind)).backward(F.mse_loss, torch.randn(6, 4), targets)
 
 
 @pytest.mark.parametrize("name", NAMES)

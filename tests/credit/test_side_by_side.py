@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from neuro_decorr import credit
 from neuro_decorr.errors import Unsupported
@@ -60,6 +61,76 @@ def test_one_direction_is_the_perturbed_pass_of_its_own() -> None:
         ).backward(F.mse_loss, case.inputs, case.targets)
         found.append(gradients(case.model))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+class Folded(nn.Module):
+    """Sees its input in two layers, one of them after something was done to it, and once more at the end."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.how = how
+        self.first, self.second, self.last = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(10, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        given = inputs.flatten(1)
+        if self.how == "in place":
+            given.mul_(1.0)  # the inputs were written, if not changed
+        hidden = self.first(given)
+        hidden = hidden + self.second(given + 1 if self.how == "shifted" else given)
+        return self.last(torch.cat([hidden.tanh(), given], 1))
+
+
+@pytest.mark.parametrize("how", ["plain", "shifted", "in place"])
+def test_what_gets_the_inputs_is_computed_once_and_is_the_same(how) -> None:
+    """Against the passes one after the other with the same noise, for any use that a model makes of its input."""
+    model, inputs, targets = Folded(how).double(), torch.randn(4, 2, 3).double(), torch.randn(4, 3).double()
+    taken: list[Tensor] = []
+    for layer in (model.first, model.second, model.last):
+        layer.register_forward_hook(lambda *given: taken.append(given[2].detach().clone()))
+    credit.get("node_perturbation", model, sigma=SIGMA, directions=2, vectorised=True, seed=1).backward(
+        F.mse_loss, inputs.clone(), targets
+    )
+    ours = gradients(model)
+    together, taken[:] = taken[:3], []
+    expected = [torch.zeros_like(parameter) for parameter in model.parameters()]
+    with torch.no_grad():
+        weights = [(layer.weight, layer.bias) for layer in (model.first, model.second, model.last)]
+        given = inputs.flatten(1)
+        later = given + 1 if how == "shifted" else given
+        clean = F.linear(
+            torch.cat([(F.linear(given, *weights[0]) + F.linear(later, *weights[1])).tanh(), given], 1), *weights[2]
+        )
+        clean_hidden = torch.cat([(F.linear(given, *weights[0]) + F.linear(later, *weights[1])).tanh(), given], 1)
+        for direction in range(2):
+            rows = slice(4 * direction, 4 * direction + 4)
+            first, second, last = (part[rows] for part in together)
+            noisy_hidden = torch.cat([(first + second).tanh(), given], 1)
+            noise = [
+                (first - F.linear(given, *weights[0])) / SIGMA,
+                (second - F.linear(later, *weights[1])) / SIGMA,
+                (last - F.linear(noisy_hidden, *weights[2])) / SIGMA,
+            ]
+            change = ((last - targets) ** 2).mean(1, True) - ((clean - targets) ** 2).mean(1, True)
+            for number, (xi, x) in enumerate(zip(noise, (given, later, clean_hidden), strict=True)):
+                delta = change / SIGMA * xi / 4 / 2
+                expected[2 * number] += delta.T @ x
+                expected[2 * number + 1] += delta.sum(0)
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
+
+
+def test_the_first_layer_is_computed_once_for_all_directions() -> None:
+    model = nn.Sequential(nn.Linear(30, 5), nn.Tanh(), nn.Linear(5, 2))
+    with FlopCounterMode(display=False) as counter:
+        assignment = credit.get("node_perturbation", model, directions=8, vectorised=True)
+        batch = F.mse_loss, torch.randn(4, 30), torch.randn(4, 2)
+        assignment.backward(*batch)
+        before = counter.get_total_flops()
+        assignment.backward(*batch)
+        first, second = 2 * 4 * 30 * 5, 2 * 4 * 5 * 2
+        # The perturbed passes, the clean one, and the products with the inputs.
+        assert counter.get_total_flops() - before == (first + 8 * second) + 2 * (first + second)
 
 
 def learn(model: nn.Module, inputs: object, **options: object) -> None:
