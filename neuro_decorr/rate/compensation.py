@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue, Unsupported, shown
+from neuro_decorr.errors import Unsupported
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.parameter_groups import Layer
 from neuro_decorr.rate.uses import check_not_used_elsewhere
 from neuro_decorr.rate.weights import Weights, computes_of_its_own
 from neuro_decorr.rules import Change, State
 from neuro_decorr.rules._residual import add_, residual_of
-
-Compensation: TypeAlias = Literal["exact", "first_order"] | bool
-"""How the weights follow D; True is "exact", False leaves them."""
-
-
-def check_compensation(compensate: object) -> Literal["exact", "first_order", False]:
-    """The form of a compensation, checked; True is "exact".
-
-    Raises:
-        InvalidValue: There is no such form.
-    """
-    if compensate is True or compensate == "exact":
-        return "exact"
-    if compensate is False:
-        return False
-    if compensate == "first_order":
-        return "first_order"
-    raise InvalidValue(f"compensate must be 'exact' (or True), 'first_order' or False, got {shown(compensate)}.")
 
 
 def check_compensable(layers: Sequence[Layer], roots: Sequence[nn.Module]) -> None:
@@ -89,28 +71,25 @@ def make_offset(module: Decorrelation, weights: Weights) -> None:
         weights.make_offset()
 
 
-def follow_transform(
-    weights: Weights, changes: Sequence[Change | None], state: dict[str, Any], first_order: bool
-) -> None:
+def follow_transform(weights: Weights, changes: Sequence[Change | None], state: dict[str, Any]) -> None:
     r"""Keep the function of a layer while D moves: $W \leftarrow W D_{old} D_{new}^{-1}$, group by group.
 
     Args:
         weights: Behind D.
         changes: What happened to the D of each group; None where it did not move.
         state: Holds `weight_residual`, or not.
-        first_order: Take the first-order form.
     """
     if all(change is None for change in changes):
         return
     matrix, residual = weights.matrix(), state.get("weight_residual")
     if weights.groups == 1:
         assert changes[0] is not None
-        changes[0].compensate_(matrix, residual, first_order=first_order)
+        changes[0].compensate_(matrix, residual)
     else:
         for group, change in enumerate(changes):
             if change is not None:
                 of_group = None if residual is None else residual[group]
-                change.compensate_(matrix[group], of_group, first_order=first_order)
+                change.compensate_(matrix[group], of_group)
     weights.write(matrix)
 
 

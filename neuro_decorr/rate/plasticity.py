@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # public, and documented so
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from neuro_decorr import checks
 from neuro_decorr.errors import Diverged
 from neuro_decorr.rate.compensation import (
-    Compensation,
     check_compensable,
-    check_compensation,
     follow_mean,
     follow_transform,
     make_offset,
@@ -84,11 +83,8 @@ class Plasticity(torch.optim.Optimizer):
 
     $$W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})$$
 
-    - `"exact"` (or True): to the last places of a float32, at the cost of a product with the few sampled rows (dense
-      rules) or with the interneurons. What a float32 cannot hold of W, b and a dense D is kept beside them.
-    - `"first_order"`: the local term of constrained parameter inference,
-      $W \leftarrow (W + \eta \langle a x^T \rangle) / g$ with the activities a = W x, where a rule moves D by a small
-      product of few rows; it misses terms of the squared step. Elsewhere exact, with nothing kept beside the weights.
+    to the last places of a float32, at the cost of a product with the few sampled rows (dense rules) or with the
+    interneurons. What a float32 cannot hold of W, b and a dense D is kept beside them.
 
     A layer without bias gets an offset, a buffer that no optimiser of the weights moves. Call `step()` after backward,
     which still needs the D of the forward pass, and not through a GradScaler: there are no gradients to scale here.
@@ -99,7 +95,7 @@ class Plasticity(torch.optim.Optimizer):
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
 
     Attributes:
-        compensate: Whether, and how, the weight layers keep their function.
+        compensate: Whether the weight layers keep their function.
         processes: Whose passes drive an update.
     """
 
@@ -108,7 +104,7 @@ class Plasticity(torch.optim.Optimizer):
         model: nn.Module | Iterable[Group],
         rule: Rule | None = None,
         *,
-        compensate: Compensation = False,
+        compensate: bool = False,
         mean_rate: float = 0.1,
         row_fraction: float | None = None,
         processes: Processes = True,
@@ -119,7 +115,7 @@ class Plasticity(torch.optim.Optimizer):
             model: What `decorrelate` returned, any model with a Decorrelation in it, or parameter groups. Build the
                 Plasticity after moving the model to its device, as any optimiser.
             rule: From `neuro_decorr.rules.get`; may be left out where every group has its own.
-            compensate: Keep the function of the weight layers: "exact" (or True), "first_order", or False.
+            compensate: Keep the function of the weight layers while D moves.
             mean_rate: Rate of the running means, in (0, 1]; the first updates average all batches seen so far.
             row_fraction: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
             processes: Whose passes drive an update: `True`, those of all processes of torch.distributed where it is
@@ -132,7 +128,8 @@ class Plasticity(torch.optim.Optimizer):
             StateMismatch: A Decorrelation has learnt already in a structure that the rule cannot continue.
             Unsupported: Compensation of tied or computed weights, or with no weight layer known.
         """
-        self.compensate = check_compensation(compensate)
+        checks.refuse("Plasticity", checks.flag("compensate", compensate))
+        self.compensate = compensate
         self.processes = check_processes(processes)
         self._layers: list[Layer] = []
         self._settings: list[Settings] = []
@@ -192,7 +189,7 @@ class Plasticity(torch.optim.Optimizer):
 
     def _residuals(self, layer: Layer) -> State:
         """Empty ones, as the compensation of a layer keeps them."""
-        kept = layer.weights if self.compensate == "exact" else None
+        kept = layer.weights if self.compensate else None
         return {} if kept is None else residuals_of(layer.module, kept)
 
     @property
@@ -306,7 +303,7 @@ class Plasticity(torch.optim.Optimizer):
     def _update(self, layer: Layer, record: Record) -> None:
         _, module, weights, settings = layer
         mean, state = module.mean, self.state[module.mean]
-        follows = self.compensate and weights is not None
+        follows = weights if self.compensate else None
         # Before the first batch the mean was not known: its rows were not centred, and teach nothing but the mean.
         if state["batches"] > 0 or not module.center:
             tensors: State = {**state, **module.transform_state()}
@@ -318,16 +315,16 @@ class Plasticity(torch.optim.Optimizer):
                     changes = [settings.rule.update_(tensors, sample, settings.rate)]
                 else:
                     changes = settings.rule.update_groups_(tensors, sample, settings.rate)
-                if follows:
-                    follow_transform(weights, changes, state, self.compensate == "first_order")  # type: ignore[arg-type]
+                if follows is not None:
+                    follow_transform(follows, changes, state)
             except (LinAlgError, Diverged) as error:  # finite rows whose products or norms are not
                 raise self._diverged(layer, "decorrelated activity") from error
         state["batches"] += 1
         if module.center:
-            before = mean.clone() if follows else mean
+            before = mean.clone() if follows is not None else mean
             mean.add_(record.deviation, alpha=heard_shift(state, record, settings.mean_rate))
-            if follows:
-                follow_mean(module, weights, before, state)  # type: ignore[arg-type]  # not None, as was checked
+            if follows is not None:
+                follow_mean(module, follows, before, state)
 
     @staticmethod
     def _diverged(layer: Layer, what: str) -> Diverged:

@@ -17,9 +17,6 @@ from torch import Tensor
 from neuro_decorr.rules._residual import Increment, add_
 from neuro_decorr.rules._rule import Change
 
-_SMALL = 0.1
-"""Change of a unit's scale up to which one update is a small step."""
-
 
 @dataclass(eq=False)  # frozen would double the cost of making one, at every update of every layer
 class LowRankFactor(Change):
@@ -92,26 +89,6 @@ class LowRankFactor(Change):
         core.diagonal().add_(1 / self.weight)
         solved = torch.linalg.solve(core, (weight.to(scaled.dtype) @ scaled.T).double(), left=False).to(scaled.dtype)
         return _scaled_and_added(weight, (1 - self.scale) / self.scale, solved, right)
-
-    def first_order_increment(self, weight: Tensor) -> Increment:
-        r"""The local term of constrained parameter inference: Hebbian in the activities a = W x that it keeps.
-
-        $$
-        \Delta W = \frac{1}{p} \Bigl( (1 - p)\, W + \frac{w}{p} \sum_n a_n x_n^T \Bigr), \qquad
-        \Delta W = W\, (I - P) + w \sum_n a_n x_n^T
-        $$
-
-        for a scale p that all units share (w = p eta / k: $W \leftarrow (W + \eta \langle a x^T \rangle) / p$), and for
-        one of each unit. It misses terms of the order of the squared step. Where the scale of a unit changes by more
-        than a tenth, as when the first batch sets it, the change is no small step and is taken exactly. Cost: 4 rows
-        outputs features flop.
-        """
-        if isinstance(self.scale, Tensor) and float((self.scale - 1).abs().max()) > _SMALL:
-            return self.increment(weight)
-        activity = (weight.to(self.left.dtype) @ self.left.T).mul_(self.weight)
-        if isinstance(self.scale, Tensor):
-            return _scaled_and_added(weight, 1 - self.scale, activity, self.right)
-        return _scaled_and_added(weight, 1 / self.scale - 1, activity.div_(self.scale**2), self.right)
 
 
 def _scaled_and_added(weight: Tensor, growth: float | Tensor, left: Tensor, right: Tensor) -> Increment:

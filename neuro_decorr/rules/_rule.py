@@ -63,24 +63,15 @@ class Change(ABC):
             weight: W, shape (outputs, features).
         """
 
-    def first_order_increment(self, weight: Tensor) -> Increment:
-        """The same to first order in the plasticity rate, where that is local or cheaper; else exactly.
-
-        Args:
-            weight: W, shape (outputs, features).
-        """
-        return self.increment(weight)
-
     @final
-    def compensate_(self, weight: Tensor, residual: Tensor | None = None, *, first_order: bool = False) -> None:
+    def compensate_(self, weight: Tensor, residual: Tensor | None = None) -> None:
         r"""Keep the layer's function: $W \leftarrow W D_{old} D_{new}^{-1}$, in place.
 
         Args:
             weight: W, shape (outputs, features).
             residual: What the weight's floating type could not hold so far, see `residual_of`; updated.
-            first_order: Take the first-order form.
         """
-        add_(weight, self.first_order_increment(weight) if first_order else self.increment(weight), residual)
+        add_(weight, self.increment(weight), residual)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,13 +67,13 @@ def node_perturbation_on_digits(seed: int, first_compensated_epoch: int) -> floa
     images = protocol.dataset(None, 10_000, 4_000, 1.0, seed)
     network = nd.decorrelate(dense([64, 100, 100, 10], seed=seed))
     rule = nd.rules.get("interneuron", interneurons=16, damping=0.3)
-    plasticity = nd.Plasticity(network, rule, compensate="exact", row_fraction=0.5)
+    plasticity = nd.Plasticity(network, rule, compensate=True, row_fraction=0.5)
     credit = nd.credit.get("node_perturbation", network, seed=seed)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     order = batches(*images.train, 64, stream(seed, "order"), last="drop")
     for epoch in range(6):
         network.train()
-        plasticity.compensate = "exact" if epoch >= first_compensated_epoch else False
+        plasticity.compensate = epoch >= first_compensated_epoch
         for inputs, targets in order:
             optimiser.zero_grad()
             credit.backward(F.cross_entropy, inputs, targets)

@@ -84,8 +84,8 @@ def batches(count: int) -> Tensor:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rule", ["whitening", "interneuron"])
-@pytest.mark.parametrize("compensate", [False, "exact", "first_order"])
-def test_they_learn_as_linear_layers_do(rule: str, compensate: object, bias: bool) -> None:
+@pytest.mark.parametrize("compensate", [False, True])
+def test_they_learn_as_linear_layers_do(rule: str, compensate: bool, bias: bool) -> None:
     """Weights by an optimiser, D by its rule, with and without compensation: as the same network of torch's layers."""
     plain = network(bias)
     models = [nd.decorrelate(plain), nd.decorrelate(as_linears(plain))]

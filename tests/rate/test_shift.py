@@ -66,13 +66,13 @@ def test_a_structure_that_is_not_the_rules_own_any_more_is_told(by: str) -> None
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.1])
-def test_the_first_batch_that_sets_the_scale_is_compensated_in_the_first_order_form_too(scale: float) -> None:
+def test_the_first_batch_that_sets_the_scale_is_compensated_too(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
     model = nd.decorrelate(nn.Linear(9, 3), row_fraction=1.0)
     inputs = scale * torch.randn(64, 9, generator=generator)
     with torch.no_grad():
         before = model(inputs)
-        plasticity = nd.Plasticity(model, nd.rules.get("variance_weighted", rate=1e-6), compensate="first_order")
+        plasticity = nd.Plasticity(model, nd.rules.get("variance_weighted", rate=1e-6), compensate=True)
         for _ in range(2):
             model(scale * torch.randn(64, 9, generator=generator))
             plasticity.step()
