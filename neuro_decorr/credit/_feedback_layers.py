@@ -76,8 +76,7 @@ def split(credit: Credit) -> tuple[dict[str, WeightLayer], list[nn.Module]]:
             raise Unsupported(
                 f"{credit.name} covers the Linear and convolutional layers of torch, and layer "
                 f"{name_of(credit.model, module)} has weights of another kind, or a forward of its own, through which "
-                "the error would be transported exactly; use backprop, node_perturbation or activity_perturbation for "
-                "this model."
+                "the error would be transported exactly; use backprop or weight_perturbation, which take any layer."
             )
     if not layers:
         raise Unsupported(f"{credit.name} needs a model with Linear or convolutional layers; this one has none.")

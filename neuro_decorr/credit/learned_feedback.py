@@ -222,14 +222,6 @@ class WeightMirror(Credit):
         self.mirror()
         return self._paths.backward(model, loss_function, inputs, targets, self.feedback_weights())
 
-    def get_extra_state(self) -> Tensor:
-        """The state of the noise, for `state_dict()`."""
-        return self._noise.state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the noise of a saved state."""
-        self._noise.set_state(state)
-
 
 def _adding_to(feedback: nn.Parameter) -> Callable[[Tensor], None]:
     """A hook of a weight that adds its gradient to that of the feedback weights."""

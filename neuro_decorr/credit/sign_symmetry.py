@@ -106,11 +106,3 @@ class SignSymmetry(Credit):
                 for name, size in self._paths.kept(self).items()
             }
         return self._paths.backward(model, loss_function, inputs, targets, self.feedback_weights())
-
-    def get_extra_state(self) -> Tensor:
-        """The state of the magnitudes to come, for `state_dict()`."""
-        return self._noise.state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the magnitudes of a saved state."""
-        self._noise.set_state(state)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import neuro_decorr as nd
 from neuro_decorr import credit
@@ -197,6 +198,36 @@ def test_the_memory_layout_and_autocast_change_nothing(name) -> None:
         # bfloat16 has 8 bits: errors of .4 % a product, some of which pooling and rectification turn around.
         assert half.dtype == torch.float32
         assert ours.norm() < 1e-6 or torch.cosine_similarity(ours.flatten(), half.flatten(), dim=0) > 0.98
+
+
+@pytest.mark.parametrize("kind", FEEDBACK)
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_checkpointing_computes_again_sends_the_same(kind, reentrant) -> None:
+    model, inputs, targets = pooling_network(), torch.randn(3, 3, 4, 4).double(), torch.randn(3, 3).double()
+    found = []
+    for checkpointed in (False, True):
+        middle = model[3:9]  # normalisation in it, whose statistics a second pass moves, but not the gradients
+        name, parameters = FEEDBACK[kind]
+        whole = Checkpointed(model[:3], middle, model[9:], reentrant if checkpointed else None)
+        credit.get(name, whole, **parameters).backward(F.mse_loss, inputs, targets)
+        found.append(gradients(model))
+        model.zero_grad()
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+class Checkpointed(nn.Module):
+    """Three parts, the second of which is computed again in the backward pass."""
+
+    def __init__(self, first, second, third, reentrant) -> None:
+        super().__init__()
+        self.first, self.second, self.third, self.reentrant = first, second, third, reentrant
+
+    def forward(self, inputs) -> torch.Tensor:
+        hidden = self.first(inputs)
+        if self.reentrant is None:
+            return self.third(self.second(hidden))
+        return self.third(checkpoint(self.second, hidden, use_reentrant=self.reentrant))
 
 
 def test_direct_feedback_has_a_weight_for_every_unit_and_resumes() -> None:

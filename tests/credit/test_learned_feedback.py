@@ -65,6 +65,20 @@ def test_momentum_makes_it_a_linear_recursion_of_its_own() -> None:
         torch.testing.assert_close(difference, expected[name], rtol=1e-9, atol=1e-10)
 
 
+def test_layers_of_one_weight_have_feedback_weights_that_become_equal() -> None:
+    model = nn.Sequential(*(nn.Linear(6, 6, dtype=torch.float64) for _ in range(3)))
+    model[1].weight = model[0].weight
+    assignment = credit.get("kolen_pollack", model)
+    both = OPTIMISERS["SGD"]([*model.parameters(), *assignment.parameters()])
+    before = differences(assignment)
+    for _ in range(20):
+        both.zero_grad()
+        assignment.backward(F.mse_loss, torch.randn(5, 6).double(), torch.randn(5, 6).double())
+        both.step()
+    for name, difference in differences(assignment).items():
+        torch.testing.assert_close(difference, (1 - LR * DECAY) ** 20 * before[name], rtol=1e-9, atol=1e-12)
+
+
 def test_feedback_weights_get_the_gradient_of_the_weights_and_it_accumulates() -> None:
     model = pooling_network()
     assignment = credit.get("kolen_pollack", model)
