@@ -30,6 +30,7 @@ from neuro_decorr.credit.perturbation import ActivityPerturbation, NodePerturbat
 from neuro_decorr.credit.registry import get, names, register, table
 from neuro_decorr.credit.semi_implicit import SemiImplicit
 from neuro_decorr.credit.sign_symmetry import SignSymmetry
+from neuro_decorr.credit.sketched_backprop import SketchedBackprop
 from neuro_decorr.credit.weight_perturbation import WeightPerturbation
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Response",
     "SemiImplicit",
     "SignSymmetry",
+    "SketchedBackprop",
     "WeightMirror",
     "WeightPerturbation",
     "default_sigma",

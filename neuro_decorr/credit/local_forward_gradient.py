@@ -166,14 +166,6 @@ class LocalForwardGradient(Credit):
         torch.autograd.backward(nodes, deltas)
         return loss.detach()
 
-    def get_extra_state(self) -> Tensor:
-        """State of the directions, so that a resumed run goes on with the same ones."""
-        return self._noise.state()
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Go on with the directions of a saved state."""
-        self._noise.set_state(state)
-
     def _draw(self, block: int, place: int, output: Tensor) -> Tensor:
         return self._noise.draw(output)
 
