@@ -19,7 +19,6 @@ from neuro_decorr.credit._layers import (
     owners,
     replaced,
     replaced_forwards,
-    transforms_input,
 )
 from neuro_decorr.errors import Unsupported
 
@@ -155,10 +154,10 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
 
             def transformed(values: Tensor) -> Any:
                 nonlocal received
-                received = type(layer).decorrelated_input(layer, values)  # type: ignore[attr-defined]
+                received = type(layer).decorrelated_input(layer, values)
                 return received
 
-            with replaced([(layer, "decorrelated_input", transformed)] if transforms_input(layer) else []):
+            with replaced([(layer, "decorrelated_input", transformed)] if hasattr(layer, "decorrelated_input") else []):
                 output = forward(given)
             if not isinstance(output, Tensor):
                 raise Unsupported(f"{name_of(model, layer)} must return one tensor, got {type(output).__name__}.")

@@ -20,7 +20,6 @@ from neuro_decorr.credit._layers import (
     owners,
     replaced,
     replaced_forwards,
-    transforms_input,
 )
 from neuro_decorr.errors import Unsupported
 
@@ -168,11 +167,11 @@ class LocalPass:
         output: Tensor
         if self._read_out:
             output = forward(leaf)
-        elif transforms_input(layer):
+        elif hasattr(layer, "decorrelated_input"):
 
             def transformed(arriving: Tensor) -> Any:
                 nonlocal received
-                received = type(layer).decorrelated_input(layer, arriving)  # type: ignore[attr-defined]
+                received = type(layer).decorrelated_input(layer, arriving)
                 return received.detach()
 
             with replaced([(layer, "decorrelated_input", transformed)]):
