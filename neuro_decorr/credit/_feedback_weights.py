@@ -65,7 +65,11 @@ def kept(credit: Credit, layer: str, like: Tensor) -> Tensor:
     """The feedback weights of a layer, after the credit has followed a model that moved to another device."""
     weight: Tensor = getattr(credit, key_of(layer))
     if weight.device != like.device:
-        weight.data = weight.data.to(like.device)
+        moved = weight.detach().to(like.device)
+        if isinstance(weight, nn.Parameter):  # stays the one that an optimiser holds
+            weight.data = moved
+        else:
+            credit._buffers[key_of(layer)] = weight = moved
     return weight.detach() if weight.requires_grad else weight
 
 

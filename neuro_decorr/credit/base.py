@@ -20,9 +20,9 @@ class Credit(nn.Module, ABC):
 
     The model is held without being registered: `state_dict()` holds only what the credit itself owns (feedback
     weights, the state of its noise), `parameters()` what of that an optimiser is to learn (the feedback weights of
-    `kolen_pollack`, else nothing), and `.train()` or `.to()` leave the model alone.
-    `copy.deepcopy` copies the model as well; copy the pair in one call, `copy.deepcopy((model, credit))`, to keep
-    them paired.
+    `kolen_pollack`, the readouts of `local_forward_gradient`, else nothing), and `.train()` or `.to()` leave the model
+    alone. `copy.deepcopy` copies the model as well; copy the pair in one call, `copy.deepcopy((model, credit))`, to
+    keep them paired.
 
     A subclass describes itself in the class attributes below, which are its row in the table of credits, and takes
     `seed` by keyword, as every credit does, so that the same call makes any of them.
