@@ -14,6 +14,7 @@ from neuro_decorr.metrics.correlation import (
     mean_squared_correlation,
     sampling_floor,
 )
+from neuro_decorr.metrics.gauss_newton import GaussNewton, gauss_newton
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
@@ -82,6 +83,8 @@ __all__ = [
     # gradients
     "Alignment",
     "alignment",
+    "GaussNewton",
+    "gauss_newton",
     # several measures of one population, from shared second moments
     "Moments",
     "moments",
