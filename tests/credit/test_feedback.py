@@ -355,3 +355,11 @@ def test_autocast_keeps_the_feedback() -> None:
     for half, ours in zip(gradients(model), full, strict=True):
         assert half.dtype == torch.float32
         assert torch.cosine_similarity(half.flatten(), ours.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize("name", ALL[:3])
+def test_the_feedback_follows_a_model_that_moved(name) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    assignment = credit.get(name, model)
+    model.to("meta")
+    assert {weight.device.type for weight in assignment.feedback_weights().values()} == {"meta"}
