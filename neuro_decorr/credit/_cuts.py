@@ -152,9 +152,11 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
             if given.is_floating_point():
                 received = given.requires_grad_()
 
+            kind: Any = type(layer)
+
             def transformed(values: Tensor) -> Any:
                 nonlocal received
-                received = type(layer).decorrelated_input(layer, values)
+                received = kind.decorrelated_input(layer, values)
                 return received
 
             with replaced([(layer, "decorrelated_input", transformed)] if hasattr(layer, "decorrelated_input") else []):

@@ -168,10 +168,11 @@ class LocalPass:
         if self._read_out:
             output = forward(leaf)
         elif hasattr(layer, "decorrelated_input"):
+            kind: Any = type(layer)
 
             def transformed(arriving: Tensor) -> Any:
                 nonlocal received
-                received = type(layer).decorrelated_input(layer, arriving)
+                received = kind.decorrelated_input(layer, arriving)
                 return received.detach()
 
             with replaced([(layer, "decorrelated_input", transformed)]):
