@@ -1,21 +1,20 @@
-"""E-prop: learning signals meet eligibility traces that are carried forward in time."""
+"""E-prop: learning signals meet the eligibility traces of synapses."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Literal, TypeAlias, final, get_args
 
 import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._eligibility import SpikingLayer
-from neuro_decorr.credit._feedback_weights import FeedbackPaths, gaussian, keep, kept, size_of
+from neuro_decorr.credit._feedback_layers import split
+from neuro_decorr.credit._feedback_weights import FeedbackPaths
 from neuro_decorr.credit._layers import replaced
-from neuro_decorr.credit._structure import spiking_chain
+from neuro_decorr.credit._populations import Populations
+from neuro_decorr.credit._structure import spiking_cells
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
-from neuro_decorr.errors import Unsupported
 
 Feedback: TypeAlias = Literal["symmetric", "random"]
 """How the error reaches the neurons: through the forward weights, transposed, or through fixed random ones."""
@@ -24,53 +23,68 @@ Feedback: TypeAlias = Literal["symmetric", "random"]
 @final
 @register
 class EProp(Credit):
-    r"""Eligibility traces of the synapses, carried forward in time, meet the error at the end of the trial.
+    r"""The derivative of every neuron by its own synapses, at every step, times a learning signal.
 
-    $$\Delta W_{l,ji} = \sum_n L_{l,j} \sum_t e_{l,ji}^t, \qquad e_{ji}^t = \psi(v_j^t)\, \epsilon_{ji}^t, \qquad
+    $$\Delta W_{ji} = \sum_n \sum_t L_j^t \, e_{ji}^t, \qquad e_{ji}^t = \frac{\partial z_j^t}{\partial s_j^t}
+    \epsilon_{ji}^t, \qquad
+    \epsilon_{ji}^t = \frac{\partial s_j^t}{\partial s_j^{t-1}} \epsilon_{ji}^{t-1}
+    + \frac{\partial s_j^t}{\partial W_{ji}}$$
+
+    with z spikes, s all of the state of a neuron (current, potential, adaptation), and each derivative by what happens
+    within the neuron alone. For `nd.norse.LIF`
+
+    $$e_{ji}^t = \psi(v_j^t)\, \epsilon_{ji}^t, \qquad
     \epsilon_{ji}^t = \Big(1 - \frac{\Delta t}{\tau_m}\Big) (1 - z_j^{t-1})\, \epsilon_{ji}^{t-1}
     + \frac{\Delta t}{\tau_m} \bar x_i^t, \qquad
     \bar x_i^t = \Big(1 - \frac{\Delta t}{\tau_s}\Big) \bar x_i^{t-1} + x_i^t$$
 
-    with psi the surrogate derivative, epsilon = dv/dw within the neuron, its hard reset included, and x the input of
-    the layer. The learning signal of the last neurons is L = dL/dz^t, exact through a readout without spikes; the
-    readout must weigh all time steps alike (a mean or a sum over time, before or after linear layers), so that L is
-    known at the end, is the same for all steps, and nothing of the steps needs to be kept. Layers below get
+    with psi the surrogate derivative; `nd.norse.AdaptiveLIF` has a second trace, of its threshold. Recurrent weights
+    (`W_in x + W_rec z`, z of the step before) are weights as any other: x_i is then a spike of the layer itself.
 
-    $$L_l = L_\text{last} B_l, \qquad B_l = W_\text{last} \cdots W_{l+1} \text{ (symmetric), or random}$$
+    The learning signal is the derivative of the loss by the spikes, L^t = dL/dz^t, along all ways that lead through no
+    other neuron: readouts, leaky ones included, targets at every step, skip connections, a penalty on rates. It is
+    exact for these. To neurons below others it is sent down, step by step, as if the neurons between passed it on with
+    derivative 1:
 
-    where B_l has shape (last neurons, neurons of l): the layers between count as passing spikes on with derivative 1,
-    and decorrelating transforms as the identity. With "random" the linear layers of the readout send through random
-    weights as well, as in `feedback_alignment`. Random weights are Gaussian, drawn once, with the root mean square
-    that the symmetric ones have at creation times `scale`.
+    $$L_l^t = \frac{dL}{dz_l^t} + \sum_{m > l} L_m^t W_{ml}$$
 
-    Neurons: `nd.norse.LIF` and `nd.norse.LateralLIF`, whose inhibition is left out of the eligibility as recurrent
-    spikes are in the paper. Others are refused by name. For one spiking layer without recurrence, with a linear
-    readout or none, "symmetric" is the surrogate gradient itself, that of `backprop`.
+    with m the layers that are first called later, and W_ml what their currents are differentiated by, D of a
+    decorrelated layer included. Nothing is sent back to neurons of the same layer or of one that is called later, as
+    in the paper: what spikes do by recurrent connections is left out. With "random" all layers with weights, the
+    readout's too, send through fixed random weights in the place of W, and past D, as in `feedback_alignment`.
 
-    Cost: one forward pass in which every synapse of every sample keeps two numbers, 2 (samples, units, inputs + 1)
-    for a layer, whatever the number of steps; some 5 flop each per step; no backward pass through time.
+    For one spiking layer without recurrence, "symmetric" is the surrogate gradient itself, that of `backprop`.
+
+    The sum over t is taken neuron by neuron, from the last step to the first: the same numbers as with traces that are
+    carried forward, for one product a layer in the place of two numbers per synapse, sample and step. So it takes
+    signals that are known at the end of a trial only, and any readout, but it does not run on line. Cost: one forward
+    and one backward pass; keeps the activities of all steps.
+
+    Neurons: `nd.norse.LIF`, `nd.norse.AdaptiveLIF`, and `nd.norse.LateralLIF`, whose inhibition is left out of the
+    eligibility as recurrent spikes are. Others are refused by name. Everything without spikes, in front of neurons or
+    behind them, is differentiated exactly.
 
     Source: Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass 2020, A solution to the learning dilemma for
     recurrent networks of spiking neurons, doi:10.1038/s41467-020-17236-y.
 
     Args:
-        model: A network of `nn.Linear` layers with neurons behind each, and a readout; called with the sequences, it
-            returns what the loss compares.
+        model: A network with spiking neurons; called with the sequences, it returns what the loss compares.
         feedback: "symmetric" or "random".
         seed: Seed of the random feedback.
-        scale: Root mean square of the random feedback relative to the symmetric one.
+        scale: Root mean square of the random feedback relative to the weights of each layer.
 
     Raises:
         InvalidValue: A parameter is out of range.
-        Unsupported: The model has layers or neurons that there are no eligibility traces for.
+        Unsupported: The model has no neurons, or others than these; with "random", weights of a kind that feedback
+            cannot replace.
     """
 
     name = "eprop"
-    signal = "the output error, sent to every neuron; it meets eligibility traces of the synapses"
+    signal = "the output error, sent to every neuron at every step; it meets eligibility traces of the synapses"
     bias = "biased: what spikes do to other neurons over time is left out; none for one spiking layer (symmetric)"
     variance = "none beyond that of the mini-batch"
     locality = "local given a broadcast error and a trace per synapse; symmetric feedback transports the weights"
-    cost = "1 forward; keeps two numbers per synapse and sample, whatever the number of steps"
+    cost = "1 forward, 1 backward within the neurons; keeps the activities of all steps"
     source = (
         "Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass 2020, A solution to the learning dilemma "
         "for recurrent networks of spiking neurons, doi:10.1038/s41467-020-17236-y"
@@ -87,96 +101,22 @@ class EProp(Credit):
             checks.number("scale", scale, above=0),
         )
         self.feedback = feedback
-        chain = spiking_chain(model)
-        self._layers = chain.layers
-        self._paths = FeedbackPaths({}, [], "pre_decorrelation")
-        if feedback == "random":
-            generator = torch.Generator().manual_seed(seed)
-            names = {module: name for name, module in model.named_modules()}
-            self._names = [names[layer.layer] for layer in self._layers[:-1]]
-            for name, matrix in zip(self._names, self._symmetric(), strict=True):
-                keep(self, name, gaussian(matrix.shape, scale * size_of(matrix), generator, matrix))
-            self._paths = FeedbackPaths(dict(chain.linear_readout()), [], "pre_decorrelation")
-            self._paths.draw(self, generator, scale)
+        self._cells = spiking_cells(model)
+        layers = split(self) if feedback == "random" else ({}, [])
+        self._paths = FeedbackPaths(*layers, "pre_decorrelation")
+        self._paths.draw(self, torch.Generator().manual_seed(seed), scale)
 
-    def feedback_weights(self) -> list[Tensor]:
-        """B_l (last neurons, neurons of l) for all spiking layers below the last, from the input on."""
-        if self.feedback == "symmetric":
-            return self._symmetric()
-        return [
-            kept(self, name, layer.layer.weight) for name, layer in zip(self._names, self._layers[:-1], strict=True)
-        ]
+    def feedback_weights(self) -> dict[str, Tensor]:
+        """The random feedback weights, each of the shape of its layer's weight, by the name of the layer."""
+        return self._paths.kept(self)
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the e-prop update to `.grad`; see `Credit.backward`."""
         model = self._checked_model()
-        last = _LearningSignal()
-        try:
-            replacements = [
-                stand_in
-                for layer in self._layers
-                for stand_in in _stand_ins(layer, last if layer is self._layers[-1] else None)
-            ]
-            readout = self._paths.kept(self)
-            with replaced(replacements), self._paths.sending(lambda name, _: readout[name]):
-                loss = scalar_loss(loss_function, model(inputs), targets)
-                loss.backward()  # type: ignore[no-untyped-call]
-            signal = last.signal()
-            self._layers[-1].receive(signal)
-            for layer, feedback in zip(self._layers, self.feedback_weights(), strict=False):
-                layer.receive(signal @ feedback.to(signal.dtype))
-        finally:
-            for layer in self._layers:
-                layer.begin()
+        learning: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        populations, feedback = Populations(model, self._cells), self.feedback_weights()
+        with replaced(populations.stand_ins()), self._paths.sending(lambda name, _: feedback[name]):
+            loss = scalar_loss(loss_function, model(inputs), targets)
+            loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            populations.assign(learning)
         return loss.detach()
-
-    def _symmetric(self) -> list[Tensor]:
-        """The products of the forward weights above every layer but the last."""
-        products: list[Tensor] = []
-        for layer in reversed(self._layers[1:]):
-            weight = layer.layer.weight.detach()
-            products.insert(0, products[0] @ weight if products else weight)
-        return products
-
-
-@final
-class _LearningSignal:
-    """Where the last neurons hand their spikes to the readout, and what comes back."""
-
-    def __init__(self) -> None:
-        self._signal: Tensor | None = None
-
-    def hand_over(self, spikes: Tensor) -> Tensor:
-        """The spikes as the beginning of the readout's graph."""
-        leaf = spikes.detach().requires_grad_()
-        leaf.register_hook(self._receive)  # type: ignore[no-untyped-call]
-        return leaf
-
-    def signal(self) -> Tensor:
-        """dL/dz (samples, neurons), the same at all steps."""
-        if self._signal is None:
-            raise Unsupported("eprop: the loss does not depend on the spikes of the last neurons.")
-        return self._signal
-
-    def _receive(self, gradient: Tensor) -> None:
-        steps = gradient if gradient.dim() > 2 else gradient[None]
-        if self._signal is None:
-            self._signal = steps[0].clone()
-        if not torch.allclose(steps, self._signal, rtol=1e-4, atol=float(1e-5 * self._signal.abs().max())):
-            raise Unsupported(
-                "eprop needs a readout that weighs all time steps of the last neurons alike, such as their mean or sum "
-                "over time; this one weighs them differently."
-            )
-
-
-def _stand_ins(layer: SpikingLayer, last: _LearningSignal | None) -> list[tuple[Any, str, Any]]:
-    """What stands in for the methods of a layer and its neurons; the last ones hand their spikes over."""
-    cell: Any = layer.cell
-    forward = cell.forward
-
-    def neurons(inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        spikes, state = layer.neurons(forward, inputs, state)
-        return (spikes if last is None else last.hand_over(spikes)), state
-
-    fired = functools.partial(layer.fired, cell.fired)
-    return [(layer.layer, "forward", layer.linear), (cell, "forward", neurons), (cell, "fired", fired)]

@@ -13,6 +13,7 @@ for _module in ("norse", "nir", "nirtorch"):
 
 from neuro_decorr.norse._nir import from_nir, to_nir  # noqa: E402  # Norse is an extra
 from neuro_decorr.norse._surrogate import SurrogateGradient  # noqa: E402
+from neuro_decorr.norse.adaptive import AdaptiveLIF, AdaptiveState  # noqa: E402
 from neuro_decorr.norse.decorrelation import Decorrelation  # noqa: E402
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis  # noqa: E402
 from neuro_decorr.norse.lateral import LateralLIF, LateralState  # noqa: E402
@@ -28,6 +29,8 @@ __all__ = [
     "Trace",
     "TraceState",
     # neurons
+    "AdaptiveLIF",
+    "AdaptiveState",
     "LIF",
     "LIFState",
     "LateralLIF",

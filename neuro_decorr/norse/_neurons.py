@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse._record import NeuronRecord, added
-from neuro_decorr.norse._surrogate import SurrogateGradient, derivative, spike
+from neuro_decorr.norse._surrogate import SurrogateGradient, spike
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
 from neuro_decorr.rate.record import check_can_leave, in_backward, in_transform, unwrapped
 from neuro_decorr.rate.steps import steps_of
@@ -236,10 +236,6 @@ class Neurons(nn.Module, ABC, Generic[OwnRule, OwnState]):
             record = NeuronRecord(steps, spikes, traces, coincidences)
         # Past nn.Module's own assignment, which searches all of its registries.
         object.__setattr__(self, "_record", record)
-
-    def pseudo_derivative(self, potential: Tensor) -> Tensor:
-        """What stands for the derivative of a spike by the potential before its reset, such as in e-prop."""
-        return derivative(potential - self.threshold, self.surrogate, self.slope)
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
