@@ -12,7 +12,7 @@ from torch import nn
 import neuro_decorr as nd
 from neuro_decorr import data, study
 from neuro_decorr.errors import NeuroDecorrError
-from neuro_decorr.learning import Plasticities, accuracy, train
+from neuro_decorr.learning import Geometry, Plasticities, accuracy, train
 
 SETTINGS = 2
 """Of every rule, between which the selection chooses."""
@@ -120,6 +120,7 @@ def learn(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     plasticity: Plasticities,
+    geometry: Geometry | None = None,
     **options: Any,
 ) -> bool:
     """Train the network of an arm; where it is measured, keep its weights and touch the test split once, at the end.
@@ -132,6 +133,7 @@ def learn(
         network: The network of the arm.
         optimiser: Of its weights.
         plasticity: What learns in it besides.
+        geometry: What is recorded of the updates where it is measured.
         options: Of the credit.
 
     Returns:
@@ -141,7 +143,7 @@ def learn(
     credit = nd.credit.get(condition.factors["credit"], network, seed=seed, **options)
     finished = train(
         network, credit, optimiser, images, recorder, plasticity=plasticity, seed=seed, layers=measured,
-        epochs=configuration.epochs, batch_size=configuration.batch_size,
+        geometry=geometry if measured else None, epochs=configuration.epochs, batch_size=configuration.batch_size,
     )  # fmt: skip
     if measured:
         recorder.weights(network.state_dict())

@@ -15,6 +15,7 @@ from neuro_decorr import metrics
 from neuro_decorr.credit import Credit
 from neuro_decorr.data import Dataset, Split, batches, stream
 from neuro_decorr.errors import Diverged
+from neuro_decorr.learning.geometry import Geometry, measure
 from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.study.recorder import Recorder
@@ -45,6 +46,7 @@ def train(
     plasticity: Plasticities = None,
     conditioned: Callable[[], None] | None = None,
     layers: bool = False,
+    geometry: Geometry | None = None,
     test: bool = False,
 ) -> bool:
     """Train a classifier by cross-entropy and record its course.
@@ -66,8 +68,10 @@ def train(
         batch_size: Samples a step; an incomplete last batch is left out of the pass.
         seed: Of the order of the samples.
         plasticity: Of the lateral weights, if any; several where different things learn by themselves.
-        conditioned: Changes the gradients of every step before the optimiser takes them, see `neuro_decorr.conditioning`.
+        conditioned: Changes the gradients of every step before the optimiser takes them; `neuro_decorr.conditioning`.
         layers: Measure the layers too.
+        geometry: Record how the update lies to backpropagation's and to the natural gradient, in rows of the kinds
+            `geometry` and `natural`.
         test: Measure the test split at every epoch too, for comparisons at equal time. Nothing may be chosen by it.
 
     Returns:
@@ -106,6 +110,12 @@ def train(
         recorder.time(epoch=epoch, updates=updates, wall_seconds=wall, processor_seconds=processor)
         if layers:
             _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, recorder)
+        if geometry is not None and epoch % geometry.every == 0:
+            try:
+                measure(geometry, model, credit, conditioned, data.train, epoch, recorder)
+            except Diverged as error:
+                recorder.diverged(updates, str(error))
+                return False
     return True
 
 

@@ -27,6 +27,7 @@ import neuro_decorr as nd
 from analysis import achieved_decorrelation, comparison, dose_response, learning_curves
 from models.dense import dense
 from neuro_decorr import study
+from neuro_decorr.learning import Geometry
 from protocols import _arms
 from protocols.credit_assignment.configuration import ARMS, RULES, Configuration, dataset
 
@@ -44,7 +45,8 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         rule = nd.rules.get(name, **settings[level["setting"]])
         plasticity = nd.Plasticity(network, rule, compensate=level["arm"].endswith("_compensated"), row_fraction=0.5)
     optimiser = torch.optim.SGD(network.parameters(), lr=level["learning_rate"])
-    _arms.learn(configuration, condition, recorder, images, network, optimiser, plasticity)
+    geometry = Geometry.of(configuration.geometry)
+    _arms.learn(configuration, condition, recorder, images, network, optimiser, plasticity, geometry)
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 from pydantic import Field
 
 from neuro_decorr import data
+from neuro_decorr.learning import Recorded
 from protocols import _arms
 
 CreditName = Literal[
@@ -41,6 +42,7 @@ class Configuration(_arms.Configuration):
     dose_arms: tuple[ArmName, ...] = Field(("center", "interneuron"), description="arms of the dose response")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
     epochs: int = Field(3, ge=1, description="passes over the training images")
+    geometry: Recorded = Field("none", description="of measured runs: record update against gradient and natural one")
 
     def own_data(self) -> data.Dataset | None:
         """The images of the file, if there is one."""

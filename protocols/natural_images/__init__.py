@@ -16,7 +16,8 @@ rates, those with a damping on fewer learning rates x dampings. The choice is ma
 that is not measured. Then all arms run with the same paired seeds.
 
 Measured. Accuracy on the validation and the test split after every epoch, with the processor seconds of the training
-alone; nothing is chosen by the test split. The table tells where a choice lies at the end of its grid.
+alone; nothing is chosen by the test split. The table tells where a choice lies at the end of its grid. On request the
+geometry of the updates: `--geometry backprop`, or `natural` for small networks.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from models.convolutional import convolutional
 from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.data import Dataset
-from neuro_decorr.learning import accuracy, train
+from neuro_decorr.learning import Geometry, accuracy, train
 from protocols.natural_images.configuration import DAMPED, FULL, RATES, Configuration, dataset, evaluated
 
 
@@ -75,7 +76,8 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     measured = condition.stage == "measure"
     finished = train(
         model, credit, optimiser, images, recorder, plasticity=plasticity, conditioned=conditioned, seed=seed,
-        test=measured, layers=measured and c.layers, batch_size=c.batch_size,
+        test=measured, layers=measured and c.layers, geometry=Geometry.of(c.geometry) if measured else None,
+        batch_size=c.batch_size,
         epochs=c.epochs if measured else c.selection_epochs or c.epochs,
     )  # fmt: skip
     if measured:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from neuro_decorr import data, study
 from neuro_decorr.data import Dataset, Split
 from neuro_decorr.errors import InvalidValue, NeuroDecorrError
+from neuro_decorr.learning import Recorded
 
 CreditName = Literal[
     "backprop",
@@ -88,6 +89,7 @@ class Configuration(study.Configuration):
     batch_size: int = Field(64, ge=2, description="images a step")
     selection_runs: int = Field(6, ge=2, description="selection runs of every arm")
     layers: bool = Field(False, description="record correlations, rank and spectrum of what every layer receives")
+    geometry: Recorded = Field("none", description="of measured runs: record update against gradient and natural one")
     selection_epochs: int | None = Field(None, ge=1, description="passes of a selection run; --epochs if not given")
 
     @model_validator(mode="after")

@@ -122,3 +122,12 @@ class TestBadInput:
         with pytest.raises(InvalidValue, match="holds no images"):
             protocol.PROTOCOL.configure({"file": str(file)})
         assert protocol.PROTOCOL.configure({"file": str(file), "strengths": (0.0,), "dose": ()})
+
+
+def test_the_geometry_of_the_updates_is_recorded_on_request() -> None:
+    configuration = protocol.PROTOCOL.configure({**SMALL, "geometry": "backprop"})
+    factors = {"credit": "backprop", "arm": "interneuron", "strength": 1.0, "learning_rate": 0.1, "setting": 0}
+    recorder = study.Recorder()
+    protocol.run(configuration, study.Condition("measure", 3, factors), recorder)
+    assert {row["epoch"] for row in recorder.rows["geometry"]} == {0, 1}
+    assert "natural" not in recorder.rows

@@ -78,3 +78,15 @@ def test_everything_that_does_not_fit_is_told_at_once() -> None:
         protocol.PROTOCOL.configure({"selection_runs": 5})
     with pytest.raises(InvalidValue, match="mnist comes in files: name their folder by --data-dir"):
         protocol.PROTOCOL.configure({"images": "mnist"})
+
+
+@pytest.mark.parametrize("arm", ["batch_normalisation", "foof", "interneuron"])
+def test_the_geometry_of_the_updates_is_recorded_on_request(arm: str) -> None:
+    configuration = protocol.PROTOCOL.configure({**SMALL, "geometry": "natural"})
+    levels = {"credit": "feedback_alignment", "arm": arm, "learning_rate": 1e-3, "damping": 3.0}
+    recorder = study.Recorder(levels)
+    protocol.run(configuration, study.Condition("measure", 0, levels), recorder)
+    assert recorder.reason is None
+    found = [(row["epoch"], row["layer"]) for row in recorder.rows["geometry"]]
+    assert found == [(epoch, layer) for epoch in (0, 1) for layer in ("all", "hidden_1", "output")]
+    assert {row["natural_damping"] for row in recorder.rows["natural"]} == {1.0, 10.0, 100.0}
