@@ -35,7 +35,8 @@ class Backprop(Credit):
     bias = "none"
     variance = "none beyond that of the mini-batch"
     locality = "not local: a neuron needs the outgoing weights of the layers above (weight transport)"
-    cost = "1 forward, 1 backward; keeps the activations"
+    cost = "1 forward, 1 backward"
+    memory = "the activations of all layers, in time those of all steps"
     source = (
         "Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors, doi:10.1038/323533a0"
     )

@@ -33,7 +33,10 @@ class Credit(nn.Module, ABC):
         bias: How the expected estimate differs from the gradient.
         variance: How much one estimate scatters around its expectation; N is the number of nodes.
         locality: What a synapse has to know.
-        cost: Passes and memory.
+        cost: Passes.
+        memory: What is kept beside the model until the gradients are there.
+        dense: "yes", or why it cannot treat Linear layers.
+        convolutional: The same of convolutions.
         source: Author, year, title, identifier.
 
     Args:
@@ -50,6 +53,9 @@ class Credit(nn.Module, ABC):
     variance: ClassVar[str]
     locality: ClassVar[str]
     cost: ClassVar[str]
+    memory: ClassVar[str]
+    dense: ClassVar[str] = "yes"
+    convolutional: ClassVar[str] = "yes"
     source: ClassVar[str]
 
     def __init__(self, model: nn.Module) -> None:

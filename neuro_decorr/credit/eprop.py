@@ -84,7 +84,9 @@ class EProp(Credit):
     bias = "biased: what spikes do to other neurons over time is left out; none for one spiking layer (symmetric)"
     variance = "none beyond that of the mini-batch"
     locality = "local given a broadcast error and a trace per synapse; symmetric feedback transports the weights"
-    cost = "1 forward, 1 backward within the neurons; keeps the activities of all steps"
+    cost = "1 forward, 1 backward within the neurons"
+    memory = "the activities of all steps, as backprop through time"
+    dense = convolutional = "with spiking neurons only"
     source = (
         "Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein & Maass 2020, A solution to the learning dilemma "
         "for recurrent networks of spiking neurons, doi:10.1038/s41467-020-17236-y"

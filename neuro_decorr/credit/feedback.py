@@ -69,7 +69,8 @@ class FeedbackAlignment(Credit):
     bias = "biased; the forward weights come to align with the feedback"
     variance = "none beyond that of the mini-batch"
     locality = "local given a feedback pathway; no weight transport"
-    cost = "1 forward, 1 backward; keeps the activations; one feedback weight per weight"
+    cost = "1 forward, 1 backward"
+    memory = "the activations, as backprop; one feedback weight per weight"
     source = (
         "Lillicrap, Cownden, Tweed & Akerman 2016, Random synaptic feedback weights support error "
         "backpropagation for deep learning, doi:10.1038/ncomms13276"
@@ -143,7 +144,8 @@ class DirectFeedbackAlignment(Credit):
     bias = "biased; the forward weights come to align with the feedback"
     variance = "none beyond that of the mini-batch"
     locality = "local given a broadcast error; no weight transport, no layer waits for another"
-    cost = "1 forward, 1 backward; keeps the activations; outputs x units feedback weights in front of every layer"
+    cost = "1 forward, 1 backward"
+    memory = "the activations, as backprop; outputs x units feedback weights in front of every layer"
     source = "Nøkland 2016, Direct feedback alignment provides learning in deep neural networks, arXiv:1609.01596"
 
     def __init__(

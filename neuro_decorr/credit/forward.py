@@ -74,6 +74,7 @@ class ForwardGradient(Credit):
     )
     locality = "local given the broadcast derivative, but every signal must carry its derivative along"
     cost = "1 forward and directions passes with derivatives (2 forwards each), no backward"
+    memory = "a direction and a sum per weight, no activations; for activities as node_perturbation"
     source = (
         "Baydin, Pearlmutter, Syme, Wood & Torr 2022, Gradients without backpropagation, arXiv:2202.08587; Ren, "
         "Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310"

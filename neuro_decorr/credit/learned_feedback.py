@@ -72,9 +72,8 @@ class KolenPollack(Credit):
     bias = "biased at first; falls by 1 - learning rate * weight decay a step (with D in front: D is left out)"
     variance = "none beyond that of the mini-batch"
     locality = "local: forward and feedback synapse see the same two activities, and both decay"
-    cost = (
-        "1 forward, 1 backward; keeps the activations; a feedback weight, its gradient and optimiser state per weight"
-    )
+    cost = "1 forward, 1 backward"
+    memory = "the activations, as backprop; per weight a feedback weight, its gradient and optimiser state"
     source = (
         "Kolen & Pollack 1994, Backpropagation without weight transport, doi:10.1109/ICNN.1994.374486; Akrout, Wilson, "
         "Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391"
@@ -172,7 +171,8 @@ class WeightMirror(Credit):
     bias = "biased at first; falls by 1 - rate a pass, lags behind weights that move"
     variance = "of the feedback weights: rate / (2 - rate) (d + 1) / rows |W|^2, d inputs of a unit"
     locality = "local: noise in front of a synapse, the response behind it, decay; phases without input"
-    cost = "1 forward, 1 backward, 4 rows flop a weight; keeps the activations; one feedback weight per weight"
+    cost = "1 forward, 1 backward, 4 rows flop a weight"
+    memory = "the activations, as backprop; one feedback weight per weight"
     source = (
         "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391"
     )

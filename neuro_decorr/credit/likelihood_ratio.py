@@ -80,7 +80,8 @@ class LikelihoodRatio(Credit):
         "(N + 1) |g|^2 per sample and direction; ((pi/2) N - 1) |g|^2 with signs; without a baseline (L / sigma)^2 more"
     )
     locality = "local given the broadcast loss; a neuron must know its own noise, or its sign"
-    cost = "1 + directions forwards (antithetic: twice as many), no backward; keeps noise and inputs of all copies"
+    cost = "1 + directions forwards (antithetic: twice as many), no backward"
+    memory = "the noise of all nodes (a byte each with signs) and the inputs of all layers, for every copy"
     source = (
         "Zhang, Jiang, Peng et al. 2024, Approximated likelihood ratio, arXiv:2403.12320; Williams 1992, Simple "
         "statistical gradient-following algorithms, doi:10.1007/BF00992696"

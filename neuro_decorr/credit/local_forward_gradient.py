@@ -98,7 +98,8 @@ class LocalForwardGradient(Credit):
     bias = "none for the local losses; these are greedy: no block learns what later ones need"
     variance = "(N_g + 1) |g|^2 per sample and direction (Gaussian; N_g - 1 for Rademacher), N_g the nodes of a group"
     locality = "local to a block and its readout; no signal from other blocks"
-    cost = "1 forward per direction, with derivatives inside of blocks; a linear readout per block; no backward"
+    cost = "1 forward per direction, with derivatives inside of blocks; no backward"
+    memory = "the inputs of all layers, the directions of all nodes; a linear readout per block"
     source = "Ren, Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310"
 
     def __init__(

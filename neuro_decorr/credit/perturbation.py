@@ -79,7 +79,8 @@ class NodePerturbation(Credit):
     bias = "none up to O(sigma^2)"
     variance = "(N + 1) |g|^2 per sample and direction (Gaussian noise; N - 1 for Rademacher noise)"
     locality = "local given the broadcast change of the loss; a neuron must know its own noise"
-    cost = "1 + directions forwards, no backward; keeps the noise of all nodes"
+    cost = "1 + directions forwards, no backward"
+    memory = "inputs of the layers, their outputs, noise of all nodes for each direction; nothing in between"
     source = (
         "Flower & Jabri 1992, Summed weight neuron perturbation, NeurIPS 5; Werfel, Xie & Seung 2005, Learning "
         "curves for stochastic gradient descent in linear feedforward networks, doi:10.1162/089976605774320539"
@@ -162,7 +163,8 @@ class ActivityPerturbation(Credit):
     bias = "biased: the mean is nearly parallel to A g, A = da/dxi block lower-triangular, not to the gradient g"
     variance = "about that of node_perturbation, N |g|^2 per sample"
     locality = "needs two broadcast numbers: the change of the loss and the squared change of all activities"
-    cost = "2 forwards, no backward; keeps the clean and the perturbed activities"
+    cost = "2 forwards, no backward"
+    memory = "inputs of the layers, their clean and perturbed outputs; nothing in between"
     source = (
         "Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks, "
         "arXiv:2310.00965"

@@ -10,7 +10,9 @@ from neuro_decorr.credit.base import Credit
 from neuro_decorr.registry import Registry
 
 _CREDITS: Registry[Credit] = Registry(
-    "credit", ("name", "signal", "bias", "variance", "locality", "cost", "source"), Credit
+    "credit",
+    ("name", "signal", "bias", "variance", "locality", "cost", "memory", "dense", "convolutional", "source"),
+    Credit,
 )
 
 register = _CREDITS.register
@@ -21,7 +23,7 @@ names = _CREDITS.names
 """The names of all credits, sorted."""
 
 table = _CREDITS.table
-"""What each credit does, one row a credit: name, signal, bias, variance, locality, cost, source; see `Credit`."""
+"""What each credit does, one row a credit: its class attributes by column; see `Credit`."""
 
 
 def get(name: str, model: nn.Module, **parameters: Any) -> Credit:

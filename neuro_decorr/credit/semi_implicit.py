@@ -61,7 +61,8 @@ class SemiImplicit(Credit):
     bias = "biased: a proximal step, the gradient behind the inverse of the layer's own curvature"
     variance = "none beyond that of the mini-batch"
     locality = "not local: weight transport, and a linear system for the weights of every unit"
-    cost = "1 forward, 2 + steps times 2 backward; keeps the activations"
+    cost = "1 forward, 2 + steps times 2 backward"
+    memory = "the activations, as backprop; graphs of second derivatives of one layer at a time"
     source = "Liu & Zhang 2020, Semi-implicit back propagation, arXiv:2002.03516"
 
     def __init__(

@@ -65,7 +65,8 @@ class SignSymmetry(Credit):
     bias = "biased: the magnitudes are not those of the forward weights"
     variance = "none beyond that of the mini-batch; with batchwise magnitudes that of their draws"
     locality = "local given a feedback pathway whose signs follow the forward ones; magnitudes are not transported"
-    cost = "1 forward, 1 backward; keeps the activations; one magnitude per weight (frozen)"
+    cost = "1 forward, 1 backward"
+    memory = "the activations, as backprop; during a pass one feedback weight per weight, always if frozen"
     source = "Liao, Leibo & Poggio 2016, How important is weight symmetry in backpropagation?, arXiv:1510.05067"
 
     def __init__(

@@ -67,9 +67,10 @@ class SketchedBackprop(Credit):
     bias = "none"
     variance = "(d + 1) / r |G|^2 for a linear layer of d inputs and r probes (Gaussian; d - 1 for Rademacher)"
     locality = "not local: weight transport, as backprop"
-    cost = (
-        "1 forward, 1 backward; keeps r numbers per sample and layer in the place of its inputs, a byte per rectified "
-        "unit, and what other functions in between need"
+    cost = "1 forward, 1 backward"
+    memory = (
+        "r numbers per sample and layer in the place of its inputs, a byte per rectified unit; of other functions "
+        "what they need"
     )
     source = (
         "Louboutin, Siahkoohi, Wang & Herrmann 2021, Low-memory stochastic backpropagation with multi-channel "

@@ -52,7 +52,8 @@ class WeightPerturbation(Credit):
     bias = "none up to O(sigma^2)"
     variance = "(N + 1) |g|^2 per step and direction (Gaussian noise; N - 1 for Rademacher noise), N the parameters"
     locality = "local given the broadcast change of the loss; a synapse must know its own noise"
-    cost = "1 + directions forwards, no backward; keeps a copy of the parameters"
+    cost = "1 + directions forwards, no backward"
+    memory = "a copy of the parameters, no activations"
     source = (
         "Jabri & Flower 1992, Weight perturbation, doi:10.1109/72.105429; Cauwenberghs 1993, A fast stochastic "
         "error-descent algorithm for supervised learning and optimization, NeurIPS 5"

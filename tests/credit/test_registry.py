@@ -15,6 +15,8 @@ FIVE = [
     "node_perturbation",
 ]
 
+COLUMNS = "name signal bias variance locality cost memory dense convolutional source"
+
 
 def test_names_are_sorted_and_get_finds_them() -> None:
     assert credit.names() == sorted(credit.names())
@@ -27,7 +29,7 @@ def test_the_table_says_everything_about_every_credit() -> None:
     rows = credit.table()
     assert [row["name"] for row in rows] == credit.names()
     for row in rows:
-        assert set(row) == {"name", "signal", "bias", "variance", "locality", "cost", "source"}
+        assert list(row) == COLUMNS.split()
         assert all(isinstance(value, str) and value for value in row.values())
 
 
@@ -101,7 +103,7 @@ def test_a_user_registers_a_credit(monkeypatch) -> None:
     @credit.register
     class Nothing(credit.Credit):
         name = "nothing"
-        signal = bias = variance = locality = cost = source = "none"
+        signal = bias = variance = locality = cost = memory = source = "none"
 
         def __init__(self, model, *, scale=1.0) -> None:
             super().__init__(model)
@@ -119,7 +121,7 @@ def test_a_user_registers_a_credit(monkeypatch) -> None:
         credit.register(Another)
 
     class Unnamed(credit.Credit):
-        signal = bias = variance = locality = cost = source = "none"
+        signal = bias = variance = locality = cost = memory = source = "none"
 
         def backward(self, loss_function, inputs, targets) -> torch.Tensor:
             return torch.zeros(())
