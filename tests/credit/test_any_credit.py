@@ -130,7 +130,9 @@ def test_the_model_is_left_as_it_was(name, failing) -> None:
     except ZeroDivisionError:
         assert failing is not None
     else:
-        assert failing is None or (failing == "backward" and name.endswith(("perturbation", "forward_gradient", "ratio")))
+        assert failing is None or (
+            failing == "backward" and name.endswith(("perturbation", "forward_gradient", "ratio"))
+        )
     assert attributes(case.model) == before
     assert name in FEEDBACK or case.layers[0].forward is own
 
