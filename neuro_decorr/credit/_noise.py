@@ -50,8 +50,6 @@ class Noise(nn.Module):
         self._start = state.detach().cpu().clone()
         self._generator = None
 
-    state, set_state = get_extra_state, set_extra_state
-
     def _begin(self, device: torch.device) -> torch.Generator:
         if self._generator is not None:
             raise StateMismatch(
