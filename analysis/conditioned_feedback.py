@@ -65,14 +65,13 @@ def table(tables: study.Tables) -> pd.DataFrame:
         )
         for arm in made["arm"]
     ]
-    place = made.columns.get_loc("high") + 1
-    for name, values in (
-        ("minus ndfa", [each.mean for each in differences]),
-        ("from", [each.low for each in differences]),
-        ("to", [each.high for each in differences]),
-    ):
-        made.insert(place, name, values)
-        place += 1
+    made = made.assign(
+        **{
+            "minus ndfa": [each.mean for each in differences],
+            "from": [each.low for each in differences],
+            "to": [each.high for each in differences],
+        }
+    )
     order = {arm: index for index, arm in enumerate(LABELS)}
     return made.sort_values("arm", key=lambda arms: arms.map(order)).reset_index(drop=True)
 

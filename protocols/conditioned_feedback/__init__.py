@@ -86,10 +86,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     c, arm, seed = configuration, condition.factors["arm"], condition.seed
     images = dataset(c.images, c.data_dir, None, seed)
     model, plasticity = network(c, images, arm, condition.factors["damping"], seed)
-    credit = nd.credit.get(CREDIT, model, seed=seed)
-    draws = stream(seed, "feedback")
-    for weights in credit.feedback_weights().values():
-        weights.normal_(generator=draws)
+    credit = feedback_credit(model, seed)
     optimiser = torch.optim.SGD(model.parameters(), lr=condition.factors["learning_rate"])
     conditioned = conditioning(model, arm, condition.factors["damping"], c.decay)
 
@@ -102,8 +99,10 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
             plasticity.step()
         return loss
 
-    finished = learn(c, model, images, step, recorder, seed)
-    if condition.stage == "measure":
+    measured = condition.stage == "measure"
+    steps = c.steps if measured or arm in c.tuned else 0  # a published arm has nothing to choose
+    finished = learn(c, model, images, step, recorder, seed, steps)
+    if measured:
         right = accuracy(model, images.test) if finished else None
         recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
 
@@ -128,6 +127,15 @@ def network(
         return model, None
     model = nd.decorrelate(model)
     return model, nd.Plasticity(model, nd.rules.get(arm, **parameters[arm]), row_fraction=configuration.row_fraction)
+
+
+def feedback_credit(model: nn.Module, seed: int) -> nd.credit.DirectFeedbackAlignment:
+    """Direct feedback alignment with feedback weights N(0, 1), as published."""
+    credit = nd.credit.DirectFeedbackAlignment(model, seed=seed)
+    draws = stream(seed, "feedback")
+    for weights in credit.feedback_weights().values():
+        weights.normal_(generator=draws)
+    return credit
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -192,18 +200,19 @@ def learn(
     step: Callable[[Tensor, Tensor], Tensor],
     recorder: study.Recorder,
     seed: int,
+    steps: int,
 ) -> bool:
     """Train on batches drawn with replacement, and record the course; whether the run came to its end."""
     c, draws, seconds, loss = configuration, stream(seed, "batches"), 0.0, math.nan
     validation = Split(*(part[: c.evaluated] for part in images.validation))
-    for done in range(c.steps + 1):
-        if done % c.measure_every == 0 or done == c.steps:
+    for done in range(steps + 1):
+        if done % c.measure_every == 0 or done == steps:
             passes = done * c.batch_size / len(images.train.targets)
             right = accuracy(model, validation)
             recorder.row("curves", epoch=passes, updates=done, loss=loss if done else None, validation_accuracy=right)
             recorder.time(epoch=passes, updates=done, processor_seconds=seconds)
-            recorder.progress(done, c.steps)
-        if done == c.steps:
+            recorder.progress(done, steps)
+        if done == steps:
             return True
         seconds -= time.process_time()
         chosen = torch.randint(len(images.train.targets), (c.batch_size,), generator=draws)
