@@ -28,6 +28,10 @@ Gradients = dict[str, Tensor]
 Recorded: TypeAlias = Literal["none", "backprop", "natural"]
 """What a protocol's option `--geometry` may be: nothing, all but the natural gradient, or all."""
 
+_RECEIVED_SAMPLES = 1024
+"""Training samples on which the inputs of the layers are measured: fewer than units have an infinite condition."""
+_RECEIVED_ROWS = 4096
+"""Rows of every layer that are measured at most: a convolution has one for every patch."""
 ALL = "all"
 """In the column `layer`: all parameters together."""
 
@@ -46,16 +50,16 @@ class Geometry:
     - `feedback_angle` (degrees): of the feedback weights to what they stand for, in credits that have some. Of those
       that replace the weights of a layer to W D, past both of which the error is sent; of those that broadcast the
       error to the mean Jacobian of the outputs with respect to the layer's input.
-    - `condition_number`, `effective_rank`, `mean_power`: of the second moment about zero of what the weights receive;
-      silent units are left out.
+    - `condition_number`, `effective_rank`, `mean_power`: of the second moment about zero of what the weights receive,
+      in the first 1,024 training samples; silent units are left out.
 
-    Rows of the kind `natural`, one for every `natural_damping` and again layer by layer: `cosine` of the update to the natural
-    gradient, and for the whole network `relative_decrease`, see `neuro_decorr.metrics.GaussNewton`.
+    Rows of the kind `natural`, one for every `natural_damping` and again layer by layer: `cosine` of the update to the
+    natural gradient, and for the whole network `relative_decrease`, see `neuro_decorr.metrics.GaussNewton`.
 
     D changes what a step of the weights does: G becomes the step G D of the weights of the plain network,
     $W \leftarrow W D,\; b \leftarrow b - W D \mu$. Updates of all arms are compared there, in the same coordinates.
 
-    All of it is of the first training samples, in eval mode, and leaves the run as it is: the state of the credit is
+    The rest is of the first `samples` training samples. All is in eval mode, and leaves the run as it is: the state of the credit is
     put back. What conditions the gradients is called as in training.
 
     Cost: two passes; with dampings that of `neuro_decorr.metrics.gauss_newton`.
@@ -117,10 +121,12 @@ def measure(
             "does to the plain network is not linear in it; train without geometry, or without the parametrization."
         )
     inputs, targets = (part[: geometry.samples] for part in split)
-    with _at_rest(model, credit), Signals(model) as signals:
+    with _at_rest(model, credit):
         F.cross_entropy(model(inputs), targets).backward()  # type: ignore[no-untyped-call]
         exact = _taken(model)
-        received = {layer.name: layer.inputs for layer in signals}
+        with Signals(model, rows=_RECEIVED_ROWS) as signals, torch.no_grad():
+            model(split.inputs[:_RECEIVED_SAMPLES])
+            received = {layer.name: layer.inputs for layer in signals}
         _forget(model, credit)
         credit.backward(F.cross_entropy, inputs, targets)
         estimate = _taken(model)

@@ -45,8 +45,8 @@ def test_backprop_of_a_plain_network_is_its_own_gradient(data: Dataset) -> None:
     for row in found:
         assert [row[name] for name in ("cosine", "norm_ratio", "plain_cosine")] == pytest.approx([1, 1, 1])
         assert row["feedback_angle"] is None
-    inputs = data.train.inputs[:20].double()
-    values = torch.linalg.eigvalsh(inputs.T @ inputs / 20)
+    inputs = data.train.inputs.double()
+    values = torch.linalg.eigvalsh(inputs.T @ inputs / len(inputs))
     first = of(found, "hidden_1")
     assert first["condition_number"] == pytest.approx(float(values[-1] / values[0]), rel=1e-6)
     assert first["effective_rank"] == pytest.approx(float(values.sum() ** 2 / values.square().sum()), rel=1e-6)
