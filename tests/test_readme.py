@@ -1,4 +1,4 @@
-"""The README keeps its word: its examples run, its table is that of the registry, its figure is there."""
+"""The README keeps its word: its examples run, its tables are those of the registries, its figure is there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import neuro_decorr as nd
 from tools import readme
 
 ROOT = Path(__file__).parent.parent
@@ -44,18 +45,26 @@ def test_there_are_two_examples() -> None:
     assert len(EXAMPLES) == 2
 
 
-@pytest.mark.parametrize("path", readme.tables(), ids=lambda path: path.name)
-def test_table_of_rules(path: Path) -> None:
+@pytest.mark.parametrize("path", readme.FILES, ids=lambda path: path.name)
+def test_tables_are_those_of_the_registries(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert readme.filled(text, readme.tables()[path]) == text, "run: python tools/readme.py"
+    assert readme.filled(text) == text, "run: python tools/readme.py"
 
 
-def test_every_rule_has_its_row() -> None:
+def test_every_file_has_its_tables_with_a_row_for_each_rule_and_credit() -> None:
     """By its name in code, once; the table of a backend that is not installed stays as it is."""
-    for rows in readme.tables().values():
-        lines = readme.table(rows).splitlines()
-        assert [line.split("`")[1] for line in lines[2:]] == sorted(row["name"] for row in rows)
-    assert {path.name for path in readme.tables()} == {"README.md", "brian.md"}
+    found = [match for path in readme.FILES for match in readme.TABLE.finditer(path.read_text(encoding="utf-8"))]
+    assert [match["name"] for match in found] == ["rules", "credits", "rules in Brian2", *["credits"] * 3]
+    names = {"rules": nd.rules.names(), "credits": nd.credit.names()}
+    for match in found:
+        listed = [line.split("`")[1] for line in match["table"].splitlines()[2:]]
+        assert listed == names.get(match["name"], sorted(listed)) and len(listed) >= 5
+
+
+def test_the_page_of_credits_has_every_column() -> None:
+    page = (ROOT / "docs" / "credit.md").read_text(encoding="utf-8")
+    columns = {column for match in readme.TABLE.finditer(page) for column in match["columns"].split(", ")}
+    assert columns == set(nd.credit.table()[0])
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!https?:)[^)]+)\)", TEXT))

@@ -66,7 +66,7 @@ class SignSymmetry(Credit):
     variance = "none beyond that of the mini-batch; with batchwise magnitudes that of their draws"
     locality = "local given a feedback pathway whose signs follow the forward ones; magnitudes are not transported"
     cost = "1 forward, 1 backward"
-    memory = "the activations, as backprop; during a pass one feedback weight per weight, always if frozen"
+    memory = "the activations, as backprop; one feedback weight per weight, for a pass or, frozen, for good"
     source = "Liao, Leibo & Poggio 2016, How important is weight symmetry in backpropagation?, arXiv:1510.05067"
 
     def __init__(
