@@ -1,8 +1,11 @@
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from neuro_decorr import credit
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -33,6 +36,12 @@ def test_list_names_the_rules_of_brian(root: Path, command: Command) -> None:
     for row in brian.table():
         assert f"\n  {row['name']} " in listed
         assert row["title"].split()[0] in listed
+
+
+def test_list_names_every_credit_and_what_it_sends(root: Path, command: Command) -> None:
+    listed = command("list").out.split("Credit assignments")[1]
+    for row in credit.table():
+        assert re.search(rf"\n  {row['name']} +{re.escape(row['signal'].split()[0])}", listed)
 
 
 def test_list_without_brian_names_the_extra(root: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
