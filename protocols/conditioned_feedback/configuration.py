@@ -26,7 +26,12 @@ MEAN_LEFT_RATES = 0.2
 SLOW = ("whitening", "ndfa_running")
 """Arms with a decomposition of a matrix of all pixels at every step: several times the time of the others."""
 
-FULL = {"published": get_args(PublishedName), "tuned": tuple(arm for arm in get_args(TunedName) if arm not in SLOW)}
+FULL = {
+    "published": get_args(PublishedName),
+    "tuned": tuple(arm for arm in get_args(TunedName) if arm not in SLOW),
+    "dampings": (3.0, 10.0),
+    "selection_runs": 6,
+}
 """All arms but the slow ones; meant for the whole of Fashion-MNIST: `--full --images fashion_mnist --data-dir DIR`."""
 
 
@@ -39,7 +44,7 @@ class Configuration(study.Configuration):
         get_args(PublishedName)[:2], description="arms at the published rate and dampings"
     )
     tuned: tuple[TunedName, ...] = Field(
-        ("none", "center", "batch_normalisation", "interneuron", "ndfa"),
+        ("none", "center", "interneuron", "ndfa"),
         description="arms whose learning rate and damping are chosen",
     )
     hidden: tuple[int, ...] = Field((300, 300, 300), min_length=1, description="units of the hidden layers")
@@ -48,8 +53,8 @@ class Configuration(study.Configuration):
     learning_rates: tuple[float, float] = Field(
         (0.05, 0.8), description="ends of the grid of learning rates; a fifth where the mean of the inputs is left"
     )
-    dampings: tuple[float, ...] = Field((3.0, 10.0), min_length=1, description="dampings to choose from")
-    selection_runs: int = Field(6, ge=2, description="selection runs of every tuned arm")
+    dampings: tuple[float, ...] = Field((10.0,), min_length=1, description="dampings to choose from")
+    selection_runs: int = Field(4, ge=2, description="selection runs of every tuned arm")
     interneurons: int = Field(16, ge=1, description="interneurons of a layer")
     row_fraction: float = Field(0.2, gt=0, le=1, description="fraction of a batch that drives the plasticity")
     decay: float = Field(0.9, gt=0, lt=1, description="weight of earlier batches in the moment of ndfa_running")

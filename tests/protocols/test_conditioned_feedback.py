@@ -142,7 +142,7 @@ def test_a_diverged_run_is_told_and_leaves_its_row() -> None:
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:
-    bad = {"dampings": (0.0, 1.0, 2.0, 3.0), "hidden": (4,), "tuned": ("none", "interneuron")}
+    bad = {"dampings": (0.0, 1.0, 2.0), "hidden": (4,), "tuned": ("none", "interneuron")}
     with pytest.raises(InvalidValue) as caught:
         protocol.PROTOCOL.configure(bad)
     for option in ("--dampings", "--hidden", "--tuned", "--selection-runs"):
