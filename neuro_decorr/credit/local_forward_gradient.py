@@ -19,7 +19,7 @@ from neuro_decorr.credit._side_effects import RandomState, SideEffects
 from neuro_decorr.credit._structure import is_spiking
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
-from neuro_decorr.errors import Unsupported
+from neuro_decorr.errors import StateMismatch, Unsupported
 
 
 @final
@@ -130,7 +130,7 @@ class LocalForwardGradient(Credit):
         self.readouts = nn.ModuleList(_readout(layer, outputs) for layer in self._blocks.starts()[:-1])
         self._noise = Noise(noise, seed)
         self._side_effects = SideEffects()
-        self._reaches: dict[torch.Size | None, list[list[Reach]]] = {}
+        self._surveys: dict[Any, tuple[list[list[Reach]], Any]] = {}
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the local forward gradient to `.grad`, also of the readouts; see `Credit.backward`.
@@ -141,11 +141,15 @@ class LocalForwardGradient(Credit):
         """
         model = self._checked_model()
         random_state = RandomState({parameter.device for parameter in model.parameters()})
-        reaches = self._surveyed(inputs, random_state)
+        reaches, shapes = self._surveyed(inputs, random_state)
         courses = [self._unnoticed(inputs, self._draw, random_state) for _ in range(self.directions - 1)]
         clean = LocalPass(model, self._blocks, self._draw)
         outputs = clean.run(inputs)
         courses.append(clean.ends)
+        if _shapes(clean.ends) != shapes:
+            raise StateMismatch(
+                "the shapes of the layers changed, for inputs of one shape: call the model with a tensor."
+            )
         loss = scalar_loss(loss_function, outputs, targets)
         if not loss.requires_grad:
             raise Unsupported(f"{self.name} needs a model with trainable parameters; this one has none.")
@@ -178,18 +182,27 @@ class LocalForwardGradient(Credit):
         random_state.restore()
         return one.ends
 
-    def _surveyed(self, inputs: Any, random_state: RandomState) -> list[list[Reach]]:
-        """What the nodes reach, for inputs of this shape."""
+    def _surveyed(self, inputs: Any, random_state: RandomState) -> tuple[list[list[Reach]], Any]:
+        """What the nodes reach, and the shapes they were found for: once for inputs and learning layers like these."""
         shape = inputs.shape[1:] if isinstance(inputs, Tensor) else None
-        if shape not in self._reaches:
+        case = shape, tuple(parameter.requires_grad for parameter in self.model.parameters())
+        if case not in self._surveys:
             alone = [(module, "training", False) for module in self._modules_of_model if isinstance(module, _BatchNorm)]
+            shapes: list[Any] = []
 
             def run(draw: Draw) -> list[End]:
                 with replaced(alone):
-                    return self._unnoticed(inputs, draw, random_state)
+                    ends = self._unnoticed(inputs, draw, random_state)
+                shapes[:] = _shapes(ends)
+                return ends
 
-            self._reaches[shape] = survey(run, self.groups)
-        return self._reaches[shape]
+            self._surveys[case] = survey(run, self.groups), shapes
+        return self._surveys[case]
+
+
+def _shapes(ends: list[End]) -> list[Any]:
+    """Of the blocks' outputs and nodes, without the samples."""
+    return [[tensor.shape[1:] for tensor in (end.output, *(node.output for node in end.nodes))] for end in ends]
 
 
 def _readout(layer: Any, outputs: int) -> nn.Linear:

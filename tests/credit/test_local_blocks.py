@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr import credit
-from neuro_decorr.errors import InvalidValue, UnknownName, Unsupported
+from neuro_decorr.errors import InvalidValue, StateMismatch, UnknownName, Unsupported
 from tests.credit.loops import make_case
 from tests.credit.spiking_loops import make_spiking_case
 from tests.credit.test_local_forward_gradient import NAME, flat, made
@@ -52,6 +52,34 @@ class Custom(nn.Module):
 def test_what_is_no_chain_of_blocks_is_refused(call, message) -> None:
     with pytest.raises(Unsupported, match=message):
         made(Custom(call)).backward(lambda outputs, _: outputs.square().mean(), torch.randn(5, 4), None)
+
+
+def test_layers_may_be_frozen_and_freed_between_steps() -> None:
+    torch.manual_seed(0)
+    case = make_case((5, 8, 6, 3))
+    assignment = made(case.model, groups=2)
+    for frozen in (False, True, False):
+        case.layers[1].requires_grad_(not frozen)
+        case.model.zero_grad()
+        assignment.backward(F.mse_loss, case.inputs, case.targets)
+        assert (case.layers[1].weight.grad is None) == frozen
+        assert case.layers[0].weight.grad.abs().sum() > 0
+
+
+def test_shapes_that_change_unseen_are_told() -> None:
+    class Dictionary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv1d(1, 4, 1), nn.Tanh(), nn.Conv1d(4, 4, 1), nn.AdaptiveAvgPool1d(1))
+            self.body.append(nn.Flatten()).append(nn.Linear(4, 2))
+
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            return self.body(inputs["signal"])
+
+    assignment = made(Dictionary(), groups=2)
+    assignment.backward(F.mse_loss, {"signal": torch.randn(3, 1, 4)}, torch.zeros(3, 2))
+    with pytest.raises(StateMismatch, match="shapes of the layers changed"):
+        assignment.backward(F.mse_loss, {"signal": torch.randn(3, 1, 8)}, torch.zeros(3, 2))
 
 
 def test_layers_that_run_in_another_order_are_named_in_it() -> None:
