@@ -47,7 +47,6 @@ __all__ = [
     "mean_squared_correlation",
     "sampling_floor",
     # spectrum
-    "Correction",
     "condition_number",
     "effective_rank",
     "eigenvalues",
