@@ -80,9 +80,7 @@ def test_every_arm_is_measured_on_both_data_sets(arm: str) -> None:
         assert 0 < first["output"]["feedback_angle"] < 180
 
 
-def test_a_small_study_gives_a_verdict_on_every_prediction(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_small_study_gives_a_verdict_on_every_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configuration, tables = whole(protocol.PROTOCOL, FEW_UPDATES)
     protocol.report(configuration, tables, tmp_path)
     told = capsys.readouterr().out
