@@ -20,6 +20,9 @@ from tests.credit.loops import (
     make_case,
     squared_error,
 )
+from tests.credit.spiking_loops import forward as spiking_forward
+from tests.credit.spiking_loops import make_spiking_case, samples_of, zeros
+from tests.credit.test_in_time import Recorder
 from tests.credit.test_perturbation import Probe
 
 SIGMA = 1e-2
@@ -214,3 +217,25 @@ def test_the_state_gives_the_next_gradients_again(noisy) -> None:
 def test_options_are_checked(options, message) -> None:
     with pytest.raises(InvalidValue, match=f"likelihood_ratio: .*{message}"):
         credit.get("likelihood_ratio", make_case().model, **options)
+
+
+@pytest.mark.parametrize("hold", ["step", "pass"])
+@pytest.mark.parametrize("stepwise", [False, True])
+@pytest.mark.parametrize("presynaptic", ["noisy", "clean"])
+def test_in_time_a_synapse_takes_the_spikes_of_its_own_copy(presynaptic, stepwise, hold) -> None:
+    case = make_spiking_case(stepwise=stepwise)
+    recorder = Recorder(case, 0.5)
+    options = {"hold": hold, "time_first": True, "presynaptic": presynaptic, "sigma": 0.5}
+    credit.get("likelihood_ratio", case.model, **options).backward(F.mse_loss, case.inputs, case.targets)
+    noise, targets = recorder.noise(), case.targets.numpy()
+    weights, biases = zeros(case)
+    for index, (sequence, target) in enumerate(zip(samples_of(case), targets, strict=True)):
+        own = [xi[:, index] for xi in noise]
+        clean, rates = spiking_forward(case, sequence)
+        noisy, noisy_rates = spiking_forward(case, sequence, [0.5 * xi for xi in own])
+        change = (((noisy_rates - target) ** 2).mean() - ((rates - target) ** 2).mean()) / 0.5 / len(targets)
+        for number, course in enumerate(noisy if presynaptic == "noisy" else clean):
+            weights[number] += change * own[number].T @ course.inputs
+            biases[number] += change * own[number].sum(0)
+    assert max(np.abs(weight).max() for weight in weights) > 1e-4
+    assert_gradients(case, (weights, biases), rtol=1e-8)
