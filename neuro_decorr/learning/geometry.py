@@ -59,8 +59,8 @@ class Geometry:
     D changes what a step of the weights does: G becomes the step G D of the weights of the plain network,
     $W \leftarrow W D,\; b \leftarrow b - W D \mu$. Updates of all arms are compared there, in the same coordinates.
 
-    The rest is of the first `samples` training samples. All is in eval mode, and leaves the run as it is: the state of the credit is
-    put back. What conditions the gradients is called as in training.
+    The rest is of the first `samples` training samples. All is in eval mode, and leaves the run as it is: the state of
+    the credit is put back. What conditions the gradients is called as in training.
 
     Cost: two passes; with dampings that of `neuro_decorr.metrics.gauss_newton`.
 
