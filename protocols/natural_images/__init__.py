@@ -11,8 +11,8 @@ Conditions. Credit assignment x arm, on a dense or a convolutional network. Arms
 normalisation; `foof`, the conditioning of the gradient by the second moment of the centred inputs, of the same damping
 as D; `norm_preserving` as published by Ahmad (2024); interneurons; whitening.
 
-Budget. Every arm gets the same number of selection runs: the controls and the published rule spend them on learning
-rates, those with a damping on fewer learning rates x dampings. The choice is made on the validation split, with a seed
+Budget. Every arm gets the same number of selection runs, on a grid of learning rates around a middle of its own; with
+more dampings than one, the arms that have one spend them on fewer learning rates x dampings. The choice is made on the validation split, with a seed
 that is not measured. Then all arms run with the same paired seeds.
 
 Measured. Accuracy on the validation and the test split after every epoch, with the processor seconds of the training
@@ -36,7 +36,7 @@ from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.data import Dataset
 from neuro_decorr.learning import Geometry, accuracy, train
-from protocols.natural_images.configuration import DAMPED, FULL, RATES, Configuration, dataset, evaluated
+from protocols.natural_images.configuration import DAMPED, FULL, RATES, SHIFTS, SPAN, Configuration, dataset, evaluated
 
 
 def conditions(configuration: Configuration) -> list[study.Levels]:
@@ -47,8 +47,8 @@ def conditions(configuration: Configuration) -> list[study.Levels]:
 def grid(configuration: Configuration, levels: study.Levels) -> list[study.Levels]:
     """Equal budgets: learning rates, or fewer learning rates x dampings; damping 0 where there is none."""
     dampings = configuration.dampings if levels["arm"] in DAMPED else (0.0,)
-    low, high = RATES[configuration.optimiser][levels["credit"]]
-    rates = study.logarithmic_grid(low, high, configuration.selection_runs // len(dampings))
+    middle = RATES[configuration.optimiser][levels["credit"]] * SHIFTS.get(levels["arm"], 1.0)
+    rates = study.logarithmic_grid(middle / SPAN, middle * SPAN, configuration.selection_runs // len(dampings))
     return [{"learning_rate": rate, "damping": damping} for rate in rates for damping in dampings]
 
 
@@ -64,11 +64,14 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     if (rule := rule_of(c, level["arm"], level["damping"])) is not None:
         model = nd.decorrelate(model)
         plasticity = nd.Plasticity(model, rule, row_fraction=c.row_fraction)
-    options = {"groups": c.groups} if level["credit"] == "local_forward_gradient" else {}
-    credit = nd.credit.get(level["credit"], model, seed=seed, **options)
+    name, rate = level["credit"], level["learning_rate"]
+    options = {"local_forward_gradient": {"groups": c.groups}, "semi_implicit": {"eta": rate}}.get(name, {})
+    credit = nd.credit.get(name, model, seed=seed, **options)
     learned = [*model.parameters(), *credit.parameters()]
-    sgd = torch.optim.SGD(learned, lr=level["learning_rate"])
-    optimiser = sgd if c.optimiser == "sgd" else torch.optim.Adam(learned, lr=level["learning_rate"])
+    if name == "semi_implicit":  # it proposes the new weights, which gradient descent at rate 1 takes
+        optimiser: torch.optim.Optimizer = torch.optim.SGD(learned, lr=1.0)
+    else:
+        optimiser = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[c.optimiser](learned, lr=rate)
     conditioned = None
     if level["arm"] == "foof":
         signals = nd.conditioning.Signals(model, rows=round(c.row_fraction * c.batch_size))

@@ -31,7 +31,11 @@ def test_every_arm_has_as_many_selection_runs_and_every_seed_once() -> None:
         key = condition.factors["credit"], condition.factors["arm"]
         counts[key] = counts.get(key, 0) + 1
     assert len(counts) == 5 * 6
-    assert set(counts.values()) == {configuration.selection_runs}
+    assert set(counts.values()) == {6}
+    two = protocol.PROTOCOL.configure({"selection_runs": 6, "dampings": (3.0, 10.0)})
+    for arm in two.arms:
+        grid = protocol.grid(two, {"credit": "backprop", "arm": arm})
+        assert len({tuple(setting.values()) for setting in grid}) == 6
     assert len(set(chosen)) == len(chosen)
 
 
@@ -69,13 +73,19 @@ def test_the_gradient_of_the_control_is_divided_by_the_second_moment_of_the_inpu
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:
-    bad = {"dampings": (0.0,), "hidden": (4,), "batch_size": 5_000, "arms": ("none", "interneuron")}
+    bad = {
+        "dampings": (0.0,),
+        "hidden": (4,),
+        "batch_size": 5_000,
+        "arms": ("none", "interneuron"),
+        "selection_runs": 6,
+    }
     with pytest.raises(InvalidValue) as caught:
-        protocol.PROTOCOL.configure({**bad, "selection_runs": 6})
+        protocol.PROTOCOL.configure(bad)
     for option in ("--dampings", "--hidden", "--batch-size", "--arms"):
         assert option in str(caught.value)
     with pytest.raises(InvalidValue, match="--selection-runs: got 5"):
-        protocol.PROTOCOL.configure({"selection_runs": 5})
+        protocol.PROTOCOL.configure({"selection_runs": 5, "dampings": (3.0, 10.0)})
     with pytest.raises(InvalidValue, match="mnist comes in files: name their folder by --data-dir"):
         protocol.PROTOCOL.configure({"images": "mnist"})
 
