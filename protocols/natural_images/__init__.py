@@ -12,8 +12,8 @@ normalisation; `foof`, the conditioning of the gradient by the second moment of 
 as D; `norm_preserving` as published by Ahmad (2024); interneurons; whitening.
 
 Budget. Every arm gets the same number of selection runs, on a grid of learning rates around a middle of its own; with
-more dampings than one, the arms that have one spend them on fewer learning rates x dampings. The choice is made on the validation split, with a seed
-that is not measured. Then all arms run with the same paired seeds.
+more dampings than one, the arms that have one spend them on fewer learning rates x dampings. The choice is made on the
+validation split, with a seed that is not measured. Then all arms run with the same paired seeds.
 
 Measured. Accuracy on the validation and the test split after every epoch, with the processor seconds of the training
 alone; nothing is chosen by the test split. The table tells where a choice lies at the end of its grid. On request the
