@@ -15,6 +15,8 @@ from torch.func import functional_call, jacrev, vmap
 from neuro_decorr import checks
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
 
+VANISHING = 1e-100
+"""Mean power below which F counts as zero: of outputs so certain that no step would change them."""
 LARGEST = 2**26
 """Entries of the largest Jacobian that is made: 512 MiB, and as much again while it is computed."""
 
@@ -26,7 +28,8 @@ class GaussNewton:
 
     Dampings are relative to the mean power of F, as they are everywhere in this library:
     $\lambda = \text{damping} \cdot \operatorname{tr} F / P$ for P parameters. F has at most samples times
-    (outputs - 1) directions with power, so its largest eigenvalue is often a thousand times the mean.
+    (outputs - 1) directions with power, so its largest eigenvalue is often a thousand times the mean. Where F vanishes,
+    since the outputs are saturated, the natural gradient is the gradient.
 
     Attributes:
         factor: A, shape (samples * outputs, P), float64; parameters in the order of the model.
@@ -102,7 +105,7 @@ class GaussNewton:
 
     def _strength(self, damping: float) -> float:
         checks.refuse("natural gradient", checks.number("damping", damping, above=0))
-        return damping * self.mean_power
+        return damping * self.mean_power if self.mean_power > VANISHING else 1.0
 
     def _flat(self, tensors: Sequence[Tensor]) -> Tensor:
         found = [tensor.shape for tensor in tensors]
@@ -114,7 +117,7 @@ class GaussNewton:
         return torch.cat([tensor.detach().double().flatten() for tensor in tensors])
 
     def _solved(self, flat: Tensor, strength: float) -> Tensor:
-        """(F + strength I)^-1 times a vector; strength is above zero, or F and all are zero."""
+        """(F + strength I)^-1 times a vector."""
         values, vectors = self._spectrum
         if len(values) == len(flat):
             found: Tensor = vectors @ ((vectors.T @ flat) / (values + strength))

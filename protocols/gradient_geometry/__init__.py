@@ -17,7 +17,7 @@ Conditions. Data x credit assignment x arm. All arms centre, and start from the 
 - `rotated_zca`: R D, R a random orthogonal matrix: the same conditioning, along other axes.
 
 Budget. All damped arms have one and the same damping. The learning rate is chosen from as many values of the same grid
-for every arm of a credit, on the validation split, with a seed that is not measured. Then all arms run with the same
+for every arm of a credit, on the validation split, with seeds that are not measured. Then all arms run with the same
 paired seeds.
 
 Measured. Test accuracy at the end, once. Every third epoch, of the update as a step of the plain network that computes
@@ -78,7 +78,14 @@ def grid(configuration: Configuration, levels: study.Levels) -> list[study.Level
     return [{"learning_rate": rate} for rate in rates]
 
 
-SELECTION = study.Selection(conditions=conditions, grid=grid, kind="curves", column="validation_accuracy", diverged=0.0)
+SELECTION = study.Selection(
+    conditions=conditions,
+    grid=grid,
+    seeds=lambda configuration: configuration.selection_seeds,
+    kind="curves",
+    column="validation_accuracy",
+    diverged=0.0,
+)
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:

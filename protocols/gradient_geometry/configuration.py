@@ -41,10 +41,11 @@ class Configuration(study.Configuration):
     natural_dampings: tuple[float, ...] = Field(
         (1.0, 10.0, 100.0), min_length=1, description="dampings of the natural gradient, relative to its mean power"
     )
-    samples: int = Field(64, ge=2, description="images on which the natural gradient is taken")
+    samples: int = Field(48, ge=2, description="images on which the natural gradient is taken")
     epochs: int = Field(6, ge=2, description="passes over the training images")
     batch_size: int = Field(64, ge=2, description="images a step")
-    selection_runs: int = Field(6, ge=1, description="learning rates to choose from")
+    selection_runs: int = Field(5, ge=1, description="learning rates to choose from")
+    selection_seeds: int = Field(2, ge=1, description="seeds of every learning rate that is tried")
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:

@@ -80,6 +80,17 @@ def test_the_natural_gradient_achieves_all_and_no_update_more() -> None:
     assert 4 * condition / (1 + condition) ** 2 <= share < 1, "Kantorovich"
 
 
+def test_of_saturated_outputs_the_natural_gradient_is_the_gradient() -> None:
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.bias.copy_(torch.tensor([2000.0, -2000.0]))
+    curvature = nd.metrics.gauss_newton(model, torch.randn(4, 3))
+    gradient = [torch.randn(2, 3), torch.randn(2)]
+    for got, expected in zip(curvature.natural_gradient(gradient, 1.0), gradient, strict=True):
+        assert torch.equal(got, expected.double())
+    assert curvature.relative_decrease(gradient, gradient, 1.0) == pytest.approx(1)
+
+
 def test_a_decorrelated_model_is_as_it_computes_and_stays_as_it_was() -> None:
     model = nd.decorrelate(network(3, 4, 2, 0))
     model[0].decorrelation.matrix.copy_(torch.randn(3, 3))

@@ -16,7 +16,14 @@ from protocols import gradient_geometry as protocol
 from protocols.gradient_geometry.controls import Part, PartName, freeze
 from tests.protocols.execution import whole
 
-SMALL = {"credits": ("backprop", "node_perturbation"), "hidden": (8,), "epochs": 3, "samples": 8, "selection_runs": 1}
+SMALL = {
+    "credits": ("backprop", "node_perturbation"),
+    "hidden": (8,),
+    "epochs": 3,
+    "samples": 8,
+    "selection_runs": 1,
+    "selection_seeds": 1,
+}
 FEW_UPDATES = {**SMALL, "batch_size": 500}
 
 
