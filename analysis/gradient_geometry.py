@@ -33,9 +33,11 @@ CAPTION = (
     "Mean over paired seeds. `accuracy`: test accuracy after the last epoch, with the difference to `center` and its "
     "95 % interval (Student). Of the updates as steps of the plain network, means over the epochs measured after the "
     "first update: `cosine` to the natural gradient and `decrease`, what the best step along the update achieves of "
-    "the natural gradient's, by its damping; `step`: learning rate times length. `rank` and `condition`: effective "
-    "rank and condition number of what the layers receive, geometric means over the layers. `feedback angle`: degrees, "
-    "mean over the layers, after the last epoch."
+    "the natural gradient's, by its damping; `step`: learning rate times length. `first decrease`: before the first "
+    "update, at the same weights in all arms; D of adaptive arms is the identity there. `rank` and `condition`: "
+    "effective rank and condition number (median over seeds) of what the layers receive, geometric means over the "
+    "layers. `feedback angle`: degrees, mean over the layers, after the last epoch. `edge`: the chosen learning rate "
+    "is an end of its grid."
 )
 
 Expected: TypeAlias = Literal["greater", "equal", "not_greater"]
@@ -114,13 +116,16 @@ def runs(measured: study.Tables) -> pd.DataFrame:
     for damping, rows in whole.groupby("natural_damping"):
         for quantity in ("cosine", "relative_decrease"):
             made[f"{quantity.removeprefix('relative_')} {damping:g}"] = rows.groupby(RUN)[quantity].mean()
+    before = measured["natural"][(measured["natural"]["layer"] == "all") & (measured["natural"]["epoch"] == 0)]
+    for damping, rows in before.groupby("natural_damping"):
+        made[f"first decrease {damping:g}"] = rows.groupby(RUN)["relative_decrease"].mean()
     everything = learnt["geometry"]["layer"] == "all"
     steps, layers = learnt["geometry"][everything], learnt["geometry"][~everything]
-    made["step"] = made["learning_rate"] * np.exp(np.log(steps["update_norm"]).groupby([steps[k] for k in RUN]).mean())
-    for name, quantity in (("rank", "effective_rank"), ("condition", "condition_number")):
-        made[name] = np.exp(np.log(layers[quantity]).groupby([layers[k] for k in RUN]).mean())
+    made["step"] = made["learning_rate"] * _geometric_mean(steps, "update_norm")
+    made["rank"] = _geometric_mean(layers, "effective_rank")
+    made["condition"] = _geometric_mean(layers, "condition_number")
     last = layers[layers["epoch"] == layers["epoch"].max()]
-    made["feedback angle"] = last.groupby(RUN)["feedback_angle"].mean()
+    made["feedback angle"] = last["feedback_angle"].astype(float).groupby([last[k] for k in RUN]).mean()
     return made.reset_index()
 
 
@@ -135,10 +140,16 @@ def middle(found: pd.DataFrame) -> str:
     return f"decrease {swept[len(swept) // 2]:g}"
 
 
-def table(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a data set, credit and arm."""
+def table(found: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
+    """One row a data set, credit and arm.
+
+    Args:
+        found: Of `runs`.
+        tried: The runs of the selection.
+    """
     rows = []
     for (images, credit), own in found.groupby(["images", "credit"], sort=False):
+        rates = tried.loc[(tried["images"] == images) & (tried["credit"] == credit), "learning_rate"]
         for arm in style.ordered(own["arm"], list(COLOURS)):
             mean = own[own["arm"] == arm].mean(numeric_only=True)
             row: dict[str, object] = {"images": images, "credit": credit, "arm": arm, "accuracy": mean["accuracy"]}
@@ -146,9 +157,12 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
                 row[name] = value if arm != REFERENCE else math.nan
             for name in mean.index.difference(["seed", "accuracy", "diverged"], sort=False):
                 row[str(name)] = mean[name]
+            row["condition"] = own.loc[own["arm"] == arm, "condition"].median()
             diverged = int(own.loc[own["arm"] == arm, "diverged"].sum())
             seeds = int((own["arm"] == arm).sum())
-            rows.append({**row, "seeds": seeds, "diverged": diverged})
+            rate = mean["learning_rate"]
+            edge = "lowest" if rate <= rates.min() else "highest" if rate >= rates.max() else ""
+            rows.append({**row, "edge": edge, "seeds": seeds, "diverged": diverged})
     return pd.DataFrame(rows)
 
 
@@ -183,6 +197,12 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
             if len(present) > 2:
                 judge(number, text, f"rank correlation with {quantity}", _correlation(own, quantity), expected)  # type: ignore[arg-type]
     return pd.DataFrame(rows)
+
+
+def _geometric_mean(rows: pd.DataFrame, quantity: str) -> pd.Series:
+    """Of every run."""
+    logarithms = rows[quantity].astype(float).map(np.log)
+    return logarithms.groupby([rows[name] for name in RUN]).mean().map(np.exp)
 
 
 def _difference(own: pd.DataFrame, arm: str, other: str, quantity: str = "accuracy") -> tuple[float, float, float]:
@@ -220,7 +240,7 @@ def finding(judged: pd.DataFrame) -> str:
 def draw(tables: study.Tables, directory: Path) -> None:
     """Save the table, the verdicts and a figure for every data set, and print the verdicts."""
     found = runs(tables.of("measure"))
-    save_table(table(found), directory, "gradient_geometry", CAPTION, digits=3)
+    save_table(table(found, tables.of("select")["runs"]), directory, "gradient_geometry", CAPTION, digits=3)
     judged = verdicts(found)
     save_table(judged, directory, "verdicts", "Verdicts on the protocol's predictions.", digits=3)
     for images, own in found.groupby("images", sort=False):
@@ -238,12 +258,12 @@ def draw(tables: study.Tables, directory: Path) -> None:
 
 def _figure(found: pd.DataFrame) -> Figure:
     credits, arms = style.credits(found), style.ordered(found["arm"], list(COLOURS))
-    figure, axes = style.panels(3, len(credits), (3.4 * len(credits) + 1, 9.4), sharey="row")
+    figure, axes = style.panels(3, len(credits), (3.4 * len(credits) + 1, 9.4))
     swept = dampings(found)
     for column, credit in enumerate(credits):
         own = found[found["credit"] == credit]
         top, aligned, ranked = (axes[row][column] for row in range(3))
-        for place, arm in enumerate(reversed(arms)):
+        for place, arm in zip(range(len(arms) - 1, -1, -1), arms, strict=True):
             rows, colour = own[own["arm"] == arm], COLOURS[arm]
             label = arm.replace("_", " ")
             top.plot(rows["accuracy"], [place] * len(rows), ".", color=colour, markersize=4, alpha=0.6)
@@ -251,7 +271,8 @@ def _figure(found: pd.DataFrame) -> Figure:
             aligned.plot(swept, [rows[f"decrease {d:g}"].mean() for d in swept], "o-", color=colour, label=label)
             ranked.plot(rows["rank"].mean(), rows["accuracy"].mean(), "o", color=colour, markersize=8)
         top.axvline(own.loc[own["arm"] == REFERENCE, "accuracy"].mean(), color="#bbbbbb", linestyle=":", zorder=0)
-        top.set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in reversed(arms)])
+        names = [arm.replace("_", " ") for arm in reversed(arms)]
+        top.set_yticks(range(len(arms)), names if column == 0 else [""] * len(arms))
         top.set(title=style.CREDITS[credit], xlabel="test accuracy")
         aligned.set(xscale="log", xlabel="damping of the natural gradient", ylim=(0, None))
         ranked.set(xlabel="effective rank of the layers' inputs")
