@@ -21,6 +21,8 @@ measured. Then all arms run with the same paired seeds.
 
 Measured. Test accuracy after the last step, validation accuracy on the way, and processor seconds of the training
 alone; nothing is chosen by the test split.
+
+Source: Safaai, Reddy and Sabatini (2026), Conditioned direct feedback alignment via activity and error geometry.
 """
 
 from __future__ import annotations
