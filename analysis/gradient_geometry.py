@@ -173,10 +173,10 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
     for (images, credit), own in found.groupby(["images", "credit"], sort=False):
 
         def judge(
-            number: int, text: str, quantity: str, interval: tuple[float, float, float], expected: Expected
+            number: int, text: str, quantity: str, interval: tuple[float, float, float], expected: Expected | None
         ) -> None:
             mean, low, high = interval
-            said = verdict(low, high, expected)
+            said = verdict(low, high, expected) if expected else "measured"
             names = ("prediction", "text", "images", "credit", "quantity", "mean", "low", "high", "verdict")
             values = (number, text, images, credit, quantity, mean, low, high, said)  # noqa: B023  # called at once
             rows.append(dict(zip(names, values, strict=True)))
@@ -196,12 +196,17 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
         ):
             if len(present) > 2:
                 judge(number, text, f"rank correlation with {quantity}", _correlation(own, quantity), expected)  # type: ignore[arg-type]
+        for quantity in (name for name in map(str, found) if name.startswith("first ")):
+            if "foof" in present:
+                interval = _difference(own, "foof", REFERENCE, quantity)
+                judge(12, "not predicted: direction at equal weights", f"{quantity}, foof - center", interval, None)
     return pd.DataFrame(rows)
 
 
 def _geometric_mean(rows: pd.DataFrame, quantity: str) -> pd.Series:
-    """Of every run."""
-    logarithms = rows[quantity].astype(float).map(np.log)
+    """Of every run; zero where one of the values is."""
+    with np.errstate(divide="ignore"):
+        logarithms = rows[quantity].astype(float).map(np.log)
     return logarithms.groupby([rows[name] for name in RUN]).mean().map(np.exp)
 
 
@@ -225,9 +230,9 @@ def _correlation(own: pd.DataFrame, quantity: str) -> tuple[float, float, float]
 
 def finding(judged: pd.DataFrame) -> str:
     """Every prediction with its verdict and the interval that decides, whichever way it fell."""
-    counts = judged["verdict"].value_counts()
+    counts = judged.loc[judged["verdict"] != "measured", "verdict"].value_counts()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("confirmed", "refuted", "undecided"))
-    lines = [f"{len(judged)} predictions (by credit and quantity): {told}"]
+    lines = [f"{counts.sum()} predictions (by credit and quantity): {told}"]
     for (images, number, text), rows in judged.groupby(["images", "prediction", "text"], sort=True):
         lines.append(f"  {images}, {number}. {text}")
         for row in rows.to_dict("records"):
