@@ -48,8 +48,8 @@ class Geometry:
     - `plain_cosine`: of the update to the gradient of the plain network that computes the same (`nd.fold`).
     - `update_norm`: length of that update, at learning rate 1.
     - `feedback_angle` (degrees): of the feedback weights to what they stand for, in credits that have some. Of those
-      that replace the weights of a layer to W D, past both of which the error is sent; of those that broadcast the
-      error to the mean Jacobian of the outputs with respect to the layer's input.
+      that replace the weights of a layer to W D, past both of which the default `feedback_site` sends the error; of
+      those that broadcast the error to the mean Jacobian of the outputs with respect to the layer's input.
     - `condition_number`, `effective_rank`, `mean_power`: of the second moment about zero of what the weights receive,
       in the first 1,024 training samples; silent units are left out.
 
