@@ -165,12 +165,16 @@ def _accepts_reduction(loss_function: LossFunction) -> bool:
 
 
 def _one_by_one(loss_function: LossFunction, outputs: Tensor, targets: Any) -> Tensor:
-    batched = isinstance(targets, Tensor) and targets.shape[:1] == outputs.shape[:1]
+    def dimension(part: Any) -> int | None:
+        return 0 if isinstance(part, Tensor) and part.shape[:1] == outputs.shape[:1] else None
+
+    dimensions = tree_map(dimension, targets)
 
     def single(output: Tensor, target: Any) -> Tensor:
-        return scalar_loss(loss_function, output.unsqueeze(0), target.unsqueeze(0) if batched else target)
+        batch = tree_map(lambda part, batched: part if batched is None else part.unsqueeze(0), target, dimensions)
+        return scalar_loss(loss_function, output.unsqueeze(0), batch)
 
-    return torch.func.vmap(single, in_dims=(0, 0 if batched else None))(outputs, targets)
+    return _for_each(single, (outputs, targets), (0, dimensions))
 
 
 def _changed_alone(loss_function: LossFunction, clean: Tensor, outputs: Tensor, targets: Any) -> Tensor:
@@ -182,4 +186,20 @@ def _changed_alone(loss_function: LossFunction, clean: Tensor, outputs: Tensor, 
         alone = (samples == sample).view(-1, *[1] * (outputs.dim() - 1))
         return scalar_loss(loss_function, torch.where(alone, outputs, clean), targets)
 
-    return len(outputs) * torch.func.vmap(changed, chunk_size=max(1, _CHUNK // clean.numel()))(samples)
+    return len(outputs) * _for_each(changed, (samples,), (0,), max(1, _CHUNK // clean.numel()))
+
+
+def _for_each(
+    function: Callable[..., Tensor], arguments: tuple[Any, ...], dimensions: tuple[Any, ...], chunk: int | None = None
+) -> Tensor:
+    """The results for every sample, at once, or one after the other for losses that branch on values."""
+    try:
+        return torch.func.vmap(function, in_dims=dimensions, chunk_size=chunk)(*arguments)
+    except RuntimeError as error:
+        if "random" in str(error):  # the noise of a loss that draws would pass for an effect of that at the nodes
+            raise
+    single = [
+        tree_map(lambda part, batched, place=place: part if batched is None else part[place], arguments, dimensions)
+        for place in range(len(arguments[0]))
+    ]
+    return torch.stack([function(*each) for each in single])

@@ -99,6 +99,34 @@ def test_targets_may_be_missing(network) -> None:
     torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-12)
 
 
+def test_targets_may_be_several_and_a_loss_may_branch_on_values(network) -> None:
+    model, inputs, labels = network
+    values = torch.randn(5, 3).double()
+    several = {"labels": labels, "more": (values, 0.5)}
+
+    def both(outputs, targets) -> Tensor:
+        wanted, share = targets["more"]
+        return F.cross_entropy(outputs, targets["labels"]) + share * F.mse_loss(outputs, wanted)
+
+    def branching(outputs, targets) -> Tensor:
+        assert float(outputs.abs().max()) >= 0  # reads a number, which vmap cannot
+        return both(outputs, targets)
+
+    def coupled(outputs, targets) -> Tensor:
+        assert float(outputs.abs().max()) >= 0
+        return both(outputs, targets).sqrt()
+
+    _, classes = estimate((model, inputs, labels), F.cross_entropy)
+    _, squares = estimate((model, inputs, labels), F.mse_loss, values)
+    for loss_function in (both, branching):
+        loss, gradient = estimate((model, inputs, labels), loss_function, several)
+        torch.testing.assert_close(loss, both(model(inputs), several).detach())
+        torch.testing.assert_close(gradient, classes + 0.5 * squares, rtol=1e-8, atol=1e-12)
+    loss, gradient = estimate((model, inputs, labels), coupled, several)
+    # The chain rule, to the order of sigma, 1e-3, of the differences that node perturbation takes.
+    torch.testing.assert_close(gradient, (classes + 0.5 * squares) / (2 * loss), rtol=0.01, atol=2e-3)
+
+
 WEIGHT = torch.tensor([1.0, 2.0, 5.0])
 
 
