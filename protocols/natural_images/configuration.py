@@ -91,7 +91,7 @@ class Configuration(study.Configuration):
     dampings: tuple[float, ...] = Field((10.0,), min_length=1, description="dampings to choose from")
     published_rate: float = Field(5e-3, gt=0, description="rate of norm_preserving as published")
     row_fraction: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
-    epochs: int = Field(6, ge=1, description="passes over the training images")
+    epochs: int = Field(4, ge=1, description="passes over the training images")
     batch_size: int = Field(64, ge=2, description="images a step")
     selection_runs: int = Field(6, ge=2, description="selection runs of every arm: rates x dampings")
     layers: bool = Field(False, description="record correlations, rank and spectrum of what every layer receives")
@@ -125,13 +125,22 @@ class Configuration(study.Configuration):
         return self
 
 
-@lru_cache(maxsize=2)
 def dataset(images: ImagesName, directory: str | None, training: int | None, seed: int) -> Dataset:
     """The images in the split of a seed, read once a process: to check the options, and to run."""
     if images == "embedded":
-        return data.fashion(seed)
+        return _embedded(seed)
     if directory is None:
         raise InvalidValue(f"{images} comes in files: name their folder by --data-dir; absent ones are fetched into it")
+    return _from_files(images, directory, training, seed)
+
+
+@lru_cache(maxsize=8)  # small: the seeds of a study, which its conditions share
+def _embedded(seed: int) -> Dataset:
+    return data.fashion(seed)
+
+
+@lru_cache(maxsize=2)
+def _from_files(images: ImagesName, directory: str, training: int | None, seed: int) -> Dataset:
     read = {
         "fashion_mnist": data.fashion_mnist,
         "mnist": data.mnist,

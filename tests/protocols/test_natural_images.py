@@ -20,7 +20,7 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     few = {name: Split(*(part[:90] for part in getattr(images, name))) for name in ("train", "validation", "test")}
     small = data.Dataset(**few, classes=10, source="clothes", image_shape=(28, 28))
     monkeypatch.setattr(data, "fashion", lambda _: small)
-    options.dataset.cache_clear()
+    options._embedded.cache_clear()
 
 
 def test_every_arm_has_as_many_selection_runs_and_every_seed_once() -> None:
