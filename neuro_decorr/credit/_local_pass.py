@@ -142,6 +142,11 @@ class LocalPass:
                 f"the input of {name} depends on trainable parameters that are used outside of the layer that owns "
                 "them: call the layers, or freeze these parameters."
             )
+        if given.requires_grad and not self._blocks.layers:
+            raise Unsupported(
+                f"{name}, the readout, is the only weight layer, and parameters in front of it learn: no block with a "
+                "local loss could teach them, and backpropagation would; freeze them, or use another credit."
+            )
         if layer in self._called:
             raise Unsupported(f"{name} is called twice in a pass, so that it has no place in a chain of blocks.")
         if not self._block <= block <= self._block + 1:

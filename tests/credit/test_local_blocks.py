@@ -54,6 +54,18 @@ def test_what_is_no_chain_of_blocks_is_refused(call, message) -> None:
         made(Custom(call)).backward(lambda outputs, _: outputs.square().mean(), torch.randn(5, 4), None)
 
 
+@pytest.mark.parametrize("front", [nn.Embedding(4, 6), nn.Sequential(nn.Embedding(4, 6), nn.LayerNorm(6))])
+def test_parameters_in_front_of_the_only_weight_layer_are_refused_but_when_frozen(front) -> None:
+    model, inputs, targets = nn.Sequential(front, nn.Linear(6, 3)), torch.arange(4), torch.arange(4) % 3
+    assignment = made(model)
+    with pytest.raises(Unsupported, match=r"'1' .*, the readout, is the only weight layer, and parameters in front"):
+        assignment.backward(F.cross_entropy, inputs, targets)
+    front.requires_grad_(False)
+    assignment.backward(F.cross_entropy, inputs, targets)
+    expected = torch.autograd.grad(F.cross_entropy(model(inputs), targets), list(model[1].parameters()))
+    torch.testing.assert_close([each.grad for each in model[1].parameters()], list(expected))
+
+
 def test_layers_may_be_frozen_and_freed_between_steps() -> None:
     torch.manual_seed(0)
     case = make_case((5, 8, 6, 3))
