@@ -218,10 +218,20 @@ class DirectFeedbackAlignment(Credit):
             )
         return weight
 
+    def get_extra_state(self) -> dict[str, tuple[int, float]]:
+        """What the weights in front of convolutions are drawn from, in the first pass."""
+        return dict(self._to_draw)
+
+    def set_extra_state(self, state: dict[str, tuple[int, float]]) -> None:
+        """Draw them as a saved credit would have."""
+        self._to_draw = dict(state)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Make room for the weights in front of convolutions, which a fresh credit has not drawn yet."""
+        """Have the weights in front of convolutions that the saved credit had drawn, and no others."""
         for name in self._to_draw:
             saved = state_dict.get(prefix + key_of(name))
             if saved is not None:
                 keep(self, name, torch.empty_like(saved).to(self._paths.layers[name].weight))
+            elif hasattr(self, key_of(name)):
+                delattr(self, key_of(name))
         super()._load_from_state_dict(state_dict, prefix, *arguments)

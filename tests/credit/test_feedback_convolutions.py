@@ -233,6 +233,7 @@ class Checkpointed(nn.Module):
 def test_direct_feedback_has_a_weight_for_every_unit_and_resumes() -> None:
     model, inputs, targets = pooling_network(), torch.randn(3, 3, 4, 4).double(), torch.randn(3, 3).double()
     assignment = credit.get("direct_feedback_alignment", model, seed=4)
+    undrawn = copy.deepcopy(assignment.state_dict())
     assert {n: tuple(b.shape) for n, b in assignment.feedback_weights().items()} == {"11": (3, 6), "13": (3, 7)}
     assignment.backward(F.mse_loss, inputs, targets)
     shapes = {n: tuple(b.shape) for n, b in assignment.feedback_weights().items()}
@@ -241,8 +242,10 @@ def test_direct_feedback_has_a_weight_for_every_unit_and_resumes() -> None:
     state = copy.deepcopy(assignment.state_dict())
     assignment.backward(F.mse_loss, inputs, targets)
     expected = gradients(model)
-    for seed, resumed in ((4, None), (0, state)):
-        other = credit.get("direct_feedback_alignment", model, seed=seed)
+    used = credit.get("direct_feedback_alignment", model, seed=1)
+    used.backward(F.mse_loss, inputs, targets)
+    fresh = [credit.get("direct_feedback_alignment", model, seed=seed) for seed in (4, 0, 0)]
+    for other, resumed in zip([*fresh, used], (None, state, undrawn, undrawn), strict=True):
         if resumed is not None:
             other.load_state_dict(resumed)
         model.zero_grad()
