@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 Step = Callable[[], object]
+Clock = Callable[[], float]
 
 
 def options(description: str, rounds: int) -> argparse.ArgumentParser:
@@ -38,7 +39,11 @@ def _positive(text: str) -> int:
 
 
 def alternate(
-    steps: Mapping[str, Step], rounds: int, least_seconds: float = 0.02, multiple: int = 1
+    steps: Mapping[str, Step],
+    rounds: int,
+    least_seconds: float = 0.02,
+    multiple: int = 1,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds a call of every step in every round; the order turns around from round to round.
 
@@ -47,6 +52,7 @@ def alternate(
         rounds: How often.
         least_seconds: A measurement repeats its step until it takes about so long.
         multiple: The repetitions are a multiple of this, for steps whose cost has a period.
+        clock: Of the wall, or `time.process_time`, which counts the process alone on a machine that others use.
 
     Returns:
         One list a step, as long as there are rounds; entries of equal index were measured side by side.
@@ -58,16 +64,16 @@ def alternate(
     measured: dict[str, list[float]] = {name: [] for name in steps}
     for index in range(rounds):
         for name in list(steps)[:: 1 if index % 2 == 0 else -1]:
-            measured[name].append(seconds(steps[name], repeats[name]))
+            measured[name].append(seconds(steps[name], repeats[name], clock))
     return measured
 
 
-def seconds(step: Step, repeats: int = 1) -> float:
-    """Wall seconds a call."""
-    start = time.perf_counter()
+def seconds(step: Step, repeats: int = 1, clock: Clock = time.perf_counter) -> float:
+    """Seconds a call, by default of the wall."""
+    start = clock()
     for _ in range(repeats):
         step()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def flop(step: Step, repeats: int) -> float:
