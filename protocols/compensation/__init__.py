@@ -4,7 +4,7 @@ Question. When D moves, the function of the layer behind it moves too, unless it
 How does that change what decorrelation does for learning, at which damping and learning rate, and does a low-rank,
 damped, compensated network learn faster than a centred one at equal wall clock?
 
-Data. CIFAR-10 from its binary files (`--full --directory DIR`); by default digits with common modes, which only show
+Data. CIFAR-10 from its binary files (`--full --data-dir DIR`); by default digits with common modes, which only show
 that everything works.
 
 Conditions. Credit assignment x arm x damping x {compensated, not} x learning rate. Arms: `none`, the control
@@ -52,7 +52,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     """One network from its seed to its end."""
     level, seed = condition.factors, condition.seed
     c = configuration
-    images = dataset(c.directory, c.training, c.evaluated, c.strength, seed)
+    images = dataset(c.data_dir, c.training, c.evaluated, c.strength, seed)
     network = dense([images.features, *c.hidden, images.classes], seed=seed)
     plasticity = None
     if level["arm"] != "none":

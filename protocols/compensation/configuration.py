@@ -25,13 +25,13 @@ CIFAR10 = {
     "row_fraction": 0.1,
     "target": 0.45,
 }
-"""The full size, meant for CIFAR-10: `neuro-decorr run compensation --full --directory DIR`."""
+"""The full size, meant for CIFAR-10: `neuro-decorr run compensation --full --data-dir DIR`."""
 
 
 class Configuration(study.Configuration):
     """What may be chosen."""
 
-    directory: str | None = Field(None, description="folder of CIFAR-10's binary files, instead of the digits")
+    data_dir: str | None = Field(None, description="folder of CIFAR-10's binary files, instead of the digits")
     training: int = Field(10_000, ge=10, description="training images of CIFAR-10")
     evaluated: int = Field(4_000, ge=10, description="images of validation and test at every epoch, all if fewer")
     strength: float = Field(1.0, ge=0, description="strength of the common modes added to the digits")
@@ -57,34 +57,34 @@ class Configuration(study.Configuration):
                 problems.append(f"{option}: got {values}, allowed are distinct numbers > 0, at least one")
         if min(self.hidden, default=0) < self.interneurons:
             problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least --interneurons units")
-        if self.directory is None and self.interneurons > 64:
+        if self.data_dir is None and self.interneurons > 64:
             problems.append(f"--interneurons: got {self.interneurons}, allowed is up to 64, the pixels of a digit")
-        samples = data.TRAINING_DIGITS if self.directory is None else self.training
+        samples = data.TRAINING_DIGITS if self.data_dir is None else self.training
         if self.batch_size > samples:
             problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training samples")
-        if self.directory is not None:
+        if self.data_dir is not None:
             try:
-                _images(self.directory, self.training, 0)
+                _images(self.data_dir, self.training, 0)
             except NeuroDecorrError as error:
-                problems.append(f"--directory: {error}")
+                problems.append(f"--data-dir: {error}")
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
 
 @lru_cache(maxsize=2)
-def _images(directory: str, training: int, seed: int) -> Dataset:
+def _images(data_dir: str, training: int, seed: int) -> Dataset:
     """CIFAR-10 in the split of a seed, read once a process: to check the options, and to run."""
-    return data.cifar10(directory, seed, training=training, download=False)
+    return data.cifar10(data_dir, seed, training=training, download=False)
 
 
 @lru_cache(maxsize=2)
-def dataset(directory: str | None, training: int, evaluated: int, strength: float, seed: int) -> Dataset:
+def dataset(data_dir: str | None, training: int, evaluated: int, strength: float, seed: int) -> Dataset:
     """The data of a seed, validation and test cut to so many images: every epoch is measured on them."""
-    if directory is None:
+    if data_dir is None:
         images = data.with_common_modes(data.digits(seed), strength, seed)
     else:
-        images = _images(directory, training, seed)
+        images = _images(data_dir, training, seed)
     return dataclasses.replace(
         images, validation=_first(images.validation, evaluated), test=_first(images.test, evaluated)
     )

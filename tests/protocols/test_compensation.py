@@ -46,8 +46,8 @@ def test_everything_that_does_not_fit_is_told_at_once() -> None:
         protocol.PROTOCOL.configure(bad)
     for option in ("--dampings", "--hidden", "--batch-size", "--interneurons"):
         assert option in str(caught.value)
-    with pytest.raises(InvalidValue, match=r"--directory: .*data_batch_1.bin: missing; unpack"):
-        protocol.PROTOCOL.configure({"directory": "nowhere"})  # and nothing is fetched
+    with pytest.raises(InvalidValue, match=r"--data-dir: .*data_batch_1.bin: missing; unpack"):
+        protocol.PROTOCOL.configure({"data_dir": "nowhere"})  # and nothing is fetched
 
 
 def test_the_options_read_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_the_options_read_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None
     read = []
     digits = data.digits(0)
     monkeypatch.setattr(data, "cifar10", lambda *arguments, **_: read.append(arguments) or digits)
-    values = {"directory": "a folder", "batch_size": 10, "hidden": (1_000,)}
+    values = {"data_dir": "a folder", "batch_size": 10, "hidden": (1_000,)}
     for _ in range(3):
         protocol.PROTOCOL.configure(values)
     protocol.dataset("a folder", 10_000, 4_000, 1.0, 0)
