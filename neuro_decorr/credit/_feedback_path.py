@@ -146,7 +146,6 @@ class FeedbackPath:
     Attributes:
         weight: The feedback weights for an input of a shape, during a pass.
         broadcast: The error at the outputs, where that is sent in the place of the error at the layer's own.
-        skips_hooks: Whether the signal goes to what the layer was called with, in front of its forward pre-hooks.
     """
 
     __slots__ = (
@@ -157,7 +156,6 @@ class FeedbackPath:
         "layer",
         "name",
         "receiver",
-        "skips_hooks",
         "weight",
     )
 
@@ -166,7 +164,6 @@ class FeedbackPath:
         self.layer = layer
         self.weight: Callable[[torch.Size], Tensor] | None = None
         self.broadcast: ErrorBroadcast | None = None
-        self.skips_hooks = False
         self.receiver: Tensor | None = None
         # Padding with other than a number of zeros is part of what lies in front, and differentiated exactly.
         self._padding: tuple[int, ...] = ()
