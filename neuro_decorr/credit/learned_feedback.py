@@ -212,7 +212,8 @@ class WeightMirror(Credit):
             matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
             matrix = matrix.mT if isinstance(layer, TransposedConvolution) else matrix
             noise = self._noise.draw(matrix.new_empty(groups, self.rows, matrix.shape[-1]))
-            estimate = (noise @ matrix.mT).mT @ noise / self.rows
+            with torch.autocast(matrix.device.type, enabled=False):
+                estimate = (noise @ matrix.mT).mT @ noise / self.rows
             estimate = estimate.mT if isinstance(layer, TransposedConvolution) else estimate
             feedback.lerp_(estimate.reshape(feedback.shape), self.rate)
 

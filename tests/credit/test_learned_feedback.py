@@ -211,3 +211,15 @@ def test_save_and_resume_give_the_same_next_step(name) -> None:
     for ours, theirs in ((model, fresh), (assignment, other)):
         for one, two in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True):
             assert torch.equal(one, two)
+
+
+def test_autocast_does_not_reach_the_mirror() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    inputs, targets = torch.randn(4, 6), torch.randn(4, 3)
+    full, narrow = (credit.get("weight_mirror", model, rate=0.5, seed=1) for _ in range(2))
+    full.backward(F.mse_loss, inputs, targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow.backward(F.mse_loss, inputs, targets)
+    for name, feedback in full.feedback_weights().items():
+        assert torch.equal(narrow.feedback_weights()[name], feedback)

@@ -233,6 +233,17 @@ def test_what_has_no_target_is_refused(model, message) -> None:
         credit.get(NAME, model).backward(F.mse_loss, torch.randn(4, 3), torch.randn(4, 3))
 
 
+def test_half_precision_is_refused() -> None:
+    model, inputs = nn.Linear(4, 3), torch.randn(5, 4)
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(Unsupported, match="float32 or float64; leave out"),
+    ):
+        credit.get("semi_implicit", model).backward(F.mse_loss, inputs, torch.randn(5, 3))
+    with pytest.raises(Unsupported, match="float32 or float64; leave out"):
+        credit.get("semi_implicit", model.half()).backward(F.mse_loss, inputs.half(), torch.randn(5, 3).half())
+
+
 def test_parameters_are_checked() -> None:
     with pytest.raises(InvalidValue, match=r"eta must be .*> 0, got 0; damping must .*got -1; steps must .*, got 0"):
         credit.get(NAME, nn.Linear(2, 2), eta=0, damping=-1, steps=0)
