@@ -31,9 +31,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
-demo: $(READY)  ## answer the main question on real data, with tables and figures
-	$(BIN)/neuro-decorr run credit_assignment --out $(RESULTS)/demo --workers $(WORKERS)
-	@echo "Tables, figures and all that made them: $(RESULTS)/demo"
+# The second part: how the gain grows with correlations that are added to digits.
+DOSE := --strengths 0,1,2 --dose '' --arms center,interneuron --credits backprop,node_perturbation
+
+demo: $(READY)  ## answer the main question on real images, with tables and figures
+	$(BIN)/neuro-decorr run natural_images --out $(RESULTS)/demo --workers $(WORKERS)
+	$(BIN)/neuro-decorr run credit_assignment $(DOSE) --out $(RESULTS)/dose --workers $(WORKERS)
+	@echo "Tables, figures and all that made them: $(RESULTS)/demo and $(RESULTS)/dose"
 
 test: $(READY)  ## run the tests, on every core
 	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 8 $(PYTEST)
