@@ -93,9 +93,7 @@ class SemiImplicit(Credit):
         if not visits or not isinstance(outputs, Tensor):
             raise Unsupported(f"{self.name} needs layers that learn, and a model that returns one tensor.")
         if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in (outputs, *(v.output for v in visits))):
-            raise Unsupported(
-                f"{self.name} solves linear systems, in float32 or float64; leave out half and autocast."
-            )
+            raise Unsupported(f"{self.name} solves linear systems, in float32 or float64; leave out half and autocast.")
         loss = scalar_loss(loss_function, outputs, targets)
         (error,) = torch.autograd.grad(loss, outputs, retain_graph=True)
         later = [(outputs, error)]
