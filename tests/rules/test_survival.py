@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from neuro_decorr import rules
 from neuro_decorr.rules import Rule, State
-from neuro_decorr.rules._survival import KINDS, Stream, live_through
 from neuro_decorr.rules.suite import residual, rows_with
+from tests.rules.streams import KINDS, Stream, live_through
 
 FEATURES = 8
 RULES = {
