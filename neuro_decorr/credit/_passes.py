@@ -95,6 +95,7 @@ class Passes:
             raise Unsupported("perturbation needs a model with trainable parameters; this one has none.")
         if isinstance(inputs, Tensor) and inputs.requires_grad:
             inputs = inputs.detach()
+        version = inputs._version if graphs and isinstance(inputs, Tensor) else None
         random_state = RandomState(devices)
         visits = _Visits(model, self.sigma, self.noise, keep, graphs, self.layout)
         stand_ins = replaced_forwards((layer, visits.stand_in(layer)) for layer in layers)
@@ -109,6 +110,11 @@ class Passes:
                 outputs = last_pass(
                     model, inputs, self._modules, self._side_effects, random_state, known, between=visits.take
                 )
+        if version is not None and inputs._version != version:
+            raise Unsupported(
+                "the model works in place on its inputs, which the layers of the noisy passes keep; give it a copy, or "
+                "use presynaptic='clean'."
+            )
         if visits.use_parameters(outputs):
             raise Unsupported(
                 "the model uses trainable parameters outside the forward of the layer that owns them, so that "

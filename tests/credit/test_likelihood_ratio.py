@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr import credit
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, Unsupported
 from tests.credit.loops import (
     ACTIVATIONS,
     Case,
@@ -239,3 +239,14 @@ def test_in_time_a_synapse_takes_the_spikes_of_its_own_copy(presynaptic, stepwis
             biases[number] += change * own[number].sum(0)
     assert max(np.abs(weight).max() for weight in weights) > 1e-4
     assert_gradients(case, (weights, biases), rtol=1e-8)
+
+
+def test_a_model_that_works_in_place_on_its_inputs_is_told() -> None:
+    model, inputs, targets = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3)), torch.randn(5, 4), torch.randn(5, 3)
+    with pytest.raises(Unsupported, match="works in place on its inputs"):
+        credit.get("likelihood_ratio", model).backward(F.mse_loss, inputs.clone(), targets)
+    credit.get("likelihood_ratio", model, presynaptic="clean").backward(F.mse_loss, inputs.clone(), targets)
+    ours = gradients(model)
+    model.zero_grad()
+    credit.get("node_perturbation", model[1]).backward(F.mse_loss, inputs.relu(), targets)
+    assert all(torch.equal(one, other) for one, other in zip(ours, gradients(model), strict=True))
