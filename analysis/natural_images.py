@@ -52,11 +52,14 @@ def finding(made: pd.DataFrame) -> str:
     """What came out, in words: one line a credit with all arms, whichever way it fell."""
     lines = ["Test accuracy; in brackets the paired difference to centring with its 95 % interval"]
     for credit, rows in made.groupby("credit", sort=False):
-        lines.append(f"  {style.CREDITS.get(str(credit), str(credit))}, {int(rows['seeds'].iloc[0])} paired seeds")
+        seeds = int(rows["seeds"].iloc[0])
+        told = f"{seeds} paired seeds" if seeds > 1 else "one seed: no intervals"
+        lines.append(f"  {style.CREDITS.get(str(credit), str(credit))}, {told}")
         for _, row in rows.iterrows():
             told = f"    {style.label(row['arm']):20s} {row['accuracy']:.3f}"
             if row["arm"] != comparison.REFERENCE:
-                told += f"  ({row['minus center']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f})"
+                interval = f", {row['low']:+.3f} to {row['high']:+.3f}" if seeds > 1 else ""
+                told += f"  ({row['minus center']:+.3f}{interval})"
             if row["diverged"]:
                 told += f", {row['diverged']} diverged"
             lines.append(told + (f"; {row['edge']} of its grid" if row["edge"] else ""))
