@@ -91,7 +91,7 @@ class Configuration(study.Configuration):
     dampings: tuple[float, ...] = Field((10.0,), min_length=1, description="dampings to choose from")
     published_rate: float = Field(5e-3, gt=0, description="rate of norm_preserving as published")
     row_fraction: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
-    epochs: int = Field(4, ge=1, description="passes over the training images")
+    epochs: int = Field(6, ge=1, description="passes over the training images")
     batch_size: int = Field(64, ge=2, description="images a step")
     selection_runs: int = Field(6, ge=2, description="selection runs of every arm: rates x dampings")
     layers: bool = Field(False, description="record correlations, rank and spectrum of what every layer receives")
