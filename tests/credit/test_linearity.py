@@ -57,14 +57,19 @@ def test_a_quadratic_loss_has_its_even_part() -> None:
 
 
 def test_jumps_grow_as_the_root_of_sigma() -> None:
-    inputs = torch.rand(200_000, 1, dtype=torch.float64) * 2 - 1
-    for response in credit.linearity(Through(lambda a: (a > 0).double()), first, inputs, inputs, SIGMAS, directions=1):
-        # A jump of 1 in s E|xi| / 2 of the samples for each sign of the noise: never for both.
-        share = response.sigma * (2 / math.pi) ** 0.5 / 2
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(200_000, 1, generator=generator, dtype=torch.float64) * 2 - 1
+    responses = credit.linearity(Through(lambda a: (a > 0).double()), first, inputs, inputs, SIGMAS, directions=1)
+    # A jump of 1 in s E|xi| / 2 of the samples for each sign of the noise: never for both.
+    shares = [sigma * (2 / math.pi) ** 0.5 / 2 for sigma in SIGMAS]
+    for index, (response, share) in enumerate(zip(responses, shares, strict=True)):
         assert response.unchanged == pytest.approx(1 - share, abs=5 * (share / 4e5) ** 0.5)
-        assert response.exponent == pytest.approx(0.5, abs=0.03)
+        below, above = max(index - 1, 0), min(index + 1, len(SIGMAS) - 1)
+        # The odd part is the root of a count, so that its logarithm has the error 1 / (2 root of the count).
+        error = 0.5 * sum(1 / (shares[at] * 2e5) for at in (below, above)) ** 0.5
+        assert response.exponent == pytest.approx(0.5, abs=5 * error / math.log(SIGMAS[above] / SIGMAS[below]))
         assert response.asymmetry == pytest.approx(1, abs=0.01)
-        assert response.slope == pytest.approx((share / 2) ** 0.5 / response.sigma, rel=0.04)
+        assert response.slope == pytest.approx((share / 2) ** 0.5 / response.sigma, rel=5 * 0.5 / (share * 2e5) ** 0.5)
         assert not response.linear
 
 
