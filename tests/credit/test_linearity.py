@@ -57,7 +57,7 @@ def test_a_quadratic_loss_has_its_even_part() -> None:
 
 
 def test_jumps_grow_as_the_root_of_sigma() -> None:
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(1)  # not the seed of the noise, whose numbers would go with these
     inputs = torch.rand(200_000, 1, generator=generator, dtype=torch.float64) * 2 - 1
     responses = credit.linearity(Through(lambda a: (a > 0).double()), first, inputs, inputs, SIGMAS, directions=1)
     # A jump of 1 in s E|xi| / 2 of the samples for each sign of the noise: never for both.
