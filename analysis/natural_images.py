@@ -112,7 +112,6 @@ def _accuracies(made: pd.DataFrame, tests: pd.DataFrame, chance: float) -> Figur
     reference = made[(made["credit"] == "backprop") & (made["arm"] == comparison.REFERENCE)]
     for accuracy in reference["accuracy"]:
         axis.axhline(accuracy, color="#000000", linewidth=0.8, linestyle="--", zorder=0)
-    axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
     axis.set_xticks(
         range(len(credits)), [style.CREDITS.get(credit, credit).replace(" ", "\n", 1) for credit in credits]
     )
