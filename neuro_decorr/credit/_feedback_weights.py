@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._feedback_layers import WeightLayer
+from neuro_decorr.credit._feedback_layers import WeightLayer, split
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath, send
 from neuro_decorr.credit._layers import Forward, replaced
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
@@ -23,15 +23,6 @@ FeedbackSite = Literal["pre_decorrelation", "post_decorrelation"]
 parameters inside get no gradient).
 `post_decorrelation`: behind them, and they are differentiated exactly, D^T included.
 """
-
-
-def common_problems(seed: object, scale: object, feedback_site: object) -> tuple[str | None, ...]:
-    """The problems with the parameters that all kinds of feedback have."""
-    return (
-        checks.whole_number("seed", seed, least=0),
-        checks.number("scale", scale, above=0),
-        checks.word("feedback_site", feedback_site, get_args(FeedbackSite)),
-    )
 
 
 def size_of(weight: Tensor) -> float:
@@ -75,29 +66,57 @@ def kept(credit: Credit, layer: str, like: Tensor) -> Tensor:
 
 @final
 class FeedbackPaths:
-    """The feedback paths of layers with weights, and passes that send signals through them.
+    """The feedback paths of the layers with weights of a credit's model, and passes that send signals through them.
 
     Args:
-        layers: The layers by name.
-        between: Decorrelations that belong to none of them.
+        credit: That keeps the feedback weights.
+        seed: Of the feedback weights.
+        scale: Their root mean square relative to the layers' own weights.
         site: Where the signals arrive.
+        *problems: With further parameters of the credit, to be told with those of the ones here.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
+        Unsupported: The model has no layer with weights, or weights of another kind.
     """
 
-    def __init__(self, layers: dict[str, WeightLayer], between: list[nn.Module], site: FeedbackSite) -> None:
-        self.layers = layers
-        self._paths = [FeedbackPath(name, layer) for name, layer in layers.items()]
+    def __init__(self, credit: Credit, seed: int, scale: float, site: FeedbackSite, *problems: str | None) -> None:
+        checks.refuse(
+            credit.name,
+            *problems,
+            checks.whole_number("seed", seed, least=0),
+            checks.number("scale", scale, above=0),
+            checks.word("feedback_site", site, get_args(FeedbackSite)),
+        )
+        self.layers, between = split(credit)
+        self._credit = credit
+        self._scale = scale
+        self._generator = torch.Generator().manual_seed(seed)
+        self._paths = [FeedbackPath(name, layer) for name, layer in self.layers.items()]
         self._skips = site == "pre_decorrelation"
         self._between = between if self._skips else []
 
-    def draw(self, credit: Credit, generator: torch.Generator, scale: float, learned: bool = False) -> None:
-        """Draw feedback weights of the shapes of the layers' own, and keep them."""
-        for name, layer in self.layers.items():
-            weight = layer.weight
-            keep(credit, name, gaussian(weight.shape, scale * size_of(weight), generator, weight), learned)
+    def size(self, name: str) -> float:
+        """The root mean square of the feedback weights of a layer."""
+        return self._scale * size_of(self.layers[name].weight)
 
-    def kept(self, credit: Credit) -> dict[str, Tensor]:
-        """The feedback weights that a credit keeps, by the name of their layer."""
-        return {name: kept(credit, name, layer.weight) for name, layer in self.layers.items()}
+    def gaussian(self, name: str, shape: Any = None) -> Tensor:
+        """Feedback weights for a layer: the next ones, of a shape, or that of the layer's own."""
+        weight = self.layers[name].weight
+        return gaussian(weight.shape if shape is None else shape, self.size(name), self._generator, weight)
+
+    def draw(self, learned: bool = False) -> None:
+        """Draw feedback weights of the shapes of the layers' own, and keep them."""
+        for name in self.layers:
+            keep(self._credit, name, self.gaussian(name), learned)
+
+    def kept(self) -> dict[str, Tensor]:
+        """The feedback weights that the credit keeps, by the name of their layer."""
+        return {name: kept(self._credit, name, layer.weight) for name, layer in self.layers.items()}
+
+    def seed(self) -> int:
+        """A seed for what is drawn later."""
+        return int(torch.randint(2**62, (), generator=self._generator))
 
     def arriving(self, name: str, weight: Tensor) -> Tensor:
         """What weights in the place of a layer's own send to the input of the layer: with D, where that is passed."""

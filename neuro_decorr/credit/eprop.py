@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Literal, TypeAlias, final, get_args
 
-import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._feedback_layers import split
 from neuro_decorr.credit._feedback_weights import FeedbackPaths
 from neuro_decorr.credit._layers import replaced
 from neuro_decorr.credit._populations import Populations
@@ -104,20 +103,22 @@ class EProp(Credit):
         )
         self.feedback = feedback
         self._cells = spiking_cells(model)
-        layers = split(self) if feedback == "random" else ({}, [])
-        self._paths = FeedbackPaths(*layers, "pre_decorrelation")
-        self._paths.draw(self, torch.Generator().manual_seed(seed), scale)
+        self._paths: FeedbackPaths | None = None
+        if feedback == "random":
+            self._paths = FeedbackPaths(self, seed, scale, "pre_decorrelation")
+            self._paths.draw()
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The random feedback weights, each of the shape of its layer's weight, by the name of the layer."""
-        return self._paths.kept(self)
+        return {} if self._paths is None else self._paths.kept()
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the e-prop update to `.grad`; see `Credit.backward`."""
         model = self._checked_model()
         learning: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         populations, feedback = Populations(model, self._cells), self.feedback_weights()
-        with replaced(populations.stand_ins()), self._paths.sending(lambda name, _: feedback[name]):
+        sending = self._paths.sending(lambda name, _: feedback[name]) if self._paths else nullcontext()
+        with replaced(populations.stand_ins()), sending:
             loss = scalar_loss(loss_function, model(inputs), targets)
             loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
             populations.assign(learning)

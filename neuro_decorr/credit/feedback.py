@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._feedback_layers import outputs_of, split
+from neuro_decorr.credit._feedback_layers import outputs_of
 from neuro_decorr.credit._feedback_path import ErrorBroadcast
 from neuro_decorr.credit._feedback_weights import (
     FeedbackPaths,
     FeedbackSite,
-    common_problems,
     gaussian,
     keep,
     kept,
     key_of,
-    size_of,
 )
 from neuro_decorr.credit._time import layout_problems
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
@@ -85,13 +83,12 @@ class FeedbackAlignment(Credit):
         feedback_site: FeedbackSite = "pre_decorrelation",
     ) -> None:
         super().__init__(model)
-        checks.refuse(self.name, *common_problems(seed, scale, feedback_site))
-        self._paths = FeedbackPaths(*split(self), feedback_site)
-        self._paths.draw(self, torch.Generator().manual_seed(seed), scale)
+        self._paths = FeedbackPaths(self, seed, scale, feedback_site)
+        self._paths.draw()
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
-        return self._paths.kept(self)
+        return self._paths.kept()
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the feedback alignment update to `.grad`; see `Credit.backward`."""
@@ -160,25 +157,22 @@ class DirectFeedbackAlignment(Credit):
     ) -> None:
         super().__init__(model)
         outputs_problem = None if outputs is None else checks.whole_number("outputs", outputs, least=1)
-        problems = (*common_problems(seed, scale, feedback_site), outputs_problem, *layout_problems(time_first))
-        checks.refuse(self.name, *problems)
-        self._paths = FeedbackPaths(*split(self), feedback_site)
+        problems = outputs_problem, *layout_problems(time_first)
+        self._paths = FeedbackPaths(self, seed, scale, feedback_site, *problems)
         layers = self._paths.layers
         self.time_first = time_first
         self.outputs = outputs_of(list(layers.values())[-1]) if outputs is None else outputs
         self._to_draw: dict[str, tuple[int, float]] = {}  # of convolutions: seed and root mean square
-        generator = torch.Generator().manual_seed(seed)
         for name, layer in layers.items():
-            size = scale * size_of(layer.weight)
             if isinstance(layer, nn.Linear):
-                keep(self, name, gaussian((self.outputs, layer.in_features), size, generator, layer.weight))
+                keep(self, name, self._paths.gaussian(name, (self.outputs, layer.in_features)))
                 continue
             if feedback_site == "post_decorrelation" and hasattr(layer, "decorrelated_weight"):
                 raise Unsupported(
                     f"{self.name}: the patches behind the Decorrelation of the convolution '{name}' are no units that "
                     "an error could be sent to; use feedback_site='pre_decorrelation'."
                 )
-            self._to_draw[name] = int(torch.randint(2**62, (), generator=generator)), size
+            self._to_draw[name] = self._paths.seed(), self._paths.size(name)
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B (outputs, *units) by the name of their layer; of convolutions from the first pass."""

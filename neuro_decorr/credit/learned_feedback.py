@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._feedback_layers import TransposedConvolution, split
-from neuro_decorr.credit._feedback_weights import FeedbackPaths, FeedbackSite, common_problems, decorrelated, key_of
+from neuro_decorr.credit._feedback_layers import TransposedConvolution
+from neuro_decorr.credit._feedback_weights import FeedbackPaths, FeedbackSite, decorrelated, key_of
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.registry import register
@@ -88,19 +88,18 @@ class KolenPollack(Credit):
         feedback_site: FeedbackSite = "pre_decorrelation",
     ) -> None:
         super().__init__(model)
-        checks.refuse(self.name, *common_problems(seed, scale, feedback_site))
-        self._paths = FeedbackPaths(*split(self), feedback_site)
+        self._paths = FeedbackPaths(self, seed, scale, feedback_site)
         for name, layer in self._paths.layers.items():
             if "weight" not in layer._parameters:
                 raise Unsupported(
                     f"{self.name}: the weight of layer '{name}' is computed of other parameters (a parametrization), "
                     "so that feedback weights cannot follow its updates; use weight_mirror or feedback_alignment."
                 )
-        self._paths.draw(self, torch.Generator().manual_seed(seed), scale, learned=True)
+        self._paths.draw(learned=True)
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
-        return self._paths.kept(self)
+        return self._paths.kept()
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the update to `.grad` of the weights and of the feedback weights; see `Credit.backward`.
@@ -110,7 +109,7 @@ class KolenPollack(Credit):
                 `credit.parameters()`, or only the gradients of the model were set to zero.
         """
         model, hooks = self._checked_model(), []
-        weights = self._paths.kept(self)
+        weights = self._paths.kept()
         for name, layer in self._paths.layers.items():
             feedback: nn.Parameter = self.get_parameter(key_of(name))
             if feedback.grad is not None and layer.weight.grad is None:
@@ -189,22 +188,21 @@ class WeightMirror(Credit):
     ) -> None:
         super().__init__(model)
         problems = checks.number("rate", rate, above=0, most=1), checks.whole_number("rows", rows, least=1)
-        checks.refuse(self.name, *problems, *common_problems(seed, scale, feedback_site))
+        self._paths = FeedbackPaths(self, seed, scale, feedback_site, *problems)
+        self._paths.draw()
         self.rate = rate
         self.rows = rows
         self._through_matrix = feedback_site == "pre_decorrelation"
         self._noise = Noise("gaussian", seed)
-        self._paths = FeedbackPaths(*split(self), feedback_site)
-        self._paths.draw(self, torch.Generator().manual_seed(seed), scale)
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
-        return self._paths.kept(self)
+        return self._paths.kept()
 
     @torch.no_grad()
     def mirror(self) -> None:
         """Let noise teach the feedback weights once; `backward` does so before every pass."""
-        for name, feedback in self._paths.kept(self).items():
+        for name, feedback in self._paths.kept().items():
             layer = self._paths.layers[name]
             weight = decorrelated(layer, layer.weight) if self._through_matrix else layer.weight
             groups = 1 if isinstance(layer, nn.Linear) else layer.groups

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, final, get_args
 
-import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._feedback_layers import split
-from neuro_decorr.credit._feedback_weights import (
-    FeedbackPaths,
-    FeedbackSite,
-    common_problems,
-    gaussian,
-    keep,
-    size_of,
-)
+from neuro_decorr.credit._feedback_weights import FeedbackPaths, FeedbackSite, keep
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.registry import register
@@ -80,21 +71,17 @@ class SignSymmetry(Credit):
     ) -> None:
         super().__init__(model)
         problem = checks.word("magnitudes", magnitudes, get_args(Magnitudes))
-        checks.refuse(self.name, problem, *common_problems(seed, scale, feedback_site))
+        self._paths = FeedbackPaths(self, seed, scale, feedback_site, problem)
         self.magnitudes = magnitudes
-        self._paths = FeedbackPaths(*split(self), feedback_site)
         self._noise = Noise("gaussian", seed)
         self._drawn: dict[str, Tensor] = {}
-        generator = torch.Generator().manual_seed(seed)
         for name, layer in self._paths.layers.items():
-            weight, size = layer.weight.detach(), scale * size_of(layer.weight)
-            frozen = magnitudes == "frozen"
-            held = gaussian(weight.shape, size, generator, weight).abs() if frozen else weight.new_tensor(size)
-            keep(self, name, held)
+            size = layer.weight.detach().new_tensor(self._paths.size(name))
+            keep(self, name, self._paths.gaussian(name).abs() if magnitudes == "frozen" else size)
 
     def feedback_weights(self) -> dict[str, Tensor]:
         """The feedback weights B by the qualified name of their layer; "batchwise" has those of the last pass."""
-        held = self._drawn if self.magnitudes == "batchwise" else self._paths.kept(self)
+        held = self._drawn if self.magnitudes == "batchwise" else self._paths.kept()
         return {name: size * self._paths.layers[name].weight.detach().sign() for name, size in held.items()}
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
@@ -104,6 +91,6 @@ class SignSymmetry(Credit):
             layers = self._paths.layers
             self._drawn = {
                 name: self._noise.draw(layers[name].weight.detach()).abs_().mul_(size)
-                for name, size in self._paths.kept(self).items()
+                for name, size in self._paths.kept().items()
             }
         return self._paths.backward(model, loss_function, inputs, targets, self.feedback_weights())
