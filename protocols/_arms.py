@@ -150,3 +150,9 @@ def learn(
         right = accuracy(network, images.test) if finished else None
         recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
     return measured and finished
+
+
+def condition_gradients(signals: nd.conditioning.Signals, damping: float) -> None:
+    """Divide the gradient of every layer by the second moment of its inputs."""
+    for layer in signals:
+        layer.gradient = nd.conditioning.foof(layer.gradient, layer.inputs, damping=damping)

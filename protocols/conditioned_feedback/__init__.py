@@ -45,8 +45,8 @@ from neuro_decorr import study
 from neuro_decorr.data import Dataset, Split, stream
 from neuro_decorr.errors import Diverged
 from neuro_decorr.learning import accuracy
+from protocols._images import dataset
 from protocols.conditioned_feedback.configuration import FULL, MEAN_LEFT, MEAN_LEFT_RATES, UNDAMPED, Configuration
-from protocols.natural_images.configuration import dataset
 
 CREDIT = "direct_feedback_alignment"
 PUBLISHED_RATE = 1e-3

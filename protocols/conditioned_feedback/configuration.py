@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from neuro_decorr import study
 from neuro_decorr.errors import NeuroDecorrError
-from protocols.natural_images.configuration import dataset
+from protocols._images import dataset
 
 PublishedName = Literal["published_dfa", "published_ndfa", "published_error_ndfa", "published_k_ndfa"]
 TunedName = Literal[

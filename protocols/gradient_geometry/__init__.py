@@ -57,9 +57,9 @@ from analysis import gradient_geometry
 from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.learning import Geometry, accuracy, train
+from protocols._arms import condition_gradients
 from protocols.gradient_geometry.configuration import RATES, Configuration, dataset
 from protocols.gradient_geometry.controls import Part, PartName, freeze
-from protocols.natural_images import condition_gradients
 
 
 def conditions(configuration: Configuration) -> list[study.Levels]:

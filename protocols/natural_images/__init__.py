@@ -36,7 +36,9 @@ from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.data import Dataset
 from neuro_decorr.learning import Geometry, accuracy, train
-from protocols.natural_images.configuration import DAMPED, FULL, RATES, SHIFTS, SPAN, Configuration, dataset, evaluated
+from protocols._arms import condition_gradients
+from protocols._images import dataset, evaluated
+from protocols.natural_images.configuration import DAMPED, FULL, RATES, SHIFTS, SPAN, Configuration
 
 
 def conditions(configuration: Configuration) -> list[study.Levels]:
@@ -100,12 +102,6 @@ def network(configuration: Configuration, images: Dataset, batch_normalised: boo
         normalisation=normalisation, seed=seed,
     )  # fmt: skip
     return nn.Sequential(nn.Unflatten(1, shape), *layers)
-
-
-def condition_gradients(signals: nd.conditioning.Signals, damping: float) -> None:
-    """Divide the gradient of every layer by the second moment of its inputs."""
-    for layer in signals:
-        layer.gradient = nd.conditioning.foof(layer.gradient, layer.inputs, damping=damping)
 
 
 def rule_of(configuration: Configuration, arm: str, damping: float) -> nd.rules.Rule | None:

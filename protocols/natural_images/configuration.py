@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from functools import lru_cache
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
-from neuro_decorr import data, study
-from neuro_decorr.data import Dataset, Split
-from neuro_decorr.errors import InvalidValue, NeuroDecorrError
+from neuro_decorr import study
+from neuro_decorr.errors import NeuroDecorrError
 from neuro_decorr.learning import Recorded
+from protocols._images import ImagesName, dataset
 
 CreditName = Literal[
     "backprop",
@@ -25,7 +23,6 @@ CreditName = Literal[
 ]
 ArmName = Literal["none", "center", "batch_normalisation", "foof", "norm_preserving", "interneuron", "whitening"]
 NetworkName = Literal["dense", "convolutional"]
-ImagesName: TypeAlias = Literal["embedded", "fashion_mnist", "mnist", "cifar10", "cifar100"]
 
 REFERENCE: ArmName = "center"
 """Arm to which all differences are taken."""
@@ -123,35 +120,3 @@ class Configuration(study.Configuration):
         if problems:
             raise ValueError("\n".join(problems))
         return self
-
-
-def dataset(images: ImagesName, directory: str | None, training: int | None, seed: int) -> Dataset:
-    """The images in the split of a seed, read once a process: to check the options, and to run."""
-    if images == "embedded":
-        return _embedded(seed)
-    if directory is None:
-        raise InvalidValue(f"{images} comes in files: name their folder by --data-dir; absent ones are fetched into it")
-    return _from_files(images, directory, training, seed)
-
-
-@lru_cache(maxsize=8)  # small: the seeds of a study, which its conditions share
-def _embedded(seed: int) -> Dataset:
-    return data.fashion(seed)
-
-
-@lru_cache(maxsize=2)
-def _from_files(images: ImagesName, directory: str, training: int | None, seed: int) -> Dataset:
-    read = {
-        "fashion_mnist": data.fashion_mnist,
-        "mnist": data.mnist,
-        "cifar10": data.cifar10,
-        "cifar100": data.cifar100,
-    }[images]
-    return read(directory, seed, training=training)
-
-
-def evaluated(images: Dataset, count: int) -> Dataset:
-    """The same with at most so many images of validation and test: every epoch is measured on them."""
-    first = (Split(split.inputs[:count], split.targets[:count]) for split in (images.validation, images.test))
-    validation, test = first
-    return dataclasses.replace(images, validation=validation, test=test)

@@ -9,23 +9,16 @@ import pytest
 import torch
 
 import neuro_decorr as nd
-from neuro_decorr import data, study
-from neuro_decorr.data import Split
+from neuro_decorr import study
 from neuro_decorr.errors import InvalidValue
+from protocols import _images
 from protocols import conditioned_feedback as protocol
 from protocols.conditioned_feedback.configuration import PublishedName, TunedName
-from protocols.natural_images import configuration as options
 
 SMALL = {"hidden": (12, 10), "interneurons": 4, "batch_size": 20, "steps": 3, "measure_every": 2}
 
 
-@pytest.fixture(autouse=True)
-def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = data.fashion(0)
-    few = {name: Split(*(part[:90] for part in getattr(images, name))) for name in ("train", "validation", "test")}
-    small = data.Dataset(**few, classes=10, source="clothes", image_shape=(28, 28))
-    monkeypatch.setattr(data, "fashion", lambda _: small)
-    options.dataset.cache_clear()
+pytestmark = pytest.mark.usefixtures("few_images")
 
 
 def published_update(
@@ -54,7 +47,7 @@ def published_update(
 @pytest.mark.parametrize("arm", ["dfa", "ndfa", "error_ndfa", "k_ndfa"])
 def test_the_published_updates_are_those_of_the_equations(arm: str) -> None:
     configuration = protocol.PROTOCOL.configure(SMALL)
-    images = options.dataset("embedded", None, None, 0)
+    images = _images.dataset("embedded", None, None, 0)
     model, plasticity = protocol.network(configuration, images, f"published_{arm}", 0.0, seed=0)
     assert plasticity is None
     model = model.double()
@@ -91,7 +84,7 @@ def test_both_sides_together_are_kfac() -> None:
 
 def test_the_network_is_the_published_one() -> None:
     configuration = protocol.PROTOCOL.configure()
-    images = options.dataset("embedded", None, None, 0)
+    images = _images.dataset("embedded", None, None, 0)
     model, _ = protocol.network(configuration, images, "none", 0.0, seed=0)
     layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     assert [tuple(layer.weight.shape) for layer in layers] == [(300, 784), (300, 300), (300, 300), (10, 300)]

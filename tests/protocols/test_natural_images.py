@@ -5,22 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neuro_decorr import data, study
-from neuro_decorr.data import Split
+from neuro_decorr import study
 from neuro_decorr.errors import InvalidValue
+from protocols import _arms, _images
 from protocols import natural_images as protocol
-from protocols.natural_images import configuration as options
 
 SMALL = {"epochs": 1, "evaluated": 100, "hidden": (20,), "interneurons": 8, "groups": 4, "batch_size": 30}
 
 
-@pytest.fixture(autouse=True)
-def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = data.fashion(0)
-    few = {name: Split(*(part[:90] for part in getattr(images, name))) for name in ("train", "validation", "test")}
-    small = data.Dataset(**few, classes=10, source="clothes", image_shape=(28, 28))
-    monkeypatch.setattr(data, "fashion", lambda _: small)
-    options._embedded.cache_clear()
+pytestmark = pytest.mark.usefixtures("few_images")
 
 
 def test_every_arm_has_as_many_selection_runs_and_every_seed_once() -> None:
@@ -56,14 +49,14 @@ def test_a_run_of_every_arm_records_accuracy_and_time(arm: str, network: str) ->
 
 def test_the_gradient_of_the_control_is_divided_by_the_second_moment_of_the_inputs() -> None:
     configuration = protocol.PROTOCOL.configure(SMALL)
-    images = options.dataset("embedded", None, None, 0)
+    images = _images.dataset("embedded", None, None, 0)
     model = protocol.network(configuration, images, batch_normalised=False, seed=0).double()
     signals = protocol.nd.conditioning.Signals(model)
     inputs, targets = images.train.inputs[:40].double(), images.train.targets[:40]
     torch.nn.functional.cross_entropy(model(inputs), targets).backward()
     first = next(iter(signals))
     gradient = first.gradient.clone()
-    protocol.condition_gradients(signals, damping=3.0)
+    _arms.condition_gradients(signals, damping=3.0)
     moment = inputs.T @ inputs / 40
     strength = 3.0 * moment.trace() / 784
     divided = gradient @ torch.linalg.inv(moment + strength * torch.eye(784, dtype=torch.float64)) * strength
