@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,6 +12,7 @@ from torch.func import functional_call
 
 from neuro_decorr.credit._layers import (
     Forward,
+    ParameterUses,
     is_plain_linear,
     name_of,
     own_parameters,
@@ -174,24 +174,10 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
     learning = [layer for layer in owners(model) if any(each.requires_grad for each in own_parameters(layer))]
     with replaced_forwards((layer, stand_in(layer)) for layer in learning), torch.enable_grad():
         outputs = model(inputs)
-    _check_owned(model, [*(visit.arriving for visit in visits.values()), outputs])
+    used = ParameterUses(model).reached(*(visit.arriving for visit in visits.values()), outputs)
+    if used is not None:
+        raise Unsupported(
+            f"the model uses the parameter '{used}' outside of the forward of the layer that owns it, so that this "
+            "credit misses it; call the layers, or freeze it."
+        )
     return list(visits.values()), outputs
-
-
-def _check_owned(model: nn.Module, tensors: Iterable[Any]) -> None:
-    """Refuse parameters that the graph of tensors reaches past the layers."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found = {each.grad_fn for each in tensors if isinstance(each, Tensor) and each.grad_fn is not None}
-    waiting = list(found)
-    while waiting:
-        for earlier, _ in waiting.pop().next_functions:
-            if earlier is None or earlier in found:
-                continue
-            found.add(earlier)
-            waiting.append(earlier)
-            used = names.get(id(getattr(earlier, "variable", None)))
-            if used is not None:
-                raise Unsupported(
-                    f"the model uses the parameter '{used}' outside of the forward of the layer that owns it, so that "
-                    "this credit misses it; call the layers, or freeze it."
-                )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, final
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -88,6 +89,45 @@ def owners(model: nn.Module) -> list[nn.Module]:
             )
         found.append(module)
     return found
+
+
+@final
+class ParameterUses:
+    """Follows the graphs of tensors to the parameters of a model; what was followed once is not followed again.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._names: dict[int, str] = {}  # filled when first needed, which for most models is never
+        self._followed: set[Any] = set()
+
+    def reached(self, *tensors: Any) -> str | None:
+        """The name of a parameter that the graph of one of them reaches; None where there is no such.
+
+        That a tensor requires a gradient is not enough: cells of Norse start from a state that requires one.
+        """
+        waiting = [node for tensor in tensors if (node := _source(tensor)) is not None]
+        if waiting and not self._names:
+            self._names = {id(parameter): name for name, parameter in self._model.named_parameters()}
+        for node in waiting:
+            if node in self._followed:
+                continue
+            self._followed.add(node)
+            name = self._names.get(id(getattr(node, "variable", None)))
+            if name is not None:
+                return name
+            waiting.extend(earlier for earlier, _ in node.next_functions if earlier is not None)
+        return None
+
+
+def _source(tensor: Any) -> Any:
+    """Where the graph of a tensor begins, if it has one; for a leaf the node that accumulates its gradient."""
+    if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+        return None
+    return tensor.grad_fn or torch.autograd.graph.get_gradient_edge(tensor).node
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
 from neuro_decorr.credit._layers import (
     Forward,
+    ParameterUses,
     is_plain_linear,
     name_of,
     own_parameters,
@@ -115,18 +116,28 @@ class Passes:
                 "the model works in place on its inputs, which the layers of the noisy passes keep; give it a copy, or "
                 "use presynaptic='clean'."
             )
-        if visits.use_parameters(outputs):
+        clean = self._clean(outputs, losses, visits, [visited for _, visited in passes])
+
+        def losses_of(result: Tensor) -> Tensor:
+            if keep != "tangent":
+                return losses.of(result)
+            return derivative(lambda: losses.of(with_tangent(outputs.detach(), result)))
+
+        return [Perturbed(losses_of(result), visited.nodes, visited.graphs) for result, visited in passes], clean
+
+    def _clean(self, outputs: Any, losses: SampleLosses, visits: _Visits, perturbed: list[Visited]) -> Clean:
+        """What the clean pass left, once it is certain that the noise reached all that learns, and the same nodes."""
+        model = self._model[0]
+        if visits.parameters.reached(outputs) is not None:
             raise Unsupported(
                 "the model uses trainable parameters outside the forward of the layer that owns them, so that "
                 "perturbing the outputs of its layers misses them; call the layers, or freeze these parameters."
             )
         clean_visited = visits.take()
-        for _, visited in passes:
-            if visited.shapes != clean_visited.shapes:
-                raise StateMismatch(
-                    "the perturbed and the clean pass did not visit the same nodes: the model's path depends on its "
-                    "values."
-                )
+        if any(visited.shapes != clean_visited.shapes for visited in perturbed):
+            raise StateMismatch(
+                "the perturbed and the clean pass did not visit the same nodes: the model's path depends on its values."
+            )
         clean = Clean(*losses.attribute(outputs), clean_visited.nodes, clean_visited.layers)
         samples = len(clean.losses)
         for layer, node in zip(clean.layers, clean.nodes, strict=True):
@@ -137,13 +148,7 @@ class Passes:
                     f"{samples} losses: its {place} dimension must be the sample; time_first=True is for layers that "
                     "run over (time, samples, units)."
                 )
-
-        def losses_of(result: Tensor) -> Tensor:
-            if keep != "tangent":
-                return losses.of(result)
-            return derivative(lambda: losses.of(with_tangent(outputs.detach(), result)))
-
-        return [Perturbed(losses_of(result), visited.nodes, visited.graphs) for result, visited in passes], clean
+        return clean
 
     @contextmanager
     def _shared(self, inputs: Any) -> Iterator[None]:
@@ -223,25 +228,7 @@ class _Visits:
         self._layout = layout
         self._held: dict[nn.Module, Tensor] = {}
         self._kept = Visited([], [], [], [])
-        self._parameters: set[int] = set()  # filled when first needed, which for most models is never
-        self._followed: set[Any] = set()
-
-    def use_parameters(self, *tensors: Any) -> bool:
-        """Whether the graph of a tensor reaches a parameter of the model.
-
-        That a tensor requires a gradient is not enough: cells of Norse start from a state that requires one.
-        """
-        found = [node for tensor in tensors if (node := _source(tensor)) is not None]
-        if found and not self._parameters:
-            self._parameters.update(map(id, self._model.parameters()))
-        for node in found:
-            if node in self._followed:
-                continue
-            self._followed.add(node)
-            if id(getattr(node, "variable", None)) in self._parameters:
-                return True
-            found.extend(earlier for earlier, _ in node.next_functions if earlier is not None)
-        return False
+        self.parameters = ParameterUses(model)
 
     def take(self) -> Visited:
         """What was kept since the last call."""
@@ -305,7 +292,7 @@ class _Visits:
         return noise
 
     def _cut(self, layer: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
-        if self.use_parameters(*arguments):
+        if self.parameters.reached(*arguments) is not None:
             raise Unsupported(
                 f"the input of layer {name_of(self._model, layer)} depends on trainable parameters that no layer owns "
                 "or that are used outside the forward of their owner; perturbation cannot assign credit to them."
@@ -315,10 +302,3 @@ class _Visits:
         self._kept.shapes.append(output.shape)
         detached = output.detach()
         return detached.clone() if self.keep == "activity" else detached
-
-
-def _source(tensor: Any) -> Any:
-    """Where the graph of a tensor begins, if it has one; for a leaf the node that accumulates its gradient."""
-    if not isinstance(tensor, Tensor) or not tensor.requires_grad:
-        return None
-    return tensor.grad_fn or torch.autograd.graph.get_gradient_edge(tensor).node
