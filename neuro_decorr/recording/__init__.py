@@ -5,8 +5,9 @@ What an adapter needs of another library is imported when it is called.
 
 from neuro_decorr.recording.assembly import Mends, from_events, from_times
 from neuro_decorr.recording.brian_monitors import from_brian, to_brian
-from neuro_decorr.recording.files import Format, load, save
+from neuro_decorr.recording.files import load, save
 from neuro_decorr.recording.neo_objects import from_neo, to_neo
+from neuro_decorr.recording.options import Format, Options
 from neuro_decorr.recording.rates import Rates
 from neuro_decorr.recording.spikes import SpikeTrains
 from neuro_decorr.recording.tensors import from_tensor, to_tensor
@@ -19,6 +20,7 @@ __all__ = [
     "Trials",
     # files
     "Format",
+    "Options",
     "load",
     "save",
     # arrays and other libraries

@@ -8,45 +8,36 @@ import zipfile
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack, get_args
+from typing import Any, Unpack, get_args
 
 from neuro_decorr.errors import InvalidValue, MissingExtra, require
-from neuro_decorr.recording.assembly import Mends, Raw, assemble
+from neuro_decorr.recording.assembly import Raw, assemble
 from neuro_decorr.recording.neo_objects import Content, Period
+from neuro_decorr.recording.options import Format, Options
 from neuro_decorr.recording.rates import Rates
 from neuro_decorr.recording.spikes import SpikeTrains
-
-Format: TypeAlias = Literal["npz", "csv", "parquet", "nwb", "nix"]
-"""The formats of files; their names are the endings, too."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _STRANGERS = {b"\x93NUMPY": "a bare numpy array", b"MATLAB": "a MATLAB file", b"\x80": "a pickle", b"\x1f\x8b": "gzip"}
 
 
-def load(
-    path: str | PathLike[str],
-    *,
-    format: Format | None = None,
-    content: Content | None = None,
-    period: Period | None = None,
-    **mends: Unpack[Mends],
-) -> SpikeTrains | Rates:
-    """Read a recording: NPZ, CSV, Parquet, NWB or NIX.
+def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains | Rates:
+    """Read a recording.
 
     Args:
-        path: The file.
-        format: What it is; found by its content when None. A file whose ending names another format than its content is
-            refused unless the format is given.
-        content: Spikes or rates, of a file that holds both; spikes when None.
-        period: The period wanted (s), on the clock of the file; all when None. Only what is inside must be sound.
-        **mends: See `Mends`; without them whatever is wrong is refused.
+        path: The file or folder.
+        **options: What to read, and what may be mended; see `Options` and `Mends`. Without them whatever is wrong is
+            refused. A file whose ending names another format than its content is refused unless the format is given.
 
     Returns:
         Spike trains or rates; their notes tell what was mended, and what the file does not say.
 
     Raises:
-        InvalidValue: No such file, an empty, damaged or foreign one, or whatever a recording refuses; one line.
+        InvalidValue: No such file, an empty, damaged or foreign one, an option that the format cannot use, or whatever
+            a recording refuses; one line.
     """
+    format, content, period = options.pop("format", None), options.pop("content", None), options.pop("period", None)
+    mends: Any = options
     file = Path(path)
     if not file.is_file():
         raise InvalidValue(f"{file}: there is no such file.")
