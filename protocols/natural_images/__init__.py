@@ -7,7 +7,7 @@ conditioning of the gradient gives?
 Data. 6,000 images of Fashion-MNIST that come with the package; CIFAR-10, CIFAR-100, MNIST or all of Fashion-MNIST from
 files. The mean of a pixel is not removed.
 
-Conditions. Credit assignment x arm, on a dense or a convolutional network. Arms: nothing; centring; batch
+Conditions. Credit assignment x arm, on a dense, a convolutional, or a residual network. Arms: nothing; centring; batch
 normalisation; `foof`, the conditioning of the gradient by the second moment of the centred inputs, of the same damping
 as D; `norm_preserving` as published by Ahmad (2024); interneurons; whitening.
 
@@ -33,6 +33,7 @@ import neuro_decorr as nd
 from analysis import natural_images
 from models.convolutional import convolutional
 from models.dense import dense
+from models.residual import residual
 from neuro_decorr import study
 from neuro_decorr.data import Dataset
 from neuro_decorr.learning import Geometry, accuracy, train
@@ -97,10 +98,16 @@ def network(configuration: Configuration, images: Dataset, batch_normalised: boo
     if configuration.network == "dense":
         return dense([images.features, *configuration.hidden, images.classes], normalisation=normalisation, seed=seed)
     shape = (1, *images.image_shape)[-3:]
-    layers = convolutional(
-        shape, configuration.channels, configuration.hidden_convolutional, images.classes,
-        normalisation=normalisation, seed=seed,
-    )  # fmt: skip
+    if configuration.network == "convolutional":
+        layers = convolutional(
+            shape, configuration.channels, configuration.hidden_convolutional, images.classes,
+            normalisation=normalisation, seed=seed,
+        )  # fmt: skip
+    else:
+        layers = residual(
+            configuration.residual_channels, configuration.residual_blocks, images.classes, shape[0],
+            normalisation=normalisation, seed=seed,
+        )  # fmt: skip
     return nn.Sequential(nn.Unflatten(1, shape), *layers)
 
 

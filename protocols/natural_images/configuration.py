@@ -22,7 +22,7 @@ CreditName = Literal[
     "semi_implicit",
 ]
 ArmName = Literal["none", "center", "batch_normalisation", "foof", "norm_preserving", "interneuron", "whitening"]
-NetworkName = Literal["dense", "convolutional"]
+NetworkName = Literal["dense", "convolutional", "residual"]
 
 REFERENCE: ArmName = "center"
 """Arm to which all differences are taken."""
@@ -64,6 +64,7 @@ FULL = {
     "selection_runs": 8,
     "row_fraction": 0.1,
     "epochs": 10,
+    "selection_epochs": 2,
     "batch_size": 256,
 }
 """The full size, meant for CIFAR-10: `neuro-decorr run natural_images --full --images cifar10 --data-dir DIR`."""
@@ -79,6 +80,8 @@ class Configuration(study.Configuration):
     network: NetworkName = Field("dense", description="kind of network")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers of the dense network")
     channels: tuple[int, ...] = Field((32, 32, 64, 64), description="channels of the convolutions")
+    residual_channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the groups of residual blocks")
+    residual_blocks: int = Field(1, ge=1, description="residual blocks of a group")
     hidden_convolutional: int = Field(1_000, ge=1, description="units of the dense layer behind the convolutions")
     credits: tuple[CreditName, ...] = Field(DEMONSTRATED, description="credit assignments")
     arms: tuple[ArmName, ...] = Field(get_args(ArmName)[:6], description="arms; 'center' is the reference")

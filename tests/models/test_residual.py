@@ -35,6 +35,23 @@ def test_a_small_one_by_hand() -> None:
     torch.testing.assert_close(network(x), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_without_normalisation_a_block_begins_as_its_skip() -> None:
+    network = residual((4, 6), blocks=1, classes=3, normalisation="none", seed=0).double()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    x = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    stem, _, _, first, second, _, _, output = network
+    hidden = F.conv2d(x, stem.weight, stem.bias, padding=1).relu()
+    shortcut = second.shortcut[0]
+    begun = F.conv2d(hidden, shortcut.weight, shortcut.bias, stride=2).relu()
+    torch.testing.assert_close(network(x), begun.mean(dim=(2, 3)) @ output.weight.T, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        for block in (first, second):
+            block.convolution_2.weight.normal_(generator=torch.Generator().manual_seed(1))
+    assert not torch.allclose(network(x), begun.mean(dim=(2, 3)) @ output.weight.T)
+    with pytest.raises(InvalidValue, match="normalisation: got 'layer'"):
+        residual(normalisation="layer")
+
+
 def test_the_seed_decides_and_the_global_state_is_left_alone() -> None:
     state = torch.get_rng_state()
     first, again = residual((4,), blocks=1, seed=0), residual((4,), blocks=1, seed=0)

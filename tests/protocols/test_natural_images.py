@@ -32,10 +32,10 @@ def test_every_arm_has_as_many_selection_runs_and_every_seed_once() -> None:
     assert len(set(chosen)) == len(chosen)
 
 
-@pytest.mark.parametrize("network", ["dense", "convolutional"])
+@pytest.mark.parametrize("network", ["dense", "convolutional", "residual"])
 @pytest.mark.parametrize("arm", ["none", "center", "batch_normalisation", "foof", "norm_preserving", "interneuron"])
 def test_a_run_of_every_arm_records_accuracy_and_time(arm: str, network: str) -> None:
-    convolutions = {"channels": (4, 8), "hidden_convolutional": 12, "interneurons": 4}
+    convolutions = {"channels": (4, 8), "hidden_convolutional": 12, "residual_channels": (4, 8), "interneurons": 4}
     configuration = protocol.PROTOCOL.configure({**SMALL, **convolutions, "network": network})
     for credit in configuration.credits:
         levels = {"credit": credit, "arm": arm, "learning_rate": 1e-3, "damping": 3.0}
