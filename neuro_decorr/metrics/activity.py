@@ -15,7 +15,6 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.samples import Samples, real
 from neuro_decorr.recording import Rates, SpikeTrains
-from neuro_decorr.recording.binning import count_dtype, whole_bins
 
 Activity: TypeAlias = Samples | SpikeTrains | Rates
 """Activity `(samples, units)`, or a recording; spike trains are counted in bins of `bin` seconds."""
@@ -124,13 +123,13 @@ def as_stream(activity: Activity, bin: float | None = None) -> Stream:
 
 
 def _spike_stream(trains: SpikeTrains, bin: float) -> Stream:
-    trains.counts_chunks(bin)  # refuses gaps, and bins that do not fit
+    bins = trains.bins(bin)  # refuses bins that do not fit
 
     def chunks(rows: int) -> Iterator[Samples]:
         return trains.counts_chunks(bin, rows)
 
-    bound = float(np.iinfo(count_dtype(trains.times, trains.start, bin)).max)
-    return Stream(whole_bins(trains.duration, bin), len(trains.units), True, None, torch.device("cpu"), chunks, bound)
+    bound = float(np.iinfo(trains.count_dtype(bin)).max)
+    return Stream(bins, len(trains.units), True, None, torch.device("cpu"), chunks, bound)
 
 
 def _check_bin(activity: Activity, bin: float | None) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import checks
-from neuro_decorr.recording.spikes import SpikeTrains, trials_inside
+from neuro_decorr.recording import checks, pieces
+from neuro_decorr.recording.spikes import SpikeTrains
 from neuro_decorr.recording.trials import Trials
 
 Refuse: TypeAlias = Literal["error", "drop"]
@@ -52,6 +52,8 @@ class Raw:
         windows: When each unit was observed, one list for all or one a unit; None when the source does not tell.
         trials: Windows of the trials.
         notes: What a reader did or could not know, in words.
+        positions: Where each unit is (micrometres).
+        invalid: Periods (s) to be left out, whatever the windows say; in order, without overlap.
     """
 
     times: Sequence[ArrayLike]
@@ -59,6 +61,20 @@ class Raw:
     windows: Sequence[Window] | None = None
     trials: Trials | None = None
     notes: list[str] = field(default_factory=list)
+    positions: ArrayLike | None = None
+    invalid: Sequence[tuple[float, float]] = ()
+
+    def keep(self, units: Sequence[int]) -> None:
+        """Keep some of the units.
+
+        Args:
+            units: Their positions, in the order wanted.
+        """
+        self.times = [self.times[k] for k in units]
+        self.units = None if self.units is None else [self.units[k] for k in units]
+        if self.windows is not None and len(self.windows) > 1:
+            self.windows = [self.windows[k] for k in units]
+        self.positions = None if self.positions is None else np.asarray(self.positions)[list(units)]
 
 
 def from_times(
@@ -216,11 +232,39 @@ def assemble(
     common = _agreed(windows, names, durations, notes)
     if common is not windows[0]:
         arrays = [_inside(unit, common) for unit in arrays]
+    if (valid := without(common, raw.invalid)) is not common:
+        common, spikes = valid, sum(map(len, arrays))
+        for low, high in raw.invalid:
+            arrays = [unit[~((unit >= low) & (unit < high))] for unit in arrays]
+        notes.append(f"times marked as invalid are gaps; {spikes - sum(map(len, arrays))} spikes there: left out")
     start, stop = common[0][0], common[-1][1]
     gaps = [(low, high) for (_, low), (high, _) in itertools.pairwise(common) if high > low]
     trains, names, mended = _mended(arrays, names, (start, stop), sort, outside, duplicates)
-    trials, lost = trials_inside(raw.trials, start, stop)
-    return SpikeTrains(trains, start, stop, names, trials, gaps, [*notes, *mended, *lost])
+    trials, lost = pieces.inside(raw.trials, start, stop, tuple(gaps))
+    return SpikeTrains(trains, start, stop, names, trials, gaps, [*notes, *mended, *lost], raw.positions)
+
+
+def without(window: Window, invalid: Sequence[tuple[float, float]]) -> Window:
+    """A window without some periods.
+
+    Args:
+        window: Periods (s).
+        invalid: Periods to be left out (s), in any order.
+
+    Returns:
+        What remains; the window itself when none of the periods touches it.
+
+    Raises:
+        InvalidValue: Nothing remains.
+    """
+    left = list(window)
+    for low, high in invalid:
+        if any(low < b and high > a for a, b in left):
+            pairs = [pair for a, b in left for pair in ((a, min(b, low)), (max(a, high), b))]
+            left = [(a, b) for a, b in pairs if a < b]
+    if not left:
+        raise InvalidValue("invalid times: they leave nothing of the recording; choose another period.")
+    return window if left == list(window) else left
 
 
 def _mended(

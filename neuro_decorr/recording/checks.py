@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, unknown_name
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -91,6 +91,50 @@ def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise InvalidValue(f"units: the label {twice!r} is there twice; give every unit a label of its own.")
     return names
+
+
+def chosen(labels: Sequence[object], units: Sequence[str]) -> list[int]:
+    """Where the chosen labels are among the units.
+
+    Args:
+        labels: Labels.
+        units: Labels of all units.
+
+    Returns:
+        Their positions.
+
+    Raises:
+        UnknownName: A label that no unit has.
+    """
+    known = {name: index for index, name in enumerate(units)}
+    for name in map(str, labels):
+        if name not in known:
+            raise unknown_name("unit", name, units)
+    return [known[str(name)] for name in labels]
+
+
+def coordinates(positions: ArrayLike | None, units: int) -> NDArray[np.float64] | None:
+    """Positions of units.
+
+    Args:
+        positions: Micrometres, shape `(units, dimensions)`, NaN where they are not known, or None.
+        units: How many units there are.
+
+    Returns:
+        The positions, not writable.
+
+    Raises:
+        InvalidValue: Another shape, or values that are no numbers.
+    """
+    if positions is None:
+        return None
+    array = np.asarray(positions)
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or len(array) != units or not 1 <= array.shape[1] <= 3:
+        raise InvalidValue(
+            f"positions: got {array.dtype} of shape {array.shape}; allowed are micrometres, {units} rows (one a unit) "
+            "of one to three coordinates."
+        )
+    return frozen(array.astype(np.float64))
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -8,9 +8,7 @@ a Parquet file under `neuro_decorr` as one JSON object.
 
 from __future__ import annotations
 
-import io
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,63 +16,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import tidy
+from neuro_decorr.recording import clock, text, tidy
 from neuro_decorr.recording.assembly import Raw
+from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.rates import Rates
+from neuro_decorr.recording.sampled import Sampled, step_of
 from neuro_decorr.recording.spikes import SpikeTrains
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMES = {"time": 1.0, "time_s": 1.0, "time_ms": 1000.0}
+TIMES = {
+    **dict.fromkeys(("time", "time_s", "times", "spike_time", "spike_times", "t"), 1.0),
+    **dict.fromkeys(("time_ms", "times_ms", "spike_time_ms", "spike_times_ms", "t_ms"), 1000.0),
+}  # fmt: skip
 """Columns of times, and how many of their units make a second."""
 
-_MISSING = ("", "NA", "None", "<NA>")
+SAMPLES = ("sample", "samples", "time_samples", "spike_sample", "spike_samples")
+"""Columns of times in samples, which need the sampling rate."""
+
+UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron", "neuron_id", "cell", "cell_id", "sender")
+"""Columns of labels."""
+
 _KEY = b"neuro_decorr"
-_LINE = re.compile(r"#\s*(\w+)\s*=\s*(.*)")
 
 
-def read_csv(path: Path, period: tuple[float, float] | None = None) -> Raw | Rates:
+def read_csv(path: Path, options: Options) -> Raw | Sampled:
     """Read a recording from a CSV table.
 
     Args:
-        path: The file, in UTF-8.
-        period: The period wanted (s), for rates.
+        path: The file.
+        options: See `Options`.
 
     Returns:
-        Spikes to be assembled, or rates.
+        Spikes or rates, to be assembled.
 
     Raises:
         InvalidValue: It is no such table, or the header is not sound.
     """
-    pandas = require("pandas", "recordings")
-    given: dict[str, Any] = {}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        lines = text.splitlines(keepends=True)
-        top = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-        for line in lines[:top]:
-            if (found := _LINE.match(line)) and found[1] in tidy.KEYS:
-                given[found[1]] = json.loads(found[2])
-        # As text, so that every number is the one nearest to its digits and a label "NA" stays one.
-        table = pandas.read_csv(io.StringIO("".join(lines[top:])), dtype=str, keep_default_na=False)
-        if not isinstance(table.index, pandas.RangeIndex):
-            raise ValueError("its rows have more cells than its head")
-    except (UnicodeDecodeError, ValueError) as error:  # both of pandas' errors and JSON's are among these
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidValue(f"no CSV table of a recording: {first}.") from error
-    return from_frame(table, given, period)
+    return from_frame(*text.table(text.decode(path)), options)
 
 
-def read_parquet(path: Path, period: tuple[float, float] | None = None) -> Raw | Rates:
+def read_parquet(path: Path, options: Options) -> Raw | Sampled:
     """Read a recording from a Parquet table.
 
     Args:
         path: The file.
-        period: The period wanted (s), for rates.
+        options: See `Options`.
 
     Returns:
-        Spikes to be assembled, or rates.
+        Spikes or rates, to be assembled.
 
     Raises:
         InvalidValue: It cannot be read, or is no such table.
@@ -88,45 +79,111 @@ def read_parquet(path: Path, period: tuple[float, float] | None = None) -> Raw |
         raise InvalidValue(
             f"damaged or cut: no Parquet table that can be read ({str(error).splitlines()[0]})."
         ) from error
-    return from_frame(frame, given, period)
+    return from_frame(frame, tidy.checked(given), options)
 
 
-def from_frame(table: pd.DataFrame, given: dict[str, Any], period: tuple[float, float] | None = None) -> Raw | Rates:
+def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> Raw | Sampled:
     """A recording from a table in memory.
 
     Args:
         table: Spikes or rates, see the top of this module.
         given: The header.
-        period: The period wanted (s), for rates.
+        options: See `Options`.
 
     Returns:
-        Spikes to be assembled, or rates.
+        Spikes or rates, to be assembled.
 
     Raises:
         InvalidValue: Columns that are neither layout, or cells that are no numbers.
     """
+    given = given | {"notes": list(given.get("notes", ()))}
+    table = _without_index(table, given["notes"])
     names = [str(name) for name in table.columns]
-    clocks = [name for name in names if name in TIMES]
-    if len(clocks) != 1:
+    plain = {name: _plain(name) for name in names}
+    clocks = [name for name in names if plain[name] in TIMES or plain[name] in SAMPLES]
+    owners = [name for name in names if plain[name] in UNITS]
+    if len(clocks) != 1 or len(owners) > 1:
         raise InvalidValue(
             f"columns: got {', '.join(names[:8]) or 'none'}; allowed are unit and time (spikes), or time and one "
             "column for every unit (rates), with the time in seconds (time) or milliseconds (time_ms)."
         )
-    time: NDArray[Any] = _numbers(table, clocks[0]) / TIMES[clocks[0]]
-    if "unit" not in names:
-        values = np.column_stack([_numbers(table, name) for name in names if name != clocks[0]] or [np.empty((0, 0))])
-        labels = [name for name in names if name != clocks[0]]
-        start, step = equal_steps(time, given.get("step"))
-        return tidy.rates(values, {"units": labels, "start": start, "step": step} | given, period)
-    unit: NDArray[Any] = table["unit"].astype(str).to_numpy(dtype=str)
+    when = text.numbers(table, clocks[0])
+    if plain[clocks[0]] in TIMES:
+        when = when / TIMES[plain[clocks[0]]]
+    elif options.get("sampling_rate") is None:
+        raise InvalidValue(f"column {clocks[0]!r}: these are samples; give sampling_rate (Hz).")
+    others = [name for name in names if name not in (clocks[0], *owners) and plain[name] != "trial"]
+    if not owners:
+        return _rates(table, [name for name in names if name != clocks[0]], when, given, options)
+    unit: NDArray[Any] = table[owners[0]].astype(str).to_numpy(dtype=str)
+    if others and (grid := _grid(when, unit)) is not None:
+        return _long(table, others, when, unit, grid, given, options)
+    if others:
+        given["notes"].append(f"columns that are no part of spikes: {', '.join(others[:8])}")
+    when = clock.spike_seconds(when, options, known="stop" in given or TIMES.get(plain[clocks[0]], 1) != 1)
     if "units" in given:
         known = {str(name): k for k, name in enumerate(given["units"])}
         strange = next((name for name in unit.tolist() if name not in known), None)
         if strange is not None:
             raise InvalidValue(f"unit: got {strange!r}, which the header does not list among its units.")
         unit = np.array([known[name] for name in unit.tolist()], dtype=np.int64)
-    trial = _whole(_numbers(table, "trial")) if "trial" in names else None
-    return tidy.spikes(time, unit, given, trial)
+    elif all(name.isdecimal() and str(int(name)) == name for name in np.unique(unit).tolist()):
+        unit = unit.astype(np.int64)  # numbers are ordered as numbers
+    trials = [name for name in names if plain[name] == "trial"]
+    return tidy.spikes(when, unit, given, _whole(text.numbers(table, trials[0])) if trials else None)
+
+
+def _rates(
+    table: pd.DataFrame, labels: list[str], when: NDArray[np.float64], given: dict[str, Any], options: Options
+) -> Sampled:
+    values = np.column_stack([text.numbers(table, name) for name in labels] or [np.empty((0, 0))])
+    wanted = step_of(options, given.get("step", 0.0)) or None
+    if given.get("gaps"):  # rows are missing there, so only the header tells the clock
+        start, step = given.get("start", 0.0), step_of(options, given.get("step"))
+    else:
+        start, step = clock.equal_steps(when, given["notes"], wanted)
+    return tidy.rates(values, {"units": labels, "start": start} | given | {"step": step})
+
+
+def _grid(when: NDArray[np.float64], unit: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """The units and times of a long table of rates: every unit at every one of many times; else None."""
+    units, times = np.unique(unit), np.unique(when)
+    whole = len(times) > 2 and len(when) == len(units) * len(times) and bool(np.isfinite(times).all())
+    even = whole and float(np.ptp(np.diff(times))) <= 1e-6 * float(times[-1] - times[0])
+    return (units, times) if even else None
+
+
+def _long(
+    table: pd.DataFrame,
+    others: list[str],
+    when: NDArray[np.float64],
+    unit: NDArray[Any],
+    grid: tuple[NDArray[Any], NDArray[Any]],
+    given: dict[str, Any],
+    options: Options,
+) -> Sampled:
+    units, times = grid
+    wanted = options.get("series") or (others[0] if len(others) == 1 else None)
+    if wanted not in others:
+        raise InvalidValue(f"series: got {wanted!r}; a value a unit and time, and the columns {', '.join(others[:8])}.")
+    values = np.full((len(times), len(units)), np.nan)
+    values[np.searchsorted(times, when), np.searchsorted(units, unit)] = text.numbers(table, wanted)
+    given["notes"].append(f"a long table: the column {wanted!r} of every unit at every time")
+    start, step = clock.equal_steps(times, given["notes"], step_of(options, given.get("step", 0.0)) or None)
+    return tidy.rates(values, {"start": start, "units": units.tolist()} | given | {"step": step})
+
+
+def _without_index(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """The table without the column of row numbers that pandas writes unless told not to."""
+    first = str(table.columns[0]) if len(table.columns) else "unit"
+    if first and not first.startswith("Unnamed: "):
+        return table
+    if not np.array_equal(text.numbers(table, first), np.arange(len(table))):
+        raise InvalidValue("columns: the first one has no name; give it one.")
+    notes.append("the first column has no name and counts the rows: left out")
+    made: pd.DataFrame = table.iloc[:, 1:]
+    made.attrs = table.attrs
+    return made
 
 
 def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
@@ -146,12 +203,12 @@ def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
         time, unit = tidy.columns(recording)
         table = pandas.DataFrame({"unit": np.array(recording.units)[unit], "time": time})
     else:
-        taken = sorted({*TIMES, "unit", "trial"} & set(recording.units))
+        taken = [name for name in recording.units if _plain(name) in {*TIMES, *SAMPLES, *UNITS, "trial"}]
         if taken:
             raise InvalidValue(f"units: the label {taken[0]!r} is the name of a column of such tables; choose another.")
-        clock = recording.start + recording.step * np.arange(len(recording.values))
+        times = [low + recording.step * np.arange(end - first) for first, end, low in recording.rows()]
         table = pandas.DataFrame(recording.values, columns=list(recording.units))
-        table.insert(0, "time", clock)
+        table.insert(0, "time", np.concatenate(times))
     made: pd.DataFrame = table
     return made
 
@@ -181,55 +238,11 @@ def write_parquet(path: Path, recording: SpikeTrains | Rates) -> None:
     )
 
 
-def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    column = table[name].to_numpy()
-    if column.dtype.kind not in "fiu":
-        text = np.array(["nan" if str(cell) in _MISSING else str(cell) for cell in column.tolist()], dtype=object)
-        try:
-            column = text.astype(np.float64)
-        except ValueError:
-            row = next(k for k, cell in enumerate(text.tolist()) if not _is_number(cell))
-            raise InvalidValue(f"column {name!r}: got {text[row]!r} in row {row}; allowed are numbers.") from None
-    numbers: NDArray[np.float64] = column.astype(np.float64, copy=False)
-    return numbers
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
 
 
 def _whole(values: NDArray[np.float64]) -> NDArray[np.int64]:
     if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise InvalidValue("trial: got numbers that are not whole; allowed are 0, 1, ...")
     return values.astype(np.int64)
-
-
-def equal_steps(time: NDArray[np.float64], step: float | None = None) -> tuple[float, float]:
-    """Start and step of samples, which must be equally far apart.
-
-    Args:
-        time: Time of each sample (s).
-        step: What the step should be (s); that of most samples when None.
-
-    Returns:
-        Start and step (s).
-
-    Raises:
-        InvalidValue: Fewer than two samples without a step, or a gap.
-    """
-    if len(time) < (2 if step is None else 1):
-        raise InvalidValue(f"time: got {len(time)} rows; the step cannot be told from fewer than two.")
-    steps = np.diff(time)
-    length = float(np.quantile(steps, 0.5, method="lower")) if step is None else step
-    wrong = np.flatnonzero(~(np.abs(steps - length) <= 1e-6 * abs(length) + 1e-9))
-    if not np.isfinite(time[0]) or wrong.size:
-        k = int(wrong[0]) if wrong.size else 0
-        raise InvalidValue(
-            f"time: row {k + 1} is at {time[min(k + 1, len(time) - 1)]:g} s, after {time[k]:g} s, where steps of "
-            f"{length:g} s are expected: a gap, or rows out of order; leave one side out, or sort the rows."
-        )
-    return float(time[0]), length

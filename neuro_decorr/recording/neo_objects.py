@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import tidy
+from neuro_decorr.recording import sampled
 from neuro_decorr.recording.assembly import Mends, Raw, Window, assemble
+from neuro_decorr.recording.options import Content, Options, Period
 from neuro_decorr.recording.rates import Rates
+from neuro_decorr.recording.sampled import Sampled
 from neuro_decorr.recording.spikes import SpikeTrains
-from neuro_decorr.recording.trials import Trials
+from neuro_decorr.recording.trials import Trials, of_table
 
-Content: TypeAlias = Literal["spikes", "rates"]
-"""What to take of a source that holds both."""
-
-Period: TypeAlias = tuple[float, float]
+_AXES = ("x", "y", "z")
+"""Annotations that tell the place of a unit (micrometres)."""
 
 
 def from_neo(
@@ -45,27 +44,26 @@ def from_neo(
     Raises:
         InvalidValue: Nothing of that kind, segments with different units, or whatever a recording refuses.
     """
-    found = read(source, content, period)
-    return assemble(found, period, **mends) if isinstance(found, Raw) else found
+    found = read(source, {"content": content})
+    return assemble(found, period, **mends) if isinstance(found, Raw) else sampled.assemble(found, period)
 
 
-def read(source: Any, content: Content | None, period: Period | None) -> Raw | Rates:
-    """Spikes to be assembled, or rates, from Neo; see `from_neo`.
+def read(source: Any, options: Options) -> Raw | Sampled:
+    """Spikes or rates from Neo; see `from_neo`.
 
     Args:
-        source: See `from_neo`.
-        content: See `from_neo`.
-        period: The period wanted (s).
+        source: See `from_neo`; what was read lazily is loaded here, and only what is wanted of it.
+        options: With `content`, and `series`, the name of an analog signal.
 
     Returns:
-        What was found.
+        What was found, to be assembled.
 
     Raises:
         InvalidValue: See `from_neo`.
     """
     neo = require("neo", "recordings")
     if isinstance(source, neo.AnalogSignal):
-        return _rates(source, None, period)
+        return _rates([source], None, [])
     segments = [source] if isinstance(source, neo.Segment) else getattr(source, "segments", None)
     if segments is None:
         trains = list(source)
@@ -75,26 +73,22 @@ def read(source: Any, content: Content | None, period: Period | None) -> Raw | R
                 "SpikeTrains."
             )
         return _spikes(trains)
+    notes = getattr(source, "annotations", {}).get("notes", [])
+    notes = [str(notes)] if isinstance(notes, str) else list(map(str, notes))
+    content = options.get("content") or ("rates" if options.get("series") else None)
     spiking = [segment for segment in segments if len(segment.spiketrains)]
-    signals = [signal for segment in segments for signal in segment.analogsignals]
     if spiking and content != "rates":
-        raw = _spikes(list(spiking[0].spiketrains)) if len(spiking) == 1 else _trials_of_segments(spiking)
-        notes = getattr(source, "annotations", {}).get("notes", [])
-        raw.notes[:0] = [str(notes)] if isinstance(notes, str) else map(str, notes)
-        read = ("trials", "gaps") if len(spiking) == 1 else ()
-        others = sorted({str(epoch.name) for segment in spiking for epoch in segment.epochs if epoch.name not in read})
-        if others:
-            raw.notes.append(f"epochs that were not read (trials are the epoch 'trials'): {', '.join(others)}")
-        if len(spiking) == 1:
-            raw.trials = _epoch(spiking[0], "trials")
-            raw.windows = _without_gaps(raw.windows, _epoch(spiking[0], "gaps"))
-        return raw
-    if len(signals) != 1 or content == "spikes":
+        return _spikes_of(spiking, notes)
+    signals = [signal for segment in segments for signal in segment.analogsignals]
+    wanted = options.get("series")
+    chosen = [signal for signal in signals if wanted is None or signal.name == wanted]
+    if content == "spikes" or not chosen or len({signal.name for signal in chosen}) != 1:
+        names = ", ".join(dict.fromkeys(str(signal.name) for signal in signals)) or "none"
         raise InvalidValue(
-            f"source: got {len(signals)} analog signals and no spike trains that are wanted; allowed are spike trains "
-            "or exactly one analog signal: choose it from segment.analogsignals."
+            f"source: got {len(signals)} analog signals ({names}) and no spike trains that are wanted; allowed are "
+            "spike trains, or one analog signal: choose it by its name, with series."
         )
-    return _rates(signals[0], _epoch(segments[0], "trials"), period)
+    return _rates(chosen, _epoch(segments[0], "trials"), notes)
 
 
 def to_neo(recording: SpikeTrains | Rates, *, segments: bool = False) -> Any:
@@ -130,15 +124,17 @@ def to_neo(recording: SpikeTrains | Rates, *, segments: bool = False) -> Any:
             low, high = np.array(recording.gaps).T
             segment.epochs.append(neo.Epoch(low * pq.s, (high - low) * pq.s, [""] * len(low), name="gaps"))
     else:
-        signal = neo.AnalogSignal(
-            recording.values,
-            units=recording.quantity or "dimensionless",
-            sampling_period=recording.step * pq.s,
-            t_start=recording.start * pq.s,
-            name="rates",
-            array_annotations={"unit": list(recording.units)},
-        )
-        segment.analogsignals.append(signal)
+        places = {} if recording.positions is None else dict(zip(_AXES, recording.positions.T, strict=False))
+        for first, end, start in recording.rows():
+            signal = neo.AnalogSignal(
+                recording.values[first:end],
+                units=recording.quantity or "dimensionless",
+                sampling_period=recording.step * pq.s,
+                t_start=start * pq.s,
+                name="rates",
+                array_annotations={"unit": list(recording.units), **places},
+            )
+            segment.analogsignals.append(signal)
     if recording.trials is not None:
         given = recording.trials
         segment.epochs.append(
@@ -148,65 +144,52 @@ def to_neo(recording: SpikeTrains | Rates, *, segments: bool = False) -> Any:
     return block
 
 
-def read_nix(path: Path, content: Content | None, period: Period | None) -> Raw | Rates:
-    """Spikes to be assembled, or rates, from a NIX file.
-
-    Args:
-        path: The file.
-        content: See `from_neo`.
-        period: See `from_neo`.
-
-    Returns:
-        What was found.
-
-    Raises:
-        InvalidValue: No block or several, or see `from_neo`.
-    """
-    neo = require("neo", "recordings")
-    require("nixio", "recordings")
-    with neo.io.NixIO(str(path), "ro") as file:
-        blocks = file.read_all_blocks()
-    if len(blocks) != 1:
-        raise InvalidValue(f"holds {len(blocks)} blocks; allowed is one: read it with neo.io.NixIO and use from_neo.")
-    return read(blocks[0], content, period)
-
-
-def write_nix(path: Path, recording: SpikeTrains | Rates) -> None:
-    """Write a recording as a NIX file.
-
-    Args:
-        path: The file.
-        recording: The recording.
-    """
-    neo = require("neo", "recordings")
-    require("nixio", "recordings")
-    with neo.io.NixIO(str(path), "ow") as file:
-        file.write_block(to_neo(recording))
-
-
 def _trains(recording: SpikeTrains) -> list[Any]:
     neo = require("neo", "recordings")
+    rows = [()] * len(recording.units) if recording.positions is None else recording.positions.tolist()
     return [
-        neo.SpikeTrain(times, t_start=recording.start, t_stop=recording.stop, units="s", name=name)
-        for name, times in zip(recording.units, recording.times, strict=True)
-    ]
+        neo.SpikeTrain(
+            times, t_start=recording.start, t_stop=recording.stop, units="s", name=name,
+            **dict(zip(_AXES, place, strict=False)),
+        )
+        for name, times, place in zip(recording.units, recording.times, rows, strict=True)
+    ]  # fmt: skip
 
 
 def _spikes(trains: Sequence[Any]) -> Raw:
+    trains = [train.load() if hasattr(train, "load") else train for train in trains]
     names = [train.name for train in trains]
     named = all(names) and len(set(names)) == len(names)
     windows: list[Window] = [[(_seconds(train.t_start), _seconds(train.t_stop))] for train in trains]
-    return Raw([_seconds_of(train) for train in trains], names if named else None, windows)
+    axes = [axis for axis in _AXES if all(axis in train.annotations for train in trains)]
+    places = [[float(train.annotations[axis]) for axis in axes] for train in trains] if axes else None
+    return Raw([_seconds_of(train) for train in trains], names if named else None, windows, positions=places)
+
+
+def _spikes_of(segments: Sequence[Any], notes: list[str]) -> Raw:
+    alone = len(segments) == 1
+    raw = _spikes(list(segments[0].spiketrains)) if alone else _trials_of_segments(segments)
+    raw.notes[:0] = notes
+    read = ("trials", "gaps") if alone else ()
+    others = sorted({str(epoch.name) for segment in segments for epoch in segment.epochs if epoch.name not in read})
+    if others:
+        raw.notes.append(f"epochs that were not read (trials are the epoch 'trials'): {', '.join(others)}")
+    if alone:
+        raw.trials = _epoch(segments[0], "trials", raw.notes)
+        raw.windows = _without_gaps(raw.windows, _epoch(segments[0], "gaps"))
+    return raw
 
 
 def _trials_of_segments(segments: Sequence[Any]) -> Raw:
     """Spikes of several segments on one clock: their own, or laid end to end where their times overlap."""
     parts = [_spikes(list(segment.spiketrains)) for segment in segments]
-    names = parts[0].units or range(len(parts[0].times))
+    named = [list(part.units or range(len(part.times))) for part in parts]
+    names = list(dict.fromkeys(itertools.chain.from_iterable(named)))
     for index, part in enumerate(parts):
-        if list(part.units or range(len(part.times))) != list(names):
+        if part.units is None and len(part.times) != len(names):
             raise InvalidValue(
-                f"segments: segment {index} has other units than segment 0; name the spike trains alike, in one order."
+                f"segments: segment {index} has other units than segment 0; name the spike trains, each unit alike in "
+                "all of them."
             )
     spans = [_one_window(part, index) for index, part in enumerate(parts)]
     shifts = [0.0] * len(parts)
@@ -218,13 +201,14 @@ def _trials_of_segments(segments: Sequence[Any]) -> Raw:
     moved = [(low + shift, high + shift) for (low, high), shift in zip(spans, shifts, strict=True)]
     moved = [(low, min(high, after)) for (low, high), (after, _) in zip(moved, [*moved[1:], (np.inf, 0)], strict=True)]
     labels = [segment.annotations.get("condition", segment.name) or "" for segment in segments]
-    times = [
-        np.concatenate([np.asarray(part.times[unit]) + shift for part, shift in zip(parts, shifts, strict=True)])
-        for unit in range(len(parts[0].times))
-    ]
+    times: list[NDArray[np.float64]] = []
+    windows: list[Window] = []
+    for name in names:
+        there = [k for k, own in enumerate(named) if name in own]
+        times.append(np.concatenate([np.asarray(parts[k].times[named[k].index(name)]) + shifts[k] for k in there]))
+        windows.append([moved[k] for k in there])  # a unit that a segment lacks was not observed then
     starts, stops = np.array(moved).T
-    windows: list[Window] = [moved]
-    return Raw(times, list(names), windows, Trials(starts, stops, labels), notes)
+    return Raw(times, names, windows, Trials(starts, stops, labels), notes)
 
 
 def _one_window(part: Raw, index: int) -> Period:
@@ -245,21 +229,40 @@ def _without_gaps(windows: Sequence[Window] | None, gaps: Trials | None) -> Sequ
     return cut
 
 
-def _epoch(segment: Any, name: str) -> Trials | None:
+def _epoch(segment: Any, name: str, notes: list[str] | None = None) -> Trials | None:
     for epoch in segment.epochs:
-        if epoch.name == name and len(epoch):
-            start = _seconds_of(epoch)
-            stop = start + _seconds_of(epoch.durations)
-            return Trials(start, stop, list(epoch.labels))
+        if epoch.name == name:
+            held = epoch.load() if hasattr(epoch, "load") else epoch
+            if len(held):
+                start = _seconds_of(held)
+                stop, labels = start + _seconds_of(held.durations), list(held.labels)
+                return Trials(start, stop, labels) if notes is None else of_table(start, stop, labels, notes)
     return None
 
 
-def _rates(signal: Any, trials: Trials | None, period: Period | None) -> Rates:
-    names = signal.array_annotations.get("unit")
-    quantity = "" if signal.dimensionality.string == "dimensionless" else signal.dimensionality.string
-    step, start = _seconds(signal.sampling_period), _seconds(signal.t_start)
+def _rates(signals: Sequence[Any], trials: Trials | None, notes: list[str]) -> Sampled:
+    """One signal, or the pieces of one: of one name, step and number of channels, one after another."""
+    loaded = [signal.load() if hasattr(signal, "load") else signal for signal in signals]
+    loaded.sort(key=lambda signal: _seconds(signal.t_start))
+    first = loaded[0]
+    step = _seconds(first.sampling_period)
+    alike = {(signal.shape[1], signal.dimensionality.string) for signal in loaded}
+    starts = [_seconds(signal.t_start) for signal in loaded]
+    ends = [start + len(signal) * step for start, signal in zip(starts, loaded, strict=True)]
+    other = any(abs(_seconds(signal.sampling_period) - step) > 1e-9 * step for signal in loaded)
+    if other or len(alike) > 1 or any(low < high - 1e-6 * step for high, low in zip(ends, starts[1:], strict=False)):
+        raise InvalidValue(
+            f"source: {len(loaded)} analog signals are called {first.name!r}, of other channels, steps or the same "
+            "time; choose one with from_neo(signal)."
+        )
+    names = first.array_annotations.get("unit")
+    axes = [axis for axis in _AXES if axis in first.array_annotations]
+    places = np.column_stack([first.array_annotations[axis] for axis in axes]) if axes else None
+    quantity = "" if first.dimensionality.string == "dimensionless" else first.dimensionality.string
+    values = np.concatenate([np.asarray(signal.magnitude) for signal in loaded])
+    gaps = [(high, low) for high, low in zip(ends, starts[1:], strict=False) if low > high]
     units = None if names is None else list(names)
-    return tidy.cut(np.asarray(signal.magnitude), step, start, units, trials, quantity, [], period)
+    return Sampled(values, step, starts[0], units, trials, quantity, notes, gaps, places)
 
 
 def _seconds(value: Any) -> float:

@@ -15,29 +15,38 @@ from typing import Any
 import numpy as np
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import tidy
+from neuro_decorr.recording import nwb_series, tidy
 from neuro_decorr.recording.assembly import Raw
-from neuro_decorr.recording.frames import equal_steps
-from neuro_decorr.recording.neo_objects import Content, Period
+from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.rates import Rates
+from neuro_decorr.recording.sampled import Sampled
+from neuro_decorr.recording.selection import select
 from neuro_decorr.recording.spikes import SpikeTrains
-from neuro_decorr.recording.trials import Trials
+from neuro_decorr.recording.trials import Trials, of_table
+
+QUALITY = ("quality", "group", "KSLabel", "ks_label", "kilosort2_label", "unit_quality", "label")
+"""Columns of the units that tell what a curation says of them; the first that is there."""
+
+POSITION = "position"
+"""Column of the units with their place (micrometres)."""
 
 _NOTE = "neuro_decorr: "
-_UNITS = "units: "
+_ELECTRODE = (("rel_x", "rel_y"), ("x", "y", "z"))
+_NOT_CONDITIONS = ("start_time", "stop_time", "tags", "timeseries")
 
 
-def read(path: Path, content: Content | None, period: Period | None) -> Raw | Rates:
-    """Spikes to be assembled, or rates, from an NWB file.
+def read(path: Path, options: Options) -> Raw | Sampled:
+    """Spikes or rates from an NWB file.
 
     Args:
         path: The file.
-        content: Spikes (the table of units) or rates (the one time series of two dimensions); spikes where there are
-            any when None.
-        period: The period wanted (s), for rates.
+        options: See `Options`. Spikes are the table of units, whose quality is its column of one of the names in
+            `QUALITY`. Rates are a time series of two dimensions, `series` where there are several; series of positions
+            and images are taken only when they are named. The condition of a trial is the column `condition` of the
+            trials, else their only column of labels.
 
     Returns:
-        What was found. The condition of a trial is its column `condition`, else its only column of its own.
+        What was found, to be assembled. The table of invalid times becomes gaps.
 
     Raises:
         InvalidValue: Nothing of that kind, or several time series.
@@ -45,19 +54,20 @@ def read(path: Path, content: Content | None, period: Period | None) -> Raw | Ra
     pynwb = require("pynwb", "recordings")
     with pynwb.NWBHDF5IO(str(path), "r") as file:
         held = file.read()
-        trials, notes = _trials(held)
-        notes = [*(line[len(_NOTE) :] for line in (held.notes or "").splitlines() if line.startswith(_NOTE)), *notes]
+        notes = [line[len(_NOTE) :] for line in (held.notes or "").splitlines() if line.startswith(_NOTE)]
+        content = options.get("content") or ("rates" if options.get("series") else None)
+        found: Raw | Sampled
         if held.units is not None and "spike_times" in held.units.colnames and content != "rates":
-            return _spikes(held.units, trials, notes)
-        if content == "spikes":
+            found = _spikes(held.units, notes, options)
+        elif content == "spikes":
             raise InvalidValue("holds no table of units with spike times.")
-        series = [item for item in held.objects.values() if isinstance(item, pynwb.TimeSeries) and _is_matrix(item)]
-        if len(series) != 1:
-            names = ", ".join(item.name for item in series) or "none"
-            raise InvalidValue(
-                f"holds no units with spike times, and time series of two dimensions: {names}; allowed is exactly one."
-            )
-        return _rates(series[0], trials, notes, period)
+        else:
+            found = nwb_series.read(held, notes, options)
+        found.trials = _trials(held, options, found.notes)
+        if held.invalid_times is not None:
+            table = held.invalid_times
+            found.invalid = list(zip(table["start_time"][:].tolist(), table["stop_time"][:].tolist(), strict=True))
+        return found
 
 
 def write(path: Path, recording: SpikeTrains | Rates) -> None:
@@ -88,57 +98,76 @@ def write(path: Path, recording: SpikeTrains | Rates) -> None:
         edges = [recording.start, *(edge for gap in recording.gaps for edge in gap), recording.stop]
         observed = np.array(edges).reshape(-1, 2)
         held.add_unit_column("unit_name", "label of the unit")
-        for name, times in zip(recording.units, recording.times, strict=True):
-            held.add_unit(spike_times=times, obs_intervals=observed, unit_name=name)
+        if recording.positions is not None:
+            held.add_unit_column(POSITION, "place of the unit (micrometres)")
+        for k, (name, times) in enumerate(zip(recording.units, recording.times, strict=True)):
+            place = {} if recording.positions is None else {POSITION: recording.positions[k]}
+            held.add_unit(spike_times=times, obs_intervals=observed, unit_name=name, **place)
     else:
+        own = {name: value for name, value in tidy.header(recording).items() if name in nwb_series.KEPT}
+        clock: dict[str, Any] = {"rate": 1 / recording.step, "starting_time": recording.start}
+        if recording.gaps:
+            pieces = [low + recording.step * np.arange(end - first) for first, end, low in recording.rows()]
+            clock = {"timestamps": np.concatenate(pieces)}
         series = pynwb.TimeSeries(
             name="rates",
             data=recording.values,
             unit=recording.quantity or "n.a.",
-            rate=1 / recording.step,
-            starting_time=recording.start,
-            comments=_UNITS + json.dumps(list(recording.units)),
+            comments=nwb_series.OWN + json.dumps(own),
+            **clock,
         )
         held.add_acquisition(series)
     with pynwb.NWBHDF5IO(str(path), "w") as file:
         file.write(held)
 
 
-def _is_matrix(series: Any) -> bool:
-    return np.ndim(series.data) == 2 and np.asarray(series.data[:1]).dtype.kind in "fiu"
-
-
-def _spikes(table: Any, trials: Trials | None, notes: list[str]) -> Raw:
+def _spikes(table: Any, notes: list[str], options: Options) -> Raw:
     count = len(table)
-    names = table["unit_name"][:] if "unit_name" in table.colnames else table.id[:]
+    names = [str(name) for name in (table["unit_name"][:] if "unit_name" in table.colnames else table.id[:])]
+    if len(set(names)) < count:
+        names = [str(name) for name in table.id[:]]
+        notes.append("several units have the same unit_name: they are labelled by their id")
     times = [np.array(table["spike_times"][k], dtype=np.float64) for k in range(count)]
     windows = None
     if "obs_intervals" in table.colnames:
         windows = [[(float(a), float(b)) for a, b in table["obs_intervals"][k]] for k in range(count)]
-    return Raw(times, [str(name) for name in names], windows, trials, notes)
+    quality = next((name for name in QUALITY if name in table.colnames), None)
+    if quality is None and options.get("quality"):
+        raise InvalidValue(f"quality: the units have none of the columns {', '.join(QUALITY)}.")
+    raw = Raw(times, names, windows, notes=notes, positions=_positions(table))
+    select(raw, options, None if quality is None else [str(label) for label in table[quality][:]])
+    return raw
 
 
-def _trials(held: Any) -> tuple[Trials | None, list[str]]:
-    table = held.trials
+def _positions(table: Any) -> np.ndarray | None:
+    """Where units are: a column of their own, or the electrode of those that have exactly one."""
+    if POSITION in table.colnames:
+        return np.asarray(table[POSITION][:], dtype=np.float64)
+    if "electrodes" not in table.colnames:
+        return None
+    index = table["electrodes"]  # one row a unit: its electrodes, by their rows in the table of electrodes
+    electrodes = index.target.table
+    names = next((names for names in _ELECTRODE if set(names) <= set(electrodes.colnames)), None)
+    if names is None:
+        return None
+    places = np.column_stack([np.asarray(electrodes[name][:], dtype=np.float64) for name in names])
+    rows = np.split(np.asarray(index.target.data[:]), np.asarray(index.data[:])[:-1])
+    found = np.array([places[own[0]] if len(own) == 1 else np.full(len(names), np.nan) for own in rows])
+    return found if np.isfinite(found).any() else None
+
+
+def _trials(held: Any, options: Options, notes: list[str]) -> Trials | None:
+    table, column = held.trials, options.get("condition")
+    own = [] if table is None else [name for name in table.colnames if name not in _NOT_CONDITIONS]
+    if column is not None and column not in own:
+        raise InvalidValue(f"condition: got {column!r}; the trials have {', '.join(own) or 'no such column'}.")
     if table is None or len(table) == 0:
-        return None, []
-    own = [name for name in table.colnames if name not in ("start_time", "stop_time", "tags", "timeseries")]
-    column = "condition" if "condition" in own else own[0] if len(own) == 1 else None
-    notes = [] if column or not own else [f"which column of the trials is the condition? not used: {', '.join(own)}"]
+        return None
+    if column is None and "condition" in own:
+        column = "condition"
+    elif column is None and len(own) == 1 and 2 * len(set(map(str, table[own[0]][:]))) <= len(table):
+        column = own[0]
+    elif column is None and own:
+        notes.append(f"which column of the trials is the condition? Name one of {', '.join(own)}; none is used")
     conditions = None if column is None else [str(value) for value in table[column][:]]
-    return Trials(table["start_time"][:], table["stop_time"][:], conditions), notes
-
-
-def _rates(series: Any, trials: Trials | None, notes: list[str], period: Period | None) -> Rates:
-    values = np.asarray(series.data[:])
-    if series.conversion != 1 or series.offset != 0:
-        values = values * series.conversion + series.offset
-    if series.rate is not None:
-        start, step = float(series.starting_time), 1 / float(series.rate)
-    else:
-        times = np.asarray(series.timestamps[:], dtype=np.float64)
-        start, step = equal_steps(times)
-    comments = series.comments or ""
-    units = json.loads(comments[len(_UNITS) :]) if comments.startswith(_UNITS) else None
-    quantity = "" if series.unit == "n.a." else series.unit
-    return tidy.cut(values, step, start, units, trials, quantity, notes, period)
+    return of_table(table["start_time"][:], table["stop_time"][:], conditions, notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -10,16 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import pieces
 from neuro_decorr.recording.binning import SLACK, whole_bins
-from neuro_decorr.recording.checks import frozen, labels, seconds, window
-from neuro_decorr.recording.spikes import positions, trials_inside
-from neuro_decorr.recording.trials import Trials
+from neuro_decorr.recording.checks import chosen, coordinates, frozen, labels, seconds, window
+from neuro_decorr.recording.trials import Trials, none_there
 
 
 @final
 @dataclass(frozen=True, eq=False, init=False)
 class Rates:
     """Activity of a population in equal steps; sample k belongs to `[start + k step, start + (k + 1) step)`.
+
+    Where nothing was recorded there are no samples: those before and after a gap are neighbours in `values`, and every
+    piece between the gaps is a whole number of steps.
 
     Args:
         values: Activity, shape `(samples, units)`, finite real numbers; floating types and their precision are kept.
@@ -29,6 +34,9 @@ class Rates:
         trials: Windows of the trials, inside the recording.
         quantity: Physical unit of the values, such as `"Hz"`; empty when they have none.
         notes: What was mended or left out on the way here, in words.
+        gaps: Periods (s) when nothing was recorded, in order.
+        positions: Where each unit is (micrometres), shape `(units, dimensions)`, NaN where that is not known; None when
+            it is known of none.
 
     Raises:
         InvalidValue: Whatever of this does not hold; the message names the unit, the first fault and the mend.
@@ -41,6 +49,8 @@ class Rates:
     trials: Trials | None = None
     quantity: str = ""
     notes: tuple[str, ...] = ()
+    gaps: tuple[tuple[float, float], ...] = ()
+    positions: NDArray[np.float64] | None = None
 
     def __init__(
         self,
@@ -51,6 +61,8 @@ class Rates:
         trials: Trials | None = None,
         quantity: str = "",
         notes: Iterable[str] = (),
+        gaps: Iterable[tuple[float, float]] = (),
+        positions: ArrayLike | None = None,
     ) -> None:
         try:
             array = np.asarray(values)
@@ -74,11 +86,22 @@ class Rates:
         object.__setattr__(self, "step", seconds("step", step))
         object.__setattr__(self, "start", seconds("start", start, positive=False))
         object.__setattr__(self, "units", names)
+        holes = tuple((float(low), float(high)) for low, high in gaps)
+        object.__setattr__(self, "gaps", holes)
+        object.__setattr__(self, "gaps", pieces.checked(holes, self.start, self.stop))
+        steps = [(high - low) / self.step for low, high in self.pieces]
+        uneven = any(abs(count - round(count)) > 1e-6 * count for count in steps)
+        if uneven or sum(map(round, steps)) != len(array):
+            raise InvalidValue(
+                f"gaps: they leave pieces of {', '.join(f'{count:g}' for count in steps[:8])} steps of {self.step:g} s "
+                f"for {len(array)} samples; each piece is a whole number of steps."
+            )
         if trials is not None:
             trials.check_inside(self.start, self.stop)
         object.__setattr__(self, "trials", trials)
         object.__setattr__(self, "quantity", str(quantity))
         object.__setattr__(self, "notes", tuple(notes))
+        object.__setattr__(self, "positions", coordinates(positions, len(names)))
 
     def __repr__(self) -> str:
         trials = "" if self.trials is None else f", {len(self.trials)} trials"
@@ -88,7 +111,12 @@ class Rates:
     @property
     def stop(self) -> float:
         """End of the last step (s)."""
-        return self.start + len(self.values) * self.step
+        return self.start + len(self.values) * self.step + math.fsum(high - low for low, high in self.gaps)
+
+    @property
+    def pieces(self) -> tuple[tuple[float, float], ...]:
+        """Start and end (s) of what was recorded without a break."""
+        return pieces.between(self.start, self.stop, self.gaps)
 
     @property
     def duration(self) -> float:
@@ -96,7 +124,7 @@ class Rates:
         return len(self.values) * self.step
 
     def binned(self, bin: float) -> NDArray[Any]:
-        """Means over consecutive bins; a rest shorter than a bin at the end is left out.
+        """Means over consecutive bins; a rest shorter than a bin at the end of every piece is left out.
 
         Args:
             bin: Width of a bin (s), a whole number of steps.
@@ -105,11 +133,15 @@ class Rates:
             Means, shape `(bins, units)`; the values themselves when a bin is one step.
 
         Raises:
-            InvalidValue: The bin is no whole number of steps, or wider than the recording.
+            InvalidValue: The bin is no whole number of steps, or wider than every piece of the recording.
         """
         steps = self._steps(bin)
-        bins = whole_bins(self.duration, bin)
-        return self.values if steps == 1 else _means(self.values[: bins * steps], steps)
+        if steps == 1:
+            return self.values
+        rows = [(first, (end - first) // steps) for first, end, _ in self.rows()]
+        if not any(bins for _, bins in rows):
+            whole_bins(max(high - low for low, high in self.pieces), bin)  # tells what is too wide
+        return np.concatenate([_means(self.values[first : first + bins * steps], steps) for first, bins in rows])
 
     def trial_binned(self, bin: float | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Means over the whole bins of every trial, or over every trial as a whole.
@@ -126,15 +158,17 @@ class Rates:
                 whole step.
         """
         if self.trials is None:
+            raise none_there(self.notes, "average without trials: binned(bin)")
+        touched = np.flatnonzero(pieces.touching(self.trials, self.gaps))
+        if touched.size:
             raise InvalidValue(
-                "trials: the recording has none; give them to it, or average without trials: binned(bin)."
+                f"trials: trial {int(touched[0])} reaches into a gap, where nothing was recorded; leave that trial out."
             )
-        firsts = np.ceil((self.trials.start - self.start) / self.step - SLACK).astype(int).tolist()
-        ends = np.floor((self.trials.stop - self.start) / self.step + SLACK).astype(int).tolist()
         parts = []
-        for first, end in zip(firsts, ends, strict=True):
-            steps = max(end - first, 0) if bin is None else self._steps(bin)
-            bins = whole_bins(max(end - first, 0) * self.step, self.step if bin is None else bin)
+        for start, stop in zip(self.trials.start.tolist(), self.trials.stop.tolist(), strict=True):
+            first, end = self._within(start, stop)
+            steps = end - first if bin is None else self._steps(bin)
+            bins = whole_bins((end - first) * self.step, self.step if bin is None else bin)
             bins = 1 if bin is None else bins
             parts.append(_means(self.values[first : first + bins * steps], steps))
         return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
@@ -153,15 +187,20 @@ class Rates:
             InvalidValue: The period is not inside the recording, or holds no whole step.
         """
         low, high = window(start, stop, (self.start, self.stop))
-        first = int(np.ceil((low - self.start) / self.step - SLACK))
-        end = int(np.floor((high - self.start) / self.step + SLACK))
+        first, end = self._within(low, high)
         if end <= first:
             raise InvalidValue(
                 f"period: {low:g} to {high:g} s holds no whole step of {self.step:g} s; choose a longer one."
             )
-        begin = self.start + first * self.step
-        trials, notes = trials_inside(self.trials, begin, self.start + end * self.step)
-        return replace(self, values=self.values[first:end], start=begin, trials=trials, notes=(*self.notes, *notes))
+        kept = [
+            (start + (max(first, low) - low) * self.step, start + (min(end, high) - low) * self.step)
+            for low, high, start in self.rows()
+            if low < end and high > first
+        ]
+        gaps = tuple((high, low) for (_, high), (low, _) in itertools.pairwise(kept))
+        trials, notes = pieces.inside(self.trials, kept[0][0], kept[-1][1])
+        told = (*self.notes, *notes)
+        return replace(self, values=self.values[first:end], start=kept[0][0], trials=trials, notes=told, gaps=gaps)
 
     def select(self, units: Sequence[object]) -> Rates:
         """Some of the units.
@@ -176,15 +215,42 @@ class Rates:
             UnknownName: A label that no unit has.
             InvalidValue: No labels, or one twice.
         """
-        chosen = positions(units, self.units)
-        return replace(self, values=self.values[:, chosen], units=tuple(self.units[k] for k in chosen))
+        kept = chosen(units, self.units)
+        return replace(
+            self,
+            values=self.values[:, kept],
+            units=tuple(self.units[k] for k in kept),
+            positions=None if self.positions is None else self.positions[kept],
+        )
+
+    def rows(self) -> list[tuple[int, int, float]]:
+        """First row of `values`, row after the last, and start (s) of every piece."""
+        rows, row = [], 0
+        for low, high in self.pieces:
+            steps = round((high - low) / self.step)
+            rows.append((row, row + steps, low))
+            row += steps
+        return rows
+
+    def _within(self, start: float, stop: float) -> tuple[int, int]:
+        """First row, and row after the last, of the steps that lie wholly in a period."""
+        ends = [
+            (
+                max(low + math.ceil((start - begin) / self.step - SLACK), low),
+                min(low + math.floor((stop - begin) / self.step + SLACK), high),
+            )
+            for low, high, begin in self.rows()
+        ]
+        held = [(first, end) for first, end in ends if first < end] or [(0, 0)]
+        return held[0][0], held[-1][1]
 
     def _steps(self, bin: float) -> int:
         width = seconds("bin", bin)
         steps = round(width / self.step)
         if steps < 1 or abs(width / self.step - steps) > 1e-6 * steps:
             raise InvalidValue(
-                f"bin: got {width:g} s; allowed are whole numbers of the recording's steps of {self.step:g} s."
+                f"bin: got {width:g} s; allowed are whole numbers of the recording's steps of {self.step:g} s; the "
+                f"nearest is {max(steps, 1) * self.step:.6g} s."
             )
         return steps
 

@@ -8,6 +8,7 @@
 | `trial_start`, `trial_stop`, `trial_condition` | one entry a trial (s, s, label) |
 | `trial_duration` | length of a trial (s), where every spike has a trial and its time counts from the trial's start |
 | `step`, `quantity` | rates: length of a step (s), physical unit of the values |
+| `positions` | where each unit is (micrometres), one row a unit |
 | `notes` | what was mended or left out |
 | `rows` | how many rows the table has, so that a truncated file is noticed |
 """
@@ -20,18 +21,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import checks
+from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr.recording import checks, pieces
 from neuro_decorr.recording.assembly import Raw, split
 from neuro_decorr.recording.rates import Rates
+from neuro_decorr.recording.sampled import Sampled
 from neuro_decorr.recording.spikes import SpikeTrains
 from neuro_decorr.recording.trials import Trials
 
 KEYS = (
     "start", "stop", "units", "gaps", "trial_start", "trial_stop", "trial_condition", "trial_duration", "step",
-    "quantity", "notes", "rows",
+    "quantity", "notes", "rows", "positions",
 )  # fmt: skip
 """What a header may hold."""
+
+_KINDS = {
+    **dict.fromkeys(("start", "stop", "step", "rows", "trial_duration"), "a number"),
+    **dict.fromkeys(("units", "trial_condition", "notes"), "a list of texts"),
+    "gaps": "numbers, a pair for each gap",
+    "trial_start": "numbers, one a trial",
+    "trial_stop": "numbers, one a trial",
+    "positions": "numbers, a row for each unit",
+}
 
 Header = dict[str, Any]
 
@@ -46,8 +57,11 @@ def header(recording: SpikeTrains | Rates) -> Header:
         Numbers, texts and lists of them.
     """
     made: Header = {"start": recording.start, "units": list(recording.units)}
+    made["gaps"] = [list(gap) for gap in recording.gaps]
+    if recording.positions is not None:
+        made["positions"] = recording.positions.tolist()
     if isinstance(recording, SpikeTrains):
-        made |= {"stop": recording.stop, "gaps": [list(gap) for gap in recording.gaps], "rows": recording.spikes}
+        made |= {"stop": recording.stop, "rows": recording.spikes}
     else:
         made |= {"step": recording.step, "quantity": recording.quantity, "rows": len(recording.values)}
     if recording.trials is not None:
@@ -60,6 +74,40 @@ def header(recording: SpikeTrains | Rates) -> Header:
     return {key: value for key, value in made.items() if value not in ([], "")} | (
         {"notes": list(recording.notes)} if recording.notes else {}
     )
+
+
+def checked(given: Mapping[str, Any]) -> Header:
+    """A header whose every entry is of its kind; what the entries say is checked where they are used.
+
+    Args:
+        given: Entries of `KEYS`: numbers, texts, lists or arrays of them.
+
+    Returns:
+        The same, arrays of one number as numbers, arrays as lists.
+
+    Raises:
+        InvalidValue: An entry of another kind.
+    """
+    return {name: _entry(name, value) for name, value in given.items()}
+
+
+def _entry(name: str, value: Any) -> Any:
+    allowed = _KINDS.get(name, "a text")
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged lists
+        array = np.array(None)
+    if allowed == "a number" and array.size == 1 and array.dtype.kind in "fiu":
+        return float(array.item())
+    if allowed == "a text" and array.size == 1 and array.dtype.kind == "U":
+        return str(array.item())
+    if allowed == "a list of texts" and array.ndim == 1 and (array.dtype.kind in "Ufiub" or array.size == 0):
+        return [str(label) for label in array.tolist()]
+    if allowed.startswith("numbers") and (array.dtype.kind in "fiu" or array.size == 0):
+        rows = array.reshape(-1, 2) if name == "gaps" and array.size % 2 == 0 else array
+        if rows.ndim == (1 if name.startswith("trial") else 2) and (name != "gaps" or rows.shape[1] == 2):
+            return rows.tolist()
+    raise InvalidValue(f"{name}: got {shown(value)}; allowed is {allowed}.")
 
 
 def columns(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -91,83 +139,43 @@ def spikes(time: ArrayLike, unit: ArrayLike, given: Mapping[str, Any], trial: Ar
     """
     _check_rows(given, len(np.asarray(time)))
     when = checks.numbers("time", time)
-    windows, trials, notes = None, _trials(given), list(map(str, given.get("notes", ())))
+    windows, trials, notes = None, _trials(given), list(given.get("notes", ()))
     if trial is not None and trials is None:
         when, trials = _end_to_end(when, np.asarray(trial), given)
         windows = [[(float(trials.start[0]), float(trials.stop[-1]))]]
         notes.append("times count from the start of each trial: the trials were laid end to end")
-    elif "start" in given and "stop" in given:
-        edges = [float(given["start"]), *np.ravel(given.get("gaps", ())).tolist(), float(given["stop"])]
-        windows = [list(zip(edges[::2], edges[1::2], strict=True))]
+    elif "start" in given or "stop" in given:
+        if not {"start", "stop"} <= set(given):
+            raise InvalidValue("start and stop: one of them is there without the other; give both.")
+        gaps = pieces.checked(given.get("gaps", ()), given["start"], given["stop"])
+        windows = [list(pieces.between(given["start"], given["stop"], gaps))]
     trains, names, told = split(when, unit, given.get("units"))
-    return Raw(trains, names, windows, trials, [*notes, *told])
+    return Raw(trains, names, windows, trials, [*notes, *told], given.get("positions"))
 
 
-def rates(values: ArrayLike, given: Mapping[str, Any], period: tuple[float, float] | None = None) -> Rates:
+def rates(values: NDArray[Any], given: Mapping[str, Any]) -> Sampled:
     """Values of a table, one column a unit.
 
     Args:
         values: Values, shape `(samples, units)`.
         given: The header, with the step.
-        period: The period wanted (s); all when None. Only what is inside must be sound.
 
     Returns:
-        The rates.
+        The values, to be assembled.
 
     Raises:
-        InvalidValue: The header contradicts itself or the table, or whatever `Rates` refuses.
+        InvalidValue: The header contradicts the table.
     """
-    array = np.asarray(values)
-    _check_rows(given, len(array))
-    if "step" not in given:
-        raise InvalidValue("step: the length of a step (s) is not there; add it to the data.")
-    step, start = checks.seconds("step", given["step"]), float(given.get("start", 0.0))
-    notes = [str(note) for note in given.get("notes", ())]
-    return cut(array, step, start, given.get("units"), _trials(given), str(given.get("quantity", "")), notes, period)
-
-
-def cut(
-    values: NDArray[Any],
-    step: float,
-    start: float,
-    units: Any,
-    trials: Trials | None,
-    quantity: str,
-    notes: list[str],
-    period: tuple[float, float] | None,
-) -> Rates:
-    """Rates of a period, whatever the values outside it are.
-
-    Args:
-        values: Values, shape `(samples, units)`; only those of the period must be numbers.
-        step: Length of a step (s).
-        start: Start of the first step (s).
-        units: Labels of the units, or None.
-        trials: Windows of the trials.
-        quantity: Physical unit of the values.
-        notes: What a reader did, in words.
-        period: The period wanted (s); all when None.
-
-    Returns:
-        The rates.
-
-    Raises:
-        InvalidValue: Whatever `Rates` refuses.
-    """
-    if period is None:
-        return Rates(values, step, start, units, trials, quantity, notes)
-    # The window of the clock alone, so that NaN outside it does not matter.
-    clock = Rates(np.zeros((len(values), 1)), step, start, None, trials, notes=notes).window(*period)
-    first = round((clock.start - start) / step)
-    part = values[first : first + len(clock.values)]
-    return Rates(part, step, clock.start, units, clock.trials, quantity, clock.notes)
+    _check_rows(given, len(values))
+    return Sampled(
+        values, given["step"], given.get("start", 0.0), given.get("units"), _trials(given), given.get("quantity", ""),
+        list(given.get("notes", ())), given.get("gaps", ()), given.get("positions"),
+    )  # fmt: skip
 
 
 def _check_rows(given: Mapping[str, Any], found: int) -> None:
-    if "rows" in given and int(given["rows"]) != found:
-        raise InvalidValue(
-            f"rows: the header says {int(given['rows'])}, {found} are there: the file is damaged or cut."
-        )
+    if "rows" in given and given["rows"] != found:
+        raise InvalidValue(f"rows: the header says {given['rows']:g}, {found} are there: the file is damaged or cut.")
 
 
 def _trials(given: Mapping[str, Any]) -> Trials | None:

@@ -140,3 +140,55 @@ class Trials:
         seconds("duration", duration)
         edges = start + duration * np.arange(count + 1)
         return cls(edges[:-1], edges[1:], conditions)
+
+
+def none_there(notes: Iterable[str], otherwise: str) -> InvalidValue:
+    """The error of a recording without trials, with what its notes tell of them.
+
+    Args:
+        notes: Notes of the recording.
+        otherwise: What can be done without trials.
+
+    Returns:
+        The error, to be raised.
+    """
+    why = "".join(f" ({note})" for note in notes if "trials" in note)
+    return InvalidValue(f"trials: the recording has none{why}; give them to it, or {otherwise}.")
+
+
+def of_table(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | None, notes: list[str]) -> Trials | None:
+    """The trials of a table that may hold unfinished or overlapping ones.
+
+    Args:
+        start: Start of each trial (s).
+        stop: Its end (s).
+        conditions: Label of each trial.
+        notes: Told here: trials without a start or an end are left out; trials that overlap are not used at all, so
+            that no spike counts twice.
+
+    Returns:
+        The trials, in the order of time; None where none can be used.
+
+    Raises:
+        InvalidValue: Unequal lengths, no numbers, or ends that do not follow their starts.
+    """
+    first, last = (numbers(f"trials.{name}", value) for name, value in (("start", start), ("stop", stop)))
+    labels = np.array([""] * len(first) if conditions is None else [str(label) for label in conditions], dtype=object)
+    if not len(first) == len(last) == len(labels):
+        raise InvalidValue(f"trials: got {len(first)} starts, {len(last)} ends and {len(labels)} conditions.")
+    whole = np.isfinite(first) & np.isfinite(last)
+    if not whole.all():
+        notes.append(f"{(~whole).sum()} of {len(whole)} trials have no start or no end (NaN): left out")
+    order = np.flatnonzero(whole)[np.argsort(first[whole], kind="stable")]
+    first, last, labels = first[order], last[order], labels[order]
+    if not len(first):
+        return None
+    wrong = np.flatnonzero(first[1:] < last[:-1] - TOLERANCE)
+    if wrong.size and bool((last > first).all()):
+        k = int(wrong[0])
+        notes.append(
+            f"the trials are not used: {wrong.size} begin before the one before has ended (first: at {first[k + 1]:g} "
+            f"s, before {last[k]:g} s), and spikes would count twice"
+        )
+        return None
+    return Trials(first, last, labels.tolist())

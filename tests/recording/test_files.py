@@ -132,8 +132,9 @@ def text(content: str) -> bytes:
         ("a.npz", b"", "is empty"),
         ("a.nwb", b"", "is empty"),
         ("a.npz", b"PK\x03\x04 nothing more", "damaged or cut archive"),
-        ("a.bin", b"\x93NUMPY\x01\x00", "no known format (a bare numpy array); known are npz, csv"),
-        ("a.mat", b"MATLAB 5.0 MAT-file\0", "(a MATLAB file)"),
+        ("a.bin", b"\x93NUMPY\x01\x00", "no numpy array that can be read"),
+        ("a.bin", b"\x80\x04\x95", "(a pickle, which can run any program and is never loaded); known are npz"),
+        ("a.mat", b"MATLAB 5.0 MAT-file\0", "cannot be read as mat"),
         ("a.csv", b"\xff\xfe\x01", "no CSV table"),
         ("a.csv", text("neuron,when\n1,2\n"), "columns: got neuron, when; allowed are unit and time"),
         ("a.csv", text("unit,time\na,0.1\na,\na,0.2\n"), "unit 'a': 1 are NaN or infinite"),
@@ -143,7 +144,7 @@ def text(content: str) -> bytes:
         ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,2\n"), "1 outside the window of 0 to 1 s"),
         ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,0.1\n"), "1 spikes are there twice"),
         ("a.csv", text('# units = ["b"]\nunit,time\na,0.1\n'), "got 'a', which the header does not list"),
-        ("a.csv", text("# start = zero\nunit,time\na,0.1\n"), "no CSV table of a recording: Expecting value"),
+        ("a.csv", text("# start = zero\nunit,time\na,0.1\n"), "the line '# start = zero' holds no JSON value (Expecting value"),
         ("a.csv", text("unit,time\n"), "units: got none"),
         ("a.csv", text("time,a\n"), "got 0 rows"),
         ("a.csv", text("unit,time\na,0.1\n"), "its spikes do not either (1 spikes); give the period"),
@@ -168,12 +169,12 @@ def test_a_bad_file_is_one_clear_line(name: str, content: bytes, told: str, tmp_
 
 
 def test_other_files_of_the_right_container(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", weights=np.eye(2))
+    np.savez(tmp_path / "a.npz", weights=np.eye(2), bias=[0])
     with h5py.File(tmp_path / "b.nwb", "w") as file:
         file["x"] = [1.0]
     for name, told in (
-        ("a.npz", "holds weights; allowed are spikes"),
-        ("b.nwb", "neither NWB nor NIX"),
+        ("a.npz", r"holds weights \(float64 \(2, 2\)\), bias \(int64 \(1,\)\); which of these is the recording"),
+        ("b.nwb", "none of NWB, NIX and CaImAn"),
         ("c", "no such"),
     ):
         with pytest.raises(InvalidValue, match=told):

@@ -1,0 +1,140 @@
+"""ALF folders of the International Brain Laboratory: `object.attribute.extension`, one array a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.recording import arrays, sampled
+from neuro_decorr.recording.assembly import Raw, split
+from neuro_decorr.recording.npz import load_array
+from neuro_decorr.recording.options import Options
+from neuro_decorr.recording.selection import select
+from neuro_decorr.recording.trials import Trials, of_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# _namespace_object.attribute.uuid.extension, where namespace and uuid may be left out
+_NAME = re.compile(r"(?:_\w+?_)?([a-z]\w*)\.(\w+)(?:\.[0-9a-f]{8}-[0-9a-f-]{27})?\.(npy|csv|tsv|pqt|parquet)")
+_QUALITY = ("label", "ks2_label", "ks_label", "KSLabel", "group")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder holds the spikes of ALF."""
+    held = _files(path)
+    return "spikes.clusters" in held and ("spikes.times" in held or "spikes.samples" in held)
+
+
+def read(path: Path, options: Options) -> Raw:
+    """Spikes of a probe, with the trials of the session.
+
+    Times are `spikes.times` (s), or `spikes.samples` with a sampling rate. The quality of a cluster is `good` where
+    `label` in `clusters.metrics` is 1, so that it passed all criteria, else `mua`; without such a column Kilosort's
+    label. Its position is that of `clusters.channels` in `channels.localCoordinates`. Trials are the table or
+    the arrays `trials`, in the folder or in those above it, up to `alf`; their condition is the column that is named.
+
+    Args:
+        path: The folder of the probe.
+        options: See `Options`.
+
+    Returns:
+        The spikes, to be assembled.
+
+    Raises:
+        InvalidValue: A file that is missing or damaged, or a condition that the trials do not have.
+    """
+    held = _files(path)
+    rate = options.get("sampling_rate")
+    if rate is not None or "spikes.times" not in held:
+        if rate is None or "spikes.samples" not in held:
+            raise InvalidValue("sampling_rate: goes with spikes.samples.npy; spikes.times.npy is in seconds.")
+        times = arrays.vector("spikes.samples", load_array(held["spikes.samples"])) / sampled.hertz(rate)
+    else:
+        times = arrays.vector("spikes.times", load_array(held["spikes.times"]))
+    clusters = arrays.flat(load_array(held["spikes.clusters"]))
+    if clusters.dtype.kind not in "iu":
+        raise InvalidValue(f"spikes.clusters: got {clusters.dtype}; allowed are whole numbers.")
+    channels = arrays.flat(load_array(held["clusters.channels"])) if "clusters.channels" in held else None
+    count = None if channels is None else len(channels)  # one row a cluster, silent ones too
+    trains, labels, notes = split(times, clusters, None if count is None else range(count))
+    raw = Raw(trains, labels, notes=notes)
+    if channels is not None and channels.dtype.kind in "iu" and "channels.localCoordinates" in held:
+        places = load_array(held["channels.localCoordinates"])
+        if places.ndim == 2 and channels.size and 0 <= channels.min() <= channels.max() < len(places):
+            raw.positions = places[channels].astype(np.float64)
+    raw.trials = _trials(path, options, raw.notes)
+    select(raw, options, _quality(held, labels))
+    return raw
+
+
+def _files(path: Path) -> dict[str, Path]:
+    """Files by `object.attribute`."""
+    found = ((_NAME.fullmatch(file.name), file) for file in sorted(path.iterdir()) if file.is_file())
+    return {f"{match[1]}.{match[2]}": file for match, file in found if match}
+
+
+def _quality(held: dict[str, Path], labels: list[str]) -> list[str] | None:
+    if "clusters.metrics" not in held:
+        return None
+    table = _table(held["clusters.metrics"])
+    column = next((name for name in _QUALITY if name in table.columns), None)
+    if column is None:
+        return None
+    rows = table["cluster_id"] if "cluster_id" in table.columns else range(len(table))
+    said = {str(row): _word(value) for row, value in zip(rows, table[column], strict=True)}
+    return [said.get(label, "unsorted") for label in labels]
+
+
+def _word(value: object) -> str:
+    """The quality of a cluster from the share of the criteria that it passes, or from a label."""
+    if isinstance(value, int | float | np.number):
+        return "good" if value == 1 else "mua"
+    return str(value)
+
+
+def _trials(path: Path, options: Options, notes: list[str]) -> Trials | None:
+    columns: dict[str, NDArray[np.generic]] = {}
+    for folder in [path, *path.resolve().parents[:3]]:
+        held = {name: file for name, file in _files(folder).items() if name.startswith("trials.")}
+        if "trials.table" in held:
+            table = _table(held["trials.table"])
+            columns |= {str(name): table[name].to_numpy() for name in table.columns}
+        for name, file in held.items():
+            if file.suffix == ".npy":
+                array = load_array(file)
+                attribute = name.removeprefix("trials.")
+                pairs = {f"{attribute}_{k}": array[:, k] for k in range(array.shape[1])} if array.ndim == 2 else {}
+                columns |= pairs or {attribute: array}
+        if columns or folder.name == "alf":
+            break
+    wanted = options.get("condition")
+    if "intervals_0" not in columns or "intervals_1" not in columns:
+        if wanted is not None:
+            raise InvalidValue("condition: the session has no trials.intervals.")
+        return None
+    others = sorted(set(columns) - {"intervals_0", "intervals_1"})
+    if wanted is not None and wanted not in others:
+        raise InvalidValue(f"condition: got {wanted!r}; the trials have {', '.join(others) or 'no such column'}.")
+    if wanted is None and others:
+        notes.append(f"which column of the trials is the condition? Name one of {', '.join(others)}; none is used")
+    conditions = None if wanted is None else columns[wanted].tolist()
+    return of_table(columns["intervals_0"], columns["intervals_1"], conditions, notes)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    pandas = require("pandas", "recordings")
+    try:
+        if path.suffix in (".pqt", ".parquet"):
+            table = pandas.read_parquet(path)
+        else:
+            table = pandas.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+    except (ValueError, OSError) as error:
+        raise InvalidValue(f"{path.name}: no table ({(str(error).splitlines() or [''])[0]}).") from error
+    made: pd.DataFrame = table
+    return made

@@ -1,0 +1,103 @@
+"""What NEST writes: lines of sender and time, with a head (NEST 3) or without (NEST 2)."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.recording import clock, text
+from neuro_decorr.recording.assembly import Raw, split
+from neuro_decorr.recording.options import Options
+from neuro_decorr.recording.sampled import Sampled, step_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_THREAD = re.compile(r"(.+-\d+-)\d+(\.\w+)")
+_TIMES = ("time_ms", "time_step", "time_offset")
+
+
+def is_text(head: str) -> bool:
+    """Whether a text begins as NEST 3 begins its files."""
+    lines = [line for line in head.splitlines() if not line.startswith("#")]
+    return head.startswith("# NEST version") or (bool(lines) and lines[0].split()[:1] == ["sender"])
+
+
+def read(path: Path, options: Options) -> Raw | Sampled:
+    """Spikes, or what a multimeter recorded.
+
+    NEST writes one file a thread, `LABEL-DEVICE-THREAD.dat`: all of them are read, whichever is named.
+
+    Args:
+        path: A file.
+        options: See `Options`; times in steps need the resolution of the simulation, `step` (s). `series` is a column
+            of a multimeter.
+
+    Returns:
+        Spikes or values, to be assembled.
+
+    Raises:
+        InvalidValue: Lines that are not NEST's, or several columns of values of which none is named.
+    """
+    pandas = require("pandas", "recordings")
+    named = _THREAD.fullmatch(path.name)
+    files = [path]
+    if named:
+        files = sorted(
+            file
+            for file in path.parent.iterdir()
+            if (m := _THREAD.fullmatch(file.name)) and m.groups() == named.groups()
+        )
+    tables = [_table(file) for file in files]
+    if any(list(table.columns) != list(tables[0].columns) for table in tables):
+        raise InvalidValue(f"{', '.join(file.name for file in files)}: have different columns.")
+    table = pandas.concat(tables, ignore_index=True)
+    notes = (
+        [f"{len(files)} files, one a thread: {', '.join(file.name for file in files[:8])}"] if len(files) > 1 else []
+    )
+    numbers = {name: text.numbers(table, name) for name in table.columns}
+    if not np.isfinite(numbers["sender"]).all() or (numbers["sender"] != np.floor(numbers["sender"])).any():
+        raise InvalidValue("sender: got values that are no whole numbers; NEST writes sender, then time in ms.")
+    sender = numbers["sender"].astype(np.int64)
+    if "time_ms" in numbers:
+        times = numbers["time_ms"] / 1000
+    else:
+        step = step_of(options, None, "a file with times in steps")
+        times = numbers["time_step"] * step - numbers.get("time_offset", np.zeros(len(sender))) / 1000
+    values = [name for name in table.columns if name not in ("sender", *_TIMES)]
+    if not values:
+        trains, labels, told = split(times, sender, None)
+        return Raw(trains, labels, notes=[*notes, *told])
+    wanted = options.get("series") or (values[0] if len(values) == 1 else None)
+    if wanted not in values:
+        raise InvalidValue(f"series: got {wanted!r}; a multimeter recorded {', '.join(values)}.")
+    units, when = np.unique(sender), np.unique(times)
+    if len(sender) != len(units) * len(when):
+        raise InvalidValue("a multimeter's senders were not all recorded at the same times; is a file missing?")
+    grid = np.empty((len(when), len(units)))
+    grid[np.searchsorted(when, times), np.searchsorted(units, sender)] = numbers[wanted]
+    start, step = clock.equal_steps(when, notes)
+    return Sampled(grid, step, start, units.tolist(), quantity="", notes=notes)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    pandas = require("pandas", "recordings")
+    lines = [line for line in text.decode(path).splitlines() if line.strip() and not line.startswith("#")]
+    head = lines[0].split() if lines else []
+    named = head[:1] == ["sender"]
+    names = head if named else ["sender", "time_ms"]
+    rows = lines[1:] if named else lines
+    if named and not {"time_ms", "time_step"} & set(names):
+        raise InvalidValue(f"columns: got {', '.join(names)}; NEST writes sender, then time_ms or time_step.")
+    wrong = next((line for line in rows if len(line.split()) != len(names)), None)
+    if wrong is not None:
+        raise InvalidValue(f"line {wrong[:60]!r}: NEST writes {len(names)} numbers a line here, {', '.join(names)}.")
+    made: pd.DataFrame = pandas.read_csv(
+        io.StringIO("\n".join(rows)), sep=r"\s+", names=names, dtype=str, keep_default_na=False
+    )
+    return made

@@ -1,0 +1,176 @@
+"""Folders of phy and Kilosort: spikes, clusters, what the curation says of them, and where they are on the probe."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.recording import arrays, sampled, text
+from neuro_decorr.recording.assembly import Raw, split
+from neuro_decorr.recording.npz import load_array
+from neuro_decorr.recording.options import Options
+from neuro_decorr.recording.selection import select
+
+_UNSORTED = ("", "nan", "unsorted")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is one of phy or Kilosort."""
+    return (path / "spike_times.npy").is_file() and (path / "spike_clusters.npy").is_file()
+
+
+def read(path: Path, options: Options) -> Raw:
+    """Spikes of a sorted recording.
+
+    `spike_times.npy` holds samples; their rate is in `params.py`, which is parsed, never run. The quality of a cluster
+    is its `group` in `cluster_group.tsv` or `cluster_info.tsv`; where nobody curated it, its label in
+    `cluster_KSLabel.tsv`. Its position is that of its channel in `cluster_info.tsv`, else of the largest channel of its
+    most frequent template.
+
+    Args:
+        path: The folder.
+        options: See `Options`.
+
+    Returns:
+        The spikes, to be assembled.
+
+    Raises:
+        InvalidValue: A file that is missing or damaged, or no sampling rate.
+    """
+    rate = options.get("sampling_rate")
+    hertz = sampled.hertz(_sample_rate(path) if rate is None else rate)
+    samples = arrays.vector("spike_times", load_array(path / "spike_times.npy"))
+    clusters = arrays.flat(load_array(path / "spike_clusters.npy"))
+    if clusters.dtype.kind not in "iu":
+        raise InvalidValue(f"spike_clusters.npy: got {clusters.dtype}; allowed are whole numbers.")
+    tables = {name: table for name in _TABLES if (table := _table(path / f"cluster_{name}.tsv")) is not None}
+    trains, labels, notes = split(samples / hertz, clusters, None)
+    if not labels:
+        raise InvalidValue("spike_times.npy: holds no spikes.")
+    raw = Raw(trains, labels, notes=notes)
+    quality = _quality(tables, labels, raw.notes)
+    raw.positions = _positions(path, tables, labels, clusters, raw.notes)
+    select(raw, options, quality)
+    return raw
+
+
+_TABLES = ("group", "info", "KSLabel")
+
+
+def _sample_rate(path: Path) -> Any:
+    """The rate in `params.py`, a program that is read and not run."""
+    try:
+        tree = ast.parse((path / "params.py").read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InvalidValue(
+            f"params.py: cannot be read ({error.__class__.__name__}); give sampling_rate (Hz)."
+        ) from error
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "sample_rate" for t in node.targets
+        ):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError:
+                break
+    raise InvalidValue("params.py: gives no number for sample_rate; give sampling_rate (Hz).")
+
+
+def _table(path: Path) -> dict[str, dict[str, str]] | None:
+    """The columns of a table of clusters: label to cell."""
+    if not path.is_file():
+        return None
+    pandas = require("pandas", "recordings")
+    try:
+        rows = pandas.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise InvalidValue(f"{path.name}: no table ({str(error).splitlines()[0]}).") from error
+    key = next((name for name in ("cluster_id", "id") if name in rows.columns), None)
+    if key is None:
+        raise InvalidValue(f"{path.name}: has no column cluster_id.")
+    return {name: dict(zip(rows[key], rows[name], strict=True)) for name in rows.columns}
+
+
+def _quality(tables: dict[str, Any], labels: list[str], notes: list[str]) -> list[str] | None:
+    columns = [tables.get(name, {}).get(column) for name, column in (("group", "group"), ("info", "group"))]
+    columns += [tables.get(name, {}).get("KSLabel") for name in ("KSLabel", "info")]
+    held = [column for column in columns if column is not None]
+    if not held:
+        return None
+    found = []
+    for label in labels:
+        said = [column.get(label, "") for column in held]
+        found.append(next((word for word in said if word.lower() not in _UNSORTED), "unsorted"))
+    by_hand = [column for column in columns[:2] if column is not None]
+    left = [name for name in labels if all(column.get(name, "").lower() in _UNSORTED for column in by_hand)]
+    if left:
+        notes.append(
+            f"{len(left)} of {len(labels)} clusters were not curated by hand: Kilosort's label, if it gave one"
+        )
+    return found
+
+
+def _positions(
+    path: Path, tables: dict[str, Any], labels: list[str], clusters: NDArray[Any], notes: list[str]
+) -> NDArray[np.float64] | None:
+    if not (path / "channel_positions.npy").is_file():
+        return None
+    places = load_array(path / "channel_positions.npy")
+    if places.ndim != 2 or places.dtype.kind not in "fiu":
+        raise InvalidValue(
+            f"channel_positions.npy: got {places.dtype} of shape {places.shape}; allowed is one row each."
+        )
+    places = places.astype(np.float64)
+    channels = _channels_of_info(path, tables.get("info", {}).get("ch"), labels)
+    if channels is None:
+        channels = _channels_of_templates(path, labels, clusters)
+    if channels is None:
+        notes.append("positions are not known: neither cluster_info.tsv nor templates.npy is there")
+        return None
+    known = (channels >= 0) & (channels < len(places))
+    return np.where(known[:, None], places[np.where(known, channels, 0)], np.nan)
+
+
+def _channels_of_info(path: Path, column: dict[str, str] | None, labels: list[str]) -> NDArray[np.int64] | None:
+    """The row among the channel positions of the channel that phy names."""
+    if column is None:
+        return None
+    named = np.array([int(float(cell)) if _number(cell := column.get(label, "")) else -1 for label in labels])
+    if not (path / "channel_map.npy").is_file():
+        return named
+    where = {
+        int(channel): row for row, channel in enumerate(arrays.flat(load_array(path / "channel_map.npy")).tolist())
+    }
+    return np.array([where.get(int(channel), -1) for channel in named])
+
+
+def _channels_of_templates(path: Path, labels: list[str], clusters: NDArray[Any]) -> NDArray[np.int64] | None:
+    """The channel where the most frequent template of a cluster is largest from peak to trough."""
+    if not all((path / name).is_file() for name in ("templates.npy", "spike_templates.npy")):
+        return None
+    templates = load_array(path / "templates.npy")  # (templates, samples, channels)
+    of_spike = arrays.flat(load_array(path / "spike_templates.npy"))
+    if templates.ndim != 3 or of_spike.shape != clusters.shape or of_spike.dtype.kind not in "iu":
+        raise InvalidValue(f"templates.npy: got shape {templates.shape} and {of_spike.shape} spike_templates: damaged?")
+    largest = np.ptp(templates, axis=1).argmax(axis=1)
+    sparse = path / "templates_ind.npy"
+    if sparse.is_file() and (index := load_array(sparse)).shape == (len(templates), templates.shape[2]):
+        largest = index[np.arange(len(templates)), largest].astype(np.int64)
+    # Pairs of cluster and template as one number each, and their counts, in one pass over the spikes.
+    many = int(of_spike.max(initial=0)) + 1
+    pairs, counts = np.unique(clusters.astype(np.int64) * many + of_spike.astype(np.int64), return_counts=True)
+    most: dict[int, tuple[int, int]] = {}
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        if count > most.get(pair // many, (0, 0))[0]:
+            most[pair // many] = (count, pair % many)
+    chosen = [most[int(label)][1] for label in labels]
+    return np.array([largest[k] if 0 <= k < len(largest) else -1 for k in chosen])
+
+
+def _number(cell: str) -> bool:
+    return text.is_number(cell) and np.isfinite(float(cell))

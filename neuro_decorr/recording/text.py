@@ -1,0 +1,143 @@
+"""Tables of text as people write them: commas, semicolons or tabs between the cells, decimal points or commas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.recording import tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MISSING = ("", "NA", "None", "<NA>")
+_LINE = re.compile(r"#\s*(\w+)\s*=\s*(.*)")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+
+
+def decode(path: Path) -> str:
+    """The text of a file.
+
+    Args:
+        path: The file, in UTF-8, or in UTF-16 with its mark.
+
+    Returns:
+        The text.
+
+    Raises:
+        InvalidValue: It is no such text.
+    """
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InvalidValue(
+            f"no CSV table of a recording: not UTF-8 at byte {error.start} ({content[error.start : error.start + 4]!r}"
+            "); save it in UTF-8."
+        ) from error
+
+
+def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table, and the header above it.
+
+    Args:
+        text: Lines of the header (see `tidy`), then the names of the columns, then the rows.
+
+    Returns:
+        The table, whose cells are text, so that every number is the one nearest to its digits and a label "NA" stays
+        one; and the header.
+
+    Raises:
+        InvalidValue: It is no table, or the header is not sound.
+    """
+    pandas = require("pandas", "recordings")
+    lines = text.splitlines(keepends=True)
+    top = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    given: dict[str, Any] = {}
+    for line in lines[:top]:
+        if (found := _LINE.match(line)) and found[1] in tidy.KEYS:
+            try:
+                given[found[1]] = json.loads(found[2])
+            except ValueError as error:
+                raise InvalidValue(
+                    f"no CSV table of a recording: the line {line.strip()[:60]!r} holds no JSON value ({error})."
+                ) from error
+    head = lines[top].strip("\r\n") if top < len(lines) else ""
+    separator = max("\t;,", key=head.count)
+    names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
+    if names and all(is_number(name.replace(",", ".")) for name in names):
+        raise InvalidValue(
+            f"columns: the first row is numbers ({', '.join(names[:4])}): add a first line such as unit,time; or give "
+            "format='nest' for lines of sender and time (ms)."
+        )
+    twice = next((name for k, name in enumerate(names) if name and name in names[:k]), None)
+    if twice is not None:
+        raise InvalidValue(f"columns: {twice!r} is there twice; give every column a name of its own.")
+    try:
+        rows = pandas.read_csv(
+            io.StringIO("".join(lines[top:])),
+            sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False,
+        )  # fmt: skip
+    except ValueError as error:  # pandas' errors are among these
+        raise InvalidValue(f"no CSV table of a recording: {str(error).splitlines()[0]}.") from error
+    rows.columns = names
+    rows.attrs["separator"] = separator
+    return rows, tidy.checked(given)
+
+
+def numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column of numbers; an empty cell is NaN.
+
+    Args:
+        table: The table.
+        name: The column.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InvalidValue: A cell that is no number, or a comma that may be of thousands.
+    """
+    column = table[name].to_numpy()
+    if column.dtype.kind not in "fiu":
+        cells = ["nan" if str(cell) in _MISSING else str(cell) for cell in column.tolist()]
+        if any("," in cell for cell in cells):
+            cells = _points(cells, name, table.attrs.get("separator", ","))
+        try:
+            column = np.array(cells, dtype=object).astype(np.float64)
+            if any("_" in cell for cell in cells):  # Python's own way of writing 1000 as 1_000
+                raise ValueError
+        except ValueError:
+            row = next(k for k, cell in enumerate(cells) if not is_number(cell))
+            raise InvalidValue(f"column {name!r}: got {cells[row]!r} in row {row}; allowed are numbers.") from None
+    converted: NDArray[np.float64] = column.astype(np.float64, copy=False)
+    return converted
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def _points(cells: list[str], name: str, separator: str) -> list[str]:
+    """Decimal points for decimal commas."""
+    with_comma = [cell for cell in cells if "," in cell]
+    thousands = separator == "," and all(_THOUSANDS.fullmatch(cell) for cell in with_comma)
+    if thousands or any("." in cell or cell.count(",") > 1 for cell in with_comma):
+        raise InvalidValue(
+            f"column {name!r}: got {with_comma[0]!r}, where the comma may be of thousands; write numbers without it."
+        )
+    return [cell.replace(",", ".") for cell in cells]
