@@ -16,11 +16,11 @@ CONDITION = ["optimiser", "arm"]
 REFERENCE = ("adam", "center")
 CAPTION = (
     "Test accuracy: mean over paired seeds at the end of the training, and when centred Adam has ended (linear between "
-    "the epochs; before the first epoch of a slow optimiser from its accuracy at the start). `minus`: paired difference "
-    "at equal time to centred Adam with its 95 % interval (Student). `seconds`: processor seconds of one training, "
-    "measurements left out; median. A diverged run counts at chance level. The learning rate was chosen on the "
-    "validation split with a seed that is not measured and as many runs for all; `edge`: its best value is an end of "
-    "the grid, beyond which the optimiser may gain."
+    "the epochs; before the first epoch of a slow optimiser from its accuracy at the start). `minus`: paired "
+    "difference at equal time to centred Adam with its 95 % interval (Student). `seconds`: processor seconds of one "
+    "training, measurements left out; median. A diverged run counts at chance level. The learning rate was chosen on "
+    "the validation split with a seed that is not measured and as many runs for all; `edge`: its best value is an end "
+    "of the grid, beyond which the optimiser may gain."
 )
 
 
@@ -86,9 +86,7 @@ def _at(course: pd.DataFrame, ends: pd.DataFrame, seconds: float, chance: float)
 def finding(made: pd.DataFrame) -> str:
     """What came out, in words, whichever way it fell."""
     seeds = int(made["seeds"].max())
-    lines = [
-        f"Test accuracy at the end; at the processor time of centred Adam, with the paired difference to it ({seeds} seeds)"
-    ]
+    lines = [f"Test accuracy at the end; at the time of centred Adam, with the paired difference to it ({seeds} seeds)"]
     for _, row in made.iterrows():
         told = (
             f"  {row['optimiser']:11s} {style.label(row['arm']):12s} {row['at the end']:.3f} in {row['seconds']:.3g} s"

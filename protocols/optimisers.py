@@ -121,8 +121,9 @@ class Together(torch.optim.Optimizer):
         super().__init__([group for one in optimisers for group in one.param_groups], {})
         self.optimisers = optimisers
 
-    def step(self, closure: Any = None) -> None:
-        """One step of each."""
+    def step(self, closure: Any = None) -> Any:
+        """One step of each; they take no closure."""
+        assert closure is None
         for one in self.optimisers:
             one.step()
 

@@ -34,6 +34,7 @@ IMPORTS = {
     "pandas-stubs": None,
     "pre-commit": "pre_commit",
     "pytest-xdist": "xdist",
+    "pytorch-optimizer": "pytorch_optimizer",
     "ruff": None,
     "scikit-learn": "sklearn",
     "scipy-stubs": None,

@@ -47,14 +47,14 @@ def test_muon_takes_the_orthogonal_factor_of_the_momentum() -> None:
     assert conditioned is not None
     wide, narrow = model.hidden_1.weight, model.hidden_2.weight
     generator = torch.Generator().manual_seed(1)
-    momenta = {wide: torch.zeros(9, 6), narrow: torch.zeros(4, 9)}
+    momenta = {wide: torch.zeros(9, 6).double(), narrow: torch.zeros(4, 9).double()}
     for _ in range(3):
         for parameter in model.parameters():
             parameter.grad = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         expected = {}
-        for weight in momenta:
-            momenta[weight] = 0.9 * momenta[weight] + weight.grad
-            left, _, right = np.linalg.svd((weight.grad + 0.9 * momenta[weight]).numpy(), full_matrices=False)
+        for weight, momentum in momenta.items():
+            momentum.mul_(0.9).add_(weight.grad)
+            left, _, right = np.linalg.svd((weight.grad + 0.9 * momentum).numpy(), full_matrices=False)
             outputs, features = weight.shape
             step = max(1.0, outputs / features) ** 0.5 * left @ right
             expected[weight] = weight.detach().numpy() - 0.1 * step
@@ -67,7 +67,7 @@ def test_muon_takes_the_orthogonal_factor_of_the_momentum() -> None:
 
 
 def test_torch_has_the_same_step_to_its_precision() -> None:
-    """torch approximates the factor by five steps in bfloat16: singular values between .7 and 1.2, the same directions."""
+    """torch approximates the factor by five steps in bfloat16: singular values of .7 to 1.2, the same directions."""
     changes = []
     for name in ("muon", "torch_muon"):
         model = dense([6, 9, 4, 3], seed=0)
