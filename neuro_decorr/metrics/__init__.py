@@ -5,7 +5,7 @@ states what it does with silent units. `summary`, `moments` and `lagged_covarian
 """
 
 from neuro_decorr.metrics.alignment import Alignment, alignment
-from neuro_decorr.metrics.chance import marchenko_pastur_edge, shifted
+from neuro_decorr.metrics.chance import marchenko_pastur_edge
 from neuro_decorr.metrics.correlation import (
     SamplingFloor,
     correlation,
@@ -19,6 +19,7 @@ from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
 from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
 from neuro_decorr.metrics.paired import PairedChange, paired_change
+from neuro_decorr.metrics.parallel import ParallelAnalysis, parallel_analysis
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
 from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
@@ -31,7 +32,9 @@ from neuro_decorr.metrics.spectrum import (
 )
 from neuro_decorr.metrics.summary import Summary, summary
 from neuro_decorr.metrics.sums import moments
+from neuro_decorr.metrics.surrogates import Surrogates, surrogates
 from neuro_decorr.metrics.trains import Surrogate, fano_factor, spike_time_tiling, surrogate_trains
+from neuro_decorr.metrics.trends import SlowFast, detrended, high_pass, slow_fast
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
@@ -74,9 +77,17 @@ __all__ = [
     "paired_change",
     # what chance gives
     "marchenko_pastur_edge",
-    "shifted",
+    "ParallelAnalysis",
+    "parallel_analysis",
     "SurrogateNull",
     "surrogate_null",
+    "Surrogates",
+    "surrogates",
+    # without drift
+    "SlowFast",
+    "detrended",
+    "high_pass",
+    "slow_fast",
     # networks
     "layer_inputs",
     # gradients

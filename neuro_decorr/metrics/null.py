@@ -2,95 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr import checks
-from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.activity import Activity, as_samples
-from neuro_decorr.metrics.chance import shifted
-from neuro_decorr.metrics.samples import Silent
+from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.second_moments import Moments
-from neuro_decorr.metrics.sums import moments
-from neuro_decorr.metrics.trains import Surrogate, surrogate_trains
-from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.metrics.surrogate_makers import Made, Surrogates
+from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.surrogates import surrogates as choose
+from neuro_decorr.metrics.trends import Cutoff
 
-Method: TypeAlias = Literal["shift"] | Surrogate
-"""`"shift"` shifts every unit in time around the end, any activity; the others move the spikes of spike trains."""
+FEWEST = 19
+"""Fewer surrogates cannot reach p = .05."""
 
 
-class SurrogateNull(NamedTuple):
+@final
+@dataclass(frozen=True, eq=False)
+class SurrogateNull:
     """The mean absolute correlation, and that of every surrogate."""
 
-    observed: float
+    observed: float  # of what is compared: after removals that `reason` tells, so not that of the raw data
     surrogates: NDArray[np.float64]  # (surrogates,)
     p_value: float  # (1 + surrogates at least as correlated) / (1 + surrogates), one-sided
+    kind: Made
+    reason: str  # why this kind, and what was removed first
+
+    @classmethod
+    def of(cls, chosen: Surrogates, drawn: Iterable[Moments]) -> SurrogateNull:
+        """The null from surrogates that were drawn already, to which other measures are compared too.
+
+        Args:
+            chosen: The surrogates.
+            drawn: Their moments.
+        """
+        found = np.array([moments.pairs.mean_absolute for moments in drawn])
+        observed = chosen.observed.pairs.mean_absolute
+        return cls(observed, found, p_value(observed, found), chosen.kind, chosen.reason)
 
 
 def surrogate_null(
     activity: Activity,
     bin: float | None = None,
     *,
-    method: Method = "shift",
-    dt: float = 0.02,
+    kind: Kind = "auto",
+    cutoff: Cutoff = "auto",
+    reach: float | None = None,
     surrogates: int = 99,
-    silent: Silent = "drop",
     seed: int = 0,
 ) -> SurrogateNull:
     r"""Mean absolute correlation against surrogates that keep each unit and break what units share.
 
     $$p = \frac{1 + \#\{s : \overline{|r|}_s \ge \overline{|r|}\}}{1 + S}$$
 
-    Unlike the sampling floor it needs no independent samples: a shift keeps the autocorrelation of every unit. A
-    p-value says that units correlate, not how much: report the correlation and its interval with it.
+    Unlike the sampling floor it needs no independent samples. A p-value says that units correlate, not how much: report
+    the correlation and its interval with it. Units that never vary are left out.
 
     Cost: P N^2 for each surrogate.
 
     Source: Phipson and Smyth (2010), Permutation p-values should never be zero, doi:10.2202/1544-6115.1585.
 
     Args:
-        activity: Array, rates or spike trains, whose counts are held as one array for `"shift"`.
-        bin: Width of the bins (s) of spike trains.
-        method: How surrogates are made.
-        dt: How far spikes are moved (s), for methods that move them; larger than the correlations' time scale.
+        activity: Array, rates or spike trains; the trials of a recording that has them are used.
+        bin: Width of the bins (s) of recordings.
+        kind: How surrogates are made, see `Kind`.
+        cutoff: What is removed first, see `Cutoff`.
+        reach: How far units are moved, see `surrogates`.
         surrogates: How many, at least 19: p cannot be below 1 / (surrogates + 1).
-        silent: Policy for units that never vary.
         seed: Seed of the surrogates.
 
     Returns:
-        The observed value, those of the surrogates, and the p-value.
+        The observed value, those of the surrogates, the p-value, and why these surrogates were chosen.
 
     Raises:
-        InvalidValue: An unknown method, too few surrogates, fewer than two units that vary; see `moments`.
+        InvalidValue: Too few surrogates; see `surrogates`.
+        MissingExtra: See there.
     """
-    checks.refuse(
-        "surrogate_null",
-        checks.word("method", method, ("shift", *get_args(Surrogate))),
-        checks.whole_number("surrogates", surrogates, least=19, hint="fewer cannot reach p = 0.05"),
-    )
-    observed = moments(activity, bin, silent=silent).pairs.mean_absolute
-    if np.isnan(observed):
-        raise InvalidValue(
-            "activity: fewer than two units vary, or silent ones are kept; there is no correlation to compare."
-        )
-    made = _drawn(activity, bin, method, dt, surrogates, silent, seed)
-    drawn = np.array([found.pairs.mean_absolute for found in made])
-    return SurrogateNull(observed, drawn, (1 + int((drawn >= observed).sum())) / (1 + surrogates))
+    checks.refuse("surrogate_null", enough(surrogates))
+    chosen = choose(activity, bin, kind=kind, cutoff=cutoff, reach=reach)
+    return SurrogateNull.of(chosen, chosen.moments(surrogates, seed))
 
 
-def _drawn(
-    activity: Activity, bin: float | None, method: Method, dt: float, surrogates: int, silent: Silent, seed: int
-) -> Iterator[Moments]:
-    if method == "shift":
-        samples = as_samples(activity, bin)
-        array = samples if isinstance(samples, np.ndarray) else samples.detach().cpu().numpy()
-        kept = array if silent != "drop" else array[:, (array != array[:1]).any(axis=0)]
-        yield from shifted(kept, surrogates, seed)
-        return
-    if not isinstance(activity, SpikeTrains):
-        raise InvalidValue(f"method: {method!r} moves spikes; give SpikeTrains, or choose method='shift'.")
-    for index in range(surrogates):
-        yield moments(surrogate_trains(activity, method, dt=dt, seed=seed + index), bin, silent=silent)
+def p_value(observed: float, surrogates: NDArray[np.float64]) -> float:
+    """Share of surrogates that reach the observed value, itself among them; what differs by rounding is equal."""
+    reached = int((surrogates >= observed - 1e-6 * abs(observed)).sum())
+    return (1 + reached) / (1 + len(surrogates))
+
+
+def enough(surrogates: int) -> str | None:
+    """What is wrong with a number of surrogates."""
+    return checks.whole_number("surrogates", surrogates, least=FEWEST, hint="fewer cannot reach p = 0.05")

@@ -8,82 +8,109 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.samples import Samples, finite
+from neuro_decorr.metrics.activity import Activity
+from neuro_decorr.metrics.null import SurrogateNull, enough
+from neuro_decorr.metrics.repeats import by_condition, in_trials
+from neuro_decorr.metrics.samples import finite
+from neuro_decorr.metrics.surrogates import over_trials
+from neuro_decorr.recording import Rates, SpikeTrains
 
 
 class SignalNoise(NamedTuple):
     """Correlations of all pairs of units; NaN where one is not defined."""
 
-    signal: NDArray[np.float64]  # (units, units)
+    signal: NDArray[np.float64]  # (units, units); of one condition in one bin all NaN
     noise: NDArray[np.float64]  # (units, units)
     untuned: int  # units whose means differ over the conditions no more than chance: no signal correlation
+    null: SurrogateNull | None  # mean absolute noise correlation against shuffled or shifted trials
 
 
-def signal_noise_correlation(samples: Samples, conditions: Sequence[object]) -> SignalNoise:
-    r"""Signal and noise correlation of trials under several conditions.
+def signal_noise_correlation(
+    activity: Activity,
+    conditions: Sequence[object] | None = None,
+    bin: float | None = None,
+    *,
+    surrogates: int = 0,
+    seed: int = 0,
+) -> SignalNoise:
+    r"""Signal and noise correlation of trials under one condition or several.
 
-    Noise: in each condition c of $n_c$ trials the residuals are scaled by their own deviation, and pooled,
+    A cell c is a condition, or a bin of the trials of a condition; it has $n_c$ trials with mean $\bar x_c$ and
+    covariance $S_c$. Noise: what is left of every trial when the mean of its cell, which the trials share, is taken
+    away, its covariance over its variance, both pooled,
 
-    $$r^{noise}_{ij} = \frac{\sum_c (n_c - 1)\, r^{(c)}_{ij}}{\sum_c (n_c - 1)}$$
+    $$
+    W = \sum_c (n_c - 1)\, S_c, \qquad r^{noise}_{ij} = W_{ij} / \sqrt{W_{ii} W_{jj}}
+    $$
 
-    over the conditions in which both units vary. Signal: the covariance of the K condition means, less what the noise
-    of finitely many trials adds to it, so that no noise correlation leaks in,
+    The mean over cells of their correlations would be drawn to zero where trials are few: by a third at two trials.
+    Signal: the covariance of the K means of the cells, less what the noise of finitely many trials adds to it,
 
     $$
     \Sigma = \operatorname{Cov}_c(\bar x_c) - \frac1K \sum_c \frac{S_c}{n_c}, \qquad
     r^{signal}_{ij} = \Sigma_{ij} / \sqrt{\Sigma_{ii} \Sigma_{jj}}
     $$
 
-    with $S_c$ the covariance within condition c. It is the mean over all products of distinct trials, of which a
-    split into halves is one draw. Unbiased covariances give ratios that may exceed one where trials are few.
+    It is the mean over all products of distinct trials, of which a split into halves is one draw. Unbiased covariances
+    give ratios that may exceed one where trials are few.
 
-    Cost: P N^2.
+    Cost: P N^2, and as much for each surrogate.
 
     Source: Averbeck, Latham and Pouget (2006), Neural correlations, population coding and computation, Nature Reviews
     Neuroscience 7, doi:10.1038/nrn1888; correction by within-condition variance as in random-effects analysis of
     variance.
 
     Args:
-        samples: One row a trial, shape `(trials, units)`, such as `SpikeTrains.trial_counts()`.
-        conditions: Condition of each trial, such as `Trials.conditions`; at least two, each with two trials.
+        activity: Spike trains or rates with trials; or an array, one row a trial, shape `(trials, units)`.
+        conditions: Condition of each trial, of an array only; each with at least two trials.
+        bin: Width of the bins (s) from the start of each trial, of a recording; one bin a trial when None.
+        surrogates: How many say what the noise correlation of independent units is: 0 for none, else at least 19. Each
+            unit's trials of a condition are exchanged, or shifted where units drift over them: see `surrogates`.
+        seed: Seed of the surrogates.
 
     Returns:
-        Both correlations.
+        Both correlations, and the null.
 
     Raises:
-        InvalidValue: Not two-dimensional, NaN or infinity, another number of conditions than trials, fewer than two
-            conditions, or a condition with one trial.
+        InvalidValue: NaN or infinity, no trials, trials of unequal length, another number of conditions than trials, a
+            condition with one trial, or too few surrogates.
     """
-    x = _array(samples)
-    labels = [str(condition) for condition in conditions]
-    if len(labels) != len(x):
-        raise InvalidValue(f"conditions: got {len(labels)} for {len(x)} trials; give one a trial.")
-    names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(names) < 2 or sizes.min() < 2:
-        least = str(names[sizes.argmin()])
-        few = f"condition {least!r} has {sizes.min()} trial" if len(names) > 1 else "there is one condition"
-        raise InvalidValue(f"conditions: {few}; at least two conditions with two trials each are needed.")
-    units = x.shape[1]
-    means = np.stack([x[index == c].mean(axis=0) for c in range(len(names))])
-    signal = np.cov(means, rowvar=False).reshape(units, units)
-    products, weights = np.zeros((units, units)), np.zeros((units, units))
-    for c, size in enumerate(sizes.tolist()):
-        residual = x[index == c] - means[c]
-        within = residual.T @ residual / (size - 1)
-        signal -= within / size / len(names)
-        deviation = np.sqrt(within.diagonal())
-        varies = np.ptp(x[index == c], axis=0) > 0
-        scaled = np.where(varies, residual / np.where(varies, deviation, 1.0), 0.0)
-        products += scaled.T @ scaled
-        weights += (size - 1) * np.outer(varies, varies)
+    if isinstance(activity, SpikeTrains | Rates):
+        if conditions is not None:
+            raise InvalidValue("conditions: those of the recording's trials are taken; leave the argument out.")
+        samples, labels = in_trials(activity, bin)
+    else:
+        if activity.ndim != 2 or activity.shape[1] < 1 or bin is not None or conditions is None:
+            raise InvalidValue(
+                f"activity: got shape {tuple(activity.shape)}; allowed is (trials, units), counted already, with "
+                "conditions and without bin."
+            )
+        samples, labels = finite(activity).cpu().numpy()[:, None], tuple(map(str, conditions))
+    if len(labels) != len(samples):
+        raise InvalidValue(f"conditions: got {len(labels)} for {len(samples)} trials; give one a trial.")
+    if surrogates:
+        checks.refuse("signal_noise_correlation", enough(surrogates))
+    groups = by_condition(labels)
+    means = np.concatenate([samples[members].mean(axis=0) for members in groups])  # (cells, units)
+    residual = samples.copy()
+    own, cells = np.zeros((samples.shape[2],) * 2), len(means)
+    for members in groups:
+        residual[members] -= residual[members].mean(axis=0)
+        part = residual[members].reshape(-1, samples.shape[2])
+        own += part.T @ part / (len(members) - 1) / len(members) / cells
+    flat = residual.reshape(-1, samples.shape[2])
+    signal = np.full_like(own, np.nan) if cells == 1 else np.cov(means, rowvar=False).reshape(own.shape) - own
+    spread = np.ptp(flat, axis=0) > 1e-12 * np.abs(samples).max(axis=(0, 1))
     tuned = signal.diagonal() > 0
-    scale = np.sqrt(np.where(tuned, signal.diagonal(), np.nan))
-    noise = np.divide(products, weights, out=np.full((units, units), np.nan), where=weights > 0)
-    return SignalNoise(signal / scale / scale[:, None], noise, int((~tuned).sum()))
+    chosen = over_trials(samples, labels) if surrogates else None
+    null = None if chosen is None else SurrogateNull.of(chosen, chosen.moments(surrogates, seed))
+    untuned = 0 if cells == 1 else int((~tuned).sum())
+    return SignalNoise(_ratio(signal, tuned), _ratio(flat.T @ flat, spread), untuned, null)
 
 
-def _array(samples: Samples) -> NDArray[np.float64]:
-    if samples.ndim != 2 or samples.shape[1] < 1:
-        raise InvalidValue(f"samples: got shape {tuple(samples.shape)}; allowed is (trials, units).")
-    return finite(samples).cpu().numpy()
+def _ratio(covariance: NDArray[np.float64], defined: NDArray[np.bool_]) -> NDArray[np.float64]:
+    scale = np.sqrt(np.where(defined, covariance.diagonal(), np.nan))
+    ratio: NDArray[np.float64] = covariance / scale / scale[:, None]
+    return ratio

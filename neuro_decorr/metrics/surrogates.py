@@ -3,73 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, final, get_args
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics import surrogate_makers as makers
 from neuro_decorr.metrics import trends
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.bootstrap import generator
-from neuro_decorr.metrics.repeats import Repeats, repeats
-from neuro_decorr.metrics.second_moments import Moments
-from neuro_decorr.metrics.trains import Surrogate, surrogate_trains
+from neuro_decorr.metrics.repeats import by_condition, in_trials, kept_over_trials
+from neuro_decorr.metrics.surrogate_makers import Surrogates
 from neuro_decorr.metrics.trends import Cutoff
 from neuro_decorr.recording import SpikeTrains
 
-Kind: TypeAlias = Literal["auto", "circular_shift", "local_shift", "trial_shuffle", "dither", "jitter"]
-"""How surrogates are made.
+Kind: TypeAlias = Literal["auto", "circular_shift", "local_shift", "trial_shuffle", "trial_shift", "dither", "jitter"]
+"""One of `Made`, or `"auto"`: chosen by what varies, see `surrogates`."""
 
-`"circular_shift"` shifts every unit by any amount, around the end: keeps all that a stationary unit does alone.
-`"local_shift"` shifts every unit by up to `reach`, nothing around the end: drifts stay where they are.
-`"trial_shuffle"` removes the mean response of each condition, then exchanges each unit's trials of a condition.
-`"dither"` moves every spike by up to `reach`; `"jitter"` draws every spike anew within its window of `reach`: what
-units share more slowly stays, and what is tested is synchrony finer than that.
-`"auto"`: `"trial_shuffle"` where a recording has trials, `"local_shift"` where units drift, else `"circular_shift"`.
-"""
-
-_ROWS = 8192  # samples whose products are summed at a time, in float32
-_DITHERED_BINS = 4
-_ELEPHANT: dict[str, Surrogate] = {"dither": "dither_spikes", "jitter": "jitter_spikes"}
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Surrogates:
-    """What is compared with surrogates, and how these are made."""
-
-    kind: Kind  # never "auto"
-    reason: str  # why this kind, and what was done first, in words
-    cutoff: float | None  # s (samples of an array): what is slower was removed from data and surrogates; None: nothing
-    reach: float | None  # how far: s (samples of an array), or trials; None: any distance
-    units: NDArray[np.intp]  # those that are compared, by their position; the others hardly vary
-    observed: Moments  # of the data, treated as the surrogates are
-    _draw: Callable[[np.random.Generator], Moments]
-
-    def moments(self, draws: int, seed: int = 0) -> Iterator[Moments]:
-        """Moments of surrogates.
-
-        Cost: P N^2 each.
-
-        Args:
-            draws: How many, at least 1.
-            seed: Seed of the first; surrogate k is the same however many are drawn.
-
-        Yields:
-            Their moments.
-
-        Raises:
-            InvalidValue: No draws, a seed below zero, or a unit that never varies in a surrogate.
-        """
-        checks.refuse("surrogates", checks.whole_number("draws", draws, least=1))
-        source = generator(seed)
-        for _ in range(draws):
-            yield self._draw(source)
+DITHERED_BINS = 4
+FEWEST_SHIFTED, SLOWEST_SHIFTED = 6, 6
+"""A condition of fewer trials is not shifted; of what is removed from trials first, periods are at least so long."""
 
 
 def surrogates(
@@ -83,11 +37,18 @@ def surrogates(
     r"""Choose surrogates by what varies in the data, and treat the data as the surrogates are treated.
 
     Independent units that drift, each in its own way, correlate: two straight lines do so perfectly. A shift around the
-    end makes a saw-tooth of a drift, and so does not show what drifts give by chance. Where units drift, `"auto"`
-    removes what is slower than a tenth of the recording, of which there are too few periods to tell shared from own
-    drift, and shifts units by up to a tenth of the recording: windows of one length, cut from every unit at a place of
-    its own, the data's own from the middle. Windows of linear trends, of random walks and of stationary activity then
-    have the same distribution wherever they lie, so that p-values of independent units are uniform.
+    end makes a saw-tooth of a drift, and so does not show what drifts give by chance. `"auto"` chooses:
+
+    - units of a recording with trials, whose trials follow each other in no order: `"trial_shuffle"`;
+    - with trials, units that drift over them or keep something from trial to trial: `"trial_shift"`;
+    - without trials, units that drift: `"local_shift"`;
+    - without trials, units that do not: `"circular_shift"`.
+
+    Where units drift, what is slower than a tenth of the recording is removed: there are too few periods of it to tell
+    a shared drift from drifts of their own. Then units are shifted by up to a tenth of the recording: windows of one
+    length, cut from every unit at a place of its own, the data's from the middle. Windows of linear trends, of random
+    walks and of stationary activity have, after that, the same distribution wherever they lie, so that p-values of
+    independent units are uniform.
 
     Cost: P N for each cosine that is removed, P N^2 for each surrogate.
 
@@ -99,14 +60,12 @@ def surrogates(
 
     Args:
         activity: Array `(samples, units)`, rates or spike trains. Trials are used where the recording has them: for
-            surrogates over all of its time give it without, or another kind.
-        bin: Width of the bins (s) of recordings.
+            surrogates over all of its time name another kind, or give it without.
+        bin: Width of the bins (s) of recordings; with trials, one bin a trial when None.
         kind: How surrogates are made.
-        cutoff: What is removed first, see `Cutoff`; of `"trial_shuffle"`, which removes responses, nothing.
-        reach: How far activity is moved: s, or samples of an array; a tenth of what is there when None, and four bins
-            for `"dither"` and `"jitter"`. Of `"trial_shuffle"`: trials are exchanged within blocks of so many
-            neighbours of a condition, whose mean is removed; when None all of a condition, or 10 where units drift over
-            the trials.
+        cutoff: What is removed first, see `Cutoff`; of trials in trials. Of `"trial_shuffle"` nothing is.
+        reach: How far units are moved: s, samples of an array, or trials; a tenth of what is there when None, and four
+            bins for `"dither"` and `"jitter"`. Without meaning for `"circular_shift"` and `"trial_shuffle"`.
 
     Returns:
         The surrogates.
@@ -123,135 +82,75 @@ def surrogates(
         None if reach is None else checks.number("reach", reach, above=0),
     )
     has_trials = getattr(activity, "trials", None) is not None
-    if kind == "trial_shuffle" or (kind == "auto" and has_trials):
-        return _over_trials(repeats(activity, bin, reach))
+    if kind in ("trial_shuffle", "trial_shift") or (kind == "auto" and has_trials):
+        return over_trials(*in_trials(activity, bin), kind, cutoff, reach)
+    return _over_time(activity, bin, kind, cutoff, reach)
+
+
+def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff, reach: float | None) -> Surrogates:
     values, step = trends.sampled(activity, bin)
-    varying = values[:, np.ptp(values, axis=0) > 0]
-    found = trends.drift(varying) if varying.size else trends.Drift(0.0, 0.0, False)
+    found = trends.drift(values[:, np.ptp(values, axis=0) > 0])
     tenth = max(len(values) * step / 10, 2 * step)
-    chosen = kind if kind != "auto" else "local_shift" if found.found else "circular_shift"
     slower = (tenth if found.found else None) if cutoff == "auto" else cutoff
-    share = f"the slowest 4 of 20 cosines hold {found.share:.0%} of the variance of all 20, where {found.expected:.0%} "
-    drifting = "units drift" if found.found else "units do not drift"
-    reason = f"{drifting} ({share}are expected); " if np.isfinite(found.share) else "too short to tell drift; "
-    reason += "nothing is removed; " if slower is None else f"what is slower than {slower:.3g} is removed; "
     removed = 0 if slower is None else trends.components(len(values), slower, step)
-    if chosen == "circular_shift":
-        made = _shifted_around(values, removed)
-        reason += "every unit is shifted by any amount, around the end"
-    elif chosen == "local_shift":
+    if kind == "circular_shift" or (kind == "auto" and not found.found):
+        made, reach = makers.shifted_around(values, removed), None
+        how = "every unit is shifted by any amount, around the end"
+    elif kind in ("local_shift", "auto"):
         reach = tenth if reach is None else reach
-        made = _shifted_locally(values, round(reach / step), slower, step)
-        reason += f"every unit is shifted by up to {reach:.3g}, nothing around the end"
+        made = makers.shifted_locally(values, round(reach / step), None if slower is None else slower / step)
+        how = f"every unit is shifted by up to {reach:.3g}, nothing around the end"
     else:
         if not isinstance(activity, SpikeTrains):
             raise InvalidValue(f"kind: {kind!r} moves spikes; give SpikeTrains, or choose a shift.")
-        reach = _DITHERED_BINS * step if reach is None else reach
-        made = _moved(activity, step, _ELEPHANT[chosen], reach, values, removed)
-        verb = "moved by up to" if chosen == "dither" else "drawn anew in its window of"
-        reason += f"every spike is {verb} {reach:.3g}"
-    return dataclasses.replace(made, kind=chosen, reason=reason, cutoff=slower, reach=reach)
+        assert kind in ("dither", "jitter")
+        reach = DITHERED_BINS * step if reach is None else reach
+        made = makers.moved(activity, step, kind, reach, removed)
+        how = f"every spike is {'moved by up to' if kind == 'dither' else 'drawn anew in its window of'} {reach:.3g}"
+    what = "nothing is removed" if slower is None else f"what is slower than {slower:.3g} is removed"
+    return dataclasses.replace(made, reason=f"{found}; {what}; {how}", cutoff=slower, reach=reach)
 
 
-def _shifted_around(values: trends.Array, removed: int) -> Surrogates:
-    kept = _varying(values)
-    data = _rows(trends.without(values[:, kept], removed))
-
-    def draw(source: np.random.Generator) -> Moments:
-        shifts: list[int] = source.integers(0, data.shape[1], len(data)).tolist()
-        return _moments(torch.stack([unit.roll(by) for unit, by in zip(data, shifts, strict=True)]), removed)
-
-    return Surrogates("circular_shift", "", None, None, kept, _moments(data, removed), draw)
-
-
-def _shifted_locally(values: trends.Array, reach: int, slower: float | None, step: float) -> Surrogates:
-    length = len(values) - 2 * reach
-    if reach < 1 or length < max(2, 2 * reach):
-        raise InvalidValue(
-            f"reach: got {reach} of {len(values)} samples; a local shift moves units by 1 sample or more, and by a "
-            "quarter of the samples at most: choose another reach, or more samples."
-        )
-    # A unit that varies in what all windows have in common varies in every one.
-    kept = _varying(values[2 * reach : len(values) - 2 * reach])
-    data = _rows((values - values.mean(axis=0))[:, kept])
-    count = 0 if slower is None else trends.components(length, slower, step)
-    basis = torch.from_numpy(trends.cosines(length, count)).float() if count <= trends.NEXT else None
-
-    def windows(starts: list[int]) -> Moments:
-        cut = torch.stack([unit[start : start + length] for unit, start in zip(data, starts, strict=True)])
-        cut -= cut.mean(dim=1, keepdim=True)
-        if basis is None:
-            return _moments(_rows(trends.without(cut.numpy().T.astype(np.float64), count)), count)
-        return _moments(cut - (cut @ basis) @ basis.T, count)
-
-    def draw(source: np.random.Generator) -> Moments:
-        return windows(source.integers(0, 2 * reach + 1, len(data)).tolist())
-
-    return Surrogates("local_shift", "", None, None, kept, windows([reach] * len(data)), draw)
-
-
-def _moved(
-    trains: SpikeTrains, bin: float, method: Surrogate, reach: float, counts: trends.Array, removed: int
+def over_trials(
+    samples: trends.Array,
+    labels: Sequence[str],
+    kind: Kind = "auto",
+    cutoff: Cutoff = "auto",
+    reach: float | None = None,
 ) -> Surrogates:
-    kept = _varying(counts)
-    chosen = trains.select([trains.units[unit] for unit in kept])
+    """Surrogates of trials, `"trial_shuffle"` or `"trial_shift"`; see `surrogates`.
 
-    def draw(source: np.random.Generator) -> Moments:
-        drawn = surrogate_trains(chosen, method, dt=reach, seed=int(source.integers(2**31)))
-        return _moments(_rows(trends.without(drawn.counts(bin).astype(np.float64), removed)), removed)
+    Args:
+        samples: Samples of each trial, shape `(trials, bins, units)`.
+        labels: Condition of each trial.
+        kind: How surrogates are made.
+        cutoff: What is removed first (trials).
+        reach: How far units are shifted (trials).
 
-    observed = _moments(_rows(trends.without(counts[:, kept], removed)), removed)
-    return Surrogates("dither", "", None, None, kept, observed, draw)
-
-
-def _over_trials(found: Repeats) -> Surrogates:
-    kept = _varying(found.residual.reshape(-1, found.residual.shape[2]))
-    trials, bins, _ = found.residual.shape
-    data = _rows(found.residual[:, :, kept].reshape(trials * bins, -1)).reshape(-1, trials, bins)
-    removed = len(found.blocks) * bins - 1  # means, the overall one among them
-
-    def draw(source: np.random.Generator) -> Moments:
-        order = np.tile(np.arange(trials), (len(data), 1))
-        for block in found.blocks:
-            order[:, block] = source.permuted(order[:, block], axis=1)
-        shuffled = torch.stack([unit[torch.from_numpy(new)] for unit, new in zip(data, order, strict=True)])
-        return _moments(shuffled.flatten(1), removed)
-
-    observed = _moments(data.flatten(1), removed)
-    return Surrogates("trial_shuffle", found.reason, None, found.reach, kept, observed, draw)
-
-
-def _varying(values: trends.Array) -> NDArray[np.intp]:
-    spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0, initial=0.0)
-    kept = np.flatnonzero(spread > 1e-12 * size)
-    if len(kept) < 2:
-        raise InvalidValue("activity: fewer than two units vary in what is compared; there is no correlation to test.")
-    return kept
-
-
-def _rows(values: trends.Array) -> torch.Tensor:
-    """One row a unit, contiguous, float32: the products of counts stay good to some 1e-6 of a correlation."""
-    return torch.from_numpy(np.ascontiguousarray(values.T, dtype=np.float32))
-
-
-def _moments(rows: torch.Tensor, removed: int) -> Moments:
-    """Moments of units with mean zero that have lost so many degrees of freedom beside that of the mean."""
-    units, samples = rows.shape
-    degrees = samples - 1 - removed
-    if degrees < 2:
-        raise InvalidValue(
-            f"activity: {samples} samples less {removed} components leave {degrees} degrees of freedom; at least 2 are "
-            "needed: take more samples or a longer cutoff."
-        )
-    product = torch.zeros(units, units, dtype=torch.float64)
-    fourth, unit_fourth = torch.zeros(2, dtype=torch.float64)
-    for part in rows.split(_ROWS, dim=1):
-        product += (part @ part.T).double()
-        squares = part.square()
-        fourth += squares.sum(dim=0).square().sum(dtype=torch.float64)
-        unit_fourth += squares.square().sum(dtype=torch.float64)
-    if not bool((product.diagonal() > 0).all()):
-        raise InvalidValue("activity: a unit never varies in a surrogate; leave out units with hardly any spikes.")
-    silent = torch.zeros(units, dtype=torch.bool)
-    mean = torch.zeros(units, dtype=torch.float64)
-    return Moments(degrees + 1, units, 0, True, product / degrees, silent, mean, fourth, unit_fourth)
+    Returns:
+        The surrogates.
+    """
+    conditions = by_condition(labels)
+    fewest = min(map(len, conditions))
+    kept = kept_over_trials(samples, conditions)
+    what = f"{len(samples)} trials of {len(conditions)} condition{'s' if len(conditions) > 1 else ''}"
+    what += f"; units {'drift or keep something' if kept else 'keep nothing'} from trial to trial"
+    if kind == "trial_shuffle" or (kind == "auto" and (fewest < FEWEST_SHIFTED or not kept)):
+        made, slower, reach = makers.shuffled_trials(samples, conditions), None, None
+        how = "the mean response of each condition is removed, and each unit's trials of a condition are exchanged"
+        if kept:
+            how += "; their p-value is too small, for want of trials that could be shifted" * (kind == "auto")
+    else:
+        slower = max(len(samples) / len(conditions) / 10, SLOWEST_SHIFTED) if kept else None
+        slower = slower if cutoff == "auto" else cutoff
+        reaches = [max(1, round(len(members) / 10 if reach is None else reach)) for members in conditions]
+        if fewest < FEWEST_SHIFTED or any(4 * by > len(own) for by, own in zip(reaches, conditions, strict=True)):
+            raise InvalidValue(
+                f"trials: a condition has {fewest}; shifts by {max(reaches)} need 4 times as many, and at least "
+                f"{FEWEST_SHIFTED}: choose a smaller reach, or leave the condition out."
+            )
+        made, reach = makers.shifted_trials(samples, conditions, reaches, slower), float(max(reaches))
+        what += "" if slower is None else f"; what is slower than {slower:.3g} trials is removed"
+        how = "the mean response of each condition is removed, and each unit's trials of a condition are shifted by "
+        how += f"up to {reach:g}"
+    return dataclasses.replace(made, reason=f"{what}; {how}", cutoff=slower, reach=reach)

@@ -146,24 +146,32 @@ def slow_fast(activity: Activity, bin: float | None = None, *, cutoff: float) ->
     count = components(len(values), cutoff, step)
     if values.shape[1] < 2 or count < 2 or len(values) - 1 - count < 2:
         raise InvalidValue(
-            f"slow_fast: got {values.shape[1]} units and {count} of {len(values) - 1} components slower than the cutoff "
-            f"of {cutoff:g}; at least 2 units, 2 slow and 2 fast components are needed: choose another cutoff."
+            f"slow_fast: got {values.shape[1]} units and {count} of {len(values) - 1} components slower than the "
+            f"cutoff of {cutoff:g}; at least 2 units, 2 slow and 2 fast components are needed: choose another cutoff."
         )
     centered = values - values.mean(axis=0)
     fast = without(values, count)
     slow = centered - fast
     power = np.square(centered).sum(axis=0)
     share = np.divide(np.square(slow).sum(axis=0), power, out=np.full_like(power, np.nan), where=power > 0)
-    matrices = (_correlation(part, power) for part in (centered, slow, fast))
-    return SlowFast(float(cutoff), *matrices, share, count, len(values) - 1 - count)
+    total, slowly, fastly = (_correlation(part, power) for part in (centered, slow, fast))
+    return SlowFast(float(cutoff), total, slowly, fastly, share, count, len(values) - 1 - count)
 
 
 class Drift(NamedTuple):
     """How much of the slow variance is the slowest."""
 
-    share: float  # of the variance in the slowest 20 cosines, mean over units, which the slowest 4 hold
-    expected: float  # for units whose slow spectrum is flat, drifting no more than they fluctuate
-    found: bool  # beyond what chance gives, and by more than a quarter
+    slowest: int  # cosines, such as 4
+    wide: int  # cosines, such as 20
+    share: float  # of the variance in the `wide` slowest cosines which the slowest hold, mean over units
+    found: bool  # beyond what chance gives a flat spectrum, and by more than a quarter
+
+    def __str__(self) -> str:
+        if self.wide == 0:
+            return "too short to tell whether units drift"
+        found = "units drift" if self.found else "units do not drift"
+        hold = f"the slowest {self.slowest} of {self.wide} cosines hold {self.share:.0%} of their variance"
+        return f"{found} ({hold}, where constant rates give {self.slowest / self.wide:.0%})"
 
 
 def drift(values: Array) -> Drift:
@@ -178,25 +186,26 @@ def drift(values: Array) -> Drift:
         The share; not found in fewer than 16 samples, which cannot tell.
     """
     wide = min(NEXT, len(values) // 4)
-    if wide < SLOWEST:
-        return Drift(np.nan, np.nan, False)
+    if wide < SLOWEST or values.shape[1] == 0:
+        return Drift(0, 0, np.nan, False)
     slowest = max(1, round(wide * SLOWEST / NEXT))
+    expected = slowest / wide
     power = np.square(cosines(len(values), wide).T @ (values - values.mean(axis=0)))
     total = power.sum(axis=0)
-    some = total > 1e-12 * np.square(values).sum(axis=0)
-    if not some.any():
-        return Drift(0.0, slowest / wide, False)
-    share = float((power[:slowest, some].sum(axis=0) / total[some]).mean())
-    expected = slowest / wide
-    error = np.sqrt(expected * (1 - expected) / (wide / 2 + 1) / some.sum())
-    return Drift(share, expected, bool(share > expected + 2 * error and share > 1.25 * expected))
+    # A unit without slow variance says nothing, and drifts no more than expected.
+    shares = np.divide(power[:slowest].sum(axis=0), total, out=np.full_like(total, expected), where=total > 0)
+    error = np.sqrt(expected * (1 - expected) / (wide / 2 + 1) / len(shares))
+    share = float(shares.mean())
+    return Drift(slowest, wide, share, bool(share > expected + 2 * error and share > 1.25 * expected))
 
 
 def sampled(activity: Activity, bin: float | None) -> tuple[Array, float]:
     """Samples in float64, checked, and the time from one to the next (s; 1 for arrays)."""
     samples = as_samples(activity, bin)
     if samples.ndim != 2 or len(samples) < 2:
-        raise InvalidValue(f"samples: got shape {tuple(samples.shape)}; allowed is (samples, units), 2 samples or more.")
+        raise InvalidValue(
+            f"samples: got shape {tuple(samples.shape)}; allowed is (samples, units), 2 samples or more."
+        )
     step = bin if bin is not None else activity.step if isinstance(activity, Rates) else 1.0
     return finite(samples).cpu().numpy(), step
 
@@ -210,7 +219,8 @@ def components(samples: int, cutoff: float, step: float) -> int:
 def cosines(samples: int, count: int) -> Array:
     """The slowest cosines, orthonormal columns, shape `(samples, count)`."""
     phase = np.outer(np.arange(samples) + 0.5, np.arange(1, count + 1)) * (np.pi / samples)
-    return np.sqrt(2 / samples) * np.cos(phase)
+    basis: Array = np.sqrt(2 / samples) * np.cos(phase)
+    return basis
 
 
 def without(values: Array, count: int) -> Array:
@@ -218,7 +228,8 @@ def without(values: Array, count: int) -> Array:
     centered = values - values.mean(axis=0)
     if count <= NEXT:
         basis = cosines(len(values), count)
-        return centered - basis @ (basis.T @ centered)
+        left: Array = centered - basis @ (basis.T @ centered)
+        return left
     # The cosines are the Fourier series of the activity followed by its mirror image.
     spectrum = np.fft.rfft(np.concatenate([centered, centered[::-1]]), axis=0)
     spectrum[: count + 1] = 0

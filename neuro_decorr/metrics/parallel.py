@@ -1,0 +1,107 @@
+"""Parallel analysis: how many eigenvalues pass those of surrogates that share nothing in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr import checks
+from neuro_decorr.metrics.activity import Activity
+from neuro_decorr.metrics.null import enough, p_value
+from neuro_decorr.metrics.second_moments import Moments
+from neuro_decorr.metrics.surrogate_makers import Made, Surrogates
+from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.surrogates import surrogates as choose
+from neuro_decorr.metrics.trends import Cutoff
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ParallelAnalysis:
+    """Eigenvalues of the correlation matrix beside those of surrogates; both in descending order, mean 1."""
+
+    eigenvalues: NDArray[np.float64]  # (units,): of what is compared, after removals that `reason` tells
+    null: NDArray[np.float64]  # (surrogates, units)
+    edge: float  # which the largest eigenvalue of independent units passes with probability 1 - level
+    dimensions: int  # eigenvalues above the edge
+    p_value: float  # of the largest eigenvalue
+    kind: Made
+    reason: str  # why this kind of surrogates, and what was removed first
+
+    @classmethod
+    def of(cls, chosen: Surrogates, drawn: Iterable[Moments], level: float = 0.95) -> ParallelAnalysis:
+        """The analysis from surrogates that were drawn already, at least 1 / (1 - level) - 1 of them.
+
+        Args:
+            chosen: The surrogates.
+            drawn: Their moments.
+            level: Probability that independent units stay below the edge.
+        """
+        observed = _spectrum(chosen.observed)
+        null = np.stack([_spectrum(moments) for moments in drawn])
+        rank = math.ceil(
+            level * (len(null) + 1) - 1e-9
+        )  # so that the data, were they a surrogate, pass it in 1 - level
+        edge = float(np.sort(null[:, 0])[rank - 1])
+        above = int((observed > edge * (1 + 1e-6)).sum())
+        return cls(observed, null, edge, above, p_value(float(observed[0]), null[:, 0]), chosen.kind, chosen.reason)
+
+
+def parallel_analysis(
+    activity: Activity,
+    bin: float | None = None,
+    *,
+    kind: Kind = "auto",
+    cutoff: Cutoff = "auto",
+    reach: float | None = None,
+    surrogates: int = 99,
+    level: float = 0.95,
+    seed: int = 0,
+) -> ParallelAnalysis:
+    """Count the eigenvalues of the correlation matrix that independent units, each as it is, would not show.
+
+    The edge is a quantile of the largest eigenvalue of surrogates, which keep the autocorrelation of every unit:
+    Marchenko and Pastur's edge is that of independent samples, and slow activity of independent units passes it.
+    Every eigenvalue is compared with the largest of a surrogate, which is cautious from the second on.
+
+    Cost: P N^2 + N^3 for each surrogate.
+
+    Source: Horn (1965), A rationale and test for the number of factors in factor analysis, Psychometrika 30,
+    doi:10.1007/BF02289447, with surrogates in place of independent normal samples.
+
+    Args:
+        activity: Array, rates or spike trains; the trials of a recording that has them are used.
+        bin: Width of the bins (s) of recordings.
+        kind: How surrogates are made, see `Kind`.
+        cutoff: What is removed first, see `Cutoff`.
+        reach: How far units are moved, see `surrogates`.
+        surrogates: How many; at least 19, and enough for the level: 1 / (1 - level) - 1.
+        level: Probability that no eigenvalue of independent units passes the edge.
+        seed: Seed of the surrogates.
+
+    Returns:
+        Eigenvalues, those of the surrogates, the edge and how many pass it.
+
+    Raises:
+        InvalidValue: Too few surrogates, a level outside 0.5 to 1; see `surrogates`.
+        MissingExtra: See there.
+    """
+    checks.refuse("parallel_analysis", enough(surrogates), checks.number("level", level, least=0.5, below=1))
+    checks.refuse(
+        "parallel_analysis",
+        checks.whole_number(
+            "surrogates", surrogates, least=math.ceil(1 / (1 - level) - 1 - 1e-9), hint=f"for a level of {level:g}"
+        ),
+    )
+    chosen = choose(activity, bin, kind=kind, cutoff=cutoff, reach=reach)
+    return ParallelAnalysis.of(chosen, chosen.moments(surrogates, seed), level)
+
+
+def _spectrum(moments: Moments) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.linalg.eigvalsh(moments.correlation.numpy())[::-1]
+    return values

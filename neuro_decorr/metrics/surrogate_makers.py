@@ -1,0 +1,230 @@
+"""How surrogates are made: shifted, moved spike by spike, or their trials exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics.bootstrap import generator
+from neuro_decorr.metrics.second_moments import Moments
+from neuro_decorr.metrics.trains import Surrogate, surrogate_trains
+from neuro_decorr.metrics.trends import NEXT, Array, components, cosines, without
+from neuro_decorr.recording import SpikeTrains
+
+Made: TypeAlias = Literal["circular_shift", "local_shift", "trial_shuffle", "trial_shift", "dither", "jitter"]
+"""How surrogates are made.
+
+`"circular_shift"` shifts every unit by any amount, around the end: keeps all that a stationary unit does alone.
+`"local_shift"` shifts every unit by up to `reach`, nothing around the end: drifts stay where they are.
+`"trial_shuffle"` removes the mean response of each condition, then exchanges each unit's trials of a condition.
+`"trial_shift"` removes it too, then shifts each unit's trials of a condition by up to `reach` trials: what a unit keeps
+from trial to trial stays.
+`"dither"` moves every spike by up to `reach`; `"jitter"` draws every spike anew in its window of `reach`: what units
+share more slowly stays, and what is tested is synchrony finer than that.
+"""
+
+_ROWS = 8192  # samples whose products are summed at a time, in float32
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Surrogates:
+    """What is compared with surrogates, and how these are made."""
+
+    kind: Made
+    observed: Moments  # of the data, treated as the surrogates are
+    units: NDArray[np.intp]  # those that are compared, by their position; the others hardly vary
+    samples: NDArray[np.float32]  # (samples, units): the data as they are compared, without what was removed
+    trial: NDArray[np.intp]  # (samples,): trial of each; all zero without trials
+    draw: Callable[[np.random.Generator], Moments]  # one surrogate
+    reason: str = ""  # why this kind, and what was done first, in words
+    cutoff: float | None = None  # s, samples of an array, or trials: what is slower was removed; None: nothing
+    reach: float | None = None  # how far units are moved: s, samples of an array, or trials; None: any distance
+
+    def moments(self, draws: int, seed: int = 0) -> Iterator[Moments]:
+        """Moments of surrogates.
+
+        Cost: P N^2 each.
+
+        Args:
+            draws: How many, at least 1.
+            seed: Seed; surrogate k is the same however many are drawn.
+
+        Yields:
+            Their moments.
+
+        Raises:
+            InvalidValue: No draws, a seed below zero, or a unit that never varies in a surrogate.
+        """
+        checks.refuse("surrogates", checks.whole_number("draws", draws, least=1))
+        source = generator(seed)
+        for _ in range(draws):
+            yield self.draw(source)
+
+
+def shifted_around(values: Array, removed: int) -> Surrogates:
+    """Every unit shifted by any amount, around the end, after so many cosines were removed."""
+    kept = varying(values)
+    data = _rows(without(values[:, kept], removed))
+
+    def draw(source: np.random.Generator) -> Moments:
+        shifts: list[int] = source.integers(0, data.shape[1], len(data)).tolist()
+        return _moments(torch.stack([unit.roll(by) for unit, by in zip(data, shifts, strict=True)]), removed)
+
+    return _made("circular_shift", data, removed, kept, draw)
+
+
+def shifted_locally(values: Array, reach: int, cutoff: float | None) -> Surrogates:
+    """Windows of every unit that begin up to `reach` samples before or behind those of the data."""
+    length = len(values) - 2 * reach
+    if reach < 1 or length < max(2, 2 * reach):
+        raise InvalidValue(
+            f"reach: got {reach} of {len(values)} samples; a local shift moves units by 1 sample or more, and by a "
+            "quarter of the samples at most: choose another reach, or more samples."
+        )
+    kept = varying(values[2 * reach : len(values) - 2 * reach])  # what all windows have in common
+    data = _rows((values - values.mean(axis=0))[:, kept])
+    count = 0 if cutoff is None else components(length, cutoff, 1.0)
+    basis = torch.from_numpy(cosines(length, count)).float() if count <= NEXT else None
+
+    def windows(starts: list[int]) -> torch.Tensor:
+        cut = torch.stack([unit[start : start + length] for unit, start in zip(data, starts, strict=True)])
+        if basis is None:
+            return _rows(without(cut.numpy().T.astype(np.float64), count))
+        cut -= cut.mean(dim=1, keepdim=True)
+        return cut - (cut @ basis) @ basis.T
+
+    def draw(source: np.random.Generator) -> Moments:
+        return _moments(windows(source.integers(0, 2 * reach + 1, len(data)).tolist()), count)
+
+    return _made("local_shift", windows([reach] * len(data)), count, kept, draw)
+
+
+def moved(trains: SpikeTrains, bin: float, kind: Literal["dither", "jitter"], reach: float, removed: int) -> Surrogates:
+    """Spikes moved by Elephant, then counted, and so many cosines removed from the counts."""
+    counts = trains.counts(bin).astype(np.float64)
+    kept = varying(counts)
+    chosen = trains.select([trains.units[unit] for unit in kept.tolist()])
+    method: Surrogate = "dither_spikes" if kind == "dither" else "jitter_spikes"
+
+    def draw(source: np.random.Generator) -> Moments:
+        drawn = surrogate_trains(chosen, method, dt=reach, seed=int(source.integers(2**31)))
+        return _moments(_rows(without(drawn.counts(bin).astype(np.float64), removed)), removed)
+
+    return _made(kind, _rows(without(counts[:, kept], removed)), removed, kept, draw)
+
+
+def shuffled_trials(samples: Array, conditions: list[NDArray[np.intp]]) -> Surrogates:
+    """Trials `(trials, bins, units)` of each condition, less their mean, exchanged for each unit."""
+    trials, bins, units = samples.shape
+    residual = samples.copy()
+    for members in conditions:
+        residual[members] -= residual[members].mean(axis=0)
+    flat = residual.reshape(-1, units)
+    kept = varying(flat)
+    data = _rows(flat[:, kept]).reshape(-1, trials, bins)
+    removed = len(conditions) * bins - 1  # means, the overall one among them
+
+    def draw(source: np.random.Generator) -> Moments:
+        order = np.tile(np.arange(trials), (len(data), 1))
+        for members in conditions:
+            order[:, members] = source.permuted(order[:, members], axis=1)
+        mixed = torch.stack([unit[torch.from_numpy(new)] for unit, new in zip(data, order, strict=True)])
+        return _moments(mixed.flatten(1), removed)
+
+    return _made("trial_shuffle", data.flatten(1), removed, kept, draw, np.repeat(np.arange(trials), bins))
+
+
+def shifted_trials(
+    samples: Array, conditions: list[NDArray[np.intp]], reaches: list[int], cutoff: float | None
+) -> Surrogates:
+    """Windows of the sequence of trials of each condition, that begin up to its reach before or behind the data's.
+
+    From each window its mean over trials goes, bin by bin, and what is slower than `cutoff` trials. A unit is shifted
+    by the same share of the reach in every condition: what it keeps from trial to trial may pass conditions.
+    """
+    bins, units = samples.shape[1:]
+    core = [
+        samples[members[2 * reach : len(members) - 2 * reach]]
+        for members, reach in zip(conditions, reaches, strict=True)
+    ]
+    kept = varying(np.concatenate([part - part.mean(axis=0) for part in core]).reshape(-1, units))
+    data = torch.from_numpy(np.ascontiguousarray(samples[:, :, kept].transpose(2, 0, 1), dtype=np.float32))
+    lengths = [len(members) - 2 * reach for members, reach in zip(conditions, reaches, strict=True)]
+    counts = [0 if cutoff is None else components(length, cutoff, 1.0) for length in lengths]
+    bases = [torch.from_numpy(cosines(length, count)).float() for length, count in zip(lengths, counts, strict=True)]
+    removed = (sum(counts) + len(counts)) * bins - 1
+
+    def windows(shares: Array) -> torch.Tensor:
+        parts = []
+        for members, reach, length, basis in zip(conditions, reaches, lengths, bases, strict=True):
+            starts = np.floor(shares * (2 * reach + 1)).astype(np.intp)
+            chosen = torch.from_numpy(members[starts[:, None] + np.arange(length)])
+            part = data[torch.arange(len(data))[:, None], chosen]
+            part = part - part.mean(dim=1, keepdim=True)
+            parts.append((part - basis @ (basis.T @ part)).flatten(1))
+        return torch.cat(parts, dim=1)
+
+    def draw(source: np.random.Generator) -> Moments:
+        return _moments(windows(source.random(len(data))), removed)
+
+    middle = [own[by : len(own) - by] for own, by in zip(conditions, reaches, strict=True)]
+    trial = np.repeat(np.concatenate(middle), bins)
+    return _made("trial_shift", windows(np.full(len(data), 0.5)), removed, kept, draw, trial)
+
+
+def varying(values: Array) -> NDArray[np.intp]:
+    """The units that vary in values `(samples, units)`, at least two."""
+    spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0)
+    kept = np.flatnonzero(spread > 1e-12 * size)
+    if len(kept) < 2:
+        raise InvalidValue("activity: fewer than two units vary in what is compared; there is no correlation to test.")
+    return kept
+
+
+def _made(
+    kind: Made,
+    rows: torch.Tensor,
+    removed: int,
+    kept: NDArray[np.intp],
+    draw: Callable[[np.random.Generator], Moments],
+    trial: NDArray[np.intp] | None = None,
+) -> Surrogates:
+    of_trial = np.zeros(rows.shape[1], dtype=np.intp) if trial is None else trial
+    return Surrogates(kind, _moments(rows, removed), kept, rows.numpy().T, of_trial, draw)
+
+
+def _rows(values: Array) -> torch.Tensor:
+    """One row a unit, contiguous, float32: the products of counts stay good to some 1e-6 of a correlation."""
+    return torch.from_numpy(np.ascontiguousarray(values.T, dtype=np.float32))
+
+
+def _moments(rows: torch.Tensor, removed: int) -> Moments:
+    """Moments of units with mean zero that have lost so many degrees of freedom beside that of the mean."""
+    units, samples = rows.shape
+    degrees = samples - 1 - removed
+    if degrees < 2:
+        raise InvalidValue(
+            f"activity: {samples} samples less {removed} components leave {degrees} degrees of freedom; at least 2 are "
+            "needed: take more samples or a longer cutoff."
+        )
+    product = torch.zeros(units, units, dtype=torch.float64)
+    fourth, unit_fourth = torch.zeros(2, dtype=torch.float64)
+    for start in range(0, samples, _ROWS):
+        part = rows[:, start : start + _ROWS]
+        product += (part @ part.T).double()
+        squares = part.square()
+        fourth += squares.sum(dim=0).square().sum(dtype=torch.float64)
+        unit_fourth += squares.square().sum(dtype=torch.float64)
+    if not bool((product.diagonal() > 0).all()):
+        raise InvalidValue("activity: a unit never varies in a surrogate; leave out units with hardly any spikes.")
+    silent = torch.zeros(units, dtype=torch.bool)
+    mean = torch.zeros(units, dtype=torch.float64)
+    return Moments(degrees + 1, units, 0, True, product / degrees, silent, mean, fourth, unit_fourth)
