@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError, StateMismatch, unknown_name
+from neuro_decorr.report.command import analyse
 
 if TYPE_CHECKING:
     from neuro_decorr.study import Configuration, Protocol
@@ -140,36 +141,7 @@ def report(directory: Path, csv: bool) -> None:
         click.echo(f"wrote {page.write(directory, protocol.question)}", err=True)
 
 
-@application.command("analyse")
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--bin", default="50ms", show_default=True, help="Width of the bins, with its unit.")
-@click.option("--trials", default="", help="Only bins in trials of these conditions, separated by commas.")
-@click.option("--period", default="", help="START:END, such as 0s:60s; all of the recording when left out.")
-@click.option("--against", default="", help="Another file, or another period START:END, to compare with.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tables and figures there.")
-@click.option("--surrogates", default=99, show_default=True, help="How many shifted recordings show chance; 0: none.")
-@click.option("--seed", default=0, show_default=True, help="Seed of surrogates and bootstrap.")
-def analyse(
-    file: Path, bin: str, trials: str, period: str, against: str, out: Path | None, surrogates: int, seed: int
-) -> None:
-    """Analyse the correlations in a recording: NPZ, CSV, Parquet, NWB or NIX."""
-    from neuro_decorr.report import analyse as command
-
-    console = Console()
-    console.width = max(console.width, 140)  # narrower, the numbers would be cut
-    tables = command.analyse(
-        file, bin=bin, trials=trials, period=period, against=against, out=out, surrogates=surrogates, seed=seed
-    )
-    for title, rows in tables:
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
-        for name in rows.columns:
-            table.add_column(str(name), justify="left" if name == "measure" else "right", no_wrap=True)
-        for row in rows.itertuples(index=False):
-            cells = [value if isinstance(value, str) else f"{value:.3g}" for value in row]
-            table.add_row(*(Text("" if cell == "nan" else cell) for cell in cells))
-        console.print(table)
-    if out is not None:
-        click.echo(f"wrote tables and figures into {out}", err=True)
+application.add_command(analyse)
 
 
 def _protocol_command(protocol: Protocol, root: Path) -> click.Command:

@@ -1,145 +1,154 @@
-"""The command `neuro-decorr analyse`: from a file to numbers, tables and figures."""
+"""The command `neuro-decorr analyse`: from a file to numbers, tables, figures and a page."""
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
-from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import load
-from neuro_decorr.report import picture
-from neuro_decorr.report.tables import save_table
-from neuro_decorr.study import files
+import numpy as np
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.recording import Rates, SpikeTrains, load
+from neuro_decorr.report import drawing, results
+from neuro_decorr.report.compare import compare
+from neuro_decorr.report.labels import printable
+from neuro_decorr.report.options import Options, listed, period
+from neuro_decorr.report.picture import Picture, chosen, picture
+from neuro_decorr.report.results import Analysis, Part, Table
+from neuro_decorr.report.sample import Sample, sample
 from neuro_decorr.study.progress import View
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MARK = "analysis.json"
-"""What was analysed and how; a directory without it is not ours to write into."""
-
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
-_TIME = re.compile(r"\s*(-?\d+\.?\d*(?:e-?\d+)?)\s*([a-z]+)\s*")
+_PREFIXES = ("", "against_")
+"""Put before the names of the files of the recording, and of the one it is compared with."""
 
 
-def analyse(
-    path: Path,
-    *,
-    bin: str = "50ms",
-    trials: str = "",
-    period: str = "",
-    against: str = "",
-    out: Path | None = None,
-    surrogates: int = picture.SURROGATES,
-    seed: int = 0,
-) -> list[tuple[str, pd.DataFrame]]:
-    """Analyse a recording, and compare it with another one or another period of it.
+@final
+@dataclass(frozen=True)
+class _Wanted:
+    """One recording to be measured."""
+
+    path: Path
+    period: tuple[float, float] | None
+    conditions: tuple[str, ...]
+    title: str
+
+
+def analyse(options: Options, *, figures: bool = False) -> Analysis:
+    """Analyse a recording, and compare it with another one, another period or other trials of it.
 
     Args:
-        path: File of a recording.
-        bin: Width of a bin with its unit, such as `50ms` or `0.05s`.
-        trials: Conditions, separated by commas: only bins in their trials.
-        period: `START:END` with units, such as `0s:60s`.
-        against: Another file, or another period of this one: it is compared with the first.
-        out: Directory for tables and figures; none are written when None.
-        surrogates: How many recordings with shifted units tell what chance gives; 0 for none.
-        seed: Seed of surrogates and bootstrap.
+        options: What is analysed and how.
+        figures: Whether the figures are drawn.
 
     Returns:
-        Tables with their titles: the summary, then the comparison and the other summary.
+        What was found.
 
     Raises:
         InvalidValue: Whatever is wrong with the file or an option; one line.
-        Unwritable: The directory cannot be written.
     """
-    width = seconds(bin, "--bin")
-    if width <= 0:
-        raise InvalidValue(f"--bin: got {bin!r}; allowed are durations above zero, such as 50ms.")
-    if surrogates < 0:
-        raise InvalidValue(f"--surrogates: got {surrogates}; allowed are whole numbers from 0 (none) on.")
-    conditions = [label.strip() for label in trials.split(",") if label.strip()]
-    settings = {
-        "file": str(path), "bin": width, "trials": conditions, "period": period, "against": against,
-        "surrogates": surrogates, "seed": seed,
-    }  # fmt: skip
-    if out is not None:
-        _check(out, settings)
-    sources = [(path, period)]
-    if against:
-        is_period = not Path(against).is_file() and ":" in against
-        sources.append((path, against) if is_period else (Path(against), ""))
-    taken = []
-    for file, when in sources:
-        recording = load(file, period=_period(when) if when else None)
-        try:
-            taken.append(picture.sample(recording, width, conditions))
-        except InvalidValue as error:
-            raise InvalidValue(f"{file}: {error}") from error
-    compared = picture.compare(taken[0], taken[1], seed) if against else None
+    method = options.method()
+    wanted, taken = _taken(options)
+    made = chosen(taken, method)
+    compared = compare(taken[0], taken[1], options.seed) if len(taken) > 1 else None
     with View() as view:
-        view.stage("surrogates", surrogates * len(taken), 0)
-        made = [picture.picture(part, seed, surrogates, lambda: view.advance(0)) for part in taken]
-        if out is not None:
-            files.write(out / MARK, json.dumps(settings, indent=1) + "\n")
-            for number, one in enumerate(made):
-                view.line(f"figures of {sources[number][0].name}")
-                picture.write(one, out, "against_" if number else "")
-            if compared is not None:
-                caption = "Second minus first; 95 % intervals by blocks."
-                save_table(compared, out, "comparison", caption)
-    titles = [" ".join(filter(None, (str(file), when))) for file, when in sources]
-    result = [
-        ("; ".join([f"{title}: {part.recording!r}", *part.recording.notes, one.facts]), one.table)
-        for title, part, one in zip(titles, taken, made, strict=True)
+        view.stage("surrogates", options.surrogates * len(taken), 0)
+        found = [picture(one, m, method, lambda: view.advance(0)) for one, m in zip(taken, made, strict=True)]
+        parts = [_part(one, each.title, prefix) for one, each, prefix in zip(found, wanted, _PREFIXES, strict=False)]
+        if figures:
+            view.line("figures")
+            style = drawing.Style.of(*found)
+            for one, part, prefix in zip(found, parts, _PREFIXES, strict=False):
+                part.sheets.extend(drawing.figures(one, style, part.title, prefix, options.seed))
+        if compared is not None:
+            difference = _difference(compared, parts[0].title, parts[1].title)
+            if figures:
+                names = (parts[0].title, parts[1].title)
+                difference.sheets.append(drawing.comparison(found[0], found[1], style, compared, names))
+            parts.insert(1, difference)
+    return Analysis(parts, options.record(), results.source([each.path for each in wanted]))
+
+
+def _difference(compared: pd.DataFrame, first: str, second: str) -> Part:
+    caption = "Second minus first; 95 % intervals: blocks of time or trials of both are drawn again."
+    title = f"{second} (second) minus {first} (first)"
+    return Part(title, [], [], [Table("comparison", caption, compared, True)])
+
+
+def _taken(options: Options) -> tuple[list[_Wanted], list[Sample]]:
+    width, reading = options.width, options.reading()
+    when = period(options.period) if options.period else None
+    wanted = [_wanted(options.path, when, (), options.period)]
+    recordings = [load(options.path, **{**reading, "period": when})]
+    if options.against:
+        other = _against(options, recordings[0])
+        wanted.append(other)
+        same = (other.path, other.period) == (wanted[0].path, wanted[0].period)
+        recordings.append(recordings[0] if same else load(other.path, **{**reading, "period": other.period}))
+    taken = []
+    for number, (each, recording) in enumerate(zip(wanted, recordings, strict=True)):
+        conditions: Sequence[str] = each.conditions
+        if options.trials and not conditions:
+            conditions = listed(options.trials, () if recording.trials is None else recording.trials.conditions)
+            wanted[number] = _wanted(each.path, each.period, tuple(conditions), each.title)
+        try:
+            taken.append(sample(recording, width, conditions))
+        except InvalidValue as error:
+            raise InvalidValue(f"{each.path}: {error}") from error
+    return wanted, taken
+
+
+def _against(options: Options, first: SpikeTrains | Rates) -> _Wanted:
+    """What is compared with: a file, conditions of trials, or a period, in this order."""
+    text = options.against
+    if Path(text).exists():
+        return _wanted(Path(text), None, (), "")
+    when = period(options.period) if options.period else None
+    conditions = () if first.trials is None or not options.trials else first.trials.conditions
+    chosen = listed(text, conditions)
+    if set(chosen) <= set(conditions):
+        return _wanted(options.path, when, tuple(chosen), options.period)
+    if ":" in text:
+        return _wanted(options.path, period(text, "--against"), (), text)
+    known = f"; with --trials conditions: {', '.join(sorted(set(conditions)))}" if conditions else ""
+    raise InvalidValue(
+        f"--against: {text}: there is no such file; allowed are another recording or a period such as 0s:60s{known}."
+    )
+
+
+def _wanted(path: Path, when: tuple[float, float] | None, conditions: tuple[str, ...], told: str) -> _Wanted:
+    trials = f"trials {', '.join(conditions)}" if conditions else ""
+    return _Wanted(path, when, conditions, printable(" ".join(filter(None, (path.name, told, trials)))))
+
+
+def _part(made: Picture, title: str, prefix: str) -> Part:
+    taken = made.sample
+    pandas = require("pandas", "recordings")
+    first, second = np.triu_indices(len(made.units), 1)
+    names = np.array([printable(unit) for unit in made.units])
+    pairs = pandas.DataFrame(
+        {"first": names[first], "second": names[second], "correlation": made.correlation[first, second]}
+    )
+    summary = (
+        "Each measure with its 95 % interval and its floor: what independent units with these variances show at this "
+        "number of samples."
+    )
+    if made.removed:
+        summary += f" Compared: the measure without {made.removed}."
+    if made.chance is not None:
+        summary += " Null: the middle 95 % of surrogates, units that share nothing in time."
+    facts = [repr(taken.recording), *map(printable, taken.recording.notes), *made.facts]
+    if taken.silent:
+        facts.append(f"Units that never vary, left out: {', '.join(map(printable, taken.silent[:20]))}.")
+    without = f", without {made.removed}" if made.removed else ""
+    tables = [
+        Table(f"{prefix}summary", summary, made.table, True),
+        Table(
+            f"{prefix}pairs", f"Correlation of every pair in bins of {drawing.width(taken.bin)}{without}.", pairs, False
+        ),
     ]
-    if compared is not None:
-        result.insert(1, (f"{titles[1]} minus {titles[0]}", compared))
-    return result
-
-
-def seconds(text: str, option: str) -> float:
-    """A time with its unit.
-
-    Args:
-        text: Such as `50ms` or `0.05s`.
-        option: The option it was given to, for the error.
-
-    Returns:
-        Seconds.
-
-    Raises:
-        InvalidValue: No number with a unit of time.
-    """
-    match = _TIME.fullmatch(text)
-    if match is None or match[2] not in _UNITS:
-        raise InvalidValue(
-            f"{option}: got {text!r}; a time is a number with its unit ({', '.join(_UNITS)}), as in 50ms."
-        )
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def _period(text: str) -> tuple[float, float]:
-    parts = text.split(":")
-    if len(parts) != 2:
-        raise InvalidValue(f"period: got {text!r}; a period is START:END, such as 0s:60s.")
-    start, stop = (seconds(part, "period") for part in parts)
-    if stop <= start:
-        raise InvalidValue(f"period: got {text!r}; the end must follow the start, as in 0s:60s.")
-    return start, stop
-
-
-def _check(out: Path, settings: dict[str, object]) -> None:
-    if not out.exists():
-        return
-    held = sorted(entry.name for entry in out.iterdir()) if out.is_dir() else None
-    if held == []:
-        return
-    try:
-        same = held is not None and json.loads((out / MARK).read_bytes()) == settings
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        what = "is no directory" if held is None else f"holds something else ({', '.join(held[:3])})"
-        raise InvalidValue(f"--out: {out} {what}; nothing is overwritten: choose another directory.")
+    return Part(title, facts, list(getattr(made.summary, "warnings", ())), tables)

@@ -29,16 +29,31 @@ def save_figure(figure: Figure, directory: Path, name: str, caption: str = "", *
     Raises:
         Unwritable: The directory cannot be written.
     """
-    matplotlib = require("matplotlib", "study")
-    # No date, no version, and a fixed salt for the identifiers: the bytes tell whether a figure has changed.
-    formats: dict[str, dict[str, str | None]] = {
-        "svg": {"Date": None, "Creator": None, "Title": name, "Description": caption},
-        "png": {"Software": None, "Title": name, "Description": caption},
-    }
-    for ending, metadata in formats.items():
-        content = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": name}):
-            figure.savefig(content, format=ending, dpi=dots_per_inch, bbox_inches="tight", metadata=metadata)
-        files.write(directory / FOLDER / f"{name}.{ending}", content.getvalue())
+    for ending in ("svg", "png"):
+        content = rendered(figure, name, caption, ending, dots_per_inch=dots_per_inch)
+        files.write(directory / FOLDER / f"{name}.{ending}", content)
     if "matplotlib.pyplot" in sys.modules:  # which would keep it in memory
         sys.modules["matplotlib.pyplot"].close(figure)
+
+
+def rendered(figure: Figure, name: str, caption: str, ending: str, *, dots_per_inch: int = 150) -> bytes:
+    """A figure as a file: the same figure gives the same bytes.
+
+    Args:
+        figure: The figure of matplotlib.
+        name: Its title in the file.
+        caption: What it shows, in words; it is written into the file.
+        ending: `svg` or `png`.
+        dots_per_inch: Resolution, also of what an SVG has in pixels.
+
+    Returns:
+        The content of the file.
+    """
+    matplotlib = require("matplotlib", "study")
+    # No date, no version, and a fixed salt for the identifiers: the bytes tell whether a figure has changed.
+    own: dict[str, str | None] = {"Date": None, "Creator": None} if ending == "svg" else {"Software": None}
+    metadata = {**own, "Title": name, "Description": caption}
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        figure.savefig(content, format=ending, dpi=dots_per_inch, bbox_inches="tight", metadata=metadata)
+    return content.getvalue()

@@ -1,321 +1,195 @@
-"""The picture of a recording: what is measured, with intervals and chance beside it, as tables and figures."""
+"""The numbers of a recording: what is measured, with intervals and chance beside it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from neuro_decorr import metrics
-from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics import bootstrap
-from neuro_decorr.metrics.measures import Reader
-from neuro_decorr.metrics.resampling import Resampling
-from neuro_decorr.recording import Rates, SpikeTrains
-from neuro_decorr.report import recordings as figures
-from neuro_decorr.report.figures import save_figure
-from neuro_decorr.report.tables import save_table
+from neuro_decorr.metrics.repeats import repeats
+from neuro_decorr.metrics.surrogates import Kind, Surrogates, surrogates
+from neuro_decorr.metrics.trends import Cutoff, high_pass
+from neuro_decorr.report.chance import Chance, measures
+from neuro_decorr.report.sample import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
 
-SURROGATES, REPLICATES, LAGS, LEVEL = 99, 200, 20, 0.95
-_FEWEST = 40  # samples: fewer allow no honest interval
-_CORRELOGRAM = 200  # units that a correlogram is of at most: its pairs at all lags are held at once
+REPLICATES, LEVEL = 200, 0.95
 
 
 @final
 @dataclass(frozen=True)
-class Sample:
-    """What is measured of a recording.
+class Method:
+    """How chance and intervals are found.
 
     Attributes:
-        recording: The recording, or the period of it.
-        values: Counts or means of the units that vary, shape `(samples, units)`.
-        trial: Trial of each sample; all zero without trials.
-        units: Labels of these units.
-        silent: Labels of the units that never vary: left out, and reported.
-        bin: Width of a bin (s).
-        within_trials: Whether the samples are those inside the trials of the recording.
+        surrogates: How many; 0 for none.
+        kind: How they are made.
+        cutoff: What is slower (s) is removed from data and surrogates first.
+        block: Length of a block of time for the intervals (s); chosen from the data when None.
+        seed: Of everything that is drawn.
     """
 
-    recording: SpikeTrains | Rates
-    values: NDArray[Any]
-    trial: NDArray[np.int64]
-    units: tuple[str, ...]
-    silent: tuple[str, ...]
-    bin: float
-    within_trials: bool
-
-
-def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str] = ()) -> Sample:
-    """Counts of spikes, or means of rates, in bins.
-
-    Args:
-        recording: The recording.
-        bin: Width of a bin (s).
-        conditions: Only bins in trials of these conditions; all of the recording when none are given.
-
-    Returns:
-        The samples.
-
-    Raises:
-        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples, or what the counting refuses.
-    """
-    if isinstance(recording, SpikeTrains) and recording.spikes == 0:
-        raise InvalidValue(
-            f"recording: no spikes of {len(recording.units)} units from {recording.start:g} to {recording.stop:g} s; "
-            "there is nothing to correlate."
-        )
-    if conditions:
-        if recording.trials is None:
-            raise InvalidValue("trials: the recording has none; leave the option out.")
-        recording = _with_trials(recording, conditions)
-        spikes = isinstance(recording, SpikeTrains)
-        values, trial = recording.trial_counts(bin) if spikes else recording.trial_binned(bin)  # type: ignore[union-attr]
-    else:
-        values = recording.counts(bin) if isinstance(recording, SpikeTrains) else recording.binned(bin)
-        trial = np.zeros(len(values), dtype=np.int64)
-    varying = values.max(axis=0) > values.min(axis=0)
-    if varying.sum() < 2 or len(values) < _FEWEST:
-        raise InvalidValue(
-            f"recording: got {int(varying.sum())} units that vary in {len(values)} bins of {bin:g} s; correlations and "
-            f"their intervals need at least 2 units in {_FEWEST} bins."
-        )
-    names = np.array(recording.units)
-    kept, left = (tuple(names[which].tolist()) for which in (varying, ~varying))
-    return Sample(recording, values[:, varying], trial, kept, left, bin, bool(conditions))
+    surrogates: int = 99
+    kind: Kind = "auto"
+    cutoff: Cutoff = "auto"
+    block: float | None = None
+    seed: int = 0
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """The numbers of a recording.
 
     Attributes:
         sample: What was measured.
-        table: One row a measure: estimate, its interval, the floor of independent units, the mean over surrogates.
-        facts: What the numbers rest on, in one line.
-        correlation: Correlation, shape `(units, units)`.
-        null: Correlations of all pairs in the surrogates; empty without surrogates.
-        p_value: Share of surrogates whose mean absolute correlation reaches that of the data; None without surrogates.
+        summary: The standard set with its intervals and floors, of the samples as they are.
+        made: The surrogates, and the data treated as they are: without drifts, or without responses to trials.
+        units: Labels of the units that are compared with surrogates: those that vary in what is left.
+        table: One row a measure.
+        correlation: Of what is compared with surrogates, shape `(units, units)`.
+        eigenvalues: Of that correlation, descending.
+        chance: What surrogates give; None without them.
     """
 
     sample: Sample
+    summary: metrics.Summary
+    made: Surrogates
+    units: tuple[str, ...]
     table: pd.DataFrame
-    facts: str
     correlation: Array
-    null: Array
-    p_value: float | None
+    eigenvalues: Array
+    chance: Chance | None
+
+    @property
+    def p_value(self) -> float | None:
+        """Of the mean absolute correlation against the surrogates."""
+        return None if self.chance is None else self.chance.p_value(_KEY, self.made.observed.pairs.mean_absolute)
+
+    @property
+    def edge(self) -> tuple[float, str]:
+        """What the largest eigenvalue of units that share nothing does not pass, and where that is from."""
+        if self.chance is not None:
+            return float(np.quantile(self.chance.eigenvalues[:, 0], 0.95)), "95 % of surrogates"
+        return metrics.marchenko_pastur_edge(self.made.observed.samples, len(self.units)), "Marchenko-Pastur"
+
+    @property
+    def removed(self) -> str:
+        """What was removed before the comparison with surrogates, in words; empty where nothing was."""
+        if self.made.kind == "trial_shuffle":
+            return "the mean response to each condition"
+        return "" if self.made.cutoff is None else f"changes slower than {self.made.cutoff:.3g} s"
+
+    @property
+    def facts(self) -> list[str]:
+        """What the numbers rest on."""
+        found = [self.summary.facts, f"Chance, {self.made.kind.replace('_', ' ')}: {self.made.reason}."]
+        if self.chance is not None:
+            found.append(f"Mean |r| of that against {len(self.chance)} surrogates: p = {self.p_value:.2g}.")
+        return found
+
+    def positions(self, units: tuple[str, ...] | list[str]) -> list[int]:
+        """Rows of some units in the correlation.
+
+        Args:
+            units: Labels.
+        """
+        where = {unit: row for row, unit in enumerate(self.units)}
+        return [where[unit] for unit in units]
+
+    def treated(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The samples that are compared with surrogates, shape `(samples, units)`, and the trial of each."""
+        taken = self.sample
+        if self.made.kind == "trial_shuffle":
+            left = repeats(taken.recording, taken.bin, self.made.reach).residual
+            flat = left.reshape(-1, left.shape[2])[:, self.made.units]
+            return flat, np.repeat(np.arange(left.shape[0]), left.shape[1])
+        values = taken.values[:, [k for k, unit in enumerate(taken.units) if unit in set(self.units)]]
+        if self.made.cutoff is not None:
+            values = high_pass(values, cutoff=self.made.cutoff / taken.bin)
+        return values, taken.trial
 
 
-def picture(
-    taken: Sample, seed: int = 0, surrogates: int = SURROGATES, tick: Callable[[], None] = lambda: None
-) -> Picture:
-    """Measure a recording: `metrics.summary` of it, and beside it the same measures of surrogates.
+_KEY = "mean_absolute_correlation"
 
-    Chance: means over surrogates in which every unit is shifted in time (`metrics.shifted`).
+
+def chosen(taken: Sequence[Sample], method: Method) -> list[Surrogates]:
+    """Surrogates of some recordings that are compared: all are treated as the one that needs most.
 
     Args:
         taken: What is measured.
-        seed: Seed of surrogates and bootstrap.
-        surrogates: How many surrogates; 0 for none.
+        method: How chance is found; what it leaves open is chosen by what varies in the data.
+
+    Returns:
+        The surrogates of each.
+
+    Raises:
+        InvalidValue: See `metrics.surrogates`.
+    """
+    kind, cutoff = method.kind, method.cutoff
+    made = [_surrogates(one, kind, cutoff) for one in taken]
+    cutoffs = [found.cutoff for found in made]
+    if len(set(cutoffs)) > 1:
+        slower = min(found for found in cutoffs if found is not None)
+        kinds = [found.kind for found in made if found.cutoff is not None]
+        made = [_surrogates(one, kinds[0], slower) for one in taken]
+    return made
+
+
+def _surrogates(taken: Sample, kind: Kind, cutoff: Cutoff) -> Surrogates:
+    activity = taken.recording if taken.within_trials else replace(taken.recording, trials=None)
+    return surrogates(activity, taken.bin, kind=kind, cutoff=cutoff)
+
+
+def picture(taken: Sample, made: Surrogates, method: Method, tick: Callable[[], None] = lambda: None) -> Picture:
+    """Measure a recording: `metrics.summary` of it, and beside it the same measures of surrogates.
+
+    Args:
+        taken: What is measured.
+        made: Its surrogates.
+        method: How intervals are found, and how many surrogates there are.
         tick: Called after each surrogate.
 
     Returns:
         The numbers.
 
     Raises:
-        InvalidValue: See `metrics.summary`.
+        InvalidValue: See `metrics.summary` and `metrics.surrogates`.
     """
-    pandas = require("pandas", "recordings")
     summary = metrics.summary(
         taken.recording, bin=taken.bin, silent="drop", over="trials" if taken.within_trials else "time",
-        replicates=REPLICATES, level=LEVEL, seed=seed,
+        replicates=REPLICATES, level=LEVEL, block=method.block, seed=method.seed,
     )  # fmt: skip
-    population = metrics.moments(taken.values)
-    upper = np.triu_indices(len(taken.units), 1)
-    by_chance, null = [], []
-    if surrogates:
-        for surrogate in metrics.shifted(taken.values, surrogates, seed):
-            by_chance.append(_measures(surrogate))
-            null.append(surrogate.correlation.numpy()[upper])
-            tick()
-    table = summary.to_frame().drop(columns="bias").reset_index()
-    means = pandas.DataFrame(by_chance).mean() if by_chance else {}
-    table["surrogates"] = [means.get(name, math.nan) for name in table["measure"]]
-    correlation = population.correlation.numpy()
-    edge = metrics.marchenko_pastur_edge(*taken.values.shape)
-    above = float((np.linalg.eigvalsh(correlation) > edge).sum())
-    table.loc[len(table)] = {"measure": "eigenvalues_above_marchenko_pastur", "estimate": above}
-    p_value, facts = None, summary.facts
-    if by_chance:
-        key = "mean_absolute_correlation"
-        reached = sum(drawn[key] >= summary[key].estimate for drawn in by_chance)
-        p_value = (1 + reached) / (1 + surrogates)
-        facts += f"; mean |r| against {surrogates} surrogates: p = {p_value:.2g}"
-    together = np.concatenate(null) if null else np.empty(0)
-    return Picture(taken, table, facts, correlation, together, p_value)
-
-
-def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
-    """How two recordings or periods of the same units differ: second minus first.
-
-    Intervals: blocks of time of both are drawn again, independently, as in `metrics.summary`. `in s.e.` is the
-    difference in standard deviations of that bootstrap, and grows with the length of the recordings. The last row is
-    `metrics.paired_change`: the same change paired over pairs of units, its interval over units, and its effect sizes.
-
-    Args:
-        first: The one that is compared with.
-        second: The other.
-        seed: Seed of the bootstrap.
-
-    Returns:
-        One row a measure: first, second, difference, low, high, in s.e.; Cohen's d and Cliff's delta in the last.
-
-    Raises:
-        InvalidValue: Fewer than two units that vary in both, or different bins.
-    """
-    pandas = require("pandas", "recordings")
-    shared = [name for name in first.units if name in second.units]
-    if len(shared) < 2 or first.bin != second.bin:
-        raise InvalidValue(
-            f"against: {len(shared)} units of one label vary in both recordings; at least 2 are needed, in one bin."
-        )
-    values = [taken.values[:, [taken.units.index(name) for name in shared]] for taken in (first, second)]
-    drawn = [Resampling.of(part, replicates=REPLICATES, seed=seed + k) for k, part in enumerate(values)]
-    rows: list[dict[str, object]] = []
-    for name, value in drawn[0].estimates.items():
-        other = drawn[1].estimates[name]
-        spread = np.subtract(drawn[1].replicated[name], drawn[0].replicated[name])
-        low, high, _ = bootstrap.interval(other - value, spread.tolist(), LEVEL)
-        error = float(spread.std())
-        row = {"measure": name, "first": value, "second": other, "difference": other - value, "low": low, "high": high}
-        rows.append({**row, "in s.e.": (other - value) / error if error > 0 else math.nan})
-    if len(shared) > 2:
-        change = metrics.paired_change(values[0], values[1], level=LEVEL, seed=seed)
-        means = {k: drawn[n].estimates["mean_correlation"] for n, k in enumerate(("first", "second"))}
-        paired = {"difference": change.mean, "low": change.low, "high": change.high}
-        effects = {"Cohen's d": change.cohens_d, "Cliff's delta": change.cliffs_delta}
-        rows.append({"measure": "mean_correlation (paired)", **means, **paired, **effects})
-    table: pd.DataFrame = pandas.DataFrame(rows)
-    return table
-
-
-def write(made: Picture, directory: Path, prefix: str = "") -> None:
-    """Write the tables and figures of a recording into `DIR/tables` and `DIR/figures`.
-
-    Args:
-        made: The numbers.
-        directory: Where to.
-        prefix: Put before the names of the files.
-
-    Raises:
-        Unwritable: The directory cannot be written.
-    """
-    pandas = require("pandas", "recordings")
-    taken, correlation = made.sample, made.correlation
-    where = f"bins of {1000 * taken.bin:g} ms"
-    save_table(made.table, directory, f"{prefix}summary", f"{made.facts}. Surrogates: every unit shifted in time.")
-    upper = np.triu_indices(len(taken.units), 1)
-    names = np.array(taken.units)
-    pairs = pandas.DataFrame({"first": names[upper[0]], "second": names[upper[1]], "correlation": correlation[upper]})
-    save_table(pairs, directory, f"{prefix}pairs", f"Correlation of every pair in {where}.")
+    found = Chance.of(made, method.surrogates, method.seed, tick) if method.surrogates else None
+    units = tuple(np.array(taken.recording.units)[made.units].tolist())
+    correlation = made.observed.correlation.numpy()
     eigenvalues = np.linalg.eigvalsh(correlation)[::-1]
-    edge = metrics.marchenko_pastur_edge(*taken.values.shape)
-    order = figures.cluster_order(correlation)
-    lags, lagged = correlogram(taken)
-    spread = 1 / math.sqrt(len(taken.values))
-    drawn: dict[str, tuple[Any, str]] = {
-        "correlations": (
-            figures.correlation_matrix(correlation, taken.units, order, where),
-            "Correlation of all pairs, units ordered by clustering.",
-        ),
-        "correlogram": (
-            figures.correlogram(lags, lagged, spread),
-            "Mean and quartiles over pairs of the cross-correlation; band: one deviation of an independent pair."
-            + (f" {_CORRELOGRAM} of the units, evenly spaced." if len(taken.units) > _CORRELOGRAM else ""),
-        ),
-        "eigenspectrum": (
-            figures.eigenspectrum(eigenvalues, edge),
-            "Eigenvalues of the correlation matrix and the edge that independent units would not pass.",
-        ),
-        "dimensionality": (
-            figures.dimensionality(*_growth(taken.values), len(taken.units)),
-            "Participation ratio of the first samples, as it is and corrected for their number.",
-        ),
-    }
-    if made.p_value is not None:
-        drawn["distribution"] = (
-            figures.correlation_distribution(correlation[upper], made.null, made.p_value),
-            "Correlations over pairs, and those of surrogates in which every unit is shifted in time.",
-        )
-    if isinstance(taken.recording, SpikeTrains):
-        position = {name: k for k, name in enumerate(taken.recording.units)}
-        rows = [position[taken.units[unit]] for unit in order]
-        train = taken.recording
-        drawn["raster"] = (
-            figures.raster(train.times, train.start, train.stop, rows),
-            "Spikes, units as in the matrix.",
-        )
-    for name, (figure, caption) in drawn.items():
-        save_figure(figure, directory, f"{prefix}{name}", caption)
+    one = Picture(taken, summary, made, units, summary.to_frame(), correlation, eigenvalues, found)
+    return replace(one, table=_table(one))
 
 
-def correlogram(taken: Sample, longest: int = LAGS) -> tuple[Array, Array]:
-    """Cross-correlation of all pairs at lags, within trials.
-
-    Args:
-        taken: What is measured.
-        longest: Largest lag, in bins; less where a trial is shorter.
-
-    Returns:
-        Lags (s), shape `(lags,)`, and correlations, shape `(lags, pairs)`: a pair's first unit leads at positive lags.
-    """
-    chosen = (
-        np.unique(np.linspace(0, len(taken.units) - 1, _CORRELOGRAM).astype(int))
-        if (len(taken.units) > _CORRELOGRAM)
-        else np.arange(len(taken.units))
-    )
-    longest = max(1, min(longest, int(np.bincount(taken.trial)[np.unique(taken.trial)].min()) // 2 - 1))
-    if not taken.within_trials:
-        found = metrics.lagged_covariance(taken.values[:, chosen], longest)
-        return taken.bin * found.lags.numpy().astype(np.float64), found.pairs().numpy()
-    values = taken.values[:, chosen] - taken.values[:, chosen].mean(axis=0)
-    values = values / np.sqrt(np.square(values).mean(axis=0))
-    upper = np.triu_indices(values.shape[1], 1)
-    sides = []
-    for lag in range(longest + 1):
-        together = taken.trial[: len(values) - lag] == taken.trial[lag:]
-        products = values[: len(values) - lag][together].T @ values[lag:][together] / together.sum()
-        sides.append((products[upper], products.T[upper]))
-    lagged = [before for _, before in sides[:0:-1]] + [after for after, _ in sides]
-    lags: Array = taken.bin * np.arange(-longest, longest + 1, dtype=np.float64)
-    return lags, np.array(lagged)
-
-
-def _growth(values: NDArray[Any]) -> tuple[Array, Array, Array]:
-    sizes = np.unique(np.geomspace(min(10, len(values)), len(values), 12).astype(int))
-    drawn = [_measures(metrics.moments(values[:size])) for size in sizes.tolist()]
-    naive, corrected = (
-        np.array([one[name] for one in drawn]) for name in ("participation_ratio", "participation_ratio_samples")
-    )
-    return sizes.astype(np.float64), naive, corrected
-
-
-def _measures(population: metrics.Moments) -> dict[str, float]:
-    """The standard set of one population, without what follows from the spike times."""
-    return Reader().read(population, torch.ones(1, dtype=torch.float64))
-
-
-def _with_trials(recording: SpikeTrains | Rates, conditions: Sequence[str]) -> SpikeTrains | Rates:
-    assert recording.trials is not None
-    return replace(recording, trials=recording.trials.select(conditions))
+def _table(made: Picture) -> pd.DataFrame:
+    """Estimate, interval, floor; the measure of what is left where something was removed; the surrogates' middle."""
+    table = made.summary.to_frame().drop(columns="bias").reset_index()
+    compared = measures(made.made.observed)
+    if made.removed:
+        table["compared"] = [compared.get(name, math.nan) for name in table["measure"]]
+    if made.chance is not None:
+        middles = [made.chance.middle(name) if name in compared else (math.nan, math.nan) for name in table["measure"]]
+        table["null_low"], table["null_high"] = zip(*middles, strict=True)
+    edge, source = made.edge
+    above = float((made.eigenvalues > edge).sum())
+    row: dict[str, object] = {"measure": f"eigenvalues above {source}", "estimate": math.nan if made.removed else above}
+    if made.removed:
+        row["compared"] = above
+    table.loc[len(table)] = row
+    return table

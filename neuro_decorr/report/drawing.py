@@ -1,0 +1,259 @@
+"""The figures of a recording, and of the comparison of two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import require
+from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.report import chance, labels, panels, subsamples
+from neuro_decorr.report.correlogram import Correlogram, correlogram
+from neuro_decorr.report.picture import Picture
+from neuro_decorr.report.sample import Sample
+from neuro_decorr.report.sheets import Panel, Sheet, sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+_PLACES = 100  # along a course
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Style:
+    """What figures that are compared have in common.
+
+    Attributes:
+        order: Labels of units, clustered: those of the matrix, from the first to the last.
+        limit: End of the colour scale of correlations.
+    """
+
+    order: tuple[str, ...]
+    limit: float
+
+    @classmethod
+    def of(cls, *pictures: Picture) -> Style:
+        """One order and one scale for some recordings: of the mean of their correlations, so that none is favoured.
+
+        Args:
+            *pictures: The recordings; units that not all have are put last.
+        """
+        shared = [unit for unit in pictures[0].units if all(unit in other.units for other in pictures)]
+        parts = [ordered(made, shared) for made in pictures]
+        order = [shared[row] for row in cluster_order(np.mean(parts, axis=0))]
+        for made in pictures:
+            order += [unit for unit in made.units if unit not in order]
+        return cls(tuple(order), panels.limit(*(made.correlation for made in pictures)))
+
+
+def cluster_order(correlation: Array) -> list[int]:
+    """Units in the order of the leaves of an average-linkage tree on 1 - r: those alike stand together. Deterministic.
+
+    Args:
+        correlation: Shape `(units, units)`, finite.
+
+    Returns:
+        Indices of the units.
+    """
+    count = len(correlation)
+    if count < 3:  # nothing to order
+        return list(range(count))
+    hierarchy = require("scipy.cluster.hierarchy", "recordings")
+    distances = np.clip(1 - correlation[np.triu_indices(count, 1)], 0, 2)
+    tree = hierarchy.linkage(distances, method="average", optimal_ordering=count <= 300)
+    order: list[int] = hierarchy.leaves_list(tree).tolist()
+    return order
+
+
+def ordered(made: Picture, units: Sequence[str]) -> Array:
+    """The correlations of some units, in their order.
+
+    Args:
+        made: The numbers of a recording.
+        units: Labels.
+    """
+    rows = made.positions(list(units))
+    part: Array = made.correlation[np.ix_(rows, rows)]
+    return part
+
+
+def counted(made: Picture) -> str:
+    """What the numbers of a recording are of, for a caption.
+
+    Args:
+        made: The numbers.
+    """
+    units, taken = len(made.units), made.sample
+    inside = f" in {len(np.unique(taken.trial))} trials" if taken.within_trials else ""
+    return f"{units} units, {units * (units - 1) // 2} pairs, {len(taken.values)} bins of {width(taken.bin)}{inside}"
+
+
+def width(seconds: float) -> str:
+    """A duration as people write it.
+
+    Args:
+        seconds: Duration (s).
+    """
+    return f"{seconds:g} s" if seconds >= 1 else f"{1000 * seconds:g} ms"
+
+
+def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> list[Sheet]:
+    """The figures of one recording.
+
+    Args:
+        made: Its numbers.
+        style: Order and scale, shared with what it is compared with.
+        title: What the recording is called.
+        prefix: Put before the names of the files.
+        seed: Seed of the sub-samples.
+
+    Returns:
+        Activity, correlations, dimensions.
+    """
+    n, treated = counted(made), made.treated()
+    units = [unit for unit in style.order if unit in set(made.units)]
+    return [
+        _activity(made.sample, units, title, prefix, n),
+        _correlations(made, units, correlogram(*treated), style.limit, title, prefix, n),
+        _dimensions(made, subsamples.growth(*treated, seed), title, prefix, n),
+    ]
+
+
+def _activity(taken: Sample, units: Sequence[str], title: str, prefix: str, n: str) -> Sheet:
+    shown, record = [], taken.recording
+    if isinstance(record, SpikeTrains):
+        where = {unit: row for row, unit in enumerate(record.units)}
+        times = [record.times[where[unit]] for unit in units]
+        shown.append(
+            Panel(
+                "spikes, units in the order of the matrix of correlations",
+                partial(panels.raster, times=times, start=record.start, stop=record.stop),
+            )
+        )
+    what = "rate (Hz)" if isinstance(record, SpikeTrains) else record.quantity or "value"
+    scale = taken.bin if isinstance(record, SpikeTrains) else 1.0
+    if taken.within_trials:
+        groups = np.unique(taken.trial, return_index=True)[1]
+        place: Array = np.arange(1, len(groups) + 1, dtype=np.float64)
+        xlabel, unit, ends = "trial", "trial", (0.5, len(groups) + 0.5)
+    else:
+        groups = np.unique(np.linspace(0, len(taken.values), _PLACES, endpoint=False).astype(int))
+        place = record.start + taken.bin * (groups + np.diff(groups, append=len(taken.values)) / 2)
+        xlabel, unit, ends = "time (s)", width(float(np.diff(groups)[0]) * taken.bin), (record.start, record.stop)
+    sums = np.add.reduceat(taken.values, groups, axis=0, dtype=np.float64)
+    levels = sums / np.diff(groups, append=len(taken.values))[:, None] / scale
+    shown.append(
+        Panel(
+            f"mean of each {unit}: line, mean over units; band, the middle half of the units (not an interval)",
+            partial(panels.course, place=place, values=levels, xlabel=xlabel, ylabel=what, ends=ends),
+        )
+    )
+    layout, size = ("A;A;B", (7.0, 5.4)) if len(shown) == 2 else ("A", (7.0, 2.8))
+    return sheet(f"{prefix}activity", f"Activity of {title}", shown, n, layout, size)
+
+
+def _correlations(
+    made: Picture, units: Sequence[str], lagged: Correlogram, limit: float, title: str, prefix: str, n: str
+) -> Sheet:
+    names = labels.drawn(units)
+    pairs = made.correlation[np.triu_indices(len(made.units), 1)]
+    part = f" of {lagged.units} of the units, evenly spaced" if lagged.units < len(made.units) else ""
+    told = "" if made.chance is None else f"; grey, that of {len(made.chance)} surrogates, p = {made.p_value:.2g}"
+    null = 1.96 * np.array([-lagged.deviation, lagged.deviation])
+    shown = [
+        Panel(
+            f"correlation of every pair; the colour scale ends at {limit:.2g}, units are ordered by clustering",
+            partial(panels.matrix, correlation=ordered(made, units), labels=names, limit=limit),
+        ),
+        Panel(
+            f"distribution over pairs{told}",
+            partial(panels.distribution, pairs=pairs, edges=chance.EDGES,
+                    null=None if made.chance is None else made.chance.counts),
+        ),
+        Panel(
+            f"cross-correlation{part}, each pair in both directions: line, mean over pairs; blue band, the middle half "
+            "of the pairs (not an interval); grey band, 95 % of what that mean is for units with these "
+            "autocorrelations that share nothing",
+            partial(panels.correlogram, lags=made.sample.bin * lagged.lags, mean=lagged.mean,
+                    quartiles=lagged.quartiles, null=null),
+        ),
+    ]  # fmt: skip
+    note = " ".join(filter(None, [_treatment(made), names.note]))
+    return sheet(f"{prefix}correlations", f"Correlations of {title}", shown, n, "AAB;AAC", (9.2, 4.8), note)
+
+
+def _treatment(made: Picture) -> str:
+    return f"From everything shown {made.removed} was removed first." if made.removed else ""
+
+
+def _dimensions(made: Picture, grown: subsamples.Growth, title: str, prefix: str, n: str) -> Sheet:
+    edge, source = made.edge
+    above = int((made.eigenvalues > edge).sum())
+    null = None if made.chance is None else np.quantile(made.chance.eigenvalues, [0.025, 0.975], axis=0)
+    band = "" if null is None else "grey band, the middle 95 % of the surrogates at each rank; "
+    block = "trials" if made.sample.within_trials else f"blocks of {width(grown.block * made.sample.bin)}"
+    shown = [
+        Panel(
+            f"eigenvalues of the correlation matrix; {band}dashed, what the largest of units that share nothing "
+            f"does not pass ({source}): {above} of {len(made.eigenvalues)} do",
+            partial(panels.eigenspectrum, eigenvalues=made.eigenvalues, edge=edge, edge_name=source, null=null),
+        ),
+        Panel(
+            f"participation ratio of random sub-samples made of {block}: line, median; band, range of "
+            f"{subsamples.DRAWS} draws (not an interval)",
+            partial(panels.dimensionality, samples=grown.samples, naive=grown.naive, corrected=grown.corrected,
+                    units=len(made.units)),
+        ),
+    ]  # fmt: skip
+    return sheet(f"{prefix}dimensions", f"Dimensions of {title}", shown, n, "AB", (9.2, 3.6), _treatment(made))
+
+
+def comparison(first: Picture, second: Picture, style: Style, table: pd.DataFrame, names: tuple[str, str]) -> Sheet:
+    """The figure of a comparison: both matrices on one scale, every pair in one against the other, the differences.
+
+    Args:
+        first: The one that is compared with.
+        second: The other.
+        style: Order and scale of both.
+        table: Differences, one row a measure, with their intervals.
+        names: What both are called.
+    """
+    units = [unit for unit in style.order if unit in set(first.units) & set(second.units)]
+    upper = np.triu_indices(len(units), 1)
+    matrices = [ordered(made, units) for made in (first, second)]
+    drawn = labels.drawn(units)
+    short = ("first", "second")
+    shown = [
+        Panel(
+            f"correlation of every pair in {name}" + (f"; one scale, to {style.limit:.2g}, and one order" if k else ""),
+            partial(panels.matrix, correlation=matrices[k], labels=drawn, limit=style.limit, title=short[k], bar=k > 0),
+        )
+        for k, name in enumerate(names)
+    ]
+    told = table[np.isfinite(table["low"]) & (table["high"] > table["low"])]
+    shown += [
+        Panel(
+            f"correlation of each pair in the second against the first; dotted, no change; mean change "
+            f"{float((matrices[1] - matrices[0])[upper].mean()):.3g}",
+            partial(panels.before_after, first=matrices[0][upper], second=matrices[1][upper], names=short),
+        ),
+        Panel(
+            "second minus first of each measure with its 95 % interval (blocks of time or trials are drawn again), "
+            "in half-widths of that interval; in colour where it leaves out zero",
+            partial(panels.differences, names=told["measure"].tolist(), values=told["difference"], low=told["low"],
+                    high=told["high"]),
+        ),
+    ]  # fmt: skip
+    samples: Any = [len(made.sample.values) for made in (first, second)]
+    n = f"{len(units)} units in both, {len(upper[0])} pairs, {samples[0]} and {samples[1]} bins"
+    return sheet(
+        "comparison", f"{names[1]} (second) against {names[0]} (first)", shown, n, "ABC;DDD", (11.5, 7.2), drawn.note
+    )

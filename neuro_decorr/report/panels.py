@@ -1,0 +1,322 @@
+"""Panels of the figures of a recording, each drawn from plain numbers: nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuro_decorr.errors import InvalidValue, require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from neuro_decorr.report.labels import Labels
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+DATA, NULL, SECOND = "#0072B2", "#999999", "#D55E00"
+_SPIKES = 20_000
+"""Spikes that a raster shows: more of them are a grey area, and a file of many megabytes."""
+_NAMED = 40
+"""Units that an axis names; more would be unreadable."""
+_DOTS = 3_000
+"""Points that a scatter shows one by one; more are counted in hexagons."""
+
+
+def raster(axes: Axes, times: Sequence[Array], start: float, stop: float) -> None:
+    """Spikes of every unit, a tick each, from the start for as long as a figure can tell spikes apart.
+
+    Args:
+        axes: Where to.
+        times: Sorted spike times of each unit (s), from top to bottom, as the rows of the matrix.
+        start: Start of the recording (s).
+        stop: Its end (s); the title tells the period that is shown where that is not all.
+
+    Raises:
+        InvalidValue: No units.
+    """
+    if not len(times):
+        raise InvalidValue("raster: got no units; give the spike times of at least one.")
+    shown = _until(times, stop)
+    inside = [unit[unit <= shown] for unit in times]
+    height = max(0.6, min(4.0, 220 / len(inside)))
+    heights = np.repeat(np.arange(1, len(inside) + 1), [len(unit) for unit in inside])
+    axes.plot(
+        np.concatenate(inside), heights, linestyle="none", marker="|", markersize=height, markeredgewidth=0.5,
+        color="black", rasterized=True,
+    )  # fmt: skip
+    axes.set(xlim=(start, shown), ylim=(len(inside) + 0.5, 0.5), xlabel="time (s)", ylabel="unit, clustered")
+    _whole(axes.yaxis)
+    if shown < stop:
+        axes.set_title(f"the first {shown - start:.3g} of {stop - start:.3g} s", fontsize="medium")
+
+
+def course(
+    axes: Axes, place: ArrayLike, values: ArrayLike, xlabel: str, ylabel: str, ends: tuple[float, float]
+) -> None:
+    """How the level of the units goes on: their mean, and the quartiles over units.
+
+    Args:
+        axes: Where to.
+        place: Times or numbers of trials, shape `(places,)`.
+        values: Rates or means at each place, shape `(places, units)`.
+        xlabel: What the places are.
+        ylabel: What the values are.
+        ends: Of the axis.
+    """
+    at, levels = np.asarray(place, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    low, high = np.quantile(levels, [0.25, 0.75], axis=1)
+    axes.fill_between(at, low, high, color=DATA, alpha=0.25, linewidth=0, label="half of the units")
+    axes.plot(at, levels.mean(axis=1), color=DATA, label="mean of the units")
+    axes.set(xlabel=xlabel, xlim=ends)
+    axes.set_ylabel(ylabel, parse_math=False)
+    if levels.min() >= 0:
+        axes.set_ylim(bottom=0)
+    legend(axes)
+
+
+def matrix(
+    axes: Axes, correlation: ArrayLike, labels: Labels, limit: float, *, title: str = "", bar: bool = True
+) -> None:
+    """Correlations of all pairs in colour, the diagonal left out.
+
+    Args:
+        axes: Where to.
+        correlation: Shape `(units, units)`, ordered; NaN, as of silent units, is grey.
+        labels: Of the units, in the same order.
+        limit: End of the colour scale, the same for all matrices that are compared.
+        title: Above it.
+        bar: Whether the colour scale stands beside it.
+    """
+    values = np.array(correlation, dtype=np.float64)
+    np.fill_diagonal(values, np.nan)
+    axes.set_facecolor("#dddddd")
+    shown = np.ma.MaskedArray(values, mask=~np.isfinite(values))  # type: ignore[no-untyped-call]  # numpy's own
+    count = len(values)
+    image = axes.imshow(
+        shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
+        extent=(0.5, count + 0.5, count + 0.5, 0.5),
+    )  # fmt: skip
+    if bar:
+        figure: Any = axes.figure
+        figure.colorbar(image, ax=axes, label="correlation", shrink=0.85, extend="both")
+    axes.set_title(title, fontsize="medium", parse_math=False)
+    if count <= _NAMED:
+        size = "x-small" if count <= 20 else 5
+        ticks: dict[str, Any] = {"fontsize": size, "parse_math": False, "fontfamily": labels.fonts}
+        axes.set_xticks(range(1, count + 1), labels.texts, rotation=90, **ticks)
+        axes.set_yticks(range(1, count + 1), labels.texts, **ticks)
+    else:
+        _whole(axes.xaxis)
+        _whole(axes.yaxis)
+    axes.set(xlabel="unit, clustered", ylabel="unit, clustered")
+
+
+def limit(*correlations: ArrayLike) -> float:
+    """The end of one colour scale for some matrices: of all their pairs but the largest thousandth.
+
+    The very largest pair would leave all others pale; pairs beyond the scale are marked on its bar.
+
+    Args:
+        *correlations: Matrices of shape `(units, units)`.
+
+    Returns:
+        The largest absolute correlation shown in full colour; 1 where no pair has one.
+    """
+    found = []
+    for correlation in correlations:
+        values = np.asarray(correlation, dtype=np.float64)
+        pairs = np.abs(values[np.triu_indices(len(values), 1)])
+        found.append(pairs[np.isfinite(pairs)])
+    known = np.concatenate(found)
+    end = float(np.quantile(known, 0.999)) if len(known) else 0.0
+    return end if end > 0 else 1.0
+
+
+def correlogram(axes: Axes, lags: ArrayLike, mean: ArrayLike, quartiles: ArrayLike, null: ArrayLike) -> None:
+    """Mean over the pairs of the cross-correlation at every lag, with the quartiles of the pairs.
+
+    Args:
+        axes: Where to.
+        lags: Lags (s), shape `(lags,)`.
+        mean: Mean over the pairs, shape `(lags,)`.
+        quartiles: Of the pairs, shape `(2, lags)`.
+        null: What that same mean is by chance, shape `(2, lags)`, drawn as a band.
+    """
+    scale, unit = (1e3, "ms") if float(np.abs(np.asarray(lags)).max()) < 2 else (1.0, "s")
+    delays = scale * np.asarray(lags, dtype=np.float64)
+    low, high = np.asarray(quartiles, dtype=np.float64)
+    axes.fill_between(delays, low, high, color=DATA, alpha=0.2, linewidth=0, label="half of the pairs")
+    below, above = np.asarray(null, dtype=np.float64)
+    axes.fill_between(delays, below, above, color=NULL, alpha=0.6, linewidth=0, label="mean by chance, 95 %")
+    axes.plot(delays, np.asarray(mean), color=DATA, label="mean of the pairs")
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set(xlabel=f"lag ({unit})", ylabel="cross-correlation", xlim=(delays[0], delays[-1]))
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.6 * (top - bottom))  # room for the legend, beside a peak
+    legend(axes)
+
+
+def eigenspectrum(
+    axes: Axes, eigenvalues: ArrayLike, edge: float, edge_name: str, null: ArrayLike | None = None
+) -> None:
+    """Eigenvalues of the correlation matrix by rank, with what chance gives at each rank.
+
+    Args:
+        axes: Where to.
+        eigenvalues: In descending order, mean 1.
+        edge: What the largest of independent units would not pass.
+        edge_name: Where the edge comes from, for the legend.
+        null: The middle 95 % over surrogates at each rank, shape `(2, units)`; None for none.
+    """
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    ranks = np.arange(1, len(values) + 1)
+    positive = values > 1e-12 * values[0]  # a logarithm shows no zero
+    if null is not None:
+        low, high = np.asarray(null, dtype=np.float64)
+        kept = low > 1e-12 * high[0]
+        axes.fill_between(
+            ranks[kept], low[kept], high[kept], color=NULL, alpha=0.6, linewidth=0, label="surrogates, 95 %"
+        )
+    axes.plot(ranks[positive], values[positive], marker="o", markersize=3, linewidth=0.8, color=DATA, label="data")
+    axes.axhline(edge, color=SECOND, linestyle="--", linewidth=1, label=edge_name)
+    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the correlation matrix")
+    for axis in (axes.xaxis, axes.yaxis):  # 6, not 6 x 10^0: a spectrum often spans one decade
+        axis.set_major_formatter("{x:g}")
+        narrow = axis is axes.yaxis and values[0] < 15 * values[positive][-1]
+        axis.set_minor_formatter("{x:g}" if narrow else "")
+    legend(axes)
+
+
+def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike | None) -> None:
+    """Distribution of the correlations over the pairs beside that of surrogates, as densities.
+
+    Args:
+        axes: Where to.
+        pairs: Correlations of all pairs of distinct units; NaN is left out.
+        edges: Fine bins of equal width, shape `(bins + 1,)`, in which those of the surrogates were counted.
+        null: Their counts, shape `(bins,)`; None for none.
+
+    Raises:
+        InvalidValue: No pair has a correlation.
+    """
+    found = np.ravel(np.asarray(pairs, dtype=np.float64))
+    found = found[np.isfinite(found)]
+    if not len(found):
+        raise InvalidValue("correlations: no pair of units has one; at least two must fire or vary.")
+    borders = np.asarray(edges, dtype=np.float64)
+    reach = [found.min(), found.max()]
+    if null is not None:
+        counts = np.asarray(null, dtype=np.float64)
+        filled = np.flatnonzero(counts)
+        reach = [min(reach[0], borders[filled[0]]), max(reach[1], borders[filled[-1] + 1])]
+    first = max(0, int(np.searchsorted(borders, reach[0])) - 1)
+    last = min(len(borders) - 1, int(np.searchsorted(borders, reach[1])) + 1)
+    coarse = borders[first : last + 1 : max(1, int(np.ceil((last - first) / 60)))]
+    if null is not None:
+        chance = np.histogram((borders[1:] + borders[:-1]) / 2, coarse, weights=counts)[0]
+        share = chance / (counts.sum() * np.diff(coarse))
+        axes.stairs(share, coarse, fill=True, color=NULL, alpha=0.6, label="surrogates")
+    axes.hist(found, coarse.tolist(), density=True, histtype="step", linewidth=1.5, color=DATA, label="data")
+    axes.axvline(float(found.mean()), color=DATA, linestyle=":", label=f"mean {found.mean():.3g}")
+    axes.set(xlabel="correlation of a pair", ylabel="density")
+    legend(axes)
+
+
+def dimensionality(axes: Axes, samples: ArrayLike, naive: ArrayLike, corrected: ArrayLike, units: int) -> None:
+    """Participation ratio of sub-samples of the recording, as it is and corrected for their number.
+
+    Args:
+        axes: Where to.
+        samples: Numbers of samples, shape `(sizes,)`.
+        naive: Participation ratios of the sample covariance, shape `(sizes, draws)`; NaN is left out.
+        corrected: The corrected ones, of the same shape.
+        units: Number of units: the largest participation ratio possible.
+    """
+    sizes = np.asarray(samples, dtype=np.float64)
+    for values, colour, name in ((naive, NULL, "of the sample covariance"), (corrected, DATA, "corrected")):
+        drawn = np.asarray(values, dtype=np.float64)
+        kept = np.isfinite(drawn).all(axis=1)
+        sets = drawn[kept]
+        axes.plot(sizes[kept], np.median(sets, axis=1), marker="o", markersize=3, color=colour, label=name)
+        axes.fill_between(sizes[kept], sets.min(axis=1), sets.max(axis=1), color=colour, alpha=0.25, linewidth=0)
+    axes.axhline(units, color="black", linestyle=":", linewidth=0.8, label=f"{units} units")
+    axes.set(xscale="log", xlabel="samples", ylabel="participation ratio", ylim=(0, 1.6 * units))
+    legend(axes)
+
+
+def before_after(axes: Axes, first: ArrayLike, second: ArrayLike, names: tuple[str, str]) -> None:
+    """The correlation of every pair in one recording against that in the other.
+
+    Args:
+        axes: Where to.
+        first: Correlations of the pairs, shape `(pairs,)`; a pair that is NaN in either is left out.
+        second: Those of the same pairs in the other.
+        names: What both are called.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    low, high = min(x.min(), y.min()), max(x.max(), y.max())
+    margin = 0.05 * (high - low) or 0.05
+    ends = (low - margin, high + margin)
+    if len(x) > _DOTS:
+        counted = axes.hexbin(x, y, gridsize=60, bins="log", mincnt=1, cmap="Blues", extent=(*ends, *ends))
+        figure: Any = axes.figure
+        figure.colorbar(counted, ax=axes, label="pairs", shrink=0.85)
+    else:
+        axes.scatter(x, y, s=5, color=DATA, alpha=0.4, linewidths=0, label="a pair")
+    axes.axline((low, low), slope=1, color="black", linewidth=0.8, linestyle=":", label="no change")
+    axes.plot(x.mean(), y.mean(), marker="+", markersize=12, markeredgewidth=2, color=SECOND, linestyle="none",
+              label="mean of the pairs")  # fmt: skip
+    axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel=f"r, {names[0]}", ylabel=f"r, {names[1]}")
+    legend(axes)
+
+
+def differences(axes: Axes, names: Sequence[str], values: ArrayLike, low: ArrayLike, high: ArrayLike) -> None:
+    """Differences with their intervals, one below the other, each in half-widths of its own interval.
+
+    Args:
+        axes: Where to.
+        names: Of the measures, from top to bottom.
+        values: Differences, shape `(measures,)`.
+        low: Lower ends of their intervals.
+        high: Upper ends.
+    """
+    found, bottom, top = (np.asarray(part, dtype=np.float64) for part in (values, low, high))
+    half = (top - bottom) / 2
+    scaled, below, above = found / half, bottom / half, top / half
+    rows = np.arange(len(found))
+    axes.axvline(0, color="black", linewidth=0.8)
+    apart = (bottom > 0) | (top < 0)
+    for mask, colour in ((apart, SECOND), (~apart, NULL)):
+        errors = np.array([(scaled - below)[mask], (above - scaled)[mask]]).clip(min=0)
+        axes.errorbar(scaled[mask], rows[mask], xerr=errors, fmt="o", markersize=4, color=colour)
+    axes.set_yticks(rows, list(names), fontsize="small")
+    axes.set_xscale("symlog", linthresh=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(ylim=(len(found) - 0.5, -0.5), xlabel="difference, in half-widths of its interval")
+    axes.grid(axis="y", color="#eeeeee")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+
+
+def legend(axes: Axes) -> None:
+    """The legend, plain; where nothing has a name, none."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize="small")
+
+
+def _whole(axis: Any) -> None:
+    axis.set_major_locator(require("matplotlib.ticker", "recordings").MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _until(times: Sequence[Array], stop: float) -> float:
+    """The end of the period that a raster can show."""
+    if sum(map(len, times)) <= _SPIKES:
+        return stop
+    return float(np.partition(np.concatenate(times), _SPIKES)[_SPIKES])

@@ -1,0 +1,87 @@
+"""What is measured of a recording: counts of spikes, or means of rates, in bins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import Rates, SpikeTrains
+
+_FEWEST = 40  # samples: fewer allow no honest interval
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What is measured of a recording.
+
+    Attributes:
+        recording: The recording, or the period of it; of its trials only those that are measured.
+        values: Counts or means of the units that vary, shape `(samples, units)`.
+        trial: Trial of each sample; all zero without trials.
+        units: Labels of these units.
+        silent: Labels of the units that never vary: left out, and reported.
+        bin: Width of a bin (s).
+        within_trials: Whether the samples are those inside the trials of the recording.
+    """
+
+    recording: SpikeTrains | Rates
+    values: NDArray[Any]
+    trial: NDArray[np.int64]
+    units: tuple[str, ...]
+    silent: tuple[str, ...]
+    bin: float
+    within_trials: bool
+
+    def positions(self, units: Sequence[str]) -> list[int]:
+        """Columns of some units.
+
+        Args:
+            units: Labels of units that vary.
+        """
+        where = {unit: column for column, unit in enumerate(self.units)}
+        return [where[unit] for unit in units]
+
+
+def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str] = ()) -> Sample:
+    """Counts of spikes, or means of rates, in bins.
+
+    Args:
+        recording: The recording.
+        bin: Width of a bin (s).
+        conditions: Only bins in trials of these conditions; all of the recording when none are given.
+
+    Returns:
+        The samples.
+
+    Raises:
+        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples, or what the counting refuses.
+    """
+    if isinstance(recording, SpikeTrains) and recording.spikes == 0:
+        raise InvalidValue(
+            f"recording: no spikes of {len(recording.units)} units from {recording.start:g} to {recording.stop:g} s; "
+            "there is nothing to correlate."
+        )
+    if conditions:
+        if recording.trials is None:
+            raise InvalidValue("trials: the recording has none; leave the option out.")
+        recording = replace(recording, trials=recording.trials.select(conditions))
+        spikes = isinstance(recording, SpikeTrains)
+        values, trial = recording.trial_counts(bin) if spikes else recording.trial_binned(bin)  # type: ignore[union-attr]
+    else:
+        values = recording.counts(bin) if isinstance(recording, SpikeTrains) else recording.binned(bin)
+        trial = np.zeros(len(values), dtype=np.int64)
+    varying = values.max(axis=0) > values.min(axis=0)
+    if varying.sum() < 2 or len(values) < _FEWEST:
+        raise InvalidValue(
+            f"recording: got {int(varying.sum())} units that vary in {len(values)} bins of {bin:g} s; correlations and "
+            f"their intervals need at least 2 units in {_FEWEST} bins."
+        )
+    names = np.array(recording.units)
+    kept, left = (tuple(names[which].tolist()) for which in (varying, ~varying))
+    return Sample(recording, values[:, varying], trial, kept, left, bin, bool(conditions))
