@@ -1,0 +1,95 @@
+"""Spikes that fall together, of all pairs of units at once, and how many would if they were jittered."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording.binning import ROWS, chunks
+
+
+def merged(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """All spikes in the order of time: their times (s), and the unit of each."""
+    times = np.concatenate(trains.times)
+    unit = np.repeat(np.arange(len(trains.units)), [len(train) for train in trains.times])
+    order = np.argsort(times, kind="stable")
+    return times[order], unit[order]
+
+
+def coincidences(times: NDArray[np.float64], unit: NDArray[np.int64], units: int, window: float) -> NDArray[np.int64]:
+    """Pairs of spikes of two units within a window of each other.
+
+    Cost: the spikes, and the pairs that are found.
+
+    Args:
+        times: Times of all spikes in order (s).
+        unit: Unit of each.
+        units: How many units there are.
+        window: Largest distance of two spikes (s).
+
+    Returns:
+        Pairs, shape `(units, units)`, symmetric; the diagonal is zero.
+    """
+    found = np.zeros(units * units, dtype=np.int64)
+    later = np.arange(len(times))
+    reach = window * (1 + 1e-9)  # a distance of just the window is inside, whatever its rounding
+    for step in range(1, len(times)):
+        later = later[later + step < len(times)]
+        later = later[times[later + step] - times[later] <= reach]
+        if not later.size:
+            break
+        found += np.bincount(unit[later] * units + unit[later + step], minlength=units * units)
+    square = found.reshape(units, units)
+    both = square + square.T
+    np.fill_diagonal(both, 0)
+    return both
+
+
+def short_intervals(times: NDArray[np.float64], shortest: float, longest: float) -> int:
+    """Pairs of spikes of one train, neighbours or not, from the shortest up to below the longest distance (s)."""
+    total = 0
+    earlier = np.arange(len(times))
+    for step in range(1, len(times)):
+        earlier = earlier[earlier + step < len(times)]
+        distance = times[earlier + step] - times[earlier]
+        total += int(((distance >= shortest) & (distance < longest)).sum())
+        earlier = earlier[distance < longest]
+        if not earlier.size:
+            break
+    return total
+
+
+def jittered(trains: SpikeTrains, window: float, jitter: float) -> NDArray[np.float64]:
+    r"""Coincidences to expect when every spike is drawn anew within its own interval of time.
+
+    Of two spikes in one interval $\Delta$ a share $q_0 = (2 \tau \Delta - \tau^2) / \Delta^2$ coincides within
+    $\tau$, of two in neighbouring ones $q_1 = \tau^2 / (2 \Delta^2)$: with the counts n of each interval
+
+    $$E_{ij} = q_0 \sum_w n_{iw} n_{jw} + q_1 \sum_w (n_{iw} n_{j,w+1} + n_{i,w+1} n_{jw})$$
+
+    Cost: the number of intervals times N^2.
+
+    Args:
+        trains: Spike trains.
+        window: Largest distance of coincident spikes $\tau$ (s), at most the jitter.
+        jitter: Length of an interval $\Delta$ (s).
+
+    Returns:
+        Expected coincidences, shape `(units, units)`; the diagonal is zero.
+    """
+    units = len(trains.units)
+    same, next_to = torch.zeros(units, units, dtype=torch.float64), torch.zeros(units, units, dtype=torch.float64)
+    last = torch.zeros(1, units)
+    bins = math.ceil((trains.stop - trains.start) / jitter) + 1
+    for chunk in chunks(trains.times, trains.start, jitter, bins, ROWS):
+        counts = torch.from_numpy(chunk.astype(np.float32))  # sums of a chunk stay whole numbers below 2^24
+        same += (counts.T @ counts).double()
+        next_to += (torch.cat([last, counts[:-1]]).T @ counts).double()
+        last = counts[-1:]
+    share = window / jitter
+    expected = (2 * share - share**2) * same + share**2 / 2 * (next_to + next_to.T)
+    return expected.fill_diagonal_(0.0).numpy()

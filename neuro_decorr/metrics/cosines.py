@@ -1,0 +1,133 @@
+"""What units that share nothing show, each as slow or as drifting as it is: from the power of its cosines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import require
+from neuro_decorr.metrics.activity import Activity, Stream, as_stream
+
+_FINEST = 2**16
+"""Samples that are transformed; of longer recordings neighbours are summed first; what is faster counts as white."""
+_SINGLE = 2**10
+"""The slowest cosines stand alone, faster ones in bands an eighth of an octave wide."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Independent:
+    r"""Correlations of units that share nothing, given the cosines $a_{ik}$ of each (type II, without the mean).
+
+    In cosines the correlation is $r_{ij} = \sum_k a_{ik} a_{jk}$ with $\sum_k a_{ik}^2 = 1$. The cosines of stationary
+    activity, of a random walk (whose principal components they are) and of a trend (nearly the first alone) are as
+    good as uncorrelated, so that units which share nothing have them with signs drawn at random:
+
+    $$
+    E[r_{ij}] = 0, \qquad E[r_{ij}^2] = v_{ij} = \sum_k a_{ik}^2 a_{jk}^2
+    $$
+
+    which is $1 / (P - 1)$ for white activity, and more the slower both units are. Shifts of a drifting unit around the
+    end would make a saw-tooth of it, which is faster than the drift; cosines have no such seam.
+
+    Sources: surrogates with a given spectrum, Theiler et al. (1992), Physica D 58,
+    doi:10.1016/0167-2789(92)90102-S; cosines of random walks and trends, Phillips (1998), New tools for understanding
+    spurious regressions, Econometrica 66, doi:10.2307/2999618.
+    """
+
+    power: NDArray[np.float64]  # (bands, units): mean a^2 of a cosine of the band; NaN for units that never vary
+    multiplicity: NDArray[np.float64]  # (bands,): cosines of the band
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """Mean squared correlation of each pair, shape `(units, units)`."""
+        found: NDArray[np.float64] = (self.power * self.multiplicity[:, None]).T @ self.power
+        return found
+
+    def mean_absolute(self, pairs: NDArray[np.float64]) -> float:
+        """Mean magnitude of normal correlations with the given variances."""
+        return float(np.sqrt(2 / math.pi * pairs).mean()) if pairs.size else math.nan
+
+    def mean(self) -> tuple[float, float]:
+        """Standard deviation and skewness of the mean correlation of all pairs of units that vary."""
+        power = self.power[:, np.isfinite(self.power).all(axis=0)]
+        units = power.shape[1]
+        if units < 2:
+            return math.nan, 0.0
+        total, second, third = (np.sum(power**exponent, axis=1) for exponent in (1, 2, 3))
+        variance = 2 * float(self.multiplicity @ (total**2 - second))
+        cumulant = 8 * float(self.multiplicity @ (total**3 - 3 * total * second + 2 * third))
+        return math.sqrt(variance) / (units * (units - 1)), cumulant / variance**1.5
+
+    def p_value(self, mean: float) -> float:
+        """Chance that the mean correlation of independent units is as far from zero, two-sided (Pearson type III)."""
+        deviation, skewness = self.mean()
+        law = require("scipy.stats", "recordings").pearson3(skewness)
+        score = mean / deviation
+        return float(min(1.0, 2 * min(law.cdf(score), law.sf(score))))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Where the mean correlation of independent units lies with probability `level`."""
+        deviation, skewness = self.mean()
+        law = require("scipy.stats", "recordings").pearson3(skewness)
+        low, high = law.ppf([(1 - level) / 2, (1 + level) / 2])
+        return float(low) * deviation, float(high) * deviation
+
+
+def independent(activity: Activity, bin: float | None = None) -> Independent:
+    """Power of the cosines of every unit.
+
+    Cost: one transform a unit of at most 65,536 samples, and a pass over the samples.
+
+    Args:
+        activity: Array or recording.
+        bin: Width of the bins (s).
+
+    Returns:
+        The law of the correlations of such units that share nothing.
+
+    Raises:
+        InvalidValue: See `moments`.
+    """
+    stream = as_stream(activity, bin)
+    together = -(-stream.samples // _FINEST)
+    coarse, squares = _coarse(stream, together)
+    count = len(coarse)
+    transform = require("scipy.fft", "recordings").dct
+    edges = _edges(count)
+    found = np.empty((len(edges), stream.units))
+    for unit in range(stream.units):
+        power = transform(np.ascontiguousarray(coarse[:, unit]), type=2, norm="ortho")[1:] ** 2 / together
+        found[:, unit] = np.add.reduceat(power, edges)
+    multiplicity = np.diff(np.append(edges, count - 1)).astype(float)
+    if together > 1:  # what the sums of neighbours have lost is faster than they are
+        rest = np.maximum(squares - found.sum(axis=0), 0.0)
+        found, multiplicity = np.vstack([found, rest]), np.append(multiplicity, stream.samples - count)
+    found[:, squares == 0] = np.nan
+    return Independent(found / found.sum(axis=0) / multiplicity[:, None], multiplicity)
+
+
+def _edges(count: int) -> NDArray[np.int64]:
+    """First cosine of each band."""
+    widths = _SINGLE * 2 ** (np.arange(0, 8 * 7) / 8)
+    return np.concatenate([np.arange(min(_SINGLE, count - 1)), np.unique(widths[widths < count - 1].astype(np.int64))])
+
+
+def _coarse(stream: Stream, together: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of neighbouring samples, less the mean, and the sum of squares of all samples about it."""
+    parts, total, squares, left = [], np.zeros(stream.units), np.zeros(stream.units), stream.samples
+    for chunk in stream.chunks(max(1, stream.rows // together) * together):
+        values = np.asarray(chunk.cpu() if hasattr(chunk, "cpu") else chunk)
+        whole = len(values) // together * together
+        exact = values.astype(np.float64, copy=False)
+        total += exact.sum(axis=0)
+        squares += np.einsum("tu,tu->u", exact, exact)
+        parts.append(exact[:whole].reshape(-1, together, stream.units).sum(axis=1))
+    mean = total / left
+    squares = squares - left * mean**2
+    squares[squares <= 1e-12 * left * mean**2] = 0.0
+    return np.concatenate(parts) - together * mean, squares
