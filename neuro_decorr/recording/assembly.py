@@ -168,6 +168,8 @@ def split(
     if which.shape != when.shape:
         raise InvalidValue(f"spikes: got {len(when)} times and units of shape {which.shape}; give one unit a spike.")
     notes: list[str] = []
+    if which.dtype.kind == "f" and bool((which == np.floor(which)).all()):
+        which = which.astype(np.int64)  # unit 3, not unit 3.0
     if units is None:
         found, which = np.unique(which, return_inverse=True)
         names = [str(label) for label in found.tolist()]

@@ -84,7 +84,7 @@ def equal_steps(time: NDArray[np.float64], notes: list[str], step: float | None 
         f"the times are not equally far apart ({steps.min():.6g} to {steps.max():.6g} s): taken as steps of {mean:.9g} "
         f"s, from which they are off by {worst:.2g} s at most"
     )
-    return float(time[0] + (off.max() + off.min()) / 2), mean
+    return round(float(time[0] + (off.max() + off.min()) / 2), 9), mean
 
 
 def _simplest(step: float, tolerance: float) -> float:

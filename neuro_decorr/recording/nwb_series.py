@@ -44,7 +44,9 @@ def read(held: Any, notes: list[str], options: Options) -> Sampled:
         names = ", ".join(f"{_name(item)} {tuple(item.data.shape)}" for item in activity) or "none"
         others = ", ".join(_name(item) for item in matrices if isinstance(item, strange))
         others = f" (positions or images: {others})" if others else ""
-        asked = f"series: {len(chosen)} are called {wanted!r}; there are" if wanted else "several series: name one of"
+        asked = (
+            f"series: {len(chosen)} are called {wanted!r}; there are" if wanted else "several series: name one of them,"
+        )
         asked = asked if activity or wanted else "holds no units with spike times, and no series of activity:"
         raise InvalidValue(f"{asked} {names}{others}.")
     return _sampled(chosen[0], notes, options)

@@ -288,16 +288,16 @@ def _fault(times: NDArray[np.float64], steps: NDArray[np.float64], start: float,
         k = int(backwards[0])
         return (
             f"out of order (spike {k + 1} at {times[k + 1]:g} s follows {times[k]:g} s); sort them, "
-            "or pass sort=True to recording.from_times."
+            "or ask for that with sort=True."
         )
     outside = np.flatnonzero((times < start) | (times > stop))
     if outside.size:
         return (
             f"{outside.size} outside the window of {start:g} to {stop:g} s (first: {times[outside[0]]:g} s); correct "
-            'the window, or pass outside="drop" to recording.from_times.'
+            'the window, or ask for that with outside="drop".'
         )
     k = int(np.flatnonzero(steps == 0)[0])
     return (
         f"{int((steps == 0).sum())} spikes are there twice (first at {times[k]:g} s); remove them, "
-        'or pass duplicates="drop" to recording.from_times.'
+        'or ask for that with duplicates="drop".'
     )

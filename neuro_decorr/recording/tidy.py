@@ -107,7 +107,7 @@ def _entry(name: str, value: Any) -> Any:
         rows = array.reshape(-1, 2) if name == "gaps" and array.size % 2 == 0 else array
         if rows.ndim == (1 if name.startswith("trial") else 2) and (name != "gaps" or rows.shape[1] == 2):
             return rows.tolist()
-    raise InvalidValue(f"{name}: got {shown(value)}; allowed is {allowed}.")
+    raise InvalidValue(f"{name}: got {shown(array.item() if array.ndim == 0 else value)}; allowed is {allowed}.")
 
 
 def columns(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

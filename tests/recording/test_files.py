@@ -144,7 +144,11 @@ def text(content: str) -> bytes:
         ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,2\n"), "1 outside the window of 0 to 1 s"),
         ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,0.1\n"), "1 spikes are there twice"),
         ("a.csv", text('# units = ["b"]\nunit,time\na,0.1\n'), "got 'a', which the header does not list"),
-        ("a.csv", text("# start = zero\nunit,time\na,0.1\n"), "the line '# start = zero' holds no JSON value (Expecting value"),
+        (
+            "a.csv",
+            text("# start = zero\nunit,time\na,0.1\n"),
+            "the line '# start = zero' holds no JSON value (Expecting value",
+        ),
         ("a.csv", text("unit,time\n"), "units: got none"),
         ("a.csv", text("time,a\n"), "got 0 rows"),
         ("a.csv", text("unit,time\na,0.1\n"), "its spikes do not either (1 spikes); give the period"),
