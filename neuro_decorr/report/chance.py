@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from neuro_decorr import metrics
 from neuro_decorr.metrics.measures import Reader
-from neuro_decorr.metrics.surrogates import Surrogates
 
 Array = NDArray[np.float64]
 
@@ -28,16 +27,16 @@ class Chance:
     Attributes:
         measures: Values of each measure, one a surrogate.
         counts: Correlations of the pairs counted in `EDGES`, all surrogates together.
-        eigenvalues: Of the correlation matrix, descending, shape `(surrogates, units)`.
+        spectrum: Eigenvalues of the data and of the surrogates.
     """
 
     measures: dict[str, Array]
     counts: NDArray[np.int64]
-    eigenvalues: Array
+    spectrum: metrics.ParallelAnalysis
 
     @classmethod
-    def of(cls, made: Surrogates, draws: int, seed: int, tick: Callable[[], None]) -> Chance:
-        """Read what surrogates give.
+    def of(cls, made: metrics.Surrogates, draws: int, seed: int, tick: Callable[[], None]) -> Chance:
+        """Read what surrogates give; one at a time, since the correlations of all would not fit.
 
         Args:
             made: The surrogates.
@@ -48,30 +47,23 @@ class Chance:
         Returns:
             Their numbers.
         """
-        rows, spectra = [], []
+        rows: list[dict[str, float]] = []
         counts = np.zeros(len(EDGES) - 1, dtype=np.int64)
         upper = np.triu_indices(len(made.units), 1)
-        for population in made.moments(draws, seed):
-            correlation = population.correlation.numpy()
-            rows.append(measures(population))
-            spectra.append(np.linalg.eigvalsh(correlation)[::-1])
-            counts += np.histogram(correlation[upper], EDGES)[0]
-            tick()
-        return cls({name: np.array([row[name] for row in rows]) for name in rows[0]}, counts, np.array(spectra))
+
+        def read() -> Iterator[metrics.Moments]:
+            for population in made.moments(draws, seed):
+                yield population
+                rows.append(measures(population))
+                counts[:] += np.histogram(population.correlation.numpy()[upper], EDGES)[0]
+                tick()
+
+        spectrum = metrics.ParallelAnalysis.of(made, read())
+        return cls({name: np.array([row[name] for row in rows]) for name in rows[0]}, counts, spectrum)
 
     def __len__(self) -> int:
         """Number of surrogates."""
-        return len(self.eigenvalues)
-
-    def p_value(self, name: str, observed: float) -> float:
-        """(1 + surrogates at least as large) / (1 + surrogates), one-sided; Phipson and Smyth (2010).
-
-        Args:
-            name: A measure.
-            observed: Its value in the data.
-        """
-        drawn = self.measures[name]
-        return (1 + int((drawn >= observed).sum())) / (1 + len(drawn))
+        return len(self.spectrum.null)
 
     def middle(self, name: str) -> tuple[float, float]:
         """The middle 95 % of a measure over surrogates.

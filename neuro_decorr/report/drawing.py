@@ -118,7 +118,7 @@ def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> 
     Returns:
         Activity, correlations, dimensions.
     """
-    n, treated = counted(made), made.treated()
+    n, treated = counted(made), (made.made.samples, made.made.trial)
     units = [unit for unit in style.order if unit in set(made.units)]
     return [
         _activity(made.sample, units, title, prefix, n),
@@ -196,14 +196,13 @@ def _treatment(made: Picture) -> str:
 
 def _dimensions(made: Picture, grown: subsamples.Growth, title: str, prefix: str, n: str) -> Sheet:
     edge, source = made.edge
-    above = int((made.eigenvalues > edge).sum())
-    null = None if made.chance is None else np.quantile(made.chance.eigenvalues, [0.025, 0.975], axis=0)
+    null = None if made.chance is None else np.quantile(made.chance.spectrum.null, [0.025, 0.975], axis=0)
     band = "" if null is None else "grey band, the middle 95 % of the surrogates at each rank; "
     block = "trials" if made.sample.within_trials else f"blocks of {width(grown.block * made.sample.bin)}"
     shown = [
         Panel(
             f"eigenvalues of the correlation matrix; {band}dashed, what the largest of units that share nothing "
-            f"does not pass ({source}): {above} of {len(made.eigenvalues)} do",
+            f"does not pass ({source}): {made.above} of {len(made.eigenvalues)} do",
             partial(panels.eigenspectrum, eigenvalues=made.eigenvalues, edge=edge, edge_name=source, null=null),
         ),
         Panel(

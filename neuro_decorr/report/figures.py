@@ -36,7 +36,9 @@ def save_figure(figure: Figure, directory: Path, name: str, caption: str = "", *
         sys.modules["matplotlib.pyplot"].close(figure)
 
 
-def rendered(figure: Figure, name: str, caption: str, ending: str, *, dots_per_inch: int = 150) -> bytes:
+def rendered(
+    figure: Figure, name: str, caption: str, ending: str, *, dots_per_inch: int = 150, tight: bool = True
+) -> bytes:
     """A figure as a file: the same figure gives the same bytes.
 
     Args:
@@ -45,6 +47,7 @@ def rendered(figure: Figure, name: str, caption: str, ending: str, *, dots_per_i
         caption: What it shows, in words; it is written into the file.
         ending: `svg` or `png`.
         dots_per_inch: Resolution, also of what an SVG has in pixels.
+        tight: Whether it is cut to what is drawn, which costs a second drawing.
 
     Returns:
         The content of the file.
@@ -55,5 +58,7 @@ def rendered(figure: Figure, name: str, caption: str, ending: str, *, dots_per_i
     metadata = {**own, "Title": name, "Description": caption}
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(content, format=ending, dpi=dots_per_inch, bbox_inches="tight", metadata=metadata)
+        figure.savefig(
+            content, format=ending, dpi=dots_per_inch, bbox_inches="tight" if tight else None, metadata=metadata
+        )
     return content.getvalue()

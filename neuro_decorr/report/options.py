@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast, final, get_args
 
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics.null import FEWEST
 from neuro_decorr.metrics.surrogates import Kind
 from neuro_decorr.metrics.trends import Cutoff
 from neuro_decorr.recording.options import Layout
@@ -87,8 +88,11 @@ class Options:
         Raises:
             InvalidValue: An option is not allowed.
         """
-        if self.surrogates < 0:
-            raise InvalidValue(f"--surrogates: got {self.surrogates}; allowed are whole numbers from 0 (none) on.")
+        if self.surrogates < FEWEST and self.surrogates != 0:
+            raise InvalidValue(
+                f"--surrogates: got {self.surrogates}; allowed are 0 (none) and {FEWEST} and more: fewer cannot reach "
+                "p = 0.05."
+            )
         if self.seed < 0:
             raise InvalidValue(f"--seed: got {self.seed}; allowed are whole numbers from 0 on.")
         kind = word("--surrogate", self.surrogate.replace("-", "_"), get_args(Kind))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr import metrics
-from neuro_decorr.metrics.repeats import repeats
-from neuro_decorr.metrics.surrogates import Kind, Surrogates, surrogates
-from neuro_decorr.metrics.trends import Cutoff, high_pass
+from neuro_decorr.metrics.null import p_value
+from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.trends import Cutoff
 from neuro_decorr.report.chance import Chance, measures
 from neuro_decorr.report.sample import Sample
 
@@ -63,7 +63,7 @@ class Picture:
 
     sample: Sample
     summary: metrics.Summary
-    made: Surrogates
+    made: metrics.Surrogates
     units: tuple[str, ...]
     table: pd.DataFrame
     correlation: Array
@@ -73,28 +73,37 @@ class Picture:
     @property
     def p_value(self) -> float | None:
         """Of the mean absolute correlation against the surrogates."""
-        return None if self.chance is None else self.chance.p_value(_KEY, self.made.observed.pairs.mean_absolute)
+        observed = self.made.observed.pairs.mean_absolute
+        return None if self.chance is None else p_value(observed, self.chance.measures["mean_absolute_correlation"])
 
     @property
     def edge(self) -> tuple[float, str]:
         """What the largest eigenvalue of units that share nothing does not pass, and where that is from."""
         if self.chance is not None:
-            return float(np.quantile(self.chance.eigenvalues[:, 0], 0.95)), "95 % of surrogates"
+            return self.chance.spectrum.edge, "95 % of surrogates"
         return metrics.marchenko_pastur_edge(self.made.observed.samples, len(self.units)), "Marchenko-Pastur"
+
+    @property
+    def above(self) -> int:
+        """How many eigenvalues pass that edge."""
+        return int((self.eigenvalues > self.edge[0] * (1 + 1e-6)).sum())
 
     @property
     def removed(self) -> str:
         """What was removed before the comparison with surrogates, in words; empty where nothing was."""
-        if self.made.kind == "trial_shuffle":
-            return "the mean response to each condition"
-        return "" if self.made.cutoff is None else f"changes slower than {self.made.cutoff:.3g} s"
+        trials = self.made.kind.startswith("trial")
+        found = ["the mean response to each condition"] if trials else []
+        if self.made.cutoff is not None:
+            found.append(f"what is slower than {self.made.cutoff:.3g} {'trials' if trials else 's'}")
+        return " and ".join(found)
 
     @property
     def facts(self) -> list[str]:
         """What the numbers rest on."""
-        found = [self.summary.facts, f"Chance, {self.made.kind.replace('_', ' ')}: {self.made.reason}."]
+        kind = self.made.kind.replace("_", " ")
+        found = [self.summary.facts, f"Chance by {kind}: {self.made.reason}."]
         if self.chance is not None:
-            found.append(f"Mean |r| of that against {len(self.chance)} surrogates: p = {self.p_value:.2g}.")
+            found.append(f"Mean |r| against {len(self.chance)} surrogates: p = {self.p_value:.2g}.")
         return found
 
     def positions(self, units: tuple[str, ...] | list[str]) -> list[int]:
@@ -106,23 +115,11 @@ class Picture:
         where = {unit: row for row, unit in enumerate(self.units)}
         return [where[unit] for unit in units]
 
-    def treated(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The samples that are compared with surrogates, shape `(samples, units)`, and the trial of each."""
-        taken = self.sample
-        if self.made.kind == "trial_shuffle":
-            left = repeats(taken.recording, taken.bin, self.made.reach).residual
-            flat = left.reshape(-1, left.shape[2])[:, self.made.units]
-            return flat, np.repeat(np.arange(left.shape[0]), left.shape[1])
-        values = taken.values[:, [k for k, unit in enumerate(taken.units) if unit in set(self.units)]]
-        if self.made.cutoff is not None:
-            values = high_pass(values, cutoff=self.made.cutoff / taken.bin)
-        return values, taken.trial
-
 
 _KEY = "mean_absolute_correlation"
 
 
-def chosen(taken: Sequence[Sample], method: Method) -> list[Surrogates]:
+def chosen(taken: Sequence[Sample], method: Method) -> list[metrics.Surrogates]:
     """Surrogates of some recordings that are compared: all are treated as the one that needs most.
 
     Args:
@@ -135,8 +132,7 @@ def chosen(taken: Sequence[Sample], method: Method) -> list[Surrogates]:
     Raises:
         InvalidValue: See `metrics.surrogates`.
     """
-    kind, cutoff = method.kind, method.cutoff
-    made = [_surrogates(one, kind, cutoff) for one in taken]
+    made = [_surrogates(one, method.kind, method.cutoff) for one in taken]
     cutoffs = [found.cutoff for found in made]
     if len(set(cutoffs)) > 1:
         slower = min(found for found in cutoffs if found is not None)
@@ -145,12 +141,14 @@ def chosen(taken: Sequence[Sample], method: Method) -> list[Surrogates]:
     return made
 
 
-def _surrogates(taken: Sample, kind: Kind, cutoff: Cutoff) -> Surrogates:
+def _surrogates(taken: Sample, kind: Kind, cutoff: Cutoff) -> metrics.Surrogates:
     activity = taken.recording if taken.within_trials else replace(taken.recording, trials=None)
-    return surrogates(activity, taken.bin, kind=kind, cutoff=cutoff)
+    return metrics.surrogates(activity, taken.bin, kind=kind, cutoff=cutoff)
 
 
-def picture(taken: Sample, made: Surrogates, method: Method, tick: Callable[[], None] = lambda: None) -> Picture:
+def picture(
+    taken: Sample, made: metrics.Surrogates, method: Method, tick: Callable[[], None] = lambda: None
+) -> Picture:
     """Measure a recording: `metrics.summary` of it, and beside it the same measures of surrogates.
 
     Args:
@@ -186,10 +184,7 @@ def _table(made: Picture) -> pd.DataFrame:
     if made.chance is not None:
         middles = [made.chance.middle(name) if name in compared else (math.nan, math.nan) for name in table["measure"]]
         table["null_low"], table["null_high"] = zip(*middles, strict=True)
-    edge, source = made.edge
-    above = float((made.eigenvalues > edge).sum())
-    row: dict[str, object] = {"measure": f"eigenvalues above {source}", "estimate": math.nan if made.removed else above}
-    if made.removed:
-        row["compared"] = above
+    column = "compared" if made.removed else "estimate"
+    row: dict[str, object] = {"measure": f"eigenvalues above {made.edge[1]}", column: float(made.above)}
     table.loc[len(table)] = row
     return table

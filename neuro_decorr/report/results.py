@@ -70,7 +70,6 @@ class Analysis:
     parts: Sequence[Part]
     settings: Mapping[str, Any]
     source: Mapping[str, Any]
-    _drawings: dict[str, bytes] = field(default_factory=dict)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name.
@@ -89,7 +88,7 @@ class Analysis:
         Returns:
             HTML.
         """
-        sections = [(part.title, self._section(part)) for part in self.parts]
+        sections = [(part.title, _section(part)) for part in self.parts]
         made = {
             "command": " ".join(command), "made": datetime.now(UTC).isoformat(timespec="seconds"), **self.source,
             "options": {name: value for name, value in self.settings.items() if value not in ("", None)},
@@ -113,19 +112,10 @@ class Analysis:
                 for table in part.tables:
                     save_table(table.frame, staged, table.name, table.caption)
                 for drawn in part.sheets:
-                    figures.save_figure(drawn.figure, staged, drawn.name, drawn.caption)
+                    files.write(staged / figures.FOLDER / f"{drawn.name}.svg", drawn.svg)
+                    files.write(staged / figures.FOLDER / f"{drawn.name}.png", drawn.png)
             files.write(staged / PAGE, self.page(command))
             files.write(staged / MARK, json.dumps(dict(self.settings), indent=1) + "\n")
-
-    def _section(self, part: Part) -> str:
-        for drawn in part.sheets:
-            if drawn.name not in self._drawings:
-                self._drawings[drawn.name] = figures.rendered(drawn.figure, drawn.name, drawn.caption, "svg")
-        shown = [html.bullets(part.warnings, "warning"), html.bullets(part.facts)]
-        shown += [_table(table) for table in part.tables if table.printed]
-        shown += [html.figure(self._drawings[drawn.name], drawn.caption) for drawn in part.sheets]
-        shown += [_table(table) for table in part.tables if not table.printed]
-        return "".join(shown)
 
 
 def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
@@ -199,6 +189,14 @@ def source(paths: Sequence[Path]) -> dict[str, Any]:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             found[name] = f"{path.name}: {path.stat().st_size} bytes, SHA-256 {digest}"
     return found
+
+
+def _section(part: Part) -> str:
+    shown = [html.bullets(part.warnings, "warning"), html.bullets(part.facts)]
+    shown += [_table(table) for table in part.tables if table.printed]
+    shown += [html.figure(drawn.svg, drawn.caption) for drawn in part.sheets]
+    shown += [_table(table) for table in part.tables if not table.printed]
+    return "".join(shown)
 
 
 def _table(table: Table) -> str:

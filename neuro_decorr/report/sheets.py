@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
 
 from neuro_decorr.errors import require
+from neuro_decorr.report.figures import rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +23,24 @@ class Panel(NamedTuple):
     draw: Callable[[Axes], None]
 
 
-class Sheet(NamedTuple):
+@final
+@dataclass(frozen=True, eq=False)
+class Sheet:
     """A figure, drawn, with its caption."""
 
     name: str  # of its files, without ending
     figure: Figure
     caption: str
+
+    @cached_property
+    def svg(self) -> bytes:
+        """The figure for print and for the page."""
+        return rendered(self.figure, self.name, self.caption, "svg", tight=False)
+
+    @property
+    def png(self) -> bytes:
+        """The figure for slides."""
+        return rendered(self.figure, self.name, self.caption, "png", tight=False)
 
 
 Layout: TypeAlias = str
@@ -61,4 +76,7 @@ def sheet(
         panel.draw(axes)
         axes.set_title(letter, loc="left", fontweight="bold")
         said.append(f"{letter}: {panel.caption}.")
+    engine: Any = figure.get_layout_engine()
+    engine.execute(figure)
+    figure.set_layout_engine("none")  # once: it costs more than the drawing of every format
     return Sheet(name, figure, " ".join([*said, *filter(None, [note])]))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from examples.make_recordings import FOLDER, KNOWN
 from neuro_decorr.cli import main
-from neuro_decorr.recording import SpikeTrains, Trials, load, save
-from neuro_decorr.report import sheets
+from neuro_decorr.recording import SpikeTrains, load, save
 from neuro_decorr.report.analyse import analyse
 from neuro_decorr.report.options import Options
 from neuro_decorr.report.results import Analysis
@@ -63,7 +61,7 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--high-pass", "-1s"], "--high-pass: got '-1s'; allowed are durations above zero"),
         ([MODES, "--sampling-rate", "30"], "--sampling-rate: got '30'; give a number with its unit (Hz, kHz)"),
         ([MODES, "--surrogate", "shift"], "--surrogate: got 'shift'; allowed: auto, circular_shift"),
-        ([MODES, "--surrogates", "-1"], "--surrogates: got -1"),
+        ([MODES, "--surrogates", "-1"], "--surrogates: got -1; allowed are 0 (none) and 19 and more"),
         ([MODES, "--surrogates", "many"], "--surrogates"),
         ([MODES, "--seed", "-1"], "--seed: got -1"),
         ([MODES, "--duplicates", "keep"], "--duplicates: got 'keep'; allowed: error, drop"),
