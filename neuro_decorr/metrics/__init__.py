@@ -14,6 +14,7 @@ from neuro_decorr.metrics.correlation import (
     mean_squared_correlation,
     sampling_floor,
 )
+from neuro_decorr.metrics.dimensionality import Dimensionality, dimensionality
 from neuro_decorr.metrics.gauss_newton import GaussNewton, gauss_newton
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
@@ -59,7 +60,9 @@ __all__ = [
     # under several conditions
     "SignalNoise",
     "signal_noise_correlation",
-    # few samples, shared variance (scikit-learn)
+    # few samples, shared variance, dimensions (scikit-learn)
+    "Dimensionality",
+    "dimensionality",
     "SharedVariance",
     "Shrunk",
     "shared_variance",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
@@ -10,11 +12,17 @@ from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.samples import Samples
 from neuro_decorr.metrics.sums import moments
+from neuro_decorr.metrics.trends import Array, Cutoff, components, drift, sampled, without
 
 Estimator: TypeAlias = Literal["ledoit_wolf", "oracle_approximating"]
 """How much to shrink: Ledoit and Wolf (2004), or the oracle approximating shrinkage of Chen et al. (2010)."""
+
+
+_TOLERANCE = 1e-5
+"""Gain in log-likelihood a sample below which a fit has converged."""
 
 
 class Shrunk(NamedTuple):
@@ -33,6 +41,12 @@ class SharedVariance:
     dimensions: int  # factors that explain 95 % of the shared variance
     factors: int  # factors that held-out samples chose
     loading_similarity: float  # of the leading shared dimension: 1 all units alike, 0 as unlike as can be
+    participation_ratio: float  # of the shared covariance: effective dimensions of what is shared; 0 without any
+    scores: NDArray[
+        np.float64
+    ]  # (folds, factors tried + 1): log-likelihood of a held-out sample with 0, 1, ... factors
+    gap: int  # samples left out on both sides of a fold
+    cutoff: float | None  # what is slower (s; samples of an array) was removed first; None: nothing
 
     @property
     def mean_percent(self) -> float:
@@ -63,11 +77,18 @@ def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf")
     checks.refuse("shrinkage_covariance", checks.word("estimator", estimator, get_args(Estimator)))
     covariance = require("sklearn.covariance", "recordings")
     kind = covariance.LedoitWolf if estimator == "ledoit_wolf" else covariance.OAS
-    fitted = kind().fit(_varying(samples, "nan")[0])
+    fitted = kind().fit(sampled(samples, None)[0])
     return Shrunk(np.asarray(fitted.covariance_), float(fitted.shrinkage_))
 
 
-def shared_variance(samples: Samples, max_factors: int = 10, folds: int = 5, seed: int = 0) -> SharedVariance:
+def shared_variance(
+    activity: Activity,
+    bin: float | None = None,
+    *,
+    max_factors: int = 10,
+    folds: int = 5,
+    cutoff: Cutoff = "auto",
+) -> SharedVariance:
     r"""Percent shared variance, dimensionality and loading similarity by factor analysis.
 
     $$
@@ -75,67 +96,124 @@ def shared_variance(samples: Samples, max_factors: int = 10, folds: int = 5, see
     \%sv_i = 100\, \frac{(L L^T)_{ii}}{(L L^T)_{ii} + \psi_i}
     $$
 
-    The number of factors is the one with the highest likelihood of held-out samples. The loading similarity of the
-    leading eigenvector u of L L^T is $1 - N \operatorname{Var}(u)$.
+    The number of factors is the smallest whose held-out likelihood is within one standard error, over the folds, of the
+    best. A fold is a run of consecutive samples, and neighbours of it on both sides are left out of its training: of
+    samples that are dealt out at random, neighbours of slow activity stand on both sides, and what a unit does by
+    itself passes for shared. The loading similarity of the leading eigenvector u of L L^T is
+    $1 - N \operatorname{Var}(u)$.
 
-    Source: Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
-    doi:10.1016/j.neuron.2021.06.028. Wraps scikit-learn's FactorAnalysis.
+    Cost: P N^2 once, then N^3 for each step of each fit: the fits see mean and covariance alone.
+
+    Sources: Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
+    doi:10.1016/j.neuron.2021.06.028; Racine (2000), Consistent cross-validatory model-selection for dependent data:
+    hv-block cross-validation, J. Econometrics 99, doi:10.1016/S0304-4076(00)00030-0; one standard error: Breiman,
+    Friedman, Olshen and Stone (1984), Classification and regression trees. Wraps scikit-learn's FactorAnalysis.
 
     Args:
-        samples: Activity, shape `(samples, units)`; units that never vary are left out.
+        activity: Array `(samples, units)` in the order of time, rates or spike trains; silent units are left out.
+        bin: Width of the bins (s) of recordings.
         max_factors: Most factors that are tried; fewer where there are fewer units.
-        folds: Folds of the cross-validation, at least 2.
-        seed: Seed of the folds and of the fit.
+        folds: Folds of the cross-validation, at least 3.
+        cutoff: What is removed first, see `Cutoff`: units that drift, each in its own way, look alike over any folds.
 
     Returns:
         The measures; no shared variance where no factor is chosen.
 
     Raises:
-        InvalidValue: Fewer than two units that vary, fewer samples than twice the folds, or numbers out of range.
+        InvalidValue: Fewer than two units that vary, fewer than four samples a fold, a unit that varies in one fold
+            alone, or numbers out of range.
         MissingExtra: scikit-learn is not installed.
     """
-    x, varying = _varying(samples, "drop")
-    if max_factors < 1 or folds < 2:
-        raise InvalidValue(f"max_factors, folds: got {max_factors}, {folds}; at least 1 and 2 are needed.")
-    if x.shape[1] < 2 or len(x) < 2 * folds:
+    checks.refuse(
+        "shared_variance",
+        checks.whole_number("max_factors", max_factors, least=1),
+        checks.whole_number("folds", folds, least=3),
+        None if cutoff in ("auto", None) else checks.number("cutoff", cutoff, above=0),
+    )
+    values, step = sampled(activity, bin)
+    varying = ~moments(values).constant.numpy()
+    x = values[:, varying]
+    if x.shape[1] < 2 or len(x) < 4 * folds:
         raise InvalidValue(
-            f"samples: got {len(x)} samples of {x.shape[1]} units that vary; at least {2 * folds} of 2 are needed."
+            f"samples: got {len(x)} samples of {x.shape[1]} units that vary; at least {4 * folds} of 2 are needed."
         )
-    decomposition = require("sklearn.decomposition", "recordings")
-    selection = require("sklearn.model_selection", "recordings")
+    slower = len(x) * step / 10 if cutoff == "auto" and drift(x).found else None if cutoff == "auto" else cutoff
+    x = without(x, 0 if slower is None else components(len(x), slower, step))
     x = x / x.std(axis=0)  # percent of a unit's own variance, whatever its scale
-    splits = selection.KFold(folds, shuffle=True, random_state=seed)
-    scores = [_independent_score(x, splits)]
-    for number in range(1, min(max_factors, x.shape[1] - 1) + 1):
-        analysis = decomposition.FactorAnalysis(number, random_state=seed, tol=1e-3, max_iter=5_000)
-        scores.append(float(selection.cross_val_score(analysis, x, cv=splits).mean()))
-    factors = int(np.argmax(scores))
+    gap = _gap(x, len(x) // folds // 2)
+    scores = _scores(x, folds, gap, min(max_factors, x.shape[1] - 1))
+    behind = scores.mean(axis=0).max() - scores.mean(axis=0)
+    loss = scores[:, [int(behind.argmin())]] - scores
+    factors = int(np.argmax(behind <= loss.std(axis=0, ddof=1) / math.sqrt(folds)))
     percent = np.full(len(varying), np.nan)
     if factors == 0:
         percent[varying] = 0.0
-        return SharedVariance(percent, 0, 0, float("nan"))
-    fitted = decomposition.FactorAnalysis(factors, random_state=seed, tol=1e-3, max_iter=5_000).fit(x)
-    shared = fitted.components_.T @ fitted.components_
-    percent[varying] = 100 * shared.diagonal() / (shared.diagonal() + fitted.noise_variance_)
-    values, vectors = np.linalg.eigh(shared)
-    explained = np.cumsum(values[::-1]) / values.sum()
+        return SharedVariance(percent, 0, 0, math.nan, 0.0, scores, gap, slower)
+    shared, own = _fit(np.cov(x, rowvar=False, ddof=0), factors)
+    percent[varying] = 100 * shared.diagonal() / (shared.diagonal() + own)
+    eigenvalues, vectors = np.linalg.eigh(shared)
+    explained = np.cumsum(eigenvalues[::-1]) / eigenvalues.sum()
     similarity = 1 - x.shape[1] * float(np.var(vectors[:, -1]))
-    return SharedVariance(percent, int(np.searchsorted(explained, 0.95) + 1), factors, similarity)
+    ratio = float(eigenvalues.sum() ** 2 / np.square(eigenvalues).sum())
+    dimensions = int(np.searchsorted(explained, 0.95) + 1)
+    return SharedVariance(percent, dimensions, factors, similarity, ratio, scores, gap, slower)
 
 
-def _independent_score(x: NDArray[np.float64], splits: object) -> float:
-    """Mean log-likelihood a held-out sample of units that share nothing."""
-    scores = []
-    for training, held in splits.split(x):  # type: ignore[attr-defined]  # of scikit-learn, which has no types
-        mean, variance = x[training].mean(axis=0), x[training].var(axis=0)
-        square = np.square(x[held] - mean) / variance
-        scores.append(float(-0.5 * (square + np.log(2 * np.pi * variance)).sum(axis=1).mean()))
-    return float(np.mean(scores))
+def _gap(x: Array, most: int) -> int:
+    """Samples until the mean autocorrelation of the units has fallen to a tenth, at most half a fold."""
+    spectrum = np.abs(np.fft.rfft(x, 2 * len(x), axis=0)) ** 2
+    correlation = np.fft.irfft(spectrum.mean(axis=1))[: most + 1]
+    fallen = np.flatnonzero(correlation <= 0.1 * correlation[0])
+    return int(fallen[0]) if len(fallen) else most
 
 
-def _varying(samples: Samples, silent: Literal["nan", "drop"]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The samples in float64, checked, and which units vary; the others are left out under `"drop"`."""
-    constant = moments(samples).constant.cpu().numpy()
-    values = samples.detach().cpu().numpy() if not isinstance(samples, np.ndarray) else samples
-    x = np.asarray(values, dtype=np.float64)
-    return (x[:, ~constant] if silent == "drop" else x), ~constant
+def _folds(samples: int, folds: int, gap: int) -> Iterator[tuple[NDArray[np.intp], slice]]:
+    """Samples to train with and those held out, of each fold."""
+    every = np.arange(samples)
+    for held in np.array_split(every, folds):
+        first, last = int(held[0]), int(held[-1])
+        yield every[(every < first - gap) | (every > last + gap)], slice(first, last + 1)
+
+
+def _scores(x: Array, folds: int, gap: int, most: int) -> Array:
+    """Mean log-likelihood of a held-out sample, one row a fold: 0, 1, ... factors, until two bring no more."""
+    parts = [_moments_of(x, training, held) for training, held in _folds(len(x), folds, gap)]
+    columns: list[list[float]] = []
+    for factors in range(most + 1):
+        columns.append([_likelihood(covariance, second, factors) for covariance, second in parts])
+        means = np.mean(columns, axis=1)
+        if factors - int(means.argmax()) >= 2:
+            break
+    return np.array(columns).T
+
+
+def _moments_of(x: Array, training: NDArray[np.intp], held: slice) -> tuple[Array, Array]:
+    """Covariance of the samples to train with, and second moment of those held out about the mean of the former."""
+    mean, covariance = x[training].mean(axis=0), np.cov(x[training], rowvar=False, ddof=0)
+    still = np.flatnonzero(covariance.diagonal() < 1e-12)
+    if len(still):
+        raise InvalidValue(
+            f"samples: unit {int(still[0])} of those that vary does so in one fold of consecutive samples alone; leave "
+            "units with so few events out."
+        )
+    return covariance, (x[held] - mean).T @ (x[held] - mean) / (held.stop - held.start)
+
+
+def _likelihood(covariance: Array, second: Array, factors: int) -> float:
+    """Log-likelihood a sample of the second moment under the model that is fitted to the covariance."""
+    shared, own = _fit(covariance, factors) if factors else (np.zeros_like(covariance), covariance.diagonal())
+    model = shared + np.diag(own)
+    volume = float(np.linalg.slogdet(2 * np.pi * model)[1])
+    return -0.5 * (volume + float(np.trace(np.linalg.solve(model, second))))
+
+
+def _fit(covariance: Array, factors: int) -> tuple[Array, Array]:
+    """Shared covariance L L^T and own variances of the factor model of a covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    # Rows of mean zero with this covariance: the likelihood knows samples by these two alone.
+    root = (vectors * np.sqrt(len(values) * np.maximum(values, 0.0))).T
+    analysis = require("sklearn.decomposition", "recordings").FactorAnalysis(
+        factors, svd_method="lapack", tol=_TOLERANCE * 2 * len(root), max_iter=5_000
+    )
+    fitted = analysis.fit(np.concatenate([root, -root]))
+    return fitted.components_.T @ fitted.components_, fitted.noise_variance_
