@@ -33,7 +33,8 @@ from neuro_decorr.metrics.spectrum import (
 )
 from neuro_decorr.metrics.summary import Summary, summary
 from neuro_decorr.metrics.sums import moments
-from neuro_decorr.metrics.surrogates import Surrogates, surrogates
+from neuro_decorr.metrics.surrogate_makers import Surrogates
+from neuro_decorr.metrics.surrogates import surrogates
 from neuro_decorr.metrics.trains import Surrogate, fano_factor, spike_time_tiling, surrogate_trains
 from neuro_decorr.metrics.trends import SlowFast, detrended, high_pass, slow_fast
 

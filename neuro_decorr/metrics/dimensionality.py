@@ -14,13 +14,12 @@ from neuro_decorr.metrics.null import enough
 from neuro_decorr.metrics.parallel import ParallelAnalysis
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.shared import SharedVariance, shared_variance
-from neuro_decorr.metrics.surrogates import Kind, surrogates
+from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.surrogates import surrogates as choose
 from neuro_decorr.metrics.trends import Cutoff
 
 if TYPE_CHECKING:
     import pandas as pd
-
-choose = surrogates  # the function, where an argument has its name
 
 
 @final

@@ -216,4 +216,6 @@ def _fit(covariance: Array, factors: int) -> tuple[Array, Array]:
         factors, svd_method="lapack", tol=_TOLERANCE * 2 * len(root), max_iter=5_000
     )
     fitted = analysis.fit(np.concatenate([root, -root]))
-    return fitted.components_.T @ fitted.components_, fitted.noise_variance_
+    loadings: Array = fitted.components_
+    own: Array = fitted.noise_variance_
+    return np.asarray(loadings.T @ loadings), own

@@ -14,7 +14,7 @@ from neuro_decorr.metrics import surrogate_makers as makers
 from neuro_decorr.metrics import trends
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.repeats import by_condition, in_trials, kept_over_trials
-from neuro_decorr.metrics.surrogate_makers import Surrogates
+from neuro_decorr.metrics.surrogate_makers import Surrogates as Surrogates
 from neuro_decorr.metrics.trends import Cutoff
 from neuro_decorr.recording import SpikeTrains
 
