@@ -78,8 +78,6 @@ class SampleLosses:
         """
         if not isinstance(outputs, Tensor):
             raise Unsupported(f"perturbation needs a model that returns one tensor, got {type(outputs).__name__}.")
-        if not outputs.numel():
-            raise Unsupported(f"perturbation needs samples; the model returned none, {tuple(outputs.shape)}.")
         outputs = outputs.detach()
         loss, losses = self.loss(outputs), self._evaluate(self._unreduced, outputs)
         if not isinstance(losses, Tensor) or losses.dim() == 0:

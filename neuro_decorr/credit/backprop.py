@@ -47,6 +47,6 @@ class Backprop(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the exact gradient of the loss to `.grad`; see `Credit.backward`."""
-        loss = scalar_loss(loss_function, self._checked_model()(inputs), targets)
+        loss = scalar_loss(loss_function, self._checked_model(inputs)(inputs), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

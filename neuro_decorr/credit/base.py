@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from neuro_decorr.credit._layers import walk
 from neuro_decorr.errors import InvalidValue, StateMismatch
@@ -38,6 +40,7 @@ class Credit(nn.Module, ABC):
         dense: "yes", or why it cannot treat Linear layers.
         convolutional: The same of convolutions.
         source: Author, year, title, identifier.
+        needs_autograd: Whether it needs torch's gradients to be on.
 
     Args:
         model: The network whose gradients are to be filled. Its modules are read once, here; their number and
@@ -57,6 +60,7 @@ class Credit(nn.Module, ABC):
     dense: ClassVar[str] = "yes"
     convolutional: ClassVar[str] = "yes"
     source: ClassVar[str]
+    needs_autograd: ClassVar[bool] = True
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -86,9 +90,31 @@ class Credit(nn.Module, ABC):
             The loss, a detached scalar.
         """
 
-    def _checked_model(self) -> nn.Module:
-        """The model, once it is certain that it still has the modules this credit was made for."""
+    def _checked_model(self, inputs: Any) -> nn.Module:
+        """The model, once it is certain that it has the modules this credit was made for, and that a pass makes sense.
+
+        Args:
+            inputs: What the model is to be called with.
+
+        Returns:
+            The model.
+
+        Raises:
+            StateMismatch: The modules have changed, or gradients are switched off and this credit needs them.
+            InvalidValue: A batch without samples.
+        """
         model = self._held[0]
+        if self.needs_autograd and not torch.is_grad_enabled():
+            raise StateMismatch(
+                f"{self.name} needs gradients, which are switched off here: call backward outside torch.no_grad() and "
+                "torch.inference_mode()."
+            )
+        for tensor in tree_leaves(inputs):
+            if isinstance(tensor, Tensor) and tensor.numel() == 0:
+                raise InvalidValue(
+                    f"inputs: got a tensor of shape {tuple(tensor.shape)}, which holds nothing; credit needs samples: "
+                    "leave out empty batches."
+                )
         if walk(model) != self._modules_of_model:
             raise StateMismatch(
                 f"the modules of the model have changed since this {self.name} was made "

@@ -114,7 +114,7 @@ class EProp(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the e-prop update to `.grad`; see `Credit.backward`."""
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         learning: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         populations, feedback = Populations(model, self._cells), self.feedback_weights()
         sending = self._paths.sending(lambda name, _: feedback[name]) if self._paths else nullcontext()

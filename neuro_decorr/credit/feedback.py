@@ -92,7 +92,9 @@ class FeedbackAlignment(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the feedback alignment update to `.grad`; see `Credit.backward`."""
-        return self._paths.backward(self._checked_model(), loss_function, inputs, targets, self.feedback_weights())
+        return self._paths.backward(
+            self._checked_model(inputs), loss_function, inputs, targets, self.feedback_weights()
+        )
 
 
 @final
@@ -181,7 +183,7 @@ class DirectFeedbackAlignment(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the direct feedback alignment update to `.grad`; see `Credit.backward`."""
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         broadcast = ErrorBroadcast(self.outputs, self.time_first)
         with self._paths.sending(self._sent, broadcast):
             outputs = model(inputs)

@@ -75,6 +75,7 @@ class ForwardGradient(Credit):
     locality = "local given the broadcast derivative, but every signal must carry its derivative along"
     cost = "1 forward and directions passes with derivatives (2 forwards each), no backward"
     memory = "a direction and a sum per weight, no activations; for activities as node_perturbation"
+    needs_autograd = False
     source = (
         "Baydin, Pearlmutter, Syme, Wood & Torr 2022, Gradients without backpropagation, arXiv:2202.08587; Ren, "
         "Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310"
@@ -108,7 +109,7 @@ class ForwardGradient(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the forward gradient to `.grad`; see `Credit.backward`."""
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         if self._passes is None:
             return self._along_weights(model, loss_function, inputs, targets)
         losses = SampleLosses(loss_function, targets)

@@ -108,7 +108,7 @@ class KolenPollack(Credit):
             StateMismatch: The feedback weights hold a gradient that the weights lack: the optimiser was not given
                 `credit.parameters()`, or only the gradients of the model were set to zero.
         """
-        model, hooks = self._checked_model(), []
+        model, hooks = self._checked_model(inputs), []
         weights = self._paths.kept()
         for name, layer in self._paths.layers.items():
             feedback: nn.Parameter = self.get_parameter(key_of(name))
@@ -217,7 +217,7 @@ class WeightMirror(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Mirror the weights, and add the update to `.grad`; see `Credit.backward`."""
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         self.mirror()
         return self._paths.backward(model, loss_function, inputs, targets, self.feedback_weights())
 

@@ -82,6 +82,7 @@ class LikelihoodRatio(Credit):
     locality = "local given the broadcast loss; a neuron must know its own noise, or its sign"
     cost = "1 + directions forwards (antithetic: twice as many), no backward"
     memory = "the noise of all nodes (a byte each with signs) and the inputs of all layers, for every copy"
+    needs_autograd = False
     source = (
         "Zhang, Jiang, Peng et al. 2024, Approximated likelihood ratio, arXiv:2403.12320; Williams 1992, Simple "
         "statistical gradient-following algorithms, doi:10.1007/BF00992696"
@@ -128,7 +129,7 @@ class LikelihoodRatio(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the likelihood ratio estimate to `.grad`; see `Credit.backward`."""
-        self._checked_model()
+        self._checked_model(inputs)
         perturbed, clean = self._passes.run(
             inputs,
             SampleLosses(loss_function, targets),

@@ -139,7 +139,7 @@ class LocalForwardGradient(Credit):
             Unsupported: The layers are not called once each, block after block; a readout's predictions do not have
                 the shape of the model's; something has no forward-mode derivative.
         """
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         random_state = RandomState({parameter.device for parameter in model.parameters()})
         reaches, shapes = self._surveyed(inputs, random_state)
         courses = [self._unnoticed(inputs, self._draw, random_state) for _ in range(self.directions - 1)]

@@ -81,6 +81,7 @@ class NodePerturbation(Credit):
     locality = "local given the broadcast change of the loss; a neuron must know its own noise"
     cost = "1 + directions forwards, no backward"
     memory = "inputs of the layers, their outputs, noise of all nodes for each direction; nothing in between"
+    needs_autograd = False
     source = (
         "Flower & Jabri 1992, Summed weight neuron perturbation, NeurIPS 5; Werfel, Xie & Seung 2005, Learning "
         "curves for stochastic gradient descent in linear feedforward networks, doi:10.1162/089976605774320539"
@@ -105,7 +106,7 @@ class NodePerturbation(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the node perturbation estimate to `.grad`; see `Credit.backward`."""
-        self._checked_model()
+        self._checked_model(inputs)
         perturbed, clean = self._passes.run(inputs, SampleLosses(loss_function, targets), self.directions, "noise")
         changes = [(one.losses - clean.losses).div_(self._passes.sigma) for one in perturbed]
         assign(perturbed, changes, clean, self._passes.layout)
@@ -165,6 +166,7 @@ class ActivityPerturbation(Credit):
     locality = "needs two broadcast numbers: the change of the loss and the squared change of all activities"
     cost = "2 forwards, no backward"
     memory = "inputs of the layers, their clean and perturbed outputs; nothing in between"
+    needs_autograd = False
     source = (
         "Dalm, van Gerven & Ahmad 2023, Effective learning with node perturbation in deep neural networks, "
         "arXiv:2310.00965"
@@ -191,7 +193,7 @@ class ActivityPerturbation(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the activity perturbation estimate to `.grad`; see `Credit.backward`."""
-        self._checked_model()
+        self._checked_model(inputs)
         (perturbed,), clean = self._passes.run(inputs, SampleLosses(loss_function, targets), 1, "activity")
         layout = self._passes.layout
         changes = [noisy.sub_(node.detach()) for noisy, node in zip(perturbed.nodes, clean.nodes, strict=True)]

@@ -88,7 +88,7 @@ class SemiImplicit(Credit):
             Unsupported: Nothing learns; a layer is called twice, or with something else than one tensor; parameters
                 are used outside of the layer that owns them.
         """
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         visits, outputs = cut_pass(model, inputs)
         if not visits or not isinstance(outputs, Tensor):
             raise Unsupported(f"{self.name} needs layers that learn, and a model that returns one tensor.")

@@ -86,7 +86,7 @@ class SignSymmetry(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the sign symmetry update to `.grad`; see `Credit.backward`."""
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         if self.magnitudes == "batchwise":
             layers = self._paths.layers
             self._drawn = {

@@ -96,7 +96,7 @@ class SketchedBackprop(Credit):
         Raises:
             Unsupported: No linear map or convolution with weights that learn takes part.
         """
-        model = self._checked_model()
+        model = self._checked_model(inputs)
         with Sketching(self._next) as sketching:
             outputs = model(inputs)
         if not sketching.sketched:

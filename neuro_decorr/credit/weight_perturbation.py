@@ -54,6 +54,7 @@ class WeightPerturbation(Credit):
     locality = "local given the broadcast change of the loss; a synapse must know its own noise"
     cost = "1 + directions forwards, no backward"
     memory = "a copy of the parameters, no activations"
+    needs_autograd = False
     source = (
         "Jabri & Flower 1992, Weight perturbation, doi:10.1109/72.105429; Cauwenberghs 1993, A fast stochastic "
         "error-descent algorithm for supervised learning and optimization, NeurIPS 5"
@@ -83,7 +84,7 @@ class WeightPerturbation(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the weight perturbation estimate to `.grad`; see `Credit.backward`."""
-        model, modules, effects = self._checked_model(), self._modules_of_model, self._side_effects
+        model, modules, effects = self._checked_model(inputs), self._modules_of_model, self._side_effects
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not learning:
             raise Unsupported("weight_perturbation needs a model with trainable parameters; this one has none.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import neuro_decorr as nd
 from neuro_decorr import credit
-from neuro_decorr.errors import StateMismatch
+from neuro_decorr.errors import InvalidValue, StateMismatch
 from tests.credit.loops import gradients, make_case
 
 # Every credit but eprop, which is for spiking networks: tests/credit/test_eprop.py.
@@ -35,6 +35,27 @@ def test_gradients_accumulate(name) -> None:
     credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
     for twice, one in zip(gradients(case.model), once, strict=True):
         torch.testing.assert_close(twice, 2 * one, rtol=1e-13, atol=0)
+
+
+def test_an_empty_batch_is_refused(name) -> None:
+    case = make_case()
+    assignment = credit.get(name, case.model)
+    with pytest.raises(InvalidValue, match=r"inputs: got a tensor of shape \(0, \d+\).* leave out empty batches"):
+        assignment.backward(F.mse_loss, case.inputs[:0], case.targets[:0])
+    assert all(parameter.grad is None for parameter in case.model.parameters())
+
+
+def test_where_gradients_are_switched_off_it_works_or_says_so(name) -> None:
+    case, again = make_case(), make_case()
+    with torch.no_grad():
+        if credit.get(name, case.model).needs_autograd:
+            with pytest.raises(StateMismatch, match=rf"{name} needs gradients, which are switched off here"):
+                credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+            return
+        credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
+    credit.get(name, again.model).backward(F.mse_loss, again.inputs, again.targets)
+    for without, usual in zip(gradients(case.model), gradients(again.model), strict=True):
+        torch.testing.assert_close(without, usual, rtol=0, atol=0)
 
 
 def test_frozen_parameters_get_nothing(name) -> None:

@@ -192,12 +192,6 @@ def test_a_penalty_on_the_weights_is_refused(network) -> None:
         estimate(network, lambda outputs, targets: F.cross_entropy(outputs, targets) + weight.square().sum())
 
 
-def test_an_empty_batch_is_refused(network) -> None:
-    model, inputs, labels = network
-    with pytest.raises(Unsupported, match=r"needs samples; the model returned none, \(0, 3\)"):
-        estimate((model, inputs[:0], labels[:0]), F.cross_entropy)
-
-
 def test_a_loss_that_ignores_its_reduction_is_refused(network) -> None:
     def stubborn(outputs, targets, reduction="mean") -> Tensor:
         assert reduction in {"mean", "none"}
