@@ -14,13 +14,18 @@ from neuro_decorr.metrics.correlation import (
     mean_squared_correlation,
     sampling_floor,
 )
+from neuro_decorr.metrics.correlograms import PairCorrelogram, pair_correlogram
+from neuro_decorr.metrics.coupling import PopulationCoupling, population_coupling
 from neuro_decorr.metrics.dimensionality import Dimensionality, dimensionality
 from neuro_decorr.metrics.gauss_newton import GaussNewton, gauss_newton
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
+from neuro_decorr.metrics.noise import NoiseComparison, NoiseCorrelations, noise_comparison, noise_correlations
 from neuro_decorr.metrics.null import SurrogateNull, surrogate_null
 from neuro_decorr.metrics.paired import PairedChange, paired_change
+from neuro_decorr.metrics.pairs import PairProfile, pair_profile
 from neuro_decorr.metrics.parallel import ParallelAnalysis, parallel_analysis
+from neuro_decorr.metrics.quality import UnitQuality, unit_quality
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.shared import SharedVariance, Shrunk, shared_variance, shrinkage_covariance
 from neuro_decorr.metrics.signal_noise import SignalNoise, signal_noise_correlation
@@ -37,6 +42,7 @@ from neuro_decorr.metrics.surrogate_makers import Surrogates
 from neuro_decorr.metrics.surrogates import surrogates
 from neuro_decorr.metrics.trains import Surrogate, fano_factor, spike_time_tiling, surrogate_trains
 from neuro_decorr.metrics.trends import SlowFast, detrended, high_pass, slow_fast
+from neuro_decorr.metrics.widths import BinProfile, bin_profile
 
 effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
 
@@ -58,7 +64,23 @@ __all__ = [
     "participation_ratio",
     "spectral_flatness",
     "whiteness",
+    # what pairs depend on
+    "BinProfile",
+    "PairCorrelogram",
+    "PairProfile",
+    "PopulationCoupling",
+    "bin_profile",
+    "pair_correlogram",
+    "pair_profile",
+    "population_coupling",
+    # the quality of units
+    "UnitQuality",
+    "unit_quality",
     # under several conditions
+    "NoiseComparison",
+    "NoiseCorrelations",
+    "noise_comparison",
+    "noise_correlations",
     "SignalNoise",
     "signal_noise_correlation",
     # few samples, shared variance, dimensions (scikit-learn)

@@ -1,0 +1,230 @@
+"""Correlation of every pair against its distance, its rate or its signal correlation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, final, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.metrics.activity import Activity
+from neuro_decorr.metrics.bootstrap import check_level, generator
+from neuro_decorr.metrics.cosines import independent
+from neuro_decorr.metrics.dyads import Groups
+from neuro_decorr.metrics.jackknife import bounds, cells, correlations, second_moments, spread
+from neuro_decorr.metrics.residuals import ALL, residuals, upper
+from neuro_decorr.metrics.signal_noise import signal_noise_correlation
+from neuro_decorr.recording import Rates, SpikeTrains
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Against: TypeAlias = Literal["distance", "rate", "signal"]
+"""`"distance"` between both units, `"rate"`: the geometric mean of both rates, `"signal"`: their signal correlation."""
+
+Over: TypeAlias = Literal["units", "time"]
+"""What an interval is over: `"units"`, what other units of the same tissue would show; `"time"`, what the same units
+would show at another time."""
+
+AXES = {"distance": "distance (µm)", "rate": "geometric mean rate (Hz)", "signal": "signal correlation"}
+
+
+class Trend(NamedTuple):
+    """A measure of how correlations go with x."""
+
+    estimate: float
+    low: float
+    high: float
+    null_low: float  # where it lies with probability `level` when x is exchanged between units
+    null_high: float
+    p_value: float  # two-sided, of the exchange
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PairProfile:
+    """Mean correlation of groups of pairs alike in x; a table by `.to_frame()`."""
+
+    against: Against
+    axis: str  # what x is, with its unit
+    edges: NDArray[np.float64]  # (groups + 1,)
+    centre: NDArray[np.float64]  # (groups,): mean x; NaN of an empty group
+    pairs: NDArray[np.int64]  # (groups,)
+    mean: NDArray[np.float64]  # (groups,): mean correlation
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    null_low: NDArray[np.float64]  # (groups,): x exchanged between units
+    null_high: NDArray[np.float64]
+    floor: NDArray[np.float64]  # (groups,): the mean of independent units lies within plus and minus this
+    slope: Trend  # of the least-squares line through all pairs
+    mantel: Trend  # Pearson correlation of x and r over all pairs
+    x: NDArray[np.float64]  # every pair
+    r: NDArray[np.float64]
+    level: float
+    facts: str
+    warnings: tuple[str, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a group."""
+        names = ("centre", "pairs", "mean", "low", "high", "null_low", "null_high", "floor")
+        columns = {"from": self.edges[:-1], "to": self.edges[1:]} | {name: getattr(self, name) for name in names}
+        frame: pd.DataFrame = require("pandas", "recordings").DataFrame(columns)
+        return frame
+
+
+def pair_profile(
+    activity: Activity,
+    bin: float | None = None,
+    *,
+    against: Against,
+    positions: ArrayLike | None = None,
+    edges: ArrayLike | None = None,
+    groups: int = 8,
+    over: Over = "units",
+    permutations: int = 999,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairProfile:
+    r"""Correlations of all pairs as a function of their distance, their rate or their signal correlation.
+
+    Pairs are sorted into groups alike in x. Pairs that share a unit are not independent, so a standard error over pairs
+    would be too small: intervals over units sum the influences of the pairs of each unit (`dyads.Groups`); those over
+    time leave out stretches of it (`jackknife.spread`). Null: x is exchanged between units, the rows and
+    columns of its matrix together (Mantel's test): the profile of correlations that have nothing to do with x. Floor:
+    independent units, each as slow as it is (`cosines.Independent`). A profile above its floor that stays within its
+    null says that units correlate, and not that distance, rate or signal matters.
+
+    Cost: P N^2, and N^2 for each permutation.
+
+    Sources: Mantel (1967), The detection of disease clustering, Cancer Research 27; distance: Smith and Kohn (2008),
+    J. Neuroscience 28, doi:10.1523/JNEUROSCI.2929-08.2008; rate: de la Rocha et al. (2007), Nature 448,
+    doi:10.1038/nature06028.
+
+    Args:
+        activity: Array, rates or spike trains; for `"signal"` a recording with trials of two conditions or more, of
+            which the noise correlations are taken.
+        bin: Width of the bins (s); for `"signal"` one sample a trial when None.
+        against: What x is. The rate of arrays and `Rates` is their mean value.
+        positions: Of every unit, shape `(units,)` or `(units, dimensions)`; those of the recording when None.
+        edges: Edges of the groups in x, ascending; groups of equally many pairs when None.
+        groups: How many groups, without edges.
+        over: What the intervals are over; for `"signal"` units only.
+        permutations: Exchanges of x, at least 19.
+        level: Coverage of intervals, null and floor.
+        seed: Seed of the exchanges.
+
+    Returns:
+        The profile, slope and correlation. Units that never vary, or whose position is NaN, are left out, which a
+        warning tells, as it tells of pairs outside the edges.
+
+    Raises:
+        InvalidValue: Fewer than five such units, no positions, parameters out of range; see `moments`.
+    """
+    check_level(level)
+    checks.refuse(
+        "pair_profile",
+        checks.word("against", against, get_args(Against)),
+        checks.word("over", over, get_args(Over)),
+        checks.whole_number("groups", groups, least=1),
+        checks.whole_number("permutations", permutations, least=19),
+    )
+    source = generator(seed)
+    without = None
+    if against == "signal":
+        r, x, variance = _signal(activity, bin, over)
+    else:
+        sums = cells(activity, bin)
+        whole, fewer = second_moments(sums)
+        r, variance = correlations(whole), independent(activity, bin).variance
+        mean = (sums.first.sum(dim=0) / sums.lengths.sum() + sums.origin).cpu().numpy()
+        x = _distances(activity, positions, len(r)) if against == "distance" else _rates(activity, bin, mean)
+        without = (fewer, sums.lengths.cpu().numpy()) if over == "time" else None
+    defined = np.isfinite(r) & np.isfinite(x)
+    np.fill_diagonal(defined, False)
+    keep = defined.sum(axis=1) > 0
+    keep &= defined[:, keep].sum(axis=1) == keep.sum() - 1
+    if keep.sum() < 5:
+        raise InvalidValue(f"activity: {int(keep.sum())} units have correlations and {against}; at least 5 are needed.")
+    chosen = np.ix_(keep, keep)
+    r, x, variance = r[chosen], x[chosen], variance[chosen]
+    sorted_ = Groups.of(upper(x), edges, groups)
+    estimate = sorted_.measure(upper(r))
+    if without is None:
+        low, high = sorted_.over_units(upper(r), len(r), level)
+        resampled = f"units (pairs that share one are not independent), {len(r)} of them"
+    else:
+        left = np.array([sorted_.measure(upper(matrix)) for matrix in correlations(without[0][:, keep][:, :, keep])])
+        low, high = bounds(estimate, spread(estimate, left, without[1]), level)
+        resampled = f"{len(left)} stretches of time, left out in order"
+    drawn = np.array([sorted_.measure(upper(r[np.ix_(p, p)])) for p in _orders(source, len(r), permutations)])
+    null_low, null_high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    p_value = (1 + (np.abs(drawn) >= np.abs(estimate) - 1e-12).sum(axis=0)) / (1 + permutations)
+    reach = float(require("scipy.stats", "recordings").norm.ppf((1 + level) / 2))
+    trends = [
+        Trend(*(float(part[k]) for part in (estimate, low, high, null_low, null_high, p_value))) for k in (-2, -1)
+    ]
+    lost, outside = int((~keep).sum()), int((sorted_.index < 0).sum())
+    warnings = [f"{lost} units are left out: they never vary or have no {against}"] if lost else []
+    warnings += [f"{outside} pairs lie outside the edges; slope and correlation have them"] if outside else []
+    return PairProfile(
+        against=against,
+        axis=AXES[against] if isinstance(activity, SpikeTrains) or against != "rate" else "geometric mean value",
+        edges=sorted_.edges,
+        centre=sorted_.means(upper(x)),
+        pairs=sorted_.sizes,
+        mean=estimate[:-2],
+        low=low[:-2],
+        high=high[:-2],
+        null_low=null_low[:-2],
+        null_high=null_high[:-2],
+        floor=reach * np.sqrt(sorted_.means(upper(variance)) / np.maximum(sorted_.sizes, 1)),
+        slope=trends[0],
+        mantel=trends[1],
+        x=upper(x),
+        r=upper(r),
+        level=level,
+        facts=(
+            f"{len(r)} units, {len(upper(r))} pairs; {level:.0%} intervals over {resampled}; null: {permutations} "
+            f"exchanges of {against} between units; floor: independent units as slow as these"
+        ),
+        warnings=tuple(warnings),
+    )
+
+
+def _orders(source: np.random.Generator, units: int, permutations: int) -> list[NDArray[np.int64]]:
+    return [source.permutation(units) for _ in range(permutations)]
+
+
+def _distances(activity: Activity, positions: ArrayLike | None, units: int) -> NDArray[np.float64]:
+    given = getattr(activity, "positions", None) if positions is None else positions
+    if given is None:
+        raise InvalidValue("positions: the recording has none; give one of each unit, shape (units, dimensions).")
+    places = np.asarray(given, dtype=np.float64)
+    places = places[:, None] if places.ndim == 1 else places
+    if places.ndim != 2 or len(places) != units:
+        raise InvalidValue(f"positions: got shape {places.shape} for {units} units; allowed is (units, dimensions).")
+    found: NDArray[np.float64] = np.sqrt(((places[:, None] - places) ** 2).sum(axis=-1))
+    return found
+
+
+def _rates(activity: Activity, bin: float | None, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    rate = mean / bin if isinstance(activity, SpikeTrains) and bin is not None else mean
+    if (rate < 0).any():
+        raise InvalidValue("activity: some mean values are negative; a geometric mean rate needs rates.")
+    found: NDArray[np.float64] = np.sqrt(rate[:, None] * rate)
+    return found
+
+
+def _signal(
+    activity: Activity, bin: float | None, over: Over
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    if not isinstance(activity, SpikeTrains | Rates):
+        raise InvalidValue("activity: an array has no trials; for against='signal' give a recording with trials.")
+    if over != "units":
+        raise InvalidValue("over: got 'time'; against='signal' allows 'units': the conditions are not drawn from time.")
+    found = signal_noise_correlation(activity, bin=bin)
+    parts = residuals(activity, bin, None)
+    return found.noise, found.signal, parts.get(ALL, next(iter(parts.values()))).law.variance
