@@ -88,7 +88,7 @@ def reader(name: str) -> Reader:
         "nwb": nwb.read, "nix": neo_files.read_nix, "mat": matlab.read, "nest": nest.read, "phy": phy.read,
         "alf": alf.read, "suite2p": suite2p.read, "caiman": caiman.read,
     }  # fmt: skip
-    return readers.get(name) or partial(neo_files.read, name=name)
+    return readers.get(name) or partial(neo_files.read, name)
 
 
 def check_options(name: str, options: Options) -> None:

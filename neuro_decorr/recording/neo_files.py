@@ -74,19 +74,19 @@ def known(name: str) -> bool:
     return _plain(name) in _readers() or _plain(name) in _REFUSED
 
 
-def read(path: Path, name: str, options: Options) -> Raw | Sampled:
+def read(name: str, path: Path, options: Options) -> Raw | Sampled:
     """Spikes or rates by one of Neo's readers; signals stay in the file unless they are wanted.
 
     Args:
-        path: The file, or the folder for a reader of folders.
         name: The reader, such as `blackrock` or `BlackrockIO`.
+        path: The file, or the folder for a reader of folders.
         options: See `Options`.
 
     Returns:
         What was found, to be assembled.
 
     Raises:
-        InvalidValue: A reader that is refused, several blocks, or whatever the reader meets; see also `from_neo`.
+        InvalidValue: A reader that is refused, or whatever the reader meets; see also `from_neo`.
     """
     short = _plain(name)
     if short in _REFUSED:
@@ -97,9 +97,10 @@ def read(path: Path, name: str, options: Options) -> Raw | Sampled:
     file = reader(**{argument: str(path)})
     if neo.Block not in reader.readable_objects:
         return neo_objects.read(file.read_segment(), options)
-    if getattr(file, "block_count", int)() > 1:
-        raise InvalidValue(f"holds {file.block_count()} blocks; read one of them with neo.io and use from_neo.")
-    return neo_objects.read(file.read_block(**({"lazy": True} if reader.support_lazy else {})), options)
+    found = neo_objects.read(file.read_block(**({"lazy": True} if reader.support_lazy else {})), options)
+    if (blocks := getattr(file, "block_count", int)()) > 1:
+        found.notes.append(f"the first of {blocks} blocks; read the others with neo.io and from_neo")
+    return found
 
 
 def _readers() -> dict[str, Any]:

@@ -88,7 +88,7 @@ def read(source: Any, options: Options) -> Raw | Sampled:
             f"source: got {len(signals)} analog signals ({names}) and no spike trains that are wanted; allowed are "
             "spike trains, or one analog signal: choose it by its name, with series."
         )
-    return _rates(chosen, _epoch(segments[0], "trials"), notes)
+    return _rates(chosen, _epoch(segments[0], "trials", notes), notes)
 
 
 def to_neo(recording: SpikeTrains | Rates, *, segments: bool = False) -> Any:
@@ -176,7 +176,7 @@ def _spikes_of(segments: Sequence[Any], notes: list[str]) -> Raw:
         raw.notes.append(f"epochs that were not read (trials are the epoch 'trials'): {', '.join(others)}")
     if alone:
         raw.trials = _epoch(segments[0], "trials", raw.notes)
-        raw.windows = _without_gaps(raw.windows, _epoch(segments[0], "gaps"))
+        raw.windows = _without_gaps(raw.windows, _epoch(segments[0], "gaps", raw.notes))
     return raw
 
 
@@ -229,14 +229,14 @@ def _without_gaps(windows: Sequence[Window] | None, gaps: Trials | None) -> Sequ
     return cut
 
 
-def _epoch(segment: Any, name: str, notes: list[str] | None = None) -> Trials | None:
+def _epoch(segment: Any, name: str, notes: list[str]) -> Trials | None:
     for epoch in segment.epochs:
         if epoch.name == name:
             held = epoch.load() if hasattr(epoch, "load") else epoch
             if len(held):
                 start = _seconds_of(held)
                 stop, labels = start + _seconds_of(held.durations), list(held.labels)
-                return Trials(start, stop, labels) if notes is None else of_table(start, stop, labels, notes)
+                return of_table(start, stop, labels, notes)
     return None
 
 

@@ -23,8 +23,12 @@ SPIKES = SpikeTrains(
     Trials([-1, 0.1], [0.1, 2.3], ["left", 'say "right"']),
     gaps=[(5.0, 6.125)],
     notes=["one spike was moved"],
+    positions=[[0.0, 1 / 3], [16, np.nan], [-32, 20]],
 )
-RATES = Rates(GENERATOR.normal(size=(30, 2)), 1 / 128, 0.5, ["x", "y"], Trials([0.5], [0.6], ["on"]), quantity="mV")
+RATES = Rates(
+    GENERATOR.normal(size=(30, 2)), 1 / 128, 0.5, ["x", "y"], Trials([0.5], [0.6], ["on"]), "mV",
+    gaps=[(0.625, 0.75)], positions=[[1.5], [2.5]],
+)  # fmt: skip
 
 
 def same_trials(a: Trials | None, b: Trials | None) -> None:
@@ -39,6 +43,7 @@ def test_spikes_come_back_to_the_last_digit(ending: str, tmp_path: Path) -> None
     assert isinstance(found, SpikeTrains)
     assert (found.start, found.stop, found.units) == (SPIKES.start, SPIKES.stop, SPIKES.units)
     assert (found.gaps, found.notes) == (SPIKES.gaps, SPIKES.notes)
+    np.testing.assert_array_equal(found.positions, SPIKES.positions)
     for ours, theirs in zip(SPIKES.times, found.times, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     same_trials(found.trials, SPIKES.trials)
@@ -51,6 +56,8 @@ def test_rates_come_back_to_the_last_digit(ending: str, tmp_path: Path) -> None:
     assert isinstance(found, Rates)
     np.testing.assert_array_equal(found.values, RATES.values)
     assert (found.start, found.step, found.units, found.quantity) == (0.5, 1 / 128, ("x", "y"), "mV")
+    assert found.gaps == RATES.gaps
+    np.testing.assert_array_equal(found.positions, RATES.positions)
     same_trials(found.trials, RATES.trials)
 
 

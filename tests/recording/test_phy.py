@@ -32,7 +32,7 @@ def test_times_are_samples_over_the_rate_and_the_program_does_not_run(
     found = load(write(tmp_path), period=(0, 3))
     assert isinstance(found, SpikeTrains) and found.units == ("2", "5", "7")
     for unit, cluster in enumerate((2, 5, 7)):
-        np.testing.assert_array_equal(found.times[unit], SAMPLES[CLUSTERS == cluster] / 30_000)
+        np.testing.assert_array_equal(found.times[unit], SAMPLES[cluster == CLUSTERS] / 30_000)
     assert not (tmp_path / "ran").exists()
     halved = load(tmp_path, sampling_rate=15_000, period=(0, 5))
     np.testing.assert_array_equal(halved.times[0], 2 * found.times[0])  # type: ignore[union-attr]

@@ -1,0 +1,141 @@
+"""MATLAB files: version 5 by scipy, version 7.3 as MATLAB itself lays it out, by h5py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import Rates, SpikeTrains, load
+
+GENERATOR = np.random.default_rng(3)
+TRAINS = [np.array([0.25, 0.5, 1.75]), np.array([]), np.array([1.0])]
+RATES = GENERATOR.random((30, 4))
+TIMES, UNITS = np.array([0.1, 0.2, 0.3]), np.array([4.0, 2.0, 4.0])
+
+
+def cell(arrays: list[np.ndarray]) -> np.ndarray:
+    made = np.empty(len(arrays), dtype=object)
+    for index, array in enumerate(arrays):
+        made[index] = array
+    return made
+
+
+def version5(path: Path) -> None:
+    unit = np.array([(TRAINS[0], "a"), (TRAINS[2], "b")], dtype=[("ts", object), ("name", object)])
+    savemat(
+        path,
+        {
+            "spikes": cell(TRAINS), "rates": RATES, "t": TIMES[:, None], "u": UNITS[:, None],
+            "data": {"inner": {"rates": RATES}, "who": "me"}, "units": unit,
+        },
+    )  # fmt: skip
+
+
+def version73(path: Path) -> None:
+    """Columns first, empty arrays as their shape, cells as references: how MATLAB writes HDF5."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        references = file.create_group("#refs#")
+
+        def put(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+            values = np.atleast_2d(values)
+            empty = values.size == 0
+            made = group.create_dataset(name, data=np.array([0, 0], dtype=np.uint64) if empty else values.T)
+            made.attrs["MATLAB_class"] = np.bytes_("double")
+            if empty:
+                made.attrs["MATLAB_empty"] = np.uint8(1)
+            return made
+
+        def structure(group: h5py.Group, name: str) -> h5py.Group:
+            made = group.create_group(name)
+            made.attrs["MATLAB_class"] = np.bytes_("struct")
+            return made
+
+        def cells(group: h5py.Group, name: str, arrays: list[np.ndarray]) -> None:
+            held = [put(references, f"{name}{k}", array).ref for k, array in enumerate(arrays)]
+            made = group.create_dataset(name, data=np.array([held], dtype=h5py.ref_dtype).T, dtype=h5py.ref_dtype)
+            made.attrs["MATLAB_class"] = np.bytes_("cell")
+
+        cells(file, "spikes", TRAINS)
+        for name, values in (("rates", RATES), ("t", TIMES), ("u", UNITS)):
+            put(file, name, values)
+        data = structure(file, "data")
+        put(structure(data, "inner"), "rates", RATES)
+        put(data, "who", np.array([109.0, 101.0]))
+        cells(structure(file, "units"), "ts", [TRAINS[0], TRAINS[2]])
+    content = bytearray(path.read_bytes())
+    content[:128] = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    path.write_bytes(bytes(content))
+
+
+@pytest.fixture(params=[version5, version73])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    write: Callable[[Path], None] = request.param
+    write(tmp_path / "a.mat")
+    return tmp_path / "a.mat"
+
+
+def spikes(file: Path, **options: Any) -> SpikeTrains:
+    found = load(file, **options)
+    assert isinstance(found, SpikeTrains)
+    return found
+
+
+def test_a_cell_of_times_is_spikes(file: Path) -> None:
+    found = spikes(file, variable="spikes", period=(0, 2))
+    assert [times.tolist() for times in found.times] == [times.tolist() for times in TRAINS]
+    assert [times.tolist() for times in spikes(file, variable="units.ts").times] == [[0.25, 0.5, 1.75], [1.0]]
+
+
+def test_a_matrix_is_rates(file: Path) -> None:
+    for variable in ("rates", "data.inner.rates"):
+        found = load(file, variable=variable, step=0.1)
+        assert isinstance(found, Rates)
+        np.testing.assert_array_equal(found.values, RATES)
+
+
+def test_two_vectors_are_times_and_units(file: Path) -> None:
+    found = spikes(file, variable="t,u")
+    assert found.units == ("2", "4")
+    assert [times.tolist() for times in found.times] == [[0.2], [0.1, 0.3]]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "which of these is the recording"),
+        ({"variable": "spike"}, "there is no 'spike'; there are "),
+        ({"variable": "data"}, "data is a structure; choose a field: "),
+        ({"variable": "data.outer"}, "data.outer has no field 'outer'; there are "),
+        ({"variable": "t"}, "t is one row of numbers"),
+        ({"variable": "rates"}, "rates does not say how long a sample lasts"),
+        ({"variable": "t,rates"}, "give one unit a spike"),
+        ({"variable": "t,u,rates"}, "got 3 names"),
+    ],
+)
+def test_what_is_not_clear_is_one_clear_line(options: dict[str, Any], told: str, file: Path) -> None:
+    with pytest.raises(InvalidValue, match=told) as caught:
+        load(file, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_candidates_are_listed(file: Path) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        load(file)
+    for listed in ("spikes (cell 1x3)", "rates (double 30x4)", "data (struct"):
+        assert listed in str(caught.value)
+
+
+def test_a_matrix_of_more_units_than_samples_is_asked_back(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"dff": RATES.T})
+    with pytest.raises(InvalidValue, match="4 samples of 30 units: is it transposed"):
+        load(tmp_path / "a.mat", step=0.1)
+    found = load(tmp_path / "a.mat", step=0.1, layout="units_time")
+    assert isinstance(found, Rates)
+    np.testing.assert_array_equal(found.values, RATES)
