@@ -17,6 +17,9 @@ _FINEST = 2**16
 _SINGLE = 2**10
 """The slowest cosines stand alone, faster ones in bands an eighth of an octave wide."""
 
+_LARGE = 32
+"""The largest cosine of a drift is among so many slow ones."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -48,9 +51,24 @@ class Independent:
         found: NDArray[np.float64] = (self.power * self.multiplicity[:, None]).T @ self.power
         return found
 
-    def mean_absolute(self, pairs: NDArray[np.float64]) -> float:
-        """Mean magnitude of normal correlations with the given variances."""
-        return float(np.sqrt(2 / math.pi * pairs).mean()) if pairs.size else math.nan
+    @property
+    def absolute(self) -> NDArray[np.float64]:
+        r"""Mean magnitude of the correlation of each pair, shape `(units, units)`.
+
+        That of $\pm b + g$ with the largest term $b = |a_{ik} a_{jk}|$ (trends have one) and a normal g of the other
+        variance $\sigma^2 = v_{ij} - b^2$: $\sqrt{2 / \pi}\, \sigma e^{-b^2 / 2 \sigma^2} +
+        b \operatorname{erf}(b / \sqrt 2 \sigma)$.
+        """
+        largest = np.zeros((self.power.shape[1],) * 2)
+        for power in self.power[:_LARGE]:
+            np.maximum(largest, np.outer(power, power), out=largest)
+        rest = np.maximum(self.variance - largest, 1e-300)
+        ratio = largest / (2 * rest)
+        erf = require("scipy.special", "recordings").erf
+        found: NDArray[np.float64] = np.sqrt(2 / math.pi * rest) * np.exp(-ratio) + np.sqrt(largest) * erf(
+            np.sqrt(ratio)
+        )
+        return found
 
     def mean(self) -> tuple[float, float]:
         """Standard deviation and skewness of the mean correlation of all pairs of units that vary."""

@@ -222,7 +222,7 @@ def _row(part: Residuals, level: float, per_second: float) -> NoiseRow:
         *part.law.interval(level),
         part.law.p_value(mean),
         float(np.abs(part.pairs(part.correlation)).mean()),
-        part.law.mean_absolute(part.pairs(part.law.variance)),
+        float(part.pairs(part.law.absolute).mean()),
         float(estimate[2]) * per_second,
     )
 

@@ -128,5 +128,5 @@ def _row(recording: SpikeTrains | Rates, bin: float, level: float) -> tuple[floa
     mean = float(r.mean())
     sizes = sums.lengths.cpu().numpy()
     low, high = mean_correlation_bounds(mean, left, int(keep.sum()), level, sizes)
-    floor = law.mean_absolute(upper(law.variance[chosen]))
+    floor = float(upper(law.absolute[chosen]).mean())
     return (int(sizes.sum()), mean, low, high, *law.interval(level), law.p_value(mean), float(np.abs(r).mean()), floor)
