@@ -218,4 +218,5 @@ def _fit(covariance: Array, factors: int) -> tuple[Array, Array]:
     fitted = analysis.fit(np.concatenate([root, -root]))
     loadings: Array = fitted.components_
     own: Array = fitted.noise_variance_
-    return np.asarray(loadings.T @ loadings), own
+    shared: Array = np.asarray(loadings.T @ loadings, dtype=np.float64)
+    return shared, own

@@ -121,22 +121,32 @@ def moved(trains: SpikeTrains, bin: float, kind: Literal["dither", "jitter"], re
     return _made(kind, _rows(without(counts[:, kept], removed)), removed, kept, draw)
 
 
-def shuffled_trials(samples: Array, conditions: list[NDArray[np.intp]]) -> Surrogates:
-    """Trials `(trials, bins, units)` of each condition, less their mean, exchanged for each unit."""
+def shuffled_trials(samples: Array, conditions: list[NDArray[np.intp]], cutoff: float | None) -> Surrogates:
+    """Trials `(trials, bins, units)` of each condition exchanged for each unit, less the mean of the condition.
+
+    What is slower than `cutoff` trials over the whole sequence goes with the means, from data and surrogates.
+    """
     trials, bins, units = samples.shape
-    residual = samples.copy()
-    for members in conditions:
-        residual[members] -= residual[members].mean(axis=0)
-    flat = residual.reshape(-1, units)
-    kept = varying(flat)
-    data = _rows(flat[:, kept]).reshape(-1, trials, bins)
-    removed = len(conditions) * bins - 1  # means, the overall one among them
+    slow = cosines(trials, 0 if cutoff is None else components(trials, cutoff, 1.0))
+    design = np.concatenate([slow, np.zeros((trials, len(conditions)))], axis=1)
+    for column, members in enumerate(conditions, slow.shape[1]):
+        design[members, column] = 1.0
+    basis, triangle = np.linalg.qr(design)
+    basis = basis[:, np.abs(triangle.diagonal()) > 1e-9]
+    flat = samples.reshape(trials, -1)
+    residual = (flat - basis @ (basis.T @ flat)).reshape(-1, units)
+    kept = varying(residual, np.abs(samples).max(axis=(0, 1)))
+    data = _rows(residual[:, kept]).reshape(-1, trials, bins)
+    known = torch.from_numpy(basis).float()
+    removed = basis.shape[1] * bins - 1  # the overall mean is among them
 
     def draw(source: np.random.Generator) -> Moments:
         order = np.tile(np.arange(trials), (len(data), 1))
         for members in conditions:
             order[:, members] = source.permuted(order[:, members], axis=1)
         mixed = torch.stack([unit[torch.from_numpy(new)] for unit, new in zip(data, order, strict=True)])
+        if cutoff is not None:
+            mixed = mixed - known @ (known.T @ mixed)
         return _moments(mixed.flatten(1), removed)
 
     return _made("trial_shuffle", data.flatten(1), removed, kept, draw, np.repeat(np.arange(trials), bins))
@@ -155,7 +165,8 @@ def shifted_trials(
         samples[members[2 * reach : len(members) - 2 * reach]]
         for members, reach in zip(conditions, reaches, strict=True)
     ]
-    kept = varying(np.concatenate([part - part.mean(axis=0) for part in core]).reshape(-1, units))
+    left = np.concatenate([part - part.mean(axis=0) for part in core]).reshape(-1, units)
+    kept = varying(left, np.abs(samples).max(axis=(0, 1)))
     data = torch.from_numpy(np.ascontiguousarray(samples[:, :, kept].transpose(2, 0, 1), dtype=np.float32))
     lengths = [len(members) - 2 * reach for members, reach in zip(conditions, reaches, strict=True)]
     counts = [0 if cutoff is None else components(length, cutoff, 1.0) for length in lengths]
@@ -180,10 +191,10 @@ def shifted_trials(
     return _made("trial_shift", windows(np.full(len(data), 0.5)), removed, kept, draw, trial)
 
 
-def varying(values: Array) -> NDArray[np.intp]:
-    """The units that vary in values `(samples, units)`, at least two."""
-    spread, size = np.ptp(values, axis=0), np.abs(values).max(axis=0)
-    kept = np.flatnonzero(spread > 1e-12 * size)
+def varying(values: Array, size: Array | None = None) -> NDArray[np.intp]:
+    """The units whose values `(samples, units)` vary by more than the rounding of their size, at least two."""
+    scale = np.abs(values).max(axis=0) if size is None else size
+    kept = np.flatnonzero(np.ptp(values, axis=0) > 1e-12 * scale)
     if len(kept) < 2:
         raise InvalidValue("activity: fewer than two units vary in what is compared; there is no correlation to test.")
     return kept

@@ -14,7 +14,7 @@ from neuro_decorr.metrics import surrogate_makers as makers
 from neuro_decorr.metrics import trends
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.repeats import by_condition, in_trials, kept_over_trials
-from neuro_decorr.metrics.surrogate_makers import Surrogates as Surrogates
+from neuro_decorr.metrics.surrogate_makers import Surrogates
 from neuro_decorr.metrics.trends import Cutoff
 from neuro_decorr.recording import SpikeTrains
 
@@ -22,8 +22,10 @@ Kind: TypeAlias = Literal["auto", "circular_shift", "local_shift", "trial_shuffl
 """One of `Made`, or `"auto"`: chosen by what varies, see `surrogates`."""
 
 DITHERED_BINS = 4
-FEWEST_SHIFTED, SLOWEST_SHIFTED = 6, 6
-"""A condition of fewer trials is not shifted; of what is removed from trials first, periods are at least so long."""
+SHIFTED, FEWEST_SHIFTED = 20, 6
+"""Trials a condition from which on `"auto"` shifts them, and fewest that can be shifted."""
+SLOW_TRIALS = 6
+"""Where units drift over trials, what is slower than so many trials is removed."""
 
 
 def surrogates(
@@ -40,7 +42,8 @@ def surrogates(
     end makes a saw-tooth of a drift, and so does not show what drifts give by chance. `"auto"` chooses:
 
     - units of a recording with trials, whose trials follow each other in no order: `"trial_shuffle"`;
-    - with trials, units that drift over them or keep something from trial to trial: `"trial_shift"`;
+    - with trials, units that drift over them or keep something from trial to trial: `"trial_shift"`, or, with fewer
+      than 20 trials of a condition, `"trial_shuffle"`, either after what is slower than six trials was removed;
     - without trials, units that drift: `"local_shift"`;
     - without trials, units that do not: `"circular_shift"`.
 
@@ -63,7 +66,7 @@ def surrogates(
             surrogates over all of its time name another kind, or give it without.
         bin: Width of the bins (s) of recordings; with trials, one bin a trial when None.
         kind: How surrogates are made.
-        cutoff: What is removed first, see `Cutoff`; of trials in trials. Of `"trial_shuffle"` nothing is.
+        cutoff: What is removed first, see `Cutoff`; of trials in trials, and `"auto"` is six.
         reach: How far units are moved: s, samples of an array, or trials; a tenth of what is there when None, and four
             bins for `"dither"` and `"jitter"`. Without meaning for `"circular_shift"` and `"trial_shuffle"`.
 
@@ -135,14 +138,14 @@ def over_trials(
     kept = kept_over_trials(samples, conditions)
     what = f"{len(samples)} trials of {len(conditions)} condition{'s' if len(conditions) > 1 else ''}"
     what += f"; units {'drift or keep something' if kept else 'keep nothing'} from trial to trial"
-    if kind == "trial_shuffle" or (kind == "auto" and (fewest < FEWEST_SHIFTED or not kept)):
-        made, slower, reach = makers.shuffled_trials(samples, conditions), None, None
-        how = "the mean response of each condition is removed, and each unit's trials of a condition are exchanged"
-        if kept:
-            how += "; their p-value is too small, for want of trials that could be shifted" * (kind == "auto")
+    shuffles = kind == "trial_shuffle" or (kind == "auto" and (fewest < SHIFTED or not kept))
+    slower = (SLOW_TRIALS if kept else None) if cutoff == "auto" else cutoff
+    what += "; the mean response of each condition is removed"
+    what += "" if slower is None else f", and what is slower than {slower:.3g} trials"
+    if shuffles:
+        made, reach = makers.shuffled_trials(samples, conditions, slower), None
+        how = "each unit's trials of a condition are exchanged"
     else:
-        slower = max(len(samples) / len(conditions) / 10, SLOWEST_SHIFTED) if kept else None
-        slower = slower if cutoff == "auto" else cutoff
         reaches = [max(1, round(len(members) / 10 if reach is None else reach)) for members in conditions]
         if fewest < FEWEST_SHIFTED or any(4 * by > len(own) for by, own in zip(reaches, conditions, strict=True)):
             raise InvalidValue(
@@ -150,7 +153,5 @@ def over_trials(
                 f"{FEWEST_SHIFTED}: choose a smaller reach, or leave the condition out."
             )
         made, reach = makers.shifted_trials(samples, conditions, reaches, slower), float(max(reaches))
-        what += "" if slower is None else f"; what is slower than {slower:.3g} trials is removed"
-        how = "the mean response of each condition is removed, and each unit's trials of a condition are shifted by "
-        how += f"up to {reach:g}"
+        how = f"each unit's trials of a condition are shifted by up to {reach:g}"
     return dataclasses.replace(made, reason=f"{what}; {how}", cutoff=slower, reach=reach)
