@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError, StateMismatch, unknown_name
-from neuro_decorr.report.command import analyse
+from neuro_decorr.report import command as analysis
 
 if TYPE_CHECKING:
     from neuro_decorr.study import Configuration, Protocol
@@ -141,7 +141,7 @@ def report(directory: Path, csv: bool) -> None:
         click.echo(f"wrote {page.write(directory, protocol.question)}", err=True)
 
 
-application.add_command(analyse)
+application.add_command(analysis.command())
 
 
 def _protocol_command(protocol: Protocol, root: Path) -> click.Command:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.recording import Rates, SpikeTrains, load
-from neuro_decorr.report import drawing, results
+from neuro_decorr.report import details, drawing, results
 from neuro_decorr.report.compare import compare
+from neuro_decorr.report.details import Details
 from neuro_decorr.report.labels import printable
 from neuro_decorr.report.options import Options, listed, period
 from neuro_decorr.report.picture import Picture, chosen, picture
@@ -52,20 +54,25 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
         InvalidValue: Whatever is wrong with the file or an option; one line.
     """
     method = options.method()
-    wanted, taken = _taken(options)
+    wanted, recordings, taken = _taken(options)
     made = chosen(taken, method)
     compared = compare(taken[0], taken[1], options.seed) if len(taken) > 1 else None
     with View() as view:
         view.stage("surrogates", options.surrogates * len(taken), 0)
         found = [picture(one, m, method, lambda: view.advance(0)) for one, m in zip(taken, made, strict=True)]
-        parts = [_part(one, each.title, prefix) for one, each, prefix in zip(found, wanted, _PREFIXES, strict=False)]
+        beside = [_beside(one, options, prefix, figures) for one, prefix in zip(found, _PREFIXES, strict=False)]
+        for number, (each, more) in enumerate(zip(wanted, beside, strict=True)):
+            if number == 0 or (each.path, each.period) != (wanted[0].path, wanted[0].period):
+                details.quality(found[number], more)
+        parts = [_part(one, each.title, more) for one, each, more in zip(found, wanted, beside, strict=True)]
         if figures:
             view.line("figures")
             style = drawing.Style.of(*found)
-            for one, part, prefix in zip(found, parts, _PREFIXES, strict=False):
-                part.sheets.extend(drawing.figures(one, style, part.title, prefix, options.seed))
+            for one, part, more in zip(found, parts, beside, strict=True):
+                part.sheets.extend(drawing.figures(one, style, part.title, more.prefix, options.seed))
+                part.sheets.extend([*more.drawn(part.title, drawing.counted(one)), *more.sheets])
         if compared is not None:
-            difference = _difference(compared, parts[0].title, parts[1].title)
+            difference = _difference(compared, wanted, recordings[0], options.width)
             if figures:
                 names = (parts[0].title, parts[1].title)
                 difference.sheets.append(drawing.comparison(found[0], found[1], style, compared, names))
@@ -73,33 +80,54 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
     return Analysis(parts, options.record(), results.source([each.path for each in wanted]))
 
 
-def _difference(compared: pd.DataFrame, first: str, second: str) -> Part:
+def _beside(made: Picture, options: Options, prefix: str, figures: bool) -> Details:
+    found = details.always(made, prefix)
+    if options.pair:
+        labels = listed(options.pair)
+        if len(labels) != 2:
+            raise InvalidValue(f"--pair: got {options.pair!r}; give the labels of two units, as in a3,b7.")
+        details.pair(made, found, (labels[0], labels[1]), options.seed)
+    if figures:
+        details.written(made, found, options.seed)
+    return found
+
+
+def _difference(compared: pd.DataFrame, wanted: Sequence[_Wanted], recording: SpikeTrains | Rates, bin: float) -> Part:
     caption = "Second minus first; 95 % intervals: blocks of time or trials of both are drawn again."
-    title = f"{second} (second) minus {first} (first)"
-    return Part(title, [], [], [Table("comparison", caption, compared, True)])
+    title = f"{wanted[1].title} (second) minus {wanted[0].title} (first)"
+    found = Details("")
+    found.tables.append(Table("comparison", caption, compared, True))
+    one, other = wanted
+    if (one.path, one.period) == (other.path, other.period) and len(one.conditions) == len(other.conditions) == 1:
+        found.take(
+            "noise_comparison",
+            lambda: metrics.noise_comparison(recording, one.conditions[0], other.conditions[0], bin),
+            "Noise correlations under the second condition against those under the first.", printed=True,
+        )  # fmt: skip
+    return Part(title, found.facts, found.warnings, found.tables)
 
 
-def _taken(options: Options) -> tuple[list[_Wanted], list[Sample]]:
-    width, reading = options.width, options.reading()
+def _taken(options: Options) -> tuple[list[_Wanted], list[SpikeTrains | Rates], list[Sample]]:
+    width = options.width
     when = period(options.period) if options.period else None
     wanted = [_wanted(options.path, when, (), options.period)]
-    recordings = [load(options.path, **{**reading, "period": when})]
+    recordings = [load(options.path, **options.reading(when))]
     if options.against:
         other = _against(options, recordings[0])
         wanted.append(other)
         same = (other.path, other.period) == (wanted[0].path, wanted[0].period)
-        recordings.append(recordings[0] if same else load(other.path, **{**reading, "period": other.period}))
+        recordings.append(recordings[0] if same else load(other.path, **options.reading(other.period)))
     taken = []
     for number, (each, recording) in enumerate(zip(wanted, recordings, strict=True)):
         conditions: Sequence[str] = each.conditions
         if options.trials and not conditions:
             conditions = listed(options.trials, () if recording.trials is None else recording.trials.conditions)
-            wanted[number] = _wanted(each.path, each.period, tuple(conditions), each.title)
+            wanted[number] = _wanted(each.path, each.period, tuple(conditions), options.period)
         try:
             taken.append(sample(recording, width, conditions))
         except InvalidValue as error:
             raise InvalidValue(f"{each.path}: {error}") from error
-    return wanted, taken
+    return wanted, recordings, taken
 
 
 def _against(options: Options, first: SpikeTrains | Rates) -> _Wanted:
@@ -125,8 +153,8 @@ def _wanted(path: Path, when: tuple[float, float] | None, conditions: tuple[str,
     return _Wanted(path, when, conditions, printable(" ".join(filter(None, (path.name, told, trials)))))
 
 
-def _part(made: Picture, title: str, prefix: str) -> Part:
-    taken = made.sample
+def _part(made: Picture, title: str, more: Details) -> Part:
+    taken, prefix = made.sample, more.prefix
     pandas = require("pandas", "recordings")
     first, second = np.triu_indices(len(made.units), 1)
     names = np.array([printable(unit) for unit in made.units])
@@ -151,4 +179,5 @@ def _part(made: Picture, title: str, prefix: str) -> Part:
             f"{prefix}pairs", f"Correlation of every pair in bins of {drawing.width(taken.bin)}{without}.", pairs, False
         ),
     ]
-    return Part(title, facts, list(getattr(made.summary, "warnings", ())), tables)
+    warnings = [*getattr(made.summary, "warnings", ()), *more.warnings]
+    return Part(title, [*facts, *more.facts], warnings, [tables[0], *more.tables, tables[1]])

@@ -3,19 +3,59 @@
 from __future__ import annotations
 
 import math
-import shutil
 import sys
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, final
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from neuro_decorr.report.options import Options
-
-_NARROWEST = 100  # columns: narrower, the numbers would be cut
+_OPTIONS: dict[str, dict[str, tuple[str | None, str]]] = {
+    "What is measured": {
+        "bin": ("TIME", "Width of the bins, with its unit."),
+        "period": ("START:END", "Such as 0s:60s; all of the recording without it."),
+        "trials": ("A,B", "Only bins in trials of these conditions; their mean response is removed for chance."),
+        "against": ("WHAT", "Compare with another FILE, another period START:END or, with --trials, conditions A,B."),
+        "units": ("A,B", "Only these units."),
+        "pair": ("A,B", "The correlogram of these two units against jittered spikes too."),
+    },
+    "Statistics": {
+        "block": ("TIME", "Blocks of time drawn again for the intervals; by the autocorrelation without it."),
+        "surrogates": ("N", "How many surrogates show what chance gives; 0: none."),
+        "surrogate": ("KIND", "How they are made; auto: by what varies in the data, which the output tells."),
+        "high_pass": ("TIME", "Remove what is slower first; without it only where units drift."),
+        "seed": ("N", "Of everything that is drawn at random."),
+    },
+    "Results": {
+        "out": ("DIR", "Write tables, figures and the page there, all or nothing."),
+        "html": ("PAGE", "Write one page to send to a colleague; it needs no other file."),
+    },
+    "What the file does not say itself": {
+        "format": (
+            "NAME",
+            "What FILE is, found by its content without it; or one of Neo's readers, such as blackrock.",
+        ),
+        "quality": ("A,B", "Units so curated, such as good,mua; all: every unit."),
+        "series": ("NAME", "Which trace or time series of several."),
+        "condition": ("COLUMN", "Column of the trials that is their condition."),
+        "sampling_rate": ("RATE", "Such as 30kHz, where times count samples."),
+        "step": ("TIME", "Between two samples of rates."),
+        "layout": ("ROWS", "What the rows of an array of rates are: time_units or units_time."),
+        "variable": ("NAME", "Which array of a file that has several."),
+    },
+    "What may be mended, which is refused otherwise": {
+        "sort": (None, "Spikes out of order: sort them."),
+        "duplicates": ("drop", "A second spike of a unit at the same time."),
+        "outside": ("drop", "Spikes outside the recording."),
+        "durations": ("common", "Units observed at different times: take the time that all share."),
+    },
+}
+"""Every option with what it takes, None for a flag, and its help."""
 
 
 @final
@@ -24,87 +64,23 @@ class _Grouped(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         records = {parameter.name: parameter.get_help_record(ctx) for parameter in self.get_params(ctx)}
-        for title, names in _GROUPS.items():
+        groups: dict[str, Iterable[str]] = {**_OPTIONS, "Help": ("help",)}
+        for title, names in groups.items():
             shown = [record for name in names if (record := records.get(name)) is not None]
-            if not shown:
-                continue
-            with formatter.section(title):
-                formatter.write_dl(shown)
+            if shown:
+                with formatter.section(title):
+                    formatter.write_dl(shown, col_max=24)
 
 
-_GROUPS = {
-    "What is measured": ("bin", "trials", "period", "against", "units"),
-    "Statistics": ("block", "surrogates", "surrogate", "high_pass", "seed"),
-    "Results": ("out", "html"),
-    "The file, where it does not say it itself": (
-        "format", "quality", "series", "condition", "sampling_rate", "step", "layout", "variable",
-    ),
-    "Faults to mend (refused otherwise)": ("duplicates", "outside", "durations", "sort"),
-    "Help": ("help",),
-}  # fmt: skip
-_REFUSE = {"default": "error", "show_default": True, "metavar": "error|drop"}
-
-
-@click.command("analyse", cls=_Grouped, context_settings={"max_content_width": 110})
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--bin", default="50ms", show_default=True, metavar="TIME", help="Width of the bins, with its unit.")
-@click.option("--trials", default="", metavar="A,B", help="Only bins in trials of these conditions.")
-@click.option("--period", default="", metavar="START:END", help="Such as 0s:60s; all of the recording without it.")
-@click.option(
-    "--against",
-    default="",
-    metavar="FILE|START:END|A,B",
-    help="Compare with another recording, another period or, with --trials, other conditions.",
-)
-@click.option("--units", default="", metavar="A,B", help="Only these units.")
-@click.option(
-    "--block",
-    default="",
-    metavar="TIME",
-    help="Block of time that is drawn again for the intervals; chosen from the autocorrelation without it.",
-)
-@click.option("--surrogates", default=99, show_default=True, metavar="N", help="How many show chance; 0: none.")
-@click.option(
-    "--surrogate",
-    default="auto",
-    show_default=True,
-    metavar="KIND",
-    help="How they are made; auto: by what varies in the data.",
-)
-@click.option("--high-pass", default="", metavar="TIME", help="Remove changes slower than this from each unit first.")
-@click.option("--seed", default=0, show_default=True, metavar="N", help="Of everything that is drawn at random.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write tables, figures and a page there.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="PAGE", help="Write one page to send to a colleague.")
-@click.option(
-    "--format",
-    default="",
-    metavar="NAME",
-    help="What FILE is, found by its content without it; or one of Neo's readers, such as blackrock.",
-)
-@click.option("--quality", default="", metavar="A,B", help="Units so curated, such as good,mua; all: every unit.")
-@click.option("--series", default="", metavar="NAME", help="Which trace or time series of several.")
-@click.option("--condition", default="", metavar="COLUMN", help="Column of the trials that is their condition.")
-@click.option("--sampling-rate", default="", metavar="RATE", help="Such as 30kHz, where times count samples.")
-@click.option("--step", default="", metavar="TIME", help="Time between two samples of rates.")
-@click.option("--layout", default="", metavar="time_units|units_time", help="What the rows of an array of rates are.")
-@click.option("--variable", default="", metavar="NAME", help="Which array of a file that has several.")
-@click.option("--duplicates", help="A second spike of a unit at the same time.", **_REFUSE)
-@click.option("--outside", help="Spikes outside the recording.", **_REFUSE)
-@click.option(
-    "--durations",
-    default="error",
-    show_default=True,
-    metavar="error|common",
-    help="Units observed at different times: the time that all share.",
-)
-@click.option("--sort", is_flag=True, help="Spikes out of order: sort them.")  # fmt: skip
-def analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> None:
+def _analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> None:
     """How much the units of a recording share: every measure with its interval, and what chance gives beside it.
 
-    FILE is a recording: NPZ, CSV, Parquet, NWB, NIX, a folder of phy or Kilosort, and more (see the documentation).
+    FILE is a recording: NPZ, CSV, Parquet, NWB, NIX, MATLAB, a folder of phy, Kilosort, ALF or suite2p, and whatever
+    Neo reads.
     """
     from neuro_decorr.report import results
     from neuro_decorr.report.analyse import analyse as run
+    from neuro_decorr.report.options import Options
     from neuro_decorr.study import files
 
     options = Options(path=file, **given)
@@ -114,7 +90,6 @@ def analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> No
         results.check_page(html)
     analysis = run(options, figures=out is not None or html is not None)
     console = Console()
-    console.width = max(console.width, _NARROWEST) if console.is_terminal else max(_NARROWEST, _columns(), 140)
     for part in analysis.parts:
         _print(console, part)
     command = ["neuro-decorr", *sys.argv[1:]]
@@ -124,6 +99,28 @@ def analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> No
     if html is not None:
         files.write(html, analysis.page(command))
         click.echo(f"wrote {html}", err=True)
+
+
+def command() -> click.Command:
+    """The command; its defaults are those of `Options`."""
+    from neuro_decorr.report.options import Options
+
+    defaults = {field.name: field.default for field in fields(Options)}
+    parameters: list[click.Parameter] = [click.Argument(["file"], type=click.Path(path_type=Path), metavar="FILE")]
+    for names in _OPTIONS.values():
+        for name, (takes, told) in names.items():
+            flag, kept = [f"--{name.replace('_', '-')}"], defaults.get(name)
+            if name not in defaults:
+                parameters.append(click.Option(flag, type=click.Path(path_type=Path), metavar=takes, help=told))
+            else:
+                shown = isinstance(kept, int | str) and kept not in ("", "error") and takes is not None
+                parameters.append(
+                    click.Option(
+                        flag, default=kept, metavar=takes, is_flag=takes is None, help=told, show_default=shown
+                    )
+                )
+    settings = {"max_content_width": 110}
+    return _Grouped("analyse", params=parameters, callback=_analyse, help=_analyse.__doc__, context_settings=settings)
 
 
 def _print(console: Console, part: Any) -> None:
@@ -139,6 +136,10 @@ def _print(console: Console, part: Any) -> None:
             table.add_column(Text(str(name)), justify="left" if name in text else "right", no_wrap=True)
         for row in shown.frame.itertuples(index=False):
             table.add_row(*(Text(_cell(value)) for value in row))
+        # As wide as the numbers need: cut, they would be others.
+        wide = console.options.update(max_width=10_000)
+        console.width = max(console.width, Measurement.get(console, wide, table).maximum)
+        console.print(Text(f"  {shown.caption}", style="italic"), soft_wrap=True)
         console.print(table)
     console.print()
 
@@ -147,7 +148,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.3g}"
     return "" if value is None else str(value)
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns

@@ -38,6 +38,7 @@ class Options:
         surrogate: How they are made; chosen by what varies in the data when `auto`.
         high_pass: Slower changes than this are removed from each unit first, with its unit; none are when empty.
         seed: Seed of surrogates, bootstrap and sub-samples.
+        pair: Labels of two units, separated by a comma, whose correlogram is wanted.
         format: What the file is; found by its content when empty.
         units: Labels of the units wanted, separated by commas.
         quality: Labels of a curation, separated by commas.
@@ -63,6 +64,7 @@ class Options:
     surrogate: str = "auto"
     high_pass: str = ""
     seed: int = 0
+    pair: str = ""
     format: str = ""
     units: str = ""
     quality: str = ""
@@ -100,13 +102,16 @@ class Options:
         block = positive(self.block, "--block", "5s") if self.block else None
         return Method(self.surrogates, cast(Kind, kind), cutoff, block, self.seed)
 
-    def reading(self) -> Reading:
-        """The options of `neuro_decorr.recording.load`, without the period.
+    def reading(self, period: tuple[float, float] | None) -> Reading:
+        """The options of `neuro_decorr.recording.load`.
+
+        Args:
+            period: The period wanted (s).
 
         Raises:
             InvalidValue: One of them is not allowed.
         """
-        given: dict[str, Any] = {
+        given: dict[str, Any] = {"period": period} | {
             name: getattr(self, name) for name in ("format", "series", "condition", "variable") if getattr(self, name)
         }
         given |= {name: listed(getattr(self, name)) for name in ("units", "quality") if getattr(self, name)}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-REPLICATES, LEVEL = 200, 0.95
+LEVEL = 0.95
 
 
 @final
@@ -165,7 +165,7 @@ def picture(
     """
     summary = metrics.summary(
         taken.recording, bin=taken.bin, silent="drop", over="trials" if taken.within_trials else "time",
-        replicates=REPLICATES, level=LEVEL, block=method.block, seed=method.seed,
+        level=LEVEL, block=method.block,
     )  # fmt: skip
     found = Chance.of(made, method.surrogates, method.seed, tick) if method.surrogates else None
     units = tuple(np.array(taken.recording.units)[made.units].tolist())
@@ -177,7 +177,7 @@ def picture(
 
 def _table(made: Picture) -> pd.DataFrame:
     """Estimate, interval, floor; the measure of what is left where something was removed; the surrogates' middle."""
-    table = made.summary.to_frame().drop(columns="bias").reset_index()
+    table = made.summary.to_frame().reset_index()
     compared = measures(made.made.observed)
     if made.removed:
         table["compared"] = [compared.get(name, math.nan) for name in table["measure"]]

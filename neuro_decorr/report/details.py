@@ -1,0 +1,238 @@
+"""What experimenters ask next: noise correlations, slow and fast, quality of units, and what correlations go with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from neuro_decorr import metrics
+from neuro_decorr.errors import InvalidValue, MissingExtra, require
+from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.report import detail_panels
+from neuro_decorr.report.labels import printable
+from neuro_decorr.report.picture import Picture
+from neuro_decorr.report.results import Table
+from neuro_decorr.report.sheets import Panel, Sheet, sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BETWEEN = "bars, 95 % intervals over units; grey, the middle 95 % when it is exchanged between units; dots, pairs"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Details:
+    """What was found beside the standard set.
+
+    Attributes:
+        prefix: Put before the names of files.
+        tables: The numbers.
+        panels: Of the figure that shows what correlations go with.
+        sheets: Other figures.
+        warnings: What a reader must know.
+        facts: What the numbers rest on, and what could not be measured and why.
+    """
+
+    prefix: str
+    tables: list[Table] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+    sheets: list[Sheet] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+    def take(self, name: str, measure: Callable[[], Any], caption: str = "", *, printed: bool = False) -> Any:
+        """Measure something; where the data do not allow it, say so.
+
+        Args:
+            name: Of the table.
+            measure: What gives a result with `to_frame`, mostly with `facts` and `warnings`.
+            caption: What the table shows.
+            printed: Whether the command prints it.
+
+        Returns:
+            The result, None where there is none.
+        """
+        try:
+            found = measure()
+        except (InvalidValue, MissingExtra) as error:
+            self.facts.append(f"No {name.replace('_', ' ')}: {error}")
+            return None
+        self.warnings.extend(map(printable, getattr(found, "warnings", ())))
+        said = " ".join(filter(None, (caption, getattr(found, "facts", ""))))
+        self.tables.append(Table(f"{self.prefix}{name}", said, _indexed(found.to_frame()), printed))
+        return found
+
+    def drawn(self, title: str, n: str) -> list[Sheet]:
+        """The figure of what correlations go with; none where nothing could be measured.
+
+        Args:
+            title: What the recording is called.
+            n: What was counted.
+        """
+        if not self.panels:
+            return []
+        letters = "ABCDE"[: len(self.panels)]
+        rows = [letters[k : k + 2] for k in range(0, len(letters), 2)]
+        layout = ";".join(row if len(row) == 2 or len(rows) == 1 else f"{row}." for row in rows)
+        size = (9.2 if len(letters) > 1 else 5.0, 3.4 * len(rows))
+        return [sheet(f"{self.prefix}profiles", f"What correlations of {title} go with", self.panels, n, layout, size)]
+
+
+def always(made: Picture, prefix: str) -> Details:
+    """What is told whether or not anything is written: noise correlations, slow and fast parts, doubtful units.
+
+    Args:
+        made: The numbers of a recording.
+        prefix: Put before the names of files.
+    """
+    found, taken = Details(prefix), made.sample
+    if taken.within_trials:
+        caption = "Noise correlations: without the mean response; their mean with its interval, null and p."
+        found.take("noise", lambda: metrics.noise_correlations(taken.recording, taken.bin), caption, printed=True)
+    elif made.made.cutoff is not None:
+        activity, cutoff = _untrialled(made), made.made.cutoff
+        caption = f"Correlations of what is slower and faster than {cutoff:.3g} s, and what each adds to the mean."
+        found.take("slow_fast", lambda: metrics.slow_fast(activity, taken.bin, cutoff=cutoff), caption, printed=True)
+    return found
+
+
+def quality(made: Picture, found: Details) -> None:
+    """What spike sorting may have left: warnings, and tables of the units and of pairs with coincident spikes.
+
+    Args:
+        made: The numbers of a recording.
+        found: Where to.
+    """
+    trains = made.sample.recording
+    if not isinstance(trains, SpikeTrains):
+        return
+    judged = found.take("units", lambda: metrics.unit_quality(trains), "Quality of every unit.")
+    if judged is not None:
+        caption = f"Pairs with more or fewer coincident spikes than jittered ones. {judged.facts}"
+        found.tables.append(Table(f"{found.prefix}coincident_pairs", caption, judged.pairs_frame(), False))
+
+
+def written(made: Picture, found: Details, seed: int) -> None:
+    """What is measured for the files and the page only: what correlations go with, and dimensions.
+
+    Args:
+        made: The numbers of a recording.
+        found: Where to.
+        seed: Of permutations.
+    """
+    taken, activity = made.sample, _untrialled(made)
+    if not taken.within_trials:
+        _profile(found, activity, taken.bin, "rate", seed)
+        if getattr(activity, "positions", None) is not None:
+            _profile(found, activity, taken.bin, "distance", seed)
+        widths = found.take("bin_widths", lambda: metrics.bin_profile(activity), "Mean correlation by width of bins.")
+        if widths is not None:
+            told = (
+                "mean correlation against the width of the bins; bars, 95 % intervals over time; grey, 95 % of units "
+            )
+            found.panels.append(Panel(told + "that share nothing", partial(detail_panels.widths, found=widths)))
+        coupled = found.take("coupling", lambda: metrics.population_coupling(activity, taken.bin),
+                             "Correlation of every unit with the sum of the others.")  # fmt: skip
+        if coupled is not None:
+            told = (
+                "correlation of each unit with the sum of all others, ordered; bars, 95 % intervals over time; grey, "
+            )
+            told += "the middle 95 % when the others are shifted in time"
+            found.panels.append(Panel(told, partial(detail_panels.coupling, found=coupled)))
+    elif len(set(taken.recording.trials.conditions if taken.recording.trials else ())) > 1:
+        _profile(found, taken.recording, None, "signal", seed)
+    found.take(
+        "dimensions", lambda: _Dimensions(made), "Dimensions by several measures, and of units that share nothing."
+    )
+
+
+def _profile(found: Details, activity: Any, bin: float | None, against: Any, seed: int) -> None:
+    name = {"rate": "against_rate", "distance": "against_distance", "signal": "noise_against_signal"}[against]
+    caption = f"Mean correlation of pairs alike in {against}."
+    profile = found.take(f"r_{name}", lambda: metrics.pair_profile(activity, bin, against=against, seed=seed), caption)
+    if profile is None:
+        return
+    trend = profile.mantel
+    told = f"{'noise ' * (against == 'signal')}correlation against {profile.axis}; {_BETWEEN}; r of both "
+    told += f"{trend.estimate:.2g} [{trend.low:.2g}, {trend.high:.2g}], p = {trend.p_value:.2g}"
+    found.panels.append(Panel(told, partial(detail_panels.profile, found=profile)))
+
+
+def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> None:
+    """The correlogram of two units, against jittered spikes.
+
+    Args:
+        made: The numbers of a recording.
+        found: Where to.
+        labels: Of the units.
+        seed: Of the jitter.
+
+    Raises:
+        InvalidValue: The recording has no spikes, or no unit of that label; see `metrics.pair_correlogram`.
+    """
+    trains = made.sample.recording
+    if not isinstance(trains, SpikeTrains):
+        raise InvalidValue("--pair: the recording has rates and no spikes; leave the option out.")
+    drawn = metrics.pair_correlogram(trains, *labels, seed=seed)
+    first, second = map(printable, labels)
+    found.take("pair", lambda: drawn, f"Correlogram of {first} and {second}.")
+    beyond = ", ".join(f"{1e3 * lag:.3g} ms" for lag in drawn.lags[drawn.significant].tolist()) or "none"
+    found.facts.append(
+        f"Spikes of {second} around those of {first}: p = {drawn.p_value:.2g} against jittered spikes; lags beyond "
+        f"the band for all lags: {beyond}."
+    )
+    told = f"spikes of {second} around those of {first}; grey, 95 % of jittered spikes at each lag; dashed, at all "
+    told += f"lags together; p = {drawn.p_value:.2g}"
+    panel = Panel(told, partial(detail_panels.pair, found=drawn))
+    where = {unit: len(times) for unit, times in zip(trains.units, trains.times, strict=True)}
+    n = f"{where[labels[0]]} and {where[labels[1]]} spikes in {trains.duration:g} s"
+    found.sheets.append(sheet(f"{found.prefix}pair", f"{first} and {second}", [panel], n, "A", (5.6, 3.6)))
+
+
+@final
+class _Dimensions:
+    """Dimensions of what is compared with surrogates, by several measures.
+
+    Args:
+        made: The numbers.
+    """
+
+    def __init__(self, made: Picture) -> None:
+        values, moments = np.asarray(made.made.samples, dtype=np.float64), made.made.observed
+        shared = metrics.shared_variance(values, cutoff=None)
+        self.rows: dict[str, tuple[float, float]] = {
+            "participation_ratio": (moments.participation_ratio(), np.nan),
+            "participation_ratio_samples": (moments.participation_ratio("samples"), np.nan),
+            "parallel_analysis": (float(made.above), 0.0),
+            "factors": (float(shared.factors), 0.0),
+            "dimensions_95": (float(shared.dimensions), 0.0),
+            "percent_shared": (shared.mean_percent, 0.0),
+        }
+        if made.chance is not None:
+            for name in ("participation_ratio", "participation_ratio_samples"):
+                self.rows[name] = (self.rows[name][0], float(made.chance.measures[name].mean()))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a measure."""
+        pandas = require("pandas", "recordings")
+        frame: pd.DataFrame = pandas.DataFrame.from_dict(self.rows, orient="index", columns=["value", "independent"])
+        return frame.rename_axis("measure")
+
+
+def _untrialled(made: Picture) -> Any:
+    """The recording over all of its time, with the units that are compared."""
+    recording = replace(made.sample.recording, trials=None)
+    return recording.select(list(made.units)) if len(made.units) < len(recording.units) else recording
+
+
+def _indexed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A named index becomes the first column; labels are made printable."""
+    named = frame.reset_index() if frame.index.name is not None else frame
+    for column in named.select_dtypes(include=["object", "string"]):
+        named[column] = [printable(value) if isinstance(value, str) else value for value in named[column]]
+    return named
