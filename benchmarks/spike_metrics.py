@@ -75,14 +75,14 @@ def lags(units: int, duration: float, rounds: int) -> list[dict[str, str]]:
     ]
 
 
-def scale(units: int, duration: float, replicates: int) -> dict[str, str]:
+def scale(units: int, duration: float) -> dict[str, str]:
     """The whole summary of a large recording."""
     held = SpikeTrains(trains(units, duration), 0, duration)
-    taken = seconds(lambda: metrics.summary(held, bin=BIN, replicates=replicates))
+    taken = seconds(lambda: metrics.summary(held, bin=BIN))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return {
         "of": f"{units} units, {duration:g} s",
-        "what": f"summary, {replicates} replicates",
+        "what": "summary with intervals",
         "ms": f"{1e3 * taken:.4g}",
         "Elephant / this": "",
         "peak of the process (MB)": f"{peak:.0f}",
@@ -110,13 +110,12 @@ def main() -> None:
     parser.add_argument("--duration", type=float, default=600.0, help="seconds beside Elephant")
     parser.add_argument("--large", type=int, default=1000, help="units of an hour; 0 for none")
     parser.add_argument("--streamed", type=int, default=0, help="units whose second moments stream, such as 10000")
-    parser.add_argument("--replicates", type=int, default=200, help="resamplings of the summary")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore", message="The 'copy' argument in Quantity is deprecated")
     rows = []
     if arguments.large:  # first: the peak is of the process
-        rows.append(scale(arguments.large, 3600.0, arguments.replicates))
+        rows.append(scale(arguments.large, 3600.0))
     if arguments.streamed:
         rows.append(streamed(arguments.streamed))
     rows += lags(arguments.units, arguments.duration, arguments.rounds)

@@ -6,6 +6,7 @@ states what it does with silent units. `summary`, `moments` and `lagged_covarian
 
 from neuro_decorr.metrics.alignment import Alignment, alignment
 from neuro_decorr.metrics.chance import marchenko_pastur_edge
+from neuro_decorr.metrics.comparison import Change, Comparison, comparison
 from neuro_decorr.metrics.correlation import (
     SamplingFloor,
     correlation,
@@ -17,6 +18,7 @@ from neuro_decorr.metrics.correlation import (
 from neuro_decorr.metrics.correlograms import PairCorrelogram, pair_correlogram
 from neuro_decorr.metrics.coupling import PopulationCoupling, population_coupling
 from neuro_decorr.metrics.dimensionality import Dimensionality, dimensionality
+from neuro_decorr.metrics.fluctuations import Over
 from neuro_decorr.metrics.gauss_newton import GaussNewton, gauss_newton
 from neuro_decorr.metrics.lags import LaggedCovariance, lagged_covariance
 from neuro_decorr.metrics.layers import layer_inputs
@@ -48,6 +50,7 @@ effective_rank = participation_ratio  # the same quantity under the name that le
 
 __all__ = [
     # the standard set
+    "Over",
     "Summary",
     "summary",
     # correlation
@@ -99,6 +102,9 @@ __all__ = [
     "spike_time_tiling",
     "surrogate_trains",
     # two recordings of the same units
+    "Change",
+    "Comparison",
+    "comparison",
     "PairedChange",
     "paired_change",
     # what chance gives

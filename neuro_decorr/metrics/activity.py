@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,8 +55,24 @@ class Stream:
         return self._bound
 
     def chunks(self, rows: int) -> Iterator[Samples]:
-        """All samples in order, `rows` at a time, the last chunk maybe shorter."""
+        """All samples in order, `rows` at a time; the last chunk, and those before a gap, may be shorter."""
         return self._chunks(rows)
+
+    def between(self, start: int, stop: int) -> Stream:
+        """The samples from `start` to before `stop`, as a stream of its own."""
+
+        def chunks(rows: int) -> Iterator[Samples]:
+            row = 0
+            for chunk in self._chunks(rows):
+                if row >= stop:
+                    return
+                part = chunk[max(start - row, 0) : stop - row]
+                row += len(chunk)
+                if len(part):
+                    yield part
+
+        whole = None if self.whole is None else self.whole[start:stop]
+        return replace(self, samples=stop - start, whole=whole, _chunks=chunks)
 
 
 def as_samples(activity: Activity, bin: float | None = None) -> Samples:

@@ -109,11 +109,22 @@ class Moments:
         )
 
     def participation_ratio(self, correction: Correction = "none") -> float:
-        """Effective rank of the covariance; NaN without variance, and corrected ones with fewer than 4 samples."""
+        """Effective rank of the covariance; NaN without variance, and where a correction leaves no estimate."""
+        inverse = self.inverse_participation_ratio(correction)
+        if correction == "both":
+            own, n = float(self.covariance.diagonal().square().sum()), self.degrees
+            fourth = float(self.covariance.diagonal().pow(4).sum())
+            # Two standard errors of the mean squared covariance of independent Gaussian units.
+            chance = 2 * 2 / n * math.sqrt(max(0.0, own**2 - fourth)) / max(self.trace**2 - own, 1e-300)
+            return 1 / inverse if inverse > chance else math.nan
+        return 1 / inverse if inverse > 0 else math.nan
+
+    def inverse_participation_ratio(self, correction: Correction = "none") -> float:
+        """One over the participation ratio; if corrected maybe negative: an unbiased estimate of what is near zero."""
         checks.refuse("participation_ratio", checks.word("correction", correction, get_args(Correction)))
         n, first, second = self.samples, self.trace**2, self.squared
         if correction == "none":
-            return first / second if second > 0 else math.nan
+            return second / first if first > 0 else math.nan
         if n < 4:
             return math.nan
         fourth, unit_fourth = float(self.fourth), float(self.unit_fourth)
@@ -130,8 +141,8 @@ class Moments:
             single = n * n * own - unit_fourth
         if correction == "both":
             numerator, denominator = numerator - single, denominator - single
-        # A denominator within rounding of zero is no estimate.
-        return numerator / denominator if denominator > 1e-12 * n * n * second else math.nan
+        # A numerator within rounding of zero, as of a single unit, is no estimate.
+        return denominator / numerator if numerator > 1e-12 * n * n * first else math.nan
 
     def condition_number(self) -> float:
         """Ratio of the extreme eigenvalues; infinite when the smallest is below rounding, NaN without variance."""

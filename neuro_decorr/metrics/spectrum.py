@@ -47,7 +47,10 @@ def participation_ratio(
     $$
 
     `"samples"` takes the units as the whole population, `"both"` as a draw from a larger one whose ratio is wanted.
-    They hold for independent samples of any distribution, may exceed N, and are noisy where samples are few.
+    They hold for independent samples of any distribution, may exceed N, and are noisy where samples are few. Of units
+    that are nearly uncorrelated the denominator of `"both"` is nearly zero, and the ratio says nothing: it is withheld
+    (NaN) unless the denominator passes twice the standard error that independent Gaussian units give it,
+    $\tfrac2n \sqrt{\sum_{a \ne b} C_{aa}^2 C_{bb}^2}$ with n degrees of freedom. `summary` also asks the samples.
 
     Cost: P N^2; no eigenvalues are needed.
 
@@ -64,7 +67,7 @@ def participation_ratio(
         center: Remove the mean over samples.
 
     Returns:
-        Dimensionality; NaN without variance, or where the unbiased denominator is not positive.
+        Dimensionality; NaN without variance, or where the denominator is not clearly positive.
 
     Raises:
         InvalidValue: An unknown correction; too few samples for it; see `moments`.

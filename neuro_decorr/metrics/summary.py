@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from neuro_decorr.errors import require, unknown_name
 from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity
+from neuro_decorr.metrics.fluctuations import Bounds, Fluctuations, Over, Source, told
 from neuro_decorr.metrics.measures import independent
-from neuro_decorr.metrics.resampling import Over, Resampling
 from neuro_decorr.metrics.samples import Silent
 
 if TYPE_CHECKING:
@@ -22,9 +23,8 @@ class Row(NamedTuple):
     """One measure of a summary."""
 
     estimate: float  # of all samples; NaN where it is not defined
-    low: float  # of its interval, see `bootstrap.interval`; NaN without one
+    low: float  # of its interval; NaN without one
     high: float
-    bias: float  # what resampling adds to it
     floor: float  # expected of independent units with these variances at this number of samples; NaN where unknown
 
 
@@ -40,9 +40,11 @@ class Summary:
     center: bool  # whether the mean over samples was removed
     bin: float | None  # seconds a sample of spike trains or rates; None for arrays
     sparse: int | None  # spike trains: units with fewer than three spikes, which have no CV2 and are left out of it
-    replicates: int  # resamplings behind the intervals; 0: no intervals
-    resampled: str  # what they resample, such as "blocks of 120 samples"
-    level: float  # coverage of the intervals
+    level: float | None  # coverage of the intervals; None without
+    time_unit: str  # of the two times below: s, samples or trials
+    resolution: float  # length of a cell, 1/64 of the recording: what is faster is not looked at
+    autocorrelation_time: float  # of the mean activity or half of the measures; 0: below resolution; NaN: no intervals
+    warnings: tuple[str, ...]  # what is withheld, and why
     rows: Mapping[str, Row]
 
     def __getitem__(self, name: str) -> Row:
@@ -57,7 +59,7 @@ class Summary:
         return facts | {name: row.estimate for name, row in self.rows.items()}
 
     def to_frame(self) -> pd.DataFrame:
-        """The table, one row a measure: estimate, low, high, bias, floor."""
+        """The table, one row a measure: estimate, low, high, floor."""
         pandas = require("pandas", "recordings")
         frame: pd.DataFrame = pandas.DataFrame(list(self.rows.values()), index=list(self.rows), columns=Row._fields)
         frame.index.name = "measure"
@@ -72,19 +74,21 @@ class Summary:
             parts.append(f"{self.sparse} with fewer than 3 spikes (not in mean_cv2)")
         if not self.center:
             parts.append("mean not removed")
-        if self.replicates:
-            parts.append(f"{self.level:.0%} intervals: {self.replicates} resamplings of {self.resampled}")
+        if self.level is not None:
+            time, unit = self.autocorrelation_time, self.time_unit
+            length = f"{time:.3g} {unit}" if time > 0 else f"below {self.resolution:.3g} {unit}"
+            parts.append(f"{self.level:.0%} intervals; autocorrelation time {length}")
         return "; ".join(parts)
 
     def __str__(self) -> str:
-        """The facts, then one measure a line; what is not defined is left blank."""
+        """The facts, then one measure a line, then the warnings; what is not defined is left blank."""
         width = max(map(len, self.rows))
         lines = [self.facts, f"{'':<{width}}  {'estimate':>10}  {'interval':^22}  {'floor':>10}"]
         for name, row in self.rows.items():
             between = "" if math.isnan(row.low) else f"{row.low:.4g} to {row.high:.4g}"
             floor = "" if math.isnan(row.floor) else f"{row.floor:.4g}"
             lines.append(f"{name:<{width}}  {row.estimate:>10.4g}  {between:^22}  {floor:>10}".rstrip())
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"warning: {told}" for told in self.warnings)])
 
 
 def summary(
@@ -93,13 +97,12 @@ def summary(
     bin: float | None = None,
     silent: Silent = "nan",
     center: bool = True,
-    replicates: int = 200,
+    intervals: bool = True,
     level: float = 0.95,
     over: Over = "time",
-    block: int | None = None,
-    seed: int = 0,
+    block: float | None = None,
 ) -> Summary:
-    """The standard set of measures, each with an interval and with what independent units would show.
+    r"""The standard set of measures, each with an interval and with what independent units would show.
 
     Why a set: the mean correlation alone misleads, since correlations cancel, and dead units lower all of them;
     Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
@@ -107,13 +110,17 @@ def summary(
     the mean rate, spike trains also the Fano factor of the counts and the CV2 of the intervals between spikes: a
     decorrelation that is a collapse of the rate shows there.
 
-    Intervals: circular moving-block bootstrap from sums over 64 cells, or over trials; see `bootstrap.draws` and
-    `bootstrap.interval`. A block must outlast the autocorrelation of the activity. The floor takes the samples as
+    Intervals are of what is measured on average at this number of samples, to be compared with the floor at this number
+    of samples. The estimates' fluctuations along the recording tell their error and its autocorrelation
+    (`autocorrelation.Memory`, where the equations are), of which the slower of two counts: the measure's own, and that
+    of the mean activity. They are found on a scale on which the measure is unbounded, so that intervals stay inside
+    its bounds (`scales.scales`). No interval is given where the recording holds fewer than ten autocorrelation times,
+    as under bleaching or drift: remove the slow part first (`high_pass`, `detrended`) or record for longer.
+    `participation_ratio_both` is withheld where its denominator is not clearly positive. The floor takes the samples as
     independent; for autocorrelated activity compare with `surrogate_null` too.
 
-    Cost: P N^2 once, and for every replicate 64 N^2 + 4/3 N^3. Memory: the sums of 64 cells, 256 N^2 bytes for counts
-    and 512 N^2 for other numbers, 64 N^2 for the replicates; without intervals 40 N^2. Spike trains are counted in
-    chunks.
+    Cost: P N^2 once, then 64 times 64 N^2 + 4/3 N^3. Memory: the sums of 64 cells, 256 N^2 bytes for counts and 512 N^2
+    for other numbers, 64 N^2 for the weightings; without intervals 40 N^2. Spike trains are counted in chunks.
 
     Args:
         activity: Array or tensor `(samples, units)`, spike trains or rates.
@@ -121,41 +128,50 @@ def summary(
         silent: Policy for units that never vary: `"nan"` keeps them (measures of correlation are NaN, the condition
             number infinite), `"drop"` measures the others, `"error"` refuses. Their number is in the result.
         center: Remove the mean over samples; without, measures of the second moment about zero.
-        replicates: Resamplings for the intervals; 0 leaves the intervals out, for a fast flat record.
+        intervals: False leaves the intervals out, for a fast flat record.
         level: Coverage of the intervals.
-        over: What is resampled: blocks of `"time"`, or the `"trials"` of a recording, of which the bins inside the
-            trials are then measured.
-        block: Samples a block of time; 1/32 of the samples when None.
-        seed: Seed of the resampling.
+        over: What fluctuates: `"time"`, or the `"trials"` of a recording, of which the bins inside the trials are then
+            measured.
+        block: How long activity must be apart to be independent (s; samples of arrays, trials over trials): the number
+            of blocks less one is then the number of cosines and the degrees of freedom. Found from the data when None.
 
     Returns:
         The table; NaN marks what is not defined, such as correlations of a single unit.
 
     Raises:
-        InvalidValue: See `moments`; spike trains without a bin; fewer than 20 samples, or blocks longer than a quarter
-            of them, with intervals; parameters out of range.
+        InvalidValue: See `moments`; spike trains without a bin; fewer than 20 samples, 10 trials or 5 blocks with
+            intervals; parameters out of range.
     """
-    resampling = Resampling.of(
-        activity, bin, center=center, silent=silent, over=over, block=block, replicates=replicates, seed=seed
-    )
     bootstrap.check_level(level)
-    estimates, replicated = resampling.estimates, resampling.replicated
-    population, variation = resampling.population, resampling.reader.variation
-    floors = independent(population)
+    source = Source.of(activity, bin, over)
+    unit = source.unit
+    read = Fluctuations.of(
+        source, center=center, silent=silent, intervals=intervals, block=None if block is None else block / unit
+    )
+    found = {name: read.interval(name, level) for name in read.estimates} if intervals else {}
+    floors = independent(read.population)
+    nothing = Bounds(math.nan, math.nan)
     rows = {}
-    for name, estimate in estimates.items():
-        bounds = bootstrap.interval(estimate, replicated.get(name, [math.nan]), level)
-        rows[name] = Row(estimate, *bounds, floors.get(name, math.nan))
+    for name, estimate in read.estimates.items():
+        bounds = found.get(name, nothing)
+        value = math.nan if bounds.withheld else estimate
+        rows[name] = Row(value, bounds.low, bounds.high, floors.get(name, math.nan))
+    # The largest of many medians is mostly chance, their median is not; the mean activity's is one.
+    middle = median(bounds.time for bounds in found.values()) if found else math.nan
+    time = max(read.memory.time, middle) * read.pieces * unit
+    variation = read.reader.variation
     return Summary(
-        samples=population.samples,
-        units=population.units,
-        silent=population.silent,
+        samples=read.population.samples,
+        units=read.population.units,
+        silent=read.population.silent,
         policy=silent,
         center=center,
-        bin=resampling.reader.bin,
+        bin=source.step,
         sparse=None if variation is None else variation.sparse,
-        replicates=replicates,
-        resampled=resampling.blocks,
-        level=level,
+        level=level if intervals else None,
+        time_unit=source.words,
+        resolution=read.pieces * unit / read.cells,
+        autocorrelation_time=time,
+        warnings=tuple(told(found, read, source, block)),
         rows=rows,
     )

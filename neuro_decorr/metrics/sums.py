@@ -1,18 +1,19 @@
-r"""Sums over cells of consecutive samples, from which every measure of every resampling of the cells follows.
+r"""Sums over cells of consecutive samples, from which every measure follows when some cells count more than others.
 
 All that the measures need is linear in the samples: $\sum x$, $\sum x x^T$ and four sums for the fourth
-moments. Kept once for each cell, they give the measures of a resampling of whole cells as a weighted sum, without
-touching the samples again.
+moments. Kept once for each cell, they give the measures of weighted cells without touching the samples again.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro_decorr.metrics.activity import Activity, Stream, as_stream
@@ -41,7 +42,7 @@ class Sums:
     first: Tensor  # (cells, units), float64: sum of x
     cross: Tensor  # (cells, units, units), int32 or float64: sum of x x^T
     power: Tensor  # (cells, 2), float64: sums of |x|^2 and of |x|^4
-    weighted: Tensor  # (cells, units), float64: sum of |x|^2 x
+    cubic: Tensor  # (cells, units), float64: sum of |x|^2 x
     higher: Tensor  # (cells, 2, units), float64: sums of x^3 and of x^4
 
     @property
@@ -59,24 +60,34 @@ class Sums:
         cross = self.cross[0].double() if self.cells == 1 else self.cross.sum(dim=0, dtype=torch.float64)
         return self._moments(weights, cross, dropped)
 
-    def resampled(self, weights: Tensor, silent: Silent = "nan") -> list[Moments]:
-        """Moments of resamplings of the cells. Units silent in a resampling only are left out of that resampling.
+    def weighted(self, weights: Tensor, silent: Silent = "nan") -> list[Moments]:
+        """Moments with some cells counted more than others.
 
         Args:
-            weights: How often each cell is drawn, shape `(resamplings, cells)`.
-            silent: Policy for units that never vary in the data; see `moments`.
+            weights: How much each cell counts, shape `(weightings, cells)`, not negative.
+            silent: Policy for units that never vary; see `moments`.
 
         Returns:
-            One for each resampling, all held at once: 8 bytes for each and pair of units.
+            One for each weighting, all held at once: 8 bytes for each and pair of units.
         """
         drawn = weights.to(self.first)
-        found = []
-        for weight, cross in zip(drawn, self._combined(drawn), strict=True):
-            total = weight @ self.first
-            left = cross.diagonal() - self.center * total.square() / (weight @ self.lengths)
-            # Rounding of the difference is some 1e-16 of the sum; a unit that varies at all is far above 1e-12.
-            lost = (left <= 1e-12 * cross.diagonal()) & ~self.constant
-            found.append(self._moments(weight, cross, lost | self.constant if silent == "drop" else lost))
+        dropped = self.constant if silent == "drop" else torch.zeros_like(self.constant)
+        combined = zip(drawn, self._combined(drawn), strict=True)
+        return [self._moments(weight, cross, dropped) for weight, cross in combined]
+
+    def mean_activity(self, directions: Tensor) -> NDArray[np.float64]:
+        """Projections of the activity of the cells, a mean over units, each in its own standard deviations.
+
+        Args:
+            directions: Shape `(directions, cells)`.
+
+        Returns:
+            Shape `(directions,)`.
+        """
+        deviation = self.moments().covariance.diagonal().sqrt()
+        share = torch.where(deviation > 0, 1 / deviation, torch.zeros_like(deviation))
+        mean = (self.first @ share / self.lengths).cpu()
+        found: NDArray[np.float64] = (directions @ (mean - mean.mean())).numpy()
         return found
 
     def _combined(self, weights: Tensor) -> Tensor:
@@ -97,7 +108,7 @@ class Sums:
         unit_fourth = each.sum()
         if self.center:  # the fourth powers are expanded about the mean m
             length = float(m @ m)
-            fourth += float(-4 * m @ (weights @ self.weighted) + 4 * m @ (cross @ m))
+            fourth += float(-4 * m @ (weights @ self.cubic) + 4 * m @ (cross @ m))
             fourth += 2 * length * square - 3 * count * length**2
             unit_fourth = (each - 4 * m * third + 6 * m.square() * cross.diagonal() - 3 * count * m**4).sum()
             covariance = torch.addr(cross, m, m, alpha=-count).div_(count - 1)
@@ -121,7 +132,7 @@ class Sums:
         )
 
 
-def accumulate(stream: Stream, length: int | None = None, *, center: bool = True) -> Sums:
+def accumulate(stream: Stream, cells: int = 1, *, center: bool = True, grain: int = 1) -> Sums:
     """Sums of a stream, cell by cell, one pass for integers and two for other numbers.
 
     Integers, such as spike counts, go through float32 products of chunks small enough for every sum to be exact.
@@ -130,8 +141,9 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
 
     Args:
         stream: The samples.
-        length: Samples a cell; all in one cell when None.
+        cells: Number of cells, see `edges`.
         center: Whether the measures remove the mean.
+        grain: Cells hold whole multiples of so many samples, such as trials; it must divide their number.
 
     Returns:
         The sums.
@@ -139,12 +151,9 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
     Raises:
         InvalidValue: NaN or infinity.
     """
-    samples, units = stream.samples, stream.units
-    wanted = length or samples
-    # Cells are whole chunks, so that a stream is read as it comes; a cell of many chunks grows by at most one row each.
-    rows = -(-wanted // -(-wanted // stream.rows))
-    whole = rows * -(-wanted // rows)
-    cells = -(-samples // whole)
+    samples, units, rows = stream.samples, stream.units, stream.rows
+    ends = edges(samples // grain, cells) * grain
+    whole = int(np.diff(ends).max())
     origin, constant = _origin(stream, rows, center)
     narrow = stream.integers and (stream.largest() + float(origin.abs().max())) ** 2 * whole < 2**31
     made: Any = {"dtype": torch.float64, "device": stream.device}
@@ -157,19 +166,33 @@ def accumulate(stream: Stream, length: int | None = None, *, center: bool = True
         first=torch.zeros(cells, units, **made),
         cross=torch.zeros(cells, units, units, dtype=torch.int32 if narrow else torch.float64, device=stream.device),
         power=torch.zeros(cells, 2, **made),
-        weighted=torch.zeros(cells, units, **made),
+        cubic=torch.zeros(cells, units, **made),
         higher=torch.zeros(cells, 2, units, **made),
     )
-    for index, chunk in enumerate(stream.chunks(rows)):
-        cell = index * rows // whole
-        if stream.integers:
-            for part in _exact_parts(chunk, origin):
-                _add(found, cell, part)
-        else:
-            _add(found, cell, (real(chunk)[0] - origin).masked_fill_(constant, 0.0))
+    row = 0
+    for chunk in stream.chunks(rows):  # shorter at gaps of a recording
+        for piece in _at_edges(chunk, row, ends):
+            cell, row = int(np.searchsorted(ends, row, side="right")) - 1, row + len(piece)
+            if stream.integers:
+                for part in _exact_parts(piece, origin):
+                    _add(found, cell, part)
+            else:
+                _add(found, cell, (real(piece)[0] - origin).masked_fill_(constant, 0.0))
     if stream.integers:  # their origin is a value of every unit that never varies, exactly
         found.constant.copy_(found.cross.diagonal(dim1=1, dim2=2).sum(dim=0) == 0)
     return found
+
+
+def edges(samples: int, cells: int) -> NDArray[np.int64]:
+    """Samples at which cells as equal as can be begin and end, shape `(cells + 1,)`."""
+    return np.arange(cells + 1) * samples // cells
+
+
+def _at_edges(chunk: Samples, row: int, ends: NDArray[np.int64]) -> Iterator[Samples]:
+    """A chunk that begins at a row, cut where cells begin."""
+    inside = ends[(ends > row) & (ends < row + len(chunk))] - row
+    for start, stop in itertools.pairwise([0, *inside.tolist(), len(chunk)]):
+        yield chunk[start:stop]
 
 
 def _add(sums: Sums, cell: int, x: Tensor) -> None:
@@ -190,7 +213,7 @@ def _add(sums: Sums, cell: int, x: Tensor) -> None:
     sums.higher[cell, 1] += (square * square).sum(dim=0)
     if single and float(power.max()) * peak * len(x) > _EXACT:
         x = x.double()
-    sums.weighted[cell] += power.to(x.dtype) @ x
+    sums.cubic[cell] += power.to(x.dtype) @ x
     power = power.double()
     sums.power[cell, 0] += power.sum()
     sums.power[cell, 1] += power.square().sum()

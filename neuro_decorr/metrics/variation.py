@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -44,23 +45,36 @@ class Variation:
     numbers: Tensor  # (cells, units), float64: terms in each sum
 
     @classmethod
-    def of(cls, trains: SpikeTrains, edges: NDArray[np.float64]) -> Variation:
+    def of(
+        cls, trains: SpikeTrains, edges: NDArray[np.float64], windows: Sequence[tuple[float, float]] | None = None
+    ) -> Variation:
         """Sums over cells of time.
 
         Args:
             trains: Spike trains.
             edges: Start of each cell after the first (s); what lies after the last cell's start belongs to it.
+            windows: Start and end (s) of the periods whose intervals count, in order, such as trials; what was recorded
+                without a break when None.
 
         Returns:
             The sums. Cost: linear in the spikes.
         """
+        starts, stops = np.array(trains.pieces if windows is None else windows).T
         shape = (len(edges) + 1, len(trains.units))
         sums, numbers = np.zeros(shape), np.zeros(shape)
         for unit, times in enumerate(trains.times):
-            cell = np.searchsorted(edges, times[1:-1], side="right")
-            sums[:, unit] = np.bincount(cell, cv2_terms(times), minlength=shape[0])
+            cell, terms = np.searchsorted(edges, times[1:-1], side="right"), cv2_terms(times)
+            if len(starts) > 1 or windows is not None:
+                window = np.searchsorted(starts, times, side="right") - 1
+                within = (window[2:] == window[:-2]) & (window[:-2] >= 0) & (times[2:] <= stops[window[2:]])
+                cell, terms = cell[within], terms[within]
+            sums[:, unit] = np.bincount(cell, terms, minlength=shape[0])
             numbers[:, unit] = np.bincount(cell, minlength=shape[0])
         return cls(torch.from_numpy(sums), torch.from_numpy(numbers))
+
+    def between(self, first: int, last: int) -> Variation:
+        """The cells from `first` to before `last`."""
+        return Variation(self.sums[first:last], self.numbers[first:last])
 
     @property
     def sparse(self) -> int:

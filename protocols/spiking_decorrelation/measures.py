@@ -21,7 +21,7 @@ OVERLAP = 0.3
 def correlations(trains: SpikeTrains, bins: tuple[float, ...]) -> Iterator[dict[str, float]]:
     """Correlations of the spike counts with their floors, Fano factor and dimensionality, a row for each bin."""
     for width in bins:
-        found = metrics.summary(trains, bin=width, replicates=0)
+        found = metrics.summary(trains, bin=width, intervals=False)
         squared = found["mean_squared_correlation"]
         yield {
             "bin": width,
@@ -45,7 +45,7 @@ def rates(trains: SpikeTrains, before: SpikeTrains) -> dict[str, float]:
         "within": np.mean(np.abs(ratio - 1) <= 0.1),
         "silent": np.sum(trains.rate == 0),
         "cv": np.mean([variation(np.diff(times)) for times in trains.times if len(times) > 2]),
-        "cv2": metrics.summary(trains, bin=BIN, replicates=0)["mean_cv2"].estimate,
+        "cv2": metrics.summary(trains, bin=BIN, intervals=False)["mean_cv2"].estimate,
     }
 
 

@@ -1,0 +1,173 @@
+r"""How far an estimate may lie from what is measured on average, from how it follows the slow parts of a recording.
+
+The recording is cut into C cells, and cell c is weighted by $1 \pm \epsilon \sqrt2 \cos(\pi j (c - 1/2) / C)$. Half the
+difference of both estimates over epsilon is the projection $D_j$ of the estimate's own fluctuations on the j-th cosine;
+the estimate's error is their projection on the constant, and so of variance $\sigma^2 = E[D_j^2]$ for every j whose
+period $2 C / j$ is long against the autocorrelation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+
+COSINES = 32
+"""Slowest cosines that are looked at: periods down to 1/16 of the recording."""
+STEP = 0.25
+"""Epsilon: wide enough for second differences of measures with a corner, such as a mean of magnitudes."""
+_WHITE = 0.8
+"""Prior weight of no autocorrelation that cosines could see."""
+_SLOWEST = 10
+"""Fewer autocorrelation times than this in a recording allow no interval."""
+
+
+def weights(cells: int, count: int) -> Tensor:
+    """Weights of the cells: all one, then those of every cosine, up and down.
+
+    Args:
+        cells: Number of cells.
+        count: Number of cosines, fewer than cells.
+
+    Returns:
+        Shape `(1 + 2 count, cells)`, float64.
+    """
+    angle = math.pi * np.arange(1, count + 1)[:, None] * (np.arange(cells) + 0.5) / cells
+    moved = STEP * math.sqrt(2) * np.cos(angle)
+    return torch.from_numpy(np.concatenate([np.ones((1, cells)), 1 + moved, 1 - moved]))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What fluctuations tell of their autocorrelation: a weight for each of several spectra, by Bayes' rule."""
+
+    probability: Array  # (spectra,)
+
+    @classmethod
+    def of(cls, fluctuation: Array) -> Memory:
+        r"""Weights of spectra that explain the squared projections.
+
+        The spectra are $g_j = 1 - q + q / (1 + (\pi j \tau / T)^2)$: a share q with autocorrelation
+        $e^{-t/\tau}$, and the rest without. With Jeffreys' prior for the variance the likelihood of one is
+        $\prod_j g_j^{-1/2} \, (\sum_j D_j^2 / g_j)^{-J/2}$.
+
+        Args:
+            fluctuation: Projections on the cosines, shape `(J,)`.
+
+        Returns:
+            The weights.
+        """
+        count = len(fluctuation)
+        spectra, _, prior = _spectra(count)
+        power = (fluctuation**2 / spectra).sum(axis=1)
+        if not power.any():
+            return cls(prior)
+        likelihood = np.log(prior) - 0.5 * np.log(spectra).sum(axis=1) - count / 2 * np.log(power)
+        probability = np.exp(likelihood - likelihood.max())
+        return cls(probability / probability.sum())
+
+    @property
+    def time(self) -> float:
+        """Median autocorrelation time as a share of the recording; zero where none can be seen."""
+        times = _spectra(2)[1]
+        order = np.argsort(times, kind="stable")
+        return float(times[order][np.searchsorted(self.probability[order].cumsum(), 0.5)])
+
+    @property
+    def mean(self) -> float:
+        """Mean of the same."""
+        return float(self.probability @ _spectra(2)[1])
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether the recording more likely than not has fewer than ten autocorrelation times."""
+        return float(self.probability[_spectra(2)[1] > 1 / _SLOWEST].sum()) > 0.5
+
+    def half_width(self, first: Array, second: Array, level: float) -> float:
+        r"""Half the width of an interval.
+
+        Given a spectrum, the error over $s = \sqrt{\sum_j D_j^2 / (J g_j)}$ has Student's distribution with J degrees
+        of freedom; the half-width is the quantile of the mixture over the spectra. Two corrections:
+
+        - The estimate's curvature, $Q_j$, adds $\operatorname{var} Q$ to its variance and twice as much to $D_j^2$: of
+          correlations of independent units that is all there is. So $s^2$ is reduced by the share
+          $\operatorname{var} Q / \overline{D^2}$, at most a half, and the degrees of freedom by its noise.
+        - Fluctuations of kurtosis $\kappa$ make $s^2$ as noisy as $2 J / (\kappa - 1)$ degrees of freedom.
+
+        Sources: cosines, Mueller (2007), J. Econometrics 141, doi:10.1016/j.jeconom.2007.01.019, and Lazarus, Lewis,
+        Stock and Watson (2018), J. Business Econ. Stat. 36, doi:10.1080/07350015.2018.1506926; mixtures over spectra,
+        Mueller and Watson (2008), Econometrica 76, doi:10.3982/ECTA6814; curvature, Efron and Stein (1981), The
+        jackknife estimate of variance, Ann. Statist. 9, doi:10.1214/aos/1176345462; epsilon, Judkins (1990), Fay's
+        method for variance estimation, J. Official Stat. 6.
+
+        Args:
+            first: The projections $D_j$, shape `(J,)`.
+            second: The second differences $Q_j$, shape `(J,)`.
+            level: Coverage.
+
+        Returns:
+            The half-width; zero without fluctuations.
+        """
+        count = len(first)
+        squares = first**2
+        mean = float(squares.mean())
+        if mean == 0:
+            return 0.0
+        variance = max(mean - float(second.var(ddof=1)), mean / 2)
+        freedom = count * variance**2 / (mean**2 + (mean - variance) ** 2)
+        cells = (weights(2 * count, count)[1 : count + 1].numpy() - 1).T @ first
+        kurtosis = float((cells**4).mean() / (cells**2).mean() ** 2)
+        freedom = max(1.0, freedom / max(1.0, (kurtosis - 1) / 2))
+        scale = np.sqrt((squares / _spectra(count)[0]).mean(axis=1) * variance / mean)
+        angles, tail = _tail(freedom)
+        low, high = 0.0, 1e3 * float(scale.max())
+        for _ in range(60):
+            middle = (low + high) / 2
+            beyond = np.interp(np.arctan(middle / scale / math.sqrt(freedom)), angles, tail)
+            if float(self.probability @ beyond) > (1 - level) / 2:
+                low = middle
+            else:
+                high = middle
+        return high
+
+
+def certain(count: int) -> Memory:
+    """The memory of one who knows that cosines up to this one are slow enough: no autocorrelation."""
+    probability = np.zeros(len(_spectra(count)[1]))
+    probability[0] = 1.0
+    return Memory(probability)
+
+
+def quantile(freedom: float, level: float) -> float:
+    """The value that Student's distribution stays within, on both sides of zero, with a chance of `level`."""
+    angles, tail = _tail(freedom)
+    return math.sqrt(freedom) * math.tan(float(np.interp(-(1 - level) / 2, -tail, angles)))
+
+
+@cache
+def _spectra(count: int) -> tuple[Array, Array, Array]:
+    """Spectra at the cosines 1 ... count, their autocorrelation times as shares of the recording, their prior."""
+    times = np.geomspace(1 / (2 * COSINES), 1 / 3, 10).repeat(5)
+    shares = np.tile([0.3, 0.6, 0.85, 0.97, 1.0], 10)
+    ranks = np.arange(1, count + 1)
+    slow = 1 - shares[:, None] + shares[:, None] / (1 + (math.pi * ranks * times[:, None]) ** 2)
+    prior = np.full(1 + len(times), (1 - _WHITE) / len(times))
+    prior[0] = _WHITE
+    return np.vstack([np.ones(count), slow]), np.concatenate([[0.0], times]), prior
+
+
+def _tail(freedom: float) -> tuple[Array, Array]:
+    r"""Upper tail of Student's distribution against theta, with $t = \sqrt\nu \tan \theta$."""
+    angles = np.linspace(0, math.pi / 2, 4001)
+    density = np.cos((angles[1:] + angles[:-1]) / 2) ** (freedom - 1)
+    tail = np.concatenate([[0.0], density[::-1].cumsum()])[::-1]
+    return angles, 0.5 * tail / tail[0]

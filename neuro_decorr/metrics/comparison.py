@@ -1,0 +1,316 @@
+"""How two recordings or periods of the same units differ, at equal numbers of samples and at equal rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.metrics import bootstrap
+from neuro_decorr.metrics.activity import Activity
+from neuro_decorr.metrics.fluctuations import Fluctuations, Over, Source
+from neuro_decorr.metrics.measures import independent
+from neuro_decorr.metrics.paired import PairedChange, paired_change
+from neuro_decorr.metrics.samples import Samples
+from neuro_decorr.metrics.second_moments import Moments
+from neuro_decorr.metrics.sums import accumulate
+from neuro_decorr.recording import Rates, SpikeTrains
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array: TypeAlias = NDArray[np.float64]
+
+PERIODS = 8
+"""Periods of the longer recording that are measured at most."""
+
+
+class Change(NamedTuple):
+    """One measure of two recordings, at the same number of samples of both."""
+
+    first: float
+    second: float
+    first_floor: float  # of independent units with the same variances at this number of samples; NaN where unknown
+    second_floor: float
+    difference: float  # second minus first
+    low: float  # of the difference; NaN where no interval can be given
+    high: float
+    ratio: float  # effect size, second over first; NaN of a measure that may be negative
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What differs between two recordings; `comparison["mean_correlation"].low`, or all of it by `.to_frame()`."""
+
+    units: tuple[str, ...]  # labels of the units compared; numbers of those of arrays
+    samples: int  # of either recording at a time
+    periods: tuple[int, int]  # periods of so many samples in the first and in the second, of which means are compared
+    level: float
+    rows: Mapping[str, Change]
+    matched: Mapping[str, Change]  # after spikes were deleted at random to equal rates; empty where there are no counts
+    paired: PairedChange | None  # over pairs of units; None with fewer than three units
+    rates: Array | None  # (2, units): Hz of recordings of spikes, counts a sample of arrays; None of what is no count
+    correlations: Array  # (2, pairs): of every pair, of all samples
+    warnings: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Change:
+        """The change of a measure."""
+        return self.rows[name]
+
+    @property
+    def geometric_rates(self) -> Array | None:
+        """Geometric mean of the rates of both units of every pair, shape `(2, pairs)`: correlations grow with it."""
+        if self.rates is None:
+            return None
+        first, second = np.triu_indices(self.rates.shape[1], 1)
+        found: Array = np.sqrt(self.rates[:, first] * self.rates[:, second])
+        return found
+
+    @property
+    def facts(self) -> str:
+        """What the numbers rest on, in one line."""
+        first, second = self.periods
+        means = "" if first == second == 1 else f", means over {first} and {second} periods of so many"
+        return f"{len(self.units)} units, {self.samples} samples of both{means}; {self.level:.0%} intervals"
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table: one row a measure as recorded, then at matched rates, then the change paired over pairs."""
+        pandas = require("pandas", "recordings")
+        rows: list[dict[str, object]] = []
+        for rates, changes in (("as recorded", self.rows), ("matched", self.matched)):
+            rows += [{"measure": name, "rates": rates, **change._asdict()} for name, change in changes.items()]
+        if self.paired is not None:
+            means = self.correlations.mean(axis=1).tolist()
+            pair = self.paired
+            rows.append(
+                {
+                    "measure": "mean_correlation (paired)", "rates": "as recorded", "first": means[0],
+                    "second": means[1], "difference": pair.mean, "low": pair.low, "high": pair.high,
+                    "Cohen's d": pair.cohens_d, "Cliff's delta": pair.cliffs_delta,
+                }
+            )  # fmt: skip
+        table: pd.DataFrame = pandas.DataFrame(rows)
+        return table
+
+
+def comparison(
+    first: Activity,
+    second: Activity,
+    bin: float | None = None,
+    *,
+    over: Over = "time",
+    block: float | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    r"""Compare two recordings, periods or conditions of the same units: second minus first.
+
+    Most measures depend on the number of samples. The longer recording is therefore measured in periods as long as the
+    shorter, up to eight, spread evenly, and the mean over these is compared. On the scale g of a measure
+    (`scales.scales`) the half-widths of both add in squares,
+
+    $$
+    \Delta = \bar g_2 - \bar g_1 \pm \sqrt{h_1^2 + h_2^2}, \qquad
+    h^2 = \overline{h_k^2} \, \frac{\sum_t n(t)^2}{K^2 L}
+    $$
+
+    with K periods of L samples, and n(t) of them at sample t; the bounds are shown as differences from the first.
+
+    Fewer spikes alone lower every correlation of counts: of thinned Poisson trains r falls as the rate. So of spike
+    trains and of integers every measure is compared once more at matched rates: spikes of each unit are deleted at
+    random in the recording in which its rate is higher.
+
+    Cost: that of `summary` for every period, twice for counts.
+
+    Sources: adding half-widths, Zou and Donner (2008), Statist. Med. 27, doi:10.1002/sim.3095; rates, de la Rocha et
+    al. (2007), Correlation between neural spike trains increases with firing rate, Nature 448, doi:10.1038/nature06028.
+
+    Args:
+        first: Activity before: an array or a recording; of recordings the units of one label are compared.
+        second: Activity after.
+        bin: Width of the bins (s) of spike trains and rates.
+        over: All of both recordings, or their trials.
+        block: How long activity must be apart to be independent (s; samples of arrays, trials over trials); found from
+            the data when None.
+        level: Coverage of the intervals.
+        seed: Seed of the deletion of spikes.
+
+    Returns:
+        The comparison. Units that never vary in one of both are left out, and reported.
+
+    Raises:
+        InvalidValue: Fewer than two units that vary in both, or different steps; see `summary`.
+    """
+    bootstrap.check_level(level)
+    source = bootstrap.generator(seed)
+    pair, labels, warnings = _same_units(first, second, bin, over)
+    sources = [Source.of(activity, bin, over) for activity in pair]
+    if sources[0].step != sources[1].step:
+        raise InvalidValue(f"step: got {sources[0].step} and {sources[1].step} s a sample; compare equal bins.")
+    pieces = min(one.pieces for one in sources)
+    if over == "trials" and sources[0].trial != sources[1].trial:
+        raise InvalidValue("trials: the trials of both have different lengths; compare trials of one length.")
+    chosen = None if block is None else block / sources[0].unit
+    populations = [accumulate(one.stream).moments() for one in sources]
+    rows, told = _changes(sources, pieces, chosen, level)
+    means = np.array([population.mean.cpu().numpy() for population in populations])
+    counted = all(one.stream.integers for one in sources) and bool((means > 0).all())
+    matched: dict[str, Change] = {}
+    if counted:
+        target = means.min(axis=0)
+        thinned = [_thinned(one, target / mean, source) for one, mean in zip(pair, means, strict=True)]
+        matched, _ = _changes([Source.of(one, bin, over) for one in thinned], pieces, chosen, level)
+    upper = np.triu_indices(len(labels), 1)
+    step = sources[0].step if isinstance(first, SpikeTrains) else None
+    return Comparison(
+        units=labels,
+        samples=pieces * sources[0].trial,
+        periods=(len(_periods(sources[0].pieces, pieces)), len(_periods(sources[1].pieces, pieces))),
+        level=level,
+        rows=rows,
+        matched=matched,
+        paired=paired_change(pair[0], pair[1], bin, over=over, level=level) if len(labels) > 2 else None,
+        rates=means / (step or 1.0) if counted else None,
+        correlations=np.array([population.correlation.cpu().numpy()[upper] for population in populations]),
+        warnings=(*warnings, *told),
+    )
+
+
+def _changes(
+    sources: list[Source], pieces: int, block: float | None, level: float
+) -> tuple[dict[str, Change], list[str]]:
+    """The change of every measure, and warnings."""
+    read = [
+        [Fluctuations.of(one, period, silent="drop", block=block) for period in _periods(one.pieces, pieces)]
+        for one in sources
+    ]
+    factors = [_factor(one.pieces, pieces) for one in sources]
+    floors = [[independent(period.population) for period in group] for group in read]
+    changes: dict[str, Change] = {}
+    slow: list[str] = []
+    withheld: list[str] = []
+    for name in read[0][0].estimates:
+        floor = _mean(floors[0], name), _mean(floors[1], name)
+        scale = Fluctuations.common(read[0] + read[1], name)
+        if scale is None:
+            withheld += [name] if name == "participation_ratio_both" else []
+            before, after = (
+                math.nan if name in withheld else float(np.mean([one.estimates[name] for one in group]))
+                for group in read
+            )
+            changes[name] = Change(
+                before, after, *floor, after - before, math.nan, math.nan, _ratio(name, before, after)
+            )
+            continue
+        middle, widths = [], []
+        for group, factor in zip(read, factors, strict=True):
+            scaled = [one.width(name, scale, level) for one in group]
+            middle.append(float(np.mean([at for at, _ in scaled])))
+            widths.append(math.sqrt(float(np.mean([width**2 for _, width in scaled])) * factor))
+        half = math.hypot(*widths)
+        if math.isnan(half):
+            slow.append(name)
+        before, after = scale.backward(middle[0]), scale.backward(middle[1])
+        low, high = (
+            (math.nan, math.nan)
+            if math.isnan(half)
+            else (scale.backward(middle[1] - half) - before, scale.backward(middle[1] + half) - before)
+        )
+        changes[name] = Change(before, after, *floor, after - before, low, high, _ratio(name, before, after))
+    warnings = []
+    if slow:
+        warnings.append(
+            f"no interval can be given for {', '.join(slow)}: the activity changes too slowly for {pieces} samples; "
+            "record for longer, or remove slow changes first (high_pass, detrended)"
+        )
+    if withheld:
+        warnings.append(
+            "participation_ratio_both is withheld: its denominator, the mean squared covariance of pairs, is not "
+            "clearly above zero in both"
+        )
+    return changes, warnings
+
+
+def _mean(group: list[dict[str, float]], name: str) -> float:
+    return float(np.mean([one.get(name, math.nan) for one in group]))
+
+
+def _ratio(name: str, first: float, second: float) -> float:
+    return second / first if name != "mean_correlation" and first > 0 else math.nan
+
+
+def _periods(pieces: int, length: int) -> list[tuple[int, int]]:
+    """Periods of one length that cover as much as can be, spread evenly, at most `PERIODS`."""
+    count = min(PERIODS, math.ceil(pieces / length)) if pieces > 1.05 * length else 1
+    firsts = np.linspace(0, pieces - length, count).round().astype(int).tolist() if count > 1 else [0]
+    return [(first, first + length) for first in firsts]
+
+
+def _factor(pieces: int, length: int) -> float:
+    """Variance of the mean over the periods, over that of one."""
+    covered = np.zeros(pieces)
+    periods = _periods(pieces, length)
+    for first, last in periods:
+        covered[first:last] += 1
+    return float(np.square(covered).sum()) / (len(periods) ** 2 * length)
+
+
+def _same_units(
+    first: Activity, second: Activity, bin: float | None, over: Over
+) -> tuple[tuple[Activity, Activity], tuple[str, ...], list[str]]:
+    """Both with the units that vary in both, in the order of the first."""
+    recordings = SpikeTrains | Rates
+    warnings = []
+    if isinstance(first, recordings) and isinstance(second, recordings):
+        labels = [name for name in first.units if name in set(second.units)]
+        missing = len(set(first.units) ^ set(second.units))
+        if missing:
+            warnings.append(f"{missing} units are in one recording only: left out")
+        if len(labels) < 2:
+            raise InvalidValue(
+                f"second: {len(labels)} units of one label are in both recordings; at least 2 are needed."
+            )
+        first, second = first.select(labels), second.select(labels)
+    elif isinstance(first, recordings) or isinstance(second, recordings):
+        raise InvalidValue("second: got a recording and an array; compare two of one kind.")
+    populations: list[Moments] = [
+        accumulate(Source.of(activity, bin, over).stream).moments() for activity in (first, second)
+    ]
+    before, after = populations
+    if before.units != after.units:
+        raise InvalidValue(f"second: got {after.units} units, the first has {before.units}; compare the same units.")
+    constant = (before.constant | after.constant).cpu().numpy()
+    kept = np.flatnonzero(~constant)
+    if len(kept) < 2:
+        raise InvalidValue(f"activity: {len(kept)} units vary in both; at least 2 are needed.")
+    names = first.units if isinstance(first, recordings) else tuple(map(str, range(before.units)))
+    chosen = tuple(names[k] for k in kept)
+    if len(kept) < len(names):
+        warnings.append(f"{len(names) - len(kept)} units never vary in one of both: left out")
+        first, second = _of_units(first, kept), _of_units(second, kept)
+    return (first, second), chosen, warnings
+
+
+def _of_units(activity: Activity, kept: NDArray[np.int64]) -> Activity:
+    if isinstance(activity, SpikeTrains | Rates):
+        return activity.select([activity.units[k] for k in kept])
+    chosen: Samples = activity[:, torch.from_numpy(kept)] if isinstance(activity, torch.Tensor) else activity[:, kept]
+    return chosen
+
+
+def _thinned(activity: Activity, share: Array, source: np.random.Generator) -> Activity:
+    """Counts or spikes of which each is kept with the chance of its unit."""
+    share = np.minimum(share, 1.0)
+    if isinstance(activity, SpikeTrains):
+        times = [unit[source.random(len(unit)) < p] for unit, p in zip(activity.times, share, strict=True)]
+        return replace(activity, times=tuple(times))
+    counts = activity.values if isinstance(activity, Rates) else np.asarray(activity)
+    thinned = source.binomial(counts.astype(np.int64), share)
+    return replace(activity, values=thinned) if isinstance(activity, Rates) else thinned

@@ -1,0 +1,339 @@
+"""Measures of an activity, and how each follows the slow parts of the recording: what intervals are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, final, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics import autocorrelation
+from neuro_decorr.metrics.activity import Activity, Stream, as_stream
+from neuro_decorr.metrics.autocorrelation import Memory
+from neuro_decorr.metrics.measures import Reader
+from neuro_decorr.metrics.samples import Silent, check_policy
+from neuro_decorr.metrics.scales import INVERSE, Scale, scales
+from neuro_decorr.metrics.second_moments import Moments
+from neuro_decorr.metrics.sums import Sums, accumulate, edges
+from neuro_decorr.metrics.variation import Variation
+from neuro_decorr.recording import Rates, SpikeTrains
+from neuro_decorr.recording.binning import SLACK
+
+Array = NDArray[np.float64]
+
+Over: TypeAlias = Literal["time", "trials"]
+"""What fluctuates: `"time"`, all of the recording; `"trials"`, the trials of a recording."""
+
+CELLS = 64
+"""Cells that a recording is cut into."""
+FEWEST = 20
+"""Fewer samples allow no interval."""
+FEWEST_TRIALS = 10
+"""Fewer trials allow none."""
+FEWEST_BLOCKS = 5
+"""Fewer blocks allow none."""
+_BATCH = 8
+"""Weightings whose second moments are held at once."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Samples in a row, and when they were taken."""
+
+    stream: Stream
+    step: float | None  # seconds a sample; None for arrays
+    trains: SpikeTrains | None  # where CV2 is read from
+    over: Over
+    trial: int  # samples a trial; 1 over time
+
+    @classmethod
+    def of(cls, activity: Activity, bin: float | None, over: Over) -> Source:
+        """The samples of an activity: all, or those inside its trials; raises what `summary` raises."""
+        checks.refuse("metrics", checks.word("over", over, get_args(Over)))
+        trains = activity if isinstance(activity, SpikeTrains) else None
+        if over == "time":
+            stream = as_stream(activity, bin)
+            return cls(stream, getattr(activity, "step", None) if bin is None else bin, trains, over, 1)
+        if not isinstance(activity, SpikeTrains | Rates):
+            raise InvalidValue("over: an array has no trials; give SpikeTrains or Rates with trials, or over='time'.")
+        spikes = isinstance(activity, SpikeTrains)
+        samples, trial = activity.trial_counts(bin) if spikes else activity.trial_binned(bin)  # type: ignore[union-attr]
+        sizes = np.bincount(trial)
+        if sizes.min() != sizes.max():
+            raise InvalidValue(
+                f"trials: they hold {sizes.min()} to {sizes.max()} bins; intervals need trials of one length."
+            )
+        assert activity.trials is not None
+        whole = float(activity.trials.durations[0]) if spikes else getattr(activity, "step", None)
+        return cls(as_stream(samples), whole if bin is None else bin, trains, over, int(sizes[0]))
+
+    @property
+    def pieces(self) -> int:
+        """Samples or trials: what periods are made of."""
+        return self.stream.samples // self.trial
+
+    @property
+    def unit(self) -> float:
+        """Length of a piece: seconds, or one where pieces are counted."""
+        return self.step if self.over == "time" and self.step is not None else 1.0
+
+    @property
+    def words(self) -> str:
+        """What lengths are in: seconds, samples or trials."""
+        return "trials" if self.over == "trials" else "samples" if self.step is None else "s"
+
+    def sums(self) -> Sums:
+        """Sums over the cells that intervals are found from."""
+        _enough(self.pieces, self.over)
+        return accumulate(self.stream, min(self.pieces, CELLS), grain=self.trial)
+
+    def variation(self, ends: NDArray[np.int64]) -> Variation | None:
+        """Sums for CV2 over cells that begin and end at these samples or trials; None without spikes."""
+        if self.trains is None:
+            return None
+        assert self.step is not None
+        if self.over == "trials":
+            trials = self.trains.trials
+            assert trials is not None
+            at = np.append(trials.start, trials.stop[-1])[ends]
+            windows = list(zip(trials.start.tolist(), trials.stop.tolist(), strict=True))
+            return Variation.of(self.trains, at, windows).between(1, len(ends))
+        starts, stops = np.array(self.trains.pieces).T
+        held = np.floor((stops - starts) / self.step + SLACK).astype(np.int64)
+        firsts = held.cumsum() - held
+        piece = np.searchsorted(firsts, ends, side="right") - 1
+        at = starts[piece] + self.step * (ends - firsts[piece])
+        at[-1] = max(at[-1], stops[-1]) + 1 if ends[-1] == held.sum() else at[-1]  # no spike after the last bin is lost
+        at[0] = -np.inf if ends[0] == 0 else at[0]
+        return Variation.of(self.trains, at).between(1, len(ends))
+
+
+class Bounds(NamedTuple):
+    """An interval, and what it rests on."""
+
+    low: float  # NaN without one
+    high: float
+    time: float = 0.0  # median autocorrelation time as a share of the period
+    slow: bool = False  # whether it is too long for an interval
+    withheld: bool = False  # whether the estimate says nothing either
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fluctuations:
+    """Measures of a period, and of the same with its slow parts weighted up and down."""
+
+    reader: Reader
+    population: Moments
+    estimates: Mapping[str, float]
+    moved: Mapping[str, Array]  # (1 + 2 J,) raw values: as it is, then J cosines up, J down; empty without intervals
+    memory: Memory  # of the mean activity
+    fixed: bool  # whether the caller chose the blocks
+    pieces: int  # samples or trials of the period
+    cells: int
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        period: tuple[int, int] | None = None,
+        *,
+        center: bool = True,
+        silent: Silent = "nan",
+        intervals: bool = True,
+        block: float | None = None,
+    ) -> Fluctuations:
+        """Read a period once, then weigh its sums.
+
+        Args:
+            source: The samples.
+            period: First of its samples or trials, and the one after the last; all when None.
+            center: Remove the mean over samples.
+            silent: Policy for units that never vary.
+            intervals: Whether to weigh at all.
+            block: Samples or trials that are independent of the next; found from the data when None.
+
+        Returns:
+            The measures.
+
+        Raises:
+            InvalidValue: See `summary`.
+        """
+        check_policy(silent)
+        first, last = (0, source.pieces) if period is None else period
+        pieces = last - first
+        count = 1
+        if intervals:
+            _enough(pieces, source.over)
+            count = min(pieces, CELLS)
+        rows = first * source.trial, last * source.trial
+        stream = source.stream.between(*rows) if period is not None else source.stream
+        sums = accumulate(stream, count, center=center, grain=source.trial)
+        reader = Reader(source.step, source.variation(first + edges(pieces, count)))
+        population = sums.moments(silent)
+        estimates = reader.read(population, torch.ones(sums.cells, dtype=torch.float64))
+        moved: dict[str, Array] = {}
+        memory, fixed = autocorrelation.certain(2), block is not None
+        if intervals:
+            cosines = min(autocorrelation.COSINES, count - 1)
+            if block is not None:
+                cosines = min(cosines, _blocks(pieces, block) - 1)
+            weights = autocorrelation.weights(count, cosines)
+            moved = _read(sums, reader, weights, silent)
+            memory = Memory.of(sums.mean_activity(weights[1 : 1 + cosines] - 1))
+        return cls(reader, population, estimates, moved, memory, fixed, pieces, count)
+
+    def scaled(self, name: str, scale: Scale) -> tuple[float, Array, Array] | None:
+        """Estimate, projections and second differences of a measure on a scale; None where it is not defined."""
+        values = self.moved[name]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            on = scale.forward(values)
+        if not np.isfinite(on).all():
+            return None
+        up, down = on[1 : 1 + len(on) // 2], on[1 + len(on) // 2 :]
+        step = autocorrelation.STEP
+        return float(on[0]), (up - down) / (2 * step), (up + down - 2 * on[0]) / (2 * step**2)
+
+    def remembers(self, first: Array) -> Memory:
+        """The slower of the memories of a measure and of the mean activity, which drives many measures."""
+        if self.fixed:
+            return autocorrelation.certain(len(first))
+        own = Memory.of(first)
+        return own if own.mean > self.memory.mean else self.memory
+
+    def scale(self, name: str) -> tuple[Scale | None, bool]:
+        """The best scale on which a measure is clearly defined, if any, and whether it is the first of its scales."""
+        found = scales(name, self.population.kept)
+        defined = [scale for scale in found if self.scaled(name, scale) is not None]
+        if len(found) == len(defined) == 2 and not self._clear(name, *found):
+            defined = defined[1:]
+        return (defined[0], defined[0] is found[0]) if defined else (None, False)
+
+    def interval(self, name: str, level: float) -> Bounds:
+        """The interval of a measure.
+
+        Args:
+            name: Of the measure.
+            level: Its coverage.
+
+        Returns:
+            The interval; NaN where the measure is not defined, or too slow, or where it is withheld.
+        """
+        values = self.moved[name]
+        if name not in INVERSE and bool((values == values[0]).all()):
+            return Bounds(float(values[0]), float(values[0]))
+        scale, best = self.scale(name)
+        if name == "participation_ratio_both" and not (best and math.isfinite(self.estimates[name])):
+            return Bounds(math.nan, math.nan, withheld=True)
+        on = None if scale is None else self.scaled(name, scale)
+        if scale is None or on is None:
+            return Bounds(math.nan, math.nan)
+        middle, width = self.width(name, scale, level)
+        time = self.remembers(on[1]).time
+        if math.isnan(width):
+            return Bounds(math.nan, math.nan, time, slow=True)
+        return Bounds(scale.backward(middle - width), scale.backward(middle + width), time)
+
+    def width(self, name: str, scale: Scale, level: float) -> tuple[float, float]:
+        """Estimate and half-width of the interval on a scale on which the measure is defined; NaN if too slow."""
+        on = self.scaled(name, scale)
+        assert on is not None
+        memory = self.remembers(on[1])
+        return on[0], math.nan if memory.too_slow else memory.half_width(on[1], on[2], level)
+
+    @staticmethod
+    def common(periods: Sequence[Fluctuations], name: str) -> Scale | None:
+        """The best scale on which a measure is clearly defined in all periods; None where none is, or if withheld."""
+        found = [period.scale(name) for period in periods]
+        if all(best for _, best in found):
+            return found[0][0]
+        other = scales(name, periods[0].population.kept)[-1]
+        if name == "participation_ratio_both" or any(period.scaled(name, other) is None for period in periods):
+            return None
+        return other
+
+    def _clear(self, name: str, best: Scale, other: Scale) -> bool:
+        """Whether the interval on the other scale stays where the best one is defined."""
+        on = self.scaled(name, other)
+        assert on is not None
+        width = self.remembers(on[1]).half_width(on[1], on[2], 0.95)
+        end = other.backward(on[0] + width)  # the largest participation ratio
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return math.isfinite(end) and bool(np.isfinite(best.forward(np.array([1 / end]))).all())
+
+
+def told(found: Mapping[str, Bounds], read: Fluctuations, source: Source, block: float | None) -> list[str]:
+    """Warnings about intervals.
+
+    Args:
+        found: They.
+        read: What they were found from.
+        source: The samples.
+        block: Length of a block that the caller chose.
+    """
+    warnings = []
+    slow = [name for name, bounds in found.items() if bounds.slow]
+    length = f"{read.pieces * source.unit:.4g} {source.words}"
+    if slow:
+        longest = max(found[name].time for name in slow) * read.pieces * source.unit
+        warnings.append(
+            f"no interval can be given for {', '.join(slow)}: the autocorrelation time, some {longest:.2g} "
+            f"{source.words} or longer, is too long for {length}; record for longer, or remove slow changes first "
+            "(high_pass, detrended)"
+        )
+    if any(bounds.withheld for bounds in found.values()):
+        warnings.append(
+            "participation_ratio_both is withheld: its denominator, the mean squared covariance of pairs, is not "
+            "clearly above zero"
+        )
+    if block is not None:
+        longest = read.memory.time * read.pieces * source.unit
+        if longest > block:
+            warnings.append(
+                f"block: {block:g} {source.words} is shorter than the autocorrelation time of {longest:.3g} "
+                f"{source.words}: the intervals are too narrow; leave block out, or take a longer one"
+            )
+    return warnings
+
+
+def _read(sums: Sums, reader: Reader, weights: torch.Tensor, silent: Silent) -> dict[str, Array]:
+    found: dict[str, list[float]] = {}
+    for batch in weights.split(_BATCH):  # type: ignore[no-untyped-call]
+        for weight, population in zip(batch, sums.weighted(batch, silent), strict=True):
+            values = reader.read(population, weight)
+            values |= {
+                "participation_ratio_samples": population.inverse_participation_ratio("samples"),
+                "participation_ratio_both": population.inverse_participation_ratio("both"),
+            }
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _enough(pieces: int, over: Over) -> None:
+    what, fewest = ("trials", FEWEST_TRIALS) if over == "trials" else ("samples", FEWEST)
+    if pieces < fewest:
+        raise InvalidValue(
+            f"{what}: got {pieces}; intervals need at least {fewest}. Measure more, use narrower bins, or take the "
+            "estimates alone with intervals=False."
+        )
+
+
+def _blocks(pieces: int, block: float) -> int:
+    """How many blocks there are."""
+    if not block > 0:
+        raise InvalidValue(f"block: got {block!r}; allowed are lengths above zero.")
+    count = int(pieces / block + 1e-9)
+    if count < FEWEST_BLOCKS:
+        raise InvalidValue(
+            f"block: got {count} blocks in the recording; intervals need at least {FEWEST_BLOCKS}: shorter blocks, or "
+            "a longer recording."
+        )
+    return count
