@@ -84,15 +84,15 @@ class Independent:
     def p_value(self, mean: float) -> float:
         """Chance that the mean correlation of independent units is as far from zero, two-sided (Pearson type III)."""
         deviation, skewness = self.mean()
-        law = require("scipy.stats", "recordings").pearson3(skewness)
-        score = mean / deviation
-        return float(min(1.0, 2 * min(law.cdf(score), law.sf(score))))
+        law = require("scipy.stats", "recordings").pearson3
+        score = abs(mean) / deviation
+        return float(law.sf(score, skewness) + law.cdf(-score, skewness))
 
     def interval(self, level: float) -> tuple[float, float]:
         """Where the mean correlation of independent units lies with probability `level`."""
         deviation, skewness = self.mean()
-        law = require("scipy.stats", "recordings").pearson3(skewness)
-        low, high = law.ppf([(1 - level) / 2, (1 + level) / 2])
+        law = require("scipy.stats", "recordings").pearson3
+        low, high = law.ppf([(1 - level) / 2, (1 + level) / 2], skewness)
         return float(low) * deviation, float(high) * deviation
 
 

@@ -171,8 +171,8 @@ def noise_comparison(
     scale = np.array([1, 1, _per_second(recording, bin), 1])
     sides = []
     for name in (first, second):
-        estimate, without, sizes = parts[name].measures()
-        found = spread(estimate, without, sizes)
+        estimate, without = parts[name].measures()
+        found = spread(estimate, without)
         estimate[1] -= parts[name].floor  # of all trials: the spread is that of the uncorrected measure
         sides.append((scale * estimate, scale * found.error, found.freedom))
     (old, old_error, old_freedom), (new, new_error, new_freedom) = sides
@@ -213,12 +213,12 @@ def _difference(
 
 
 def _row(part: Residuals, level: float, per_second: float) -> NoiseRow:
-    estimate, without, sizes = part.measures()
+    estimate, without = part.measures()
     mean = float(estimate[0])
     return NoiseRow(
         part.trials,
         mean,
-        *mean_correlation_bounds(mean, without[:, 0], int(part.vary.sum()), level, sizes),
+        *mean_correlation_bounds(mean, without[:, 0], int(part.vary.sum()), level),
         *part.law.interval(level),
         part.law.p_value(mean),
         float(np.abs(part.pairs(part.correlation)).mean()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +10,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.cosines import Independent, independent
+from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.metrics.cosines import Independent
 from neuro_decorr.metrics.jackknife import correlations
 from neuro_decorr.recording import Rates, SpikeTrains
 
@@ -20,8 +19,8 @@ ALL = "all"
 """All conditions together: covariances within conditions, pooled."""
 MEASURES = ("mean_correlation", "mean_squared_correlation", "mean_rate", "mean_fano_factor")
 """What is measured of residuals, in this order."""
-_BLOCKS = 256
-"""Trials are left out one by one up to here, beyond it in runs of consecutive ones."""
+_ENTRIES = 2**20
+"""Entries of the matrices without a trial that are held at once."""
 
 
 @final
@@ -57,8 +56,32 @@ class Residuals:
 
     @cached_property
     def law(self) -> Independent:
-        """Correlations of independent units as slow as these."""
-        return independent(self.z.reshape(-1, self.z.shape[2]))
+        r"""Correlations of independent units that are as slow over the trials and vary as much in each bin as these.
+
+        With the sums over the trials of a condition $C_i(b, b') = \sum_k z_{ikb} z_{ikb'}$, exchanging the trials of a
+        condition, of every unit by itself, gives
+
+        $$E[r_{ij}^2] = \sum_c \frac{1}{K_c - 1} \frac{\sum_{bb'} C_i C_j}{\sum_b C_i \sum_b C_j}$$
+
+        which is more than one over the degrees of freedom where units vary in the same bins, as under a stimulus. The
+        cosines over trials, pooled over bins, make it larger where units are slow.
+        """
+        z, count = self.z, self.trials
+        power = (require("scipy.fft", "recordings").dct(z, axis=0, norm="ortho")[1:] ** 2).sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            power = np.where(self.vary, power / power.sum(axis=0), np.nan)
+        slow = self.pairs(power.T @ power)
+        shuffled = np.zeros_like(self.cross)
+        for name in np.unique(self.condition).tolist():
+            own = z[self.condition == name]
+            for b in range(own.shape[1]):  # one row of C of all units at a time
+                row = np.einsum("ku,kcu->cu", own[:, b], own)
+                shuffled += row.T @ row / (len(own) - 1)
+        total = np.diagonal(self.cross)
+        with np.errstate(invalid="ignore"):
+            ratio = (count - 1) * self.pairs(shuffled / total / total[:, None])
+        dimensions = float(slow.sum() / (slow * ratio).sum())
+        return Independent(power / dimensions, np.full(len(power), dimensions))
 
     @cached_property
     def vary(self) -> NDArray[np.bool_]:
@@ -70,34 +93,44 @@ class Residuals:
         """Entries of the pairs of units that vary."""
         return upper(matrix[np.ix_(self.vary, self.vary)])
 
-    def measures(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Each of `MEASURES`; the same without each trial, or run of trials; and the trials of each run."""
-        blocks = np.array_split(np.arange(self.trials), min(self.trials, _BLOCKS))
-        estimate = self._read(self.cross, self.totals.mean(axis=0), self.trials)
-        without = np.array([self._without(block) for block in blocks])
-        return estimate, without, np.array([len(block) for block in blocks], dtype=float)
+    def measures(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Each of `MEASURES`, and the same without each trial, shape `(trials, measures)`."""
+        z, degrees = self.z[:, :, self.vary], (self.trials - self.conditions) * self.z.shape[1]
+        cross = self.cross[np.ix_(self.vary, self.vary)]
+        means = self.totals.mean(axis=0)
+        estimate = self._read(cross[None], means[None], degrees)[0]
+        size = np.bincount(self.condition)[self.condition]
+        without = []
+        for rows in np.array_split(np.arange(self.trials), 1 + self.trials * cross.size // _ENTRIES):
+            own = np.matmul(z[rows].swapaxes(1, 2), z[rows])
+            own *= (size[rows] / (size[rows] - 1))[:, None, None]  # the mean of the other trials moves too
+            left = (self.trials * means - self.totals[rows]) / (self.trials - 1)
+            without.append(self._read(cross - own, left, degrees - z.shape[1]))
+        return estimate, np.concatenate(without)
 
     @property
     def floor(self) -> float:
         """Mean squared correlation of independent units as slow as these."""
         return float(self.pairs(self.law.variance).mean())
 
-    def _without(self, block: NDArray[np.int64]) -> NDArray[np.float64]:
-        fewer = self.cross - np.einsum("kbu,kbv->uv", self.z[block], self.z[block], optimize=True)
-        for name in np.unique(self.condition[block]).tolist():  # their means move when trials go
-            own = block[self.condition[block] == name]
-            gone = self.z[own].sum(axis=0)
-            left = int((self.condition == name).sum()) - len(own)
-            fewer -= gone.T @ gone / max(left, 1)  # the sum over all trials of a condition is zero
-        count = self.trials - len(block)
-        return self._read(fewer, (self.totals.sum(axis=0) - self.totals[block].sum(axis=0)) / count, count)
-
-    def _read(self, cross: NDArray[np.float64], means: NDArray[np.float64], trials: int) -> NDArray[np.float64]:
-        r = self.pairs(correlations(cross))
-        firing = means > 0
-        degrees = (trials - self.conditions) * self.z.shape[1]
-        fano = np.diagonal(cross)[firing] / degrees / means[firing]
-        return np.array([r.mean(), (r**2).mean(), means.mean(), fano.mean() if firing.any() else math.nan])
+    def _read(self, cross: NDArray[np.float64], means: NDArray[np.float64], degrees: int) -> NDArray[np.float64]:
+        """The measures of sums of products (..., units that vary) and means (..., units)."""
+        units = cross.shape[-1]
+        variance = np.diagonal(cross, axis1=1, axis2=2)
+        pairs = units * (units - 1)
+        r = correlations(cross)
+        firing = means[:, self.vary] > 0
+        fano = np.divide(variance / degrees, means[:, self.vary], out=np.zeros_like(variance), where=firing)
+        with np.errstate(invalid="ignore"):  # NaN where no unit fires
+            return np.stack(
+                [
+                    (r.sum(axis=(1, 2)) - units) / pairs,
+                    ((r**2).sum(axis=(1, 2)) - units) / pairs,
+                    means.mean(axis=1),
+                    fano.sum(axis=1) / firing.sum(axis=1),
+                ],
+                axis=1,
+            )
 
 
 def residuals(
