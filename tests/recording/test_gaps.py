@@ -63,7 +63,7 @@ def test_rates_have_no_samples_in_their_gaps() -> None:
         held.binned(2.5)
     with pytest.raises(InvalidValue, match="trial 0 reaches into a gap"):
         Rates(values, 0.5, 1.0, gaps=[(2.5, 10.0)], trials=Trials([2.0], [3.0])).trial_binned()
-    with pytest.raises(InvalidValue, match="nearest is 0.5 s"):
+    with pytest.raises(InvalidValue, match=r"nearest is 0\.5 s"):
         held.binned(0.7)
 
 

@@ -143,6 +143,10 @@ def trials(stop: Callable[[int], float], **columns: Callable[[int], Any]) -> pyn
     return held
 
 
+def half(_: int) -> float:
+    return 0.5
+
+
 def side(k: int) -> str:
     return "left" if k % 2 else "right"
 
@@ -151,9 +155,9 @@ def side(k: int) -> str:
     ("held", "condition", "labels"),
     [
         (trials(lambda k: 5.0 * k + 4, side=side), None, {"left", "right"}),
-        (trials(lambda k: 5.0 * k + 4, side=side, contrast=lambda k: 0.5), None, {""}),
-        (trials(lambda k: 5.0 * k + 4, side=side, contrast=lambda k: 0.5), "side", {"left", "right"}),
-        (trials(lambda k: 5.0 * k + 4, condition=side, contrast=lambda k: 0.5), None, {"left", "right"}),
+        (trials(lambda k: 5.0 * k + 4, side=side, contrast=half), None, {""}),
+        (trials(lambda k: 5.0 * k + 4, side=side, contrast=half), "side", {"left", "right"}),
+        (trials(lambda k: 5.0 * k + 4, condition=side, contrast=half), None, {"left", "right"}),
         (trials(lambda k: 5.0 * k + 4, response_time=lambda k: k / 7), None, {""}),  # a time of its own is no label
     ],
 )
