@@ -74,10 +74,12 @@ def to_brian(recording: SpikeTrains | Rates) -> Any:
         A SpikeGeneratorGroup (spikes), or a TimedArray of the values, without a unit.
 
     Raises:
-        InvalidValue: Spikes that the step of the simulation cannot tell apart.
+        InvalidValue: Spikes that the step of the simulation cannot tell apart, or rates with gaps.
     """
     brian2 = require("brian2", "brian")
     if isinstance(recording, Rates):
+        if recording.gaps:
+            raise InvalidValue("recording: has gaps, where a TimedArray has none; choose a piece of it with window().")
         return brian2.TimedArray(recording.values, dt=recording.step * brian2.second)
     index = np.repeat(np.arange(len(recording.units)), [len(times) for times in recording.times])
     times = np.concatenate(recording.times) - recording.start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuro_decorr.errors import InvalidValue, unknown_name
+from neuro_decorr.errors import InvalidValue, UnknownName, unknown_name
+
+_LISTED = 40
+"""So many labels of units are named in an error, if they are no more."""
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -108,6 +112,9 @@ def chosen(labels: Sequence[object], units: Sequence[str]) -> list[int]:
     """
     known = {name: index for index, name in enumerate(units)}
     for name in map(str, labels):
+        if name not in known and len(units) > _LISTED:
+            near = ", ".join(difflib.get_close_matches(name, units, 8, cutoff=0.0))
+            raise UnknownName(f"there is no unit '{name}'; the nearest of {len(units)} labels are {near}.")
         if name not in known:
             raise unknown_name("unit", name, units)
     return [known[str(name)] for name in labels]

@@ -74,8 +74,11 @@ def to_tensor(recording: SpikeTrains | Rates, step: float | None = None) -> Tens
         Spikes or values, shape `(time, batch, units)`, or `(time, 1, units)` without trials.
 
     Raises:
-        InvalidValue: Spikes without a step, two spikes of a unit in one step, or trials of unequal length.
+        InvalidValue: Gaps and no trials, spikes without a step, two spikes of a unit in one step, or trials of unequal
+            length.
     """
+    if recording.gaps and recording.trials is None:
+        raise InvalidValue("recording: has gaps, which a tensor cannot tell; choose a piece of it with window().")
     if isinstance(recording, Rates):
         if step is not None:
             raise InvalidValue(f"step: got {step:g} s; rates have their own, {recording.step:g} s.")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import Rates, SpikeTrains, Trials, load
+from neuro_decorr.recording import Rates, SpikeTrains, Trials, load, to_brian, to_tensor
 
 GENERATOR = np.random.default_rng(4)
 
@@ -65,6 +65,16 @@ def test_rates_have_no_samples_in_their_gaps() -> None:
         Rates(values, 0.5, 1.0, gaps=[(2.5, 10.0)], trials=Trials([2.0], [3.0])).trial_binned()
     with pytest.raises(InvalidValue, match=r"nearest is 0\.5 s"):
         held.binned(0.7)
+
+
+def test_what_has_no_gaps_refuses_them() -> None:
+    trains = SpikeTrains([[0.5]], 0, 2, gaps=[(1.0, 1.5)], trials=Trials([0.0], [1.0]))
+    assert to_tensor(trains, 0.5).flatten().tolist() == [0, 1]
+    held = Rates(np.zeros((3, 1)), 0.5, gaps=[(1.0, 1.5)])
+    with pytest.raises(InvalidValue, match="has gaps, which a tensor cannot tell"):
+        to_tensor(held)
+    with pytest.raises(InvalidValue, match="has gaps, where a TimedArray has none"):
+        to_brian(held)
 
 
 def write(path: Path, held: pynwb.NWBFile) -> Path:

@@ -101,6 +101,10 @@ def test_select_orders_as_asked() -> None:
     assert trains.select(["30"]).times[0].tolist() == [3.0]
     with pytest.raises(UnknownName, match="no unit '40'"):
         trains.select(["40"])
+    many = SpikeTrains([[1.0]] * 1000, 0, 4)
+    with pytest.raises(UnknownName, match="there is no unit '1000'; the nearest of 1000 labels are 100, ") as caught:
+        many.select(["1000"])
+    assert len(str(caught.value)) < 200
 
 
 def test_arrays_cannot_be_written_through() -> None:
