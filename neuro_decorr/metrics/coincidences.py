@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from neuro_decorr.recording import SpikeTrains
-from neuro_decorr.recording.binning import ROWS, chunks
+
+ROWS = 8192
+"""Intervals of the jitter that are multiplied at a time."""
 
 
 def merged(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -63,7 +63,9 @@ def short_intervals(times: NDArray[np.float64], shortest: float, longest: float)
     return total
 
 
-def jittered(trains: SpikeTrains, window: float, jitter: float) -> NDArray[np.float64]:
+def jittered(
+    times: NDArray[np.float64], unit: NDArray[np.int64], units: int, window: float, jitter: float
+) -> NDArray[np.float64]:
     r"""Coincidences to expect when every spike is drawn anew within its own interval of time.
 
     Of two spikes in one interval $\Delta$ a share $q_0 = (2 \tau \Delta - \tau^2) / \Delta^2$ coincides within
@@ -71,24 +73,33 @@ def jittered(trains: SpikeTrains, window: float, jitter: float) -> NDArray[np.fl
 
     $$E_{ij} = q_0 \sum_w n_{iw} n_{jw} + q_1 \sum_w (n_{iw} n_{j,w+1} + n_{i,w+1} n_{jw})$$
 
-    Cost: the number of intervals times N^2.
+    Cost: the intervals with a spike times N^2.
 
     Args:
-        trains: Spike trains.
+        times: Times of all spikes in order (s).
+        unit: Unit of each.
+        units: How many units there are.
         window: Largest distance of coincident spikes $\tau$ (s), at most the jitter.
-        jitter: Length of an interval $\Delta$ (s).
+        jitter: Length of an interval $\Delta$ (s), the first from zero.
 
     Returns:
         Expected coincidences, shape `(units, units)`; the diagonal is zero.
     """
-    units = len(trains.units)
+    interval = np.floor(times / jitter).astype(np.int64)
+    begin = np.flatnonzero(np.diff(interval, prepend=interval[0] - 1))
+    row = np.repeat(np.arange(len(begin)), np.diff(begin, append=len(times)))
+    follows = np.diff(interval[begin], prepend=interval[0] - 2) == 1
     same, next_to = torch.zeros(units, units, dtype=torch.float64), torch.zeros(units, units, dtype=torch.float64)
     last = torch.zeros(1, units)
-    bins = math.ceil((trains.stop - trains.start) / jitter) + 1
-    for chunk in chunks(trains.times, trains.start, jitter, bins, ROWS):
-        counts = torch.from_numpy(chunk.astype(np.float32))  # sums of a chunk stay whole numbers below 2^24
+    for first in range(0, len(begin), ROWS):
+        end = min(first + ROWS, len(begin))
+        spikes = slice(begin[first], begin[end] if end < len(begin) else len(times))
+        entries = np.bincount((row[spikes] - first) * units + unit[spikes], minlength=(end - first) * units)
+        # Sums of a chunk stay whole numbers below 2^24, exact in float32.
+        counts = torch.from_numpy(entries.reshape(-1, units).astype(np.float32))
+        before = torch.cat([last, counts[:-1]]) * torch.from_numpy(follows[first:end, None])
         same += (counts.T @ counts).double()
-        next_to += (torch.cat([last, counts[:-1]]).T @ counts).double()
+        next_to += (before.T @ counts).double()
         last = counts[-1:]
     share = window / jitter
     expected = (2 * share - share**2) * same + share**2 / 2 * (next_to + next_to.T)
