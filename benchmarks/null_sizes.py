@@ -47,12 +47,15 @@ def state(time: float, samples: int, units: int, source: np.random.Generator) ->
 def trends(samples: int, units: int, source: np.random.Generator) -> Array:
     """Linear trends up or down by 30 to 100 %, relative to the mean."""
     slope = source.choice([-1, 1], units) * source.uniform(0.3, 1, units)
-    return 1 + np.outer((np.arange(samples) + 0.5) / samples - 0.5, slope)
+    time: Array = (np.arange(samples) + 0.5) / samples - 0.5
+    rates: Array = 1 + np.outer(time, slope)
+    return rates
 
 
 def walks(samples: int, units: int, source: np.random.Generator) -> Array:
     """Exponentials of random walks, which end 0.7 from where they begin, root mean square."""
-    return np.exp(0.7 * np.cumsum(source.standard_normal((samples, units)), axis=0) / np.sqrt(samples))
+    walk: Array = np.cumsum(source.standard_normal((samples, units)), axis=0) * (0.7 / np.sqrt(samples))
+    return np.exp(walk)
 
 
 def steps(samples: int, units: int, source: np.random.Generator) -> Array:
@@ -92,11 +95,11 @@ SHARED: dict[str, Draw] = {
 }
 
 
-def counts(rates: Array, source: np.random.Generator, common: float = 0.0) -> NDArray[np.int64]:
+def counts(rates: Array, source: np.random.Generator, common: float = 0.0, mean: float = MEAN) -> NDArray[np.int64]:
     """Poisson counts, a share `common` of which all units receive together: so large is their correlation."""
-    drawn: NDArray[np.int64] = source.poisson((1 - common) * MEAN * rates)
+    drawn: NDArray[np.int64] = source.poisson((1 - common) * mean * rates)
     if common:
-        drawn += source.poisson(common * MEAN, (len(rates), 1))
+        drawn += source.poisson(common * mean, (len(rates), 1))
     return drawn
 
 
