@@ -144,7 +144,8 @@ def pair_correlogram(
     scale = np.where(deviation > 0, deviation, np.inf)
     farthest = np.abs((drawn - expected) / scale).max(axis=1)
     own = float(np.abs((counts - expected) / scale).max())
-    reach = float(np.quantile(np.append(farthest, own), level, method="higher"))
+    # The largest that is not among the share 1 - level: counts leave the band if and only if p is at most 1 - level.
+    reach = float(np.sort(np.append(farthest, own))[surrogates - int((1 - level) * (1 + surrogates) + 1e-9)])
     low_band = np.quantile(drawn, (1 - level) / 2, axis=0, method="lower")
     high_band = np.quantile(drawn, (1 + level) / 2, axis=0, method="higher")
     return PairCorrelogram(
