@@ -157,7 +157,7 @@ def comparison(
     pieces = min(one.pieces for one in sources)
     if over == "trials" and sources[0].trial != sources[1].trial:
         raise InvalidValue("trials: the trials of both have different lengths; compare trials of one length.")
-    chosen = None if block is None else block / sources[0].unit
+    chosen = sources[0].in_pieces(block)
     populations = [accumulate(one.stream).moments() for one in sources]
     rows, told = _changes(sources, pieces, chosen, level)
     means = np.array([population.mean.cpu().numpy() for population in populations])

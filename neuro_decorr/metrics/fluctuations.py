@@ -84,6 +84,13 @@ class Source:
         """Length of a piece: seconds, or one where pieces are counted."""
         return self.step if self.over == "time" and self.step is not None else 1.0
 
+    def in_pieces(self, block: float | None) -> float | None:
+        """A length that the caller gave, in samples or trials."""
+        if block is None:
+            return None
+        checks.refuse("metrics", checks.number("block", block, above=0, hint=f"in {self.words}"))
+        return block / self.unit
+
     @property
     def words(self) -> str:
         """What lengths are in: seconds, samples or trials."""
@@ -227,7 +234,7 @@ class Fluctuations:
             The interval; NaN where the measure is not defined, or too slow, or where it is withheld.
         """
         values = self.moved[name]
-        if name not in INVERSE and bool((values == values[0]).all()):
+        if name not in INVERSE and math.isfinite(values[0]) and bool((values == values[0]).all()):
             return Bounds(float(values[0]), float(values[0]))
         scale, best = self.scale(name)
         if name == "participation_ratio_both" and not (best and math.isfinite(self.estimates[name])):
@@ -239,7 +246,12 @@ class Fluctuations:
         time = self.remembers(on[1]).time
         if math.isnan(width):
             return Bounds(math.nan, math.nan, time, slow=True)
-        return Bounds(scale.backward(middle - width), scale.backward(middle + width), time)
+        low, high = scale.backward(middle - width), scale.backward(middle + width)
+        first = scales(name, self.population.kept)[0]
+        if not best and self.scaled(name, first) is not None:  # defined, but not clearly: what either scale allows
+            middle, width = self.width(name, first, level)
+            low, high = min(low, first.backward(middle - width)), max(high, first.backward(middle + width))
+        return Bounds(low, high, time)
 
     def width(self, name: str, scale: Scale, level: float) -> tuple[float, float]:
         """Estimate and half-width of the interval on a scale on which the measure is defined; NaN if too slow."""
@@ -328,8 +340,6 @@ def _enough(pieces: int, over: Over) -> None:
 
 def _blocks(pieces: int, block: float) -> int:
     """How many blocks there are."""
-    if not block > 0:
-        raise InvalidValue(f"block: got {block!r}; allowed are lengths above zero.")
     count = int(pieces / block + 1e-9)
     if count < FEWEST_BLOCKS:
         raise InvalidValue(

@@ -144,10 +144,8 @@ def summary(
     """
     bootstrap.check_level(level)
     source = Source.of(activity, bin, over)
-    unit = source.unit
-    read = Fluctuations.of(
-        source, center=center, silent=silent, intervals=intervals, block=None if block is None else block / unit
-    )
+    unit, chosen = source.unit, source.in_pieces(block)
+    read = Fluctuations.of(source, center=center, silent=silent, intervals=intervals, block=chosen)
     found = {name: read.interval(name, level) for name in read.estimates} if intervals else {}
     floors = independent(read.population)
     nothing = Bounds(math.nan, math.nan)

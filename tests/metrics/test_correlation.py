@@ -34,7 +34,7 @@ def test_the_mean_correlations_are_those_of_the_off_diagonal_entries() -> None:
     r = np.corrcoef(x, rowvar=False)[~np.eye(7, dtype=bool)]
     assert metrics.mean_squared_correlation(x) == pytest.approx(np.mean(r**2), rel=1e-12)
     assert metrics.mean_absolute_correlation(x) == pytest.approx(np.mean(abs(r)), rel=1e-12)
-    summary = metrics.summary(x, replicates=0)
+    summary = metrics.summary(x, intervals=False)
     assert summary["mean_correlation"].estimate == pytest.approx(r.mean(), rel=1e-10)
     assert summary["correlation_deviation"].estimate == pytest.approx(r.std(), rel=1e-10)
 
@@ -87,8 +87,8 @@ def test_the_samples_are_left_as_they_were() -> None:
     x = correlated(4)
     x[:, 2] = 1.0
     before = x.copy()
-    metrics.summary(x, replicates=0)
-    metrics.summary(x, replicates=0, center=False)
+    metrics.summary(x, intervals=False)
+    metrics.summary(x, intervals=False, center=False)
     np.testing.assert_array_equal(x, before)
 
 

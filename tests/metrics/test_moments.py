@@ -10,7 +10,7 @@ from neuro_decorr.errors import InvalidValue
 
 def estimates(samples, **options) -> metrics.Summary:
     """The summary without intervals, which need more samples than these tests give."""
-    return metrics.summary(samples, replicates=0, **options)
+    return metrics.summary(samples, intervals=False, **options)
 
 
 EVERY = [
@@ -53,7 +53,7 @@ def test_bad_samples_are_refused_by_every_measure(function, samples, message: st
 
 def test_an_unknown_policy_is_named() -> None:
     with pytest.raises(InvalidValue, match="silent must be one of 'nan', 'drop', 'error', got 'zero'"):
-        metrics.summary(activity(), replicates=0, silent="zero")
+        metrics.summary(activity(), intervals=False, silent="zero")
 
 
 def test_silent_units_are_nan_in_the_correlation_and_zero_in_the_spectrum() -> None:
@@ -64,7 +64,7 @@ def test_silent_units_are_nan_in_the_correlation_and_zero_in_the_spectrum() -> N
     assert np.isnan(r[:, 2]).all()
     kept = [0, 1, 3, 4]
     np.testing.assert_allclose(r[np.ix_(kept, kept)], np.corrcoef(x[:, kept], rowvar=False))
-    summary = metrics.summary(x, replicates=0)
+    summary = metrics.summary(x, intervals=False)
     assert (summary.units, summary.silent) == (5, 1)
     assert math.isnan(summary["mean_squared_correlation"].estimate)
     assert metrics.eigenvalues(x)[-1] == pytest.approx(0, abs=1e-15)
@@ -78,7 +78,7 @@ def test_dropping_silent_units_measures_the_others() -> None:
     assert metrics.covariance(x, silent="drop").shape == (4, 4)
     for function in EVERY[2:4] + EVERY[5:9]:
         assert function(x, silent="drop") == pytest.approx(function(rest))
-    summary = metrics.summary(x, replicates=0, silent="drop")
+    summary = metrics.summary(x, intervals=False, silent="drop")
     assert (summary.units, summary.silent) == (5, 1)
     assert summary["mean_variance"].estimate == pytest.approx(rest.var(axis=0, ddof=1).mean())
 
@@ -87,13 +87,13 @@ def test_refusing_silent_units_names_them() -> None:
     x = activity()
     x[:, [1, 3]] = 0
     with pytest.raises(InvalidValue, match=r"2 of 5 units never vary \(first: \[1, 3\]\)"):
-        metrics.summary(x, replicates=0, silent="error")
-    assert metrics.summary(activity(), replicates=0, silent="error").silent == 0
+        metrics.summary(x, intervals=False, silent="error")
+    assert metrics.summary(activity(), intervals=False, silent="error").silent == 0
 
 
 @pytest.mark.parametrize("silent", ["nan", "drop"])
 def test_a_population_that_is_all_silent_is_a_result(silent) -> None:
-    summary = metrics.summary(np.ones((10, 4)), replicates=0, silent=silent)
+    summary = metrics.summary(np.ones((10, 4)), intervals=False, silent=silent)
     assert summary.silent == 4
     for measure in (
         summary["mean_squared_correlation"].estimate,
@@ -119,12 +119,12 @@ def test_a_constant_that_went_through_rounding_is_silent_and_a_small_signal_is_n
 def test_without_centering_only_a_unit_of_zeros_is_silent() -> None:
     x = activity()
     x[:, 0], x[:, 1] = 2.0, 0.0
-    assert metrics.summary(x, replicates=0).silent == 2
-    assert metrics.summary(x, replicates=0, center=False).silent == 1
+    assert metrics.summary(x, intervals=False).silent == 2
+    assert metrics.summary(x, intervals=False, center=False).silent == 1
 
 
 def test_one_unit_has_no_pairs() -> None:
-    summary = metrics.summary(activity(units=1), replicates=0)
+    summary = metrics.summary(activity(units=1), intervals=False)
     assert math.isnan(summary["mean_correlation"].estimate)
     assert summary["participation_ratio"].estimate == pytest.approx(1)
     assert summary["condition_number"].estimate == 1

@@ -129,8 +129,23 @@ def test_the_ratio_corrected_for_units_too_is_that_of_distinct_samples_and_units
             for i, j in itertools.permutations(range(5), 2):
                 numerator.append(u[i] ** 2 * v[j] ** 2)
                 denominator.append(u[i] * v[i] * u[j] * v[j])
-    expected = np.mean(numerator) / np.mean(denominator)
-    assert metrics.participation_ratio(x, correction="both", center=center) == pytest.approx(expected, rel=1e-10)
+    expected = np.mean(denominator) / np.mean(numerator)
+    inverse = metrics.moments(x, center=center).inverse_participation_ratio("both")
+    assert inverse == pytest.approx(expected, rel=1e-10)
+    assert math.isnan(metrics.participation_ratio(x, correction="both", center=center))  # of five samples
+
+
+def test_the_ratio_corrected_for_units_is_withheld_where_it_says_nothing() -> None:
+    rng = np.random.default_rng(0)
+    runs = [rng.normal(size=(300, 12)) for _ in range(400)]
+    shown = np.mean([math.isfinite(metrics.participation_ratio(x, correction="both")) for x in runs])
+    # More than two standard errors above zero: 2.3 % of Gaussian, some 4 % of skewed estimates.
+    assert shown < 0.08
+    common = [x + rng.normal(size=(300, 1)) for x in runs[:100]]
+    ratios = np.array([metrics.participation_ratio(x, correction="both") for x in common])
+    assert np.isfinite(ratios).all()
+    # Correlations of one half; 1/PR scatters by some 12 % with the squares of the common part.
+    assert 1 / np.mean(1 / ratios) == pytest.approx(4, rel=0.06)
 
 
 def test_the_correction_for_units_finds_the_dimensionality_of_the_population_they_were_drawn_from() -> None:
@@ -167,7 +182,7 @@ def test_too_few_samples_for_the_correction() -> None:
     x = np.random.default_rng(0).normal(size=(3, 5))
     with pytest.raises(InvalidValue, match="at least 4 samples"):
         metrics.participation_ratio(x, correction="samples")
-    assert math.isnan(metrics.summary(x, replicates=0)["participation_ratio_samples"].estimate)
+    assert math.isnan(metrics.summary(x, intervals=False)["participation_ratio_samples"].estimate)
 
 
 def test_the_effective_rank_is_the_participation_ratio() -> None:

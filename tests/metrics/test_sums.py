@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuro_decorr import metrics
-from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import as_stream
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.sums import accumulate
@@ -53,11 +52,11 @@ def same(found: Moments, x: np.ndarray, center: bool = True, silent: str = "nan"
 
 
 @pytest.mark.parametrize("center", [True, False])
-@pytest.mark.parametrize("length", [None, 7])
+@pytest.mark.parametrize("cells", [1, 43])
 @pytest.mark.parametrize("name", arrays())
-def test_all_cells_together_are_the_array(name: str, length: int | None, center: bool) -> None:
+def test_all_cells_together_are_the_array(name: str, cells: int, center: bool) -> None:
     x = arrays()[name]
-    same(accumulate(as_stream(x), length, center=center).moments(), x, center)
+    same(accumulate(as_stream(x), cells, center=center).moments(), x, center)
     same(metrics.moments(x, center=center), x, center)
 
 
@@ -65,11 +64,11 @@ def test_all_cells_together_are_the_array(name: str, length: int | None, center:
 @pytest.mark.parametrize("name", arrays())
 def test_weights_are_repetitions_of_cells(name: str, center: bool) -> None:
     x = arrays()[name]
-    sums = accumulate(as_stream(x), 10, center=center)
-    assert sums.lengths.tolist() == [10] * 30 + [1]
+    sums = accumulate(as_stream(x), 31, center=center)
+    ends = np.append(0, sums.lengths.numpy().cumsum()).astype(int)
     weights = torch.from_numpy(np.random.default_rng(1).multinomial(31, np.full(31, 1 / 31), size=3)).double()
-    for weight, found in zip(weights, sums.resampled(weights), strict=True):
-        parts = [x[10 * k : 10 * k + 10] for k in range(31) for _ in range(int(weight[k]))]
+    for weight, found in zip(weights, sums.weighted(weights), strict=True):
+        parts = [x[ends[k] : ends[k + 1]] for k in range(31) for _ in range(int(weight[k]))]
         same(found, np.concatenate(parts), center)
 
 
@@ -78,22 +77,36 @@ def test_weights_are_repetitions_of_cells(name: str, center: bool) -> None:
 def test_silent_units_are_those_of_the_array(silent, kind) -> None:
     x = np.random.default_rng(0).poisson(0.5, size=(60, 5)).astype(kind)
     x[:, 1], x[:, 3] = 0, 9
-    same(accumulate(as_stream(x), 5).moments(silent), x, silent=silent)
+    same(accumulate(as_stream(x), 12).moments(silent), x, silent=silent)
     same(metrics.moments(torch.from_numpy(x), silent=silent), x, silent=silent)
 
 
-def test_a_unit_silent_in_one_resampling_is_left_out_of_that_one() -> None:
-    x = np.random.default_rng(0).poisson(0.5, size=(60, 3))
-    x[:, 1] = 0
-    x[7, 1] = 1  # fires in the second cell only
-    weights = torch.ones(2, 12, dtype=torch.float64)
-    weights[0, 1], weights[0, 2] = 0, 2
-    without, with_it = accumulate(as_stream(x), 5).resampled(weights)
-    assert without.kept == 2
-    assert with_it.kept == 3
-    rest = np.delete(x, slice(5, 10), axis=0)
-    rest = np.concatenate([rest, x[10:15]])[:, [0, 2]]
-    np.testing.assert_allclose(without.covariance, np.cov(rest, rowvar=False), rtol=1e-12)
+def test_cells_are_as_equal_as_can_be_and_hold_whole_trials() -> None:
+    x = arrays()["counts"]
+    assert sorted(set(accumulate(as_stream(x), 64).lengths.tolist())) == [4, 5]
+    in_trials = accumulate(as_stream(x[:300]), 7, grain=10)
+    assert sorted(set(in_trials.lengths.tolist())) == [40, 50]
+    same(in_trials.moments(), x[:300])
+
+
+def test_a_part_of_a_stream_is_the_stream_of_a_part() -> None:
+    x = arrays()["counts"]
+    same(metrics.moments(x[37:211]), x[37:211])
+    same(accumulate(as_stream(x).between(37, 211), 9).moments(), x[37:211])
+    trains = SpikeTrains([[0.05, 0.31, 1.11], [0.12, 0.93, 0.97, 1.5]], 0, 2, gaps=[(0.4, 0.9)])
+    counts = trains.counts(0.1)
+    assert len(counts) == 15
+    same(accumulate(as_stream(trains, 0.1).between(2, 11), 4).moments(), counts[2:11])
+
+
+def test_the_mean_activity_is_projected_in_standard_deviations() -> None:
+    x = arrays()["rates far from zero"]
+    sums = accumulate(as_stream(x), 10)
+    directions = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 10)))
+    standard = ((x - x.mean(axis=0)) / x.std(axis=0, ddof=1)).sum(axis=1)
+    cells = np.array([part.mean() for part in np.split(standard, np.cumsum(sums.lengths.numpy().astype(int))[:-1])])
+    expected = directions.numpy() @ (cells - cells.mean())
+    np.testing.assert_allclose(sums.mean_activity(directions), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_spike_trains_are_summed_without_their_array() -> None:
@@ -102,18 +115,18 @@ def test_spike_trains_are_summed_without_their_array() -> None:
     stream = as_stream(trains, 0.1)
     assert stream.whole is None
     assert (stream.samples, stream.units) == (300, 4)
-    same(accumulate(stream, 13).moments(), trains.counts(0.1))
+    same(accumulate(stream, 23).moments(), trains.counts(0.1))
     same(metrics.moments(trains, 0.1), trains.counts(0.1))
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), samples=st.integers(4, 80), length=st.integers(1, 90), shift=st.integers(0, 50))
-def test_cells_of_any_length_and_a_shift_in_time_leave_the_moments(
-    seed: int, samples: int, length: int, shift: int
+@given(seed=st.integers(0, 10**6), samples=st.integers(4, 80), cells=st.integers(1, 4), shift=st.integers(0, 50))
+def test_any_number_of_cells_and_a_shift_in_time_leave_the_moments(
+    seed: int, samples: int, cells: int, shift: int
 ) -> None:
     x = np.random.default_rng(seed).poisson(1.0, size=(samples, 4))
-    same(accumulate(as_stream(x), length).moments(), x)
-    same(accumulate(as_stream(np.roll(x, shift, axis=0)), length).moments(), x)
+    same(accumulate(as_stream(x), cells).moments(), x)
+    same(accumulate(as_stream(np.roll(x, shift, axis=0)), cells).moments(), x)
 
 
 def test_a_tensor_is_summed_on_its_device_without_history() -> None:
@@ -129,11 +142,3 @@ def test_large_counts_are_exact() -> None:
     sums = accumulate(as_stream(x), center=False)
     exact = [[sum(int(a) * int(b) for a, b in zip(x[:, i], x[:, j], strict=True)) for j in range(3)] for i in range(3)]
     np.testing.assert_array_equal(sums.cross.sum(dim=0).numpy().astype(object), np.array(exact, dtype=object))
-
-
-def test_blocks_are_consecutive_and_every_cell_is_drawn_equally_often() -> None:
-    weights = bootstrap.draws(12, 3, 4_000, np.random.default_rng(0))
-    assert (weights.sum(dim=1) == 12).all()  # four blocks of three cells
-    assert weights.mean(dim=0).numpy() == pytest.approx(np.ones(12), abs=0.06)
-    one = bootstrap.draws(12, 12, 5, np.random.default_rng(0))  # one block of all cells is the recording itself
-    assert (one == 1).all()

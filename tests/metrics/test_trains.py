@@ -73,8 +73,8 @@ def test_surrogates_keep_the_rates_and_lose_the_correlation(method) -> None:
     trains = correlated()
     drawn = metrics.surrogate_trains(trains, method, dt=0.1)
     np.testing.assert_allclose(drawn.rate, trains.rate, rtol=0.01)
-    assert metrics.summary(trains, bin=0.005, replicates=0)["mean_correlation"].estimate > 0.3
-    assert abs(metrics.summary(drawn, bin=0.005, replicates=0)["mean_correlation"].estimate) < 0.06
+    assert metrics.summary(trains, bin=0.005, intervals=False)["mean_correlation"].estimate > 0.3
+    assert abs(metrics.summary(drawn, bin=0.005, intervals=False)["mean_correlation"].estimate) < 0.06
 
 
 @pytest.mark.parametrize(
