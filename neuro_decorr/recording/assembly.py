@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict, final, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -171,7 +171,7 @@ def split(
     if which.dtype.kind == "f" and bool((which == np.floor(which)).all()):
         which = which.astype(np.int64)  # unit 3, not unit 3.0
     if units is None:
-        found, which = np.unique(which, return_inverse=True)
+        found, which = _distinct(which)
         names = [str(label) for label in found.tolist()]
         notes.append("the source does not list its units: one that never fires is not among them")
     else:
@@ -181,9 +181,22 @@ def split(
         wrong = which[(which < 0) | (which >= len(names))]
         if wrong.size:
             raise InvalidValue(f"unit: got the position {wrong[0]}; allowed are 0 to {len(names) - 1}.")
+    which = which.astype(np.uint16 if len(names) < 2**16 else np.int64)  # what numpy sorts by digits: ten times as fast
     order = np.argsort(which, kind="stable")
     ends = np.searchsorted(which[order], np.arange(1, len(names)))
     return np.split(when[order], ends) if names else [], names, notes
+
+
+def _distinct(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Distinct labels in order, and which of them each is: `np.unique`, without its sort where numbers are dense."""
+    if labels.dtype.kind in "iu" and len(labels):
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < 4 * len(labels) + 1000:
+            offset = (labels.astype(np.int64) - low).astype(np.int64)
+            there = np.bincount(offset, minlength=high - low + 1) > 0
+            return (np.flatnonzero(there) + low).astype(labels.dtype), (np.cumsum(there) - 1)[offset]
+    found, which = np.unique(labels, return_inverse=True)
+    return found, which
 
 
 def assemble(

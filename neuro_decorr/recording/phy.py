@@ -163,7 +163,11 @@ def _channels_of_templates(path: Path, labels: list[str], clusters: NDArray[Any]
         largest = index[np.arange(len(templates)), largest].astype(np.int64)
     # Pairs of cluster and template as one number each, and their counts, in one pass over the spikes.
     many = int(of_spike.max(initial=0)) + 1
-    pairs, counts = np.unique(clusters.astype(np.int64) * many + of_spike.astype(np.int64), return_counts=True)
+    numbers = clusters.astype(np.int64) * many + of_spike.astype(np.int64)
+    dense = int(numbers.min()) >= 0 and int(numbers.max()) < 4 * len(numbers) + 1000
+    pairs, counts = (np.arange(int(numbers.max()) + 1), np.bincount(numbers)) if dense else (
+        np.unique(numbers, return_counts=True)
+    )  # fmt: skip
     most: dict[int, tuple[int, int]] = {}
     for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
         if count > most.get(pair // many, (0, 0))[0]:

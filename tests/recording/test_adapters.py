@@ -9,6 +9,8 @@ import pytest
 import quantities as pq
 import torch
 from elephant.conversion import BinnedSpikeTrain
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import (
@@ -173,6 +175,21 @@ def test_one_list_of_spikes() -> None:
     found = from_events([0.2, 0.5, 0.3], [2, 0, 2], 0, 1, units=["a", "b", "c"])
     assert [unit.tolist() for unit in found.times] == [[0.5], [], [0.2, 0.3]]
     assert from_events([0.2, 0.5], ["y", "x"], 0, 1).units == ("x", "y")
+
+
+@given(
+    unit=st.one_of(
+        st.lists(st.integers(-3, 12), min_size=1, max_size=40),
+        st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=10),
+        st.lists(st.sampled_from(["b", "a", "10", "9"]), min_size=1, max_size=20),
+    )
+)
+def test_spikes_go_to_their_units_whatever_these_are_called(unit: list[int] | list[str]) -> None:
+    times = np.arange(len(unit)) / 100
+    found = from_events(times, np.array(unit), 0, 1)
+    assert found.units == tuple(str(label) for label in sorted(set(unit)))
+    for label, own in zip(sorted(set(unit)), found.times, strict=True):
+        np.testing.assert_array_equal(own, [time for time, of in zip(times, unit, strict=True) if of == label])
 
 
 def test_mends_are_asked_for_and_told() -> None:
