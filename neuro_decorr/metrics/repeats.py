@@ -61,26 +61,28 @@ def by_condition(conditions: Sequence[object]) -> list[NDArray[np.intp]]:
 
 
 def kept_over_trials(samples: Array, conditions: list[NDArray[np.intp]]) -> bool:
-    """Whether units drift over trials, or their neighbouring trials of a condition are alike.
+    """Whether units drift over trials, or neighbouring trials are alike beside what their conditions say.
 
-    Alike: the correlation of neighbours, mean over units, is two standard errors above that of unordered trials, -1/m.
+    Alike: the correlation of residuals of neighbours, mean over units, is two standard errors above that of unordered
+    trials; that of two trials of a condition of m trials is -1 / (m - 1).
 
     Args:
-        samples: Samples, shape `(trials, bins, units)`.
+        samples: Samples, shape `(trials, bins, units)`, in the order of time.
         conditions: Trials of each condition.
 
     Returns:
         The answer.
     """
-    counts = samples.mean(axis=1)
-    for members in conditions:
+    counts, label = samples.mean(axis=1), np.empty(len(samples), dtype=np.intp)
+    for condition, members in enumerate(conditions):
         counts[members] -= counts[members].mean(axis=0)
+        label[members] = condition
     counts = counts[:, np.ptp(counts, axis=0) > 0]
     if counts.shape[1] == 0:
         return False
     if drift(counts).found:
         return True
-    power = np.square(counts).sum(axis=0)
-    products = sum((counts[members[1:]] * counts[members[:-1]]).sum(axis=0) for members in conditions)
-    alike = float((products / power).mean()) + len(conditions) / len(counts)
+    share = 1 / np.bincount(label)[label[1:]]
+    unordered = -share[label[1:] == label[:-1]].sum() / (len(counts) - len(conditions))
+    alike = float(((counts[1:] * counts[:-1]).sum(axis=0) / np.square(counts).sum(axis=0)).mean()) - unordered
     return bool(alike > 2 / np.sqrt(counts.size))

@@ -21,8 +21,8 @@ Estimator: TypeAlias = Literal["ledoit_wolf", "oracle_approximating"]
 """How much to shrink: Ledoit and Wolf (2004), or the oracle approximating shrinkage of Chen et al. (2010)."""
 
 
-_TOLERANCE = 1e-5
-"""Gain in log-likelihood a sample below which a fit has converged."""
+_COMPARED, _CONVERGED = 1e-5, 1e-8
+"""Gain in log-likelihood a sample below which a fit has converged: to be compared with others, and the chosen one."""
 
 
 class Shrunk(NamedTuple):
@@ -149,7 +149,7 @@ def shared_variance(
     if factors == 0:
         percent[varying] = 0.0
         return SharedVariance(percent, 0, 0, math.nan, 0.0, scores, gap, slower)
-    shared, own = _fit(np.cov(x, rowvar=False, ddof=0), factors)
+    shared, own = _fit(np.cov(x, rowvar=False, ddof=0), factors, _CONVERGED)
     percent[varying] = 100 * shared.diagonal() / (shared.diagonal() + own)
     eigenvalues, vectors = np.linalg.eigh(shared)
     explained = np.cumsum(eigenvalues[::-1]) / eigenvalues.sum()
@@ -189,7 +189,8 @@ def _scores(x: Array, folds: int, gap: int, most: int) -> Array:
 
 def _moments_of(x: Array, training: NDArray[np.intp], held: slice) -> tuple[Array, Array]:
     """Covariance of the samples to train with, and second moment of those held out about the mean of the former."""
-    mean, covariance = x[training].mean(axis=0), np.cov(x[training], rowvar=False, ddof=0)
+    mean = x[training].mean(axis=0)
+    covariance: Array = np.cov(x[training], rowvar=False, ddof=0).astype(np.float64)
     still = np.flatnonzero(covariance.diagonal() < 1e-12)
     if len(still):
         raise InvalidValue(
@@ -201,22 +202,24 @@ def _moments_of(x: Array, training: NDArray[np.intp], held: slice) -> tuple[Arra
 
 def _likelihood(covariance: Array, second: Array, factors: int) -> float:
     """Log-likelihood a sample of the second moment under the model that is fitted to the covariance."""
-    shared, own = _fit(covariance, factors) if factors else (np.zeros_like(covariance), covariance.diagonal())
+    shared, own = (
+        _fit(covariance, factors, _COMPARED) if factors else (np.zeros_like(covariance), covariance.diagonal())
+    )
     model = shared + np.diag(own)
     volume = float(np.linalg.slogdet(2 * np.pi * model)[1])
     return -0.5 * (volume + float(np.trace(np.linalg.solve(model, second))))
 
 
-def _fit(covariance: Array, factors: int) -> tuple[Array, Array]:
+def _fit(covariance: Array, factors: int, tolerance: float) -> tuple[Array, Array]:
     """Shared covariance L L^T and own variances of the factor model of a covariance."""
     values, vectors = np.linalg.eigh(covariance)
     # Rows of mean zero with this covariance: the likelihood knows samples by these two alone.
     root = (vectors * np.sqrt(len(values) * np.maximum(values, 0.0))).T
     analysis = require("sklearn.decomposition", "recordings").FactorAnalysis(
-        factors, svd_method="lapack", tol=_TOLERANCE * 2 * len(root), max_iter=5_000
+        factors, svd_method="lapack", tol=tolerance * 2 * len(root), max_iter=20_000
     )
     fitted = analysis.fit(np.concatenate([root, -root]))
     loadings: Array = fitted.components_
     own: Array = fitted.noise_variance_
-    shared: Array = np.asarray(loadings.T @ loadings, dtype=np.float64)
+    shared: Array = loadings.T @ loadings
     return shared, own

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.signal
+import scipy.stats
+import sklearn.decomposition
+import sklearn.model_selection
 
+from benchmarks import null_sizes as simulated
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics import shared_variance, shrinkage_covariance
 
@@ -51,11 +56,81 @@ def test_independent_units_share_nothing_and_silent_ones_are_nan() -> None:
     assert np.isnan(found.percent[2]) and np.isnan(found.loading_similarity)
 
 
+STATES = {"white": 0.0, "slow": 0.9, "very slow": 0.975}
+
+
+def independent(kind: str, seed: int, samples: int = 1000, units: int = 20) -> np.ndarray:
+    """Counts of units with slow states, trends or random walks of their own."""
+    source = np.random.default_rng(seed)
+    if kind in STATES:
+        keep = STATES[kind]
+        noise = np.sqrt(1 - keep**2) * source.normal(size=(samples, units))
+        rates = np.exp(0.7 * scipy.signal.lfilter([1], [1, -keep], noise, axis=0))
+    else:
+        rates = (simulated.trends if kind == "trends" else simulated.walks)(samples, units, source)
+    return source.poisson(2 * rates)
+
+
+@pytest.mark.parametrize("kind", ["slow", "very slow", "trends"])
+def test_independent_units_with_changes_of_their_own_share_nothing(kind: str) -> None:
+    found = [shared_variance(independent(kind, seed)).dimensions > 0 for seed in range(6)]
+    assert sum(found) <= scipy.stats.binom.ppf(0.999, 6, 0.05)
+
+
+def test_folds_that_are_dealt_out_at_random_find_what_is_not_there() -> None:
+    x = independent("very slow", 0, units=8)
+    x = x / x.std(axis=0)
+    splits = sklearn.model_selection.KFold(5, shuffle=True, random_state=0)
+    scores = [
+        sklearn.model_selection.cross_val_score(sklearn.decomposition.FactorAnalysis(k), x, cv=splits).mean()
+        for k in (1, 3)
+    ]
+    assert scores[1] > scores[0]
+    assert shared_variance(x, cutoff=None).factors == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*STATES, "trends", "walks"])
+def test_size(kind: str) -> None:
+    found = [shared_variance(independent(kind, seed)).dimensions > 0 for seed in range(300)]
+    assert np.mean(found) <= 0.05
+
+
+def test_fits_by_the_covariance_are_those_of_the_samples() -> None:
+    source = np.random.default_rng(5)
+    x = source.normal(size=(600, 2)) @ source.normal(size=(2, 7)) + source.normal(size=(600, 7))
+    found = shared_variance(x, max_factors=4, folds=3, cutoff=None)
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    analysis = sklearn.decomposition.FactorAnalysis(2, svd_method="lapack", tol=1e-5, max_iter=20_000).fit(z)
+    shared = analysis.components_.T @ analysis.components_
+    np.testing.assert_allclose(found.percent, 100 * shared.diagonal(), atol=0.1)
+    held = slice(200, 400)  # the second fold
+    training = np.r_[0 : 200 - found.gap, 400 + found.gap : 600]
+    fitted = sklearn.decomposition.FactorAnalysis(2, svd_method="lapack", tol=1e-4, max_iter=5000).fit(z[training])
+    assert found.scores[1, 2] == pytest.approx(fitted.score(z[held]), abs=2e-3)
+    assert found.scores[1, 0] == pytest.approx(
+        scipy.stats.norm(z[training].mean(axis=0), z[training].std(axis=0)).logpdf(z[held]).sum(axis=1).mean()
+    )
+
+
+def test_the_gap_is_as_long_as_the_autocorrelation() -> None:
+    assert shared_variance(independent("white", 0), cutoff=None).gap == 1
+    keep = (
+        0.9  # of the counts 40 % of the variance is that of the state: a tenth of all is left at lag log(.25)/log(.9)
+    )
+    gaps = [shared_variance(independent("slow", seed, 3000), cutoff=None).gap for seed in range(3)]
+    assert np.log(0.5) / np.log(keep) < np.mean(gaps) < np.log(0.1) / np.log(keep)
+
+
 def test_bad_input() -> None:
     x = np.random.default_rng(4).normal(size=(9, 3))
-    with pytest.raises(InvalidValue, match="at least 10 of 2 are needed"):
+    with pytest.raises(InvalidValue, match="at least 20 of 2 are needed"):
         shared_variance(x)
-    with pytest.raises(InvalidValue, match="at least 1 and 2 are needed"):
+    with pytest.raises(InvalidValue, match="folds must be a whole number >= 3"):
         shared_variance(x, folds=1)
     with pytest.raises(InvalidValue, match="one of 'ledoit_wolf', 'oracle_approximating'"):
         shrinkage_covariance(x, "oas")  # type: ignore[arg-type]
+    x = np.random.default_rng(4).poisson(1.0, (100, 3))
+    x[5:, 0] = 0
+    with pytest.raises(InvalidValue, match="unit 0 of those that vary does so in one fold"):
+        shared_variance(x, cutoff=None)

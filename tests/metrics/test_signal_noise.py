@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from benchmarks import null_sizes as simulated
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics import signal_noise_correlation
 
@@ -51,28 +52,87 @@ def test_the_noise_of_shared_noise_alone_does_not_leak_into_the_signal() -> None
     assert found.noise[0, 1] == pytest.approx(1)
 
 
-def test_noise_is_the_weighted_mean_of_the_conditions_in_which_both_vary() -> None:
+@pytest.mark.parametrize("trials", [2, 3, 5])
+def test_noise_correlations_are_not_drawn_to_zero_by_few_trials(trials: int) -> None:
+    found = []
+    for seed in range(30):
+        source = np.random.default_rng(seed)
+        means = np.repeat(3 * source.normal(size=(200, 2)), trials, axis=0)
+        x = means + source.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], 200 * trials)
+        found.append(signal_noise_correlation(x, np.repeat(range(200), trials)).noise[0, 1])
+    # One correlation of 200 (trials - 1) degrees of freedom has the deviation .75 over their root.
+    assert np.mean(found) == pytest.approx(0.5, abs=4 * 0.75 / np.sqrt(30 * 200 * (trials - 1)))
+
+
+def test_noise_is_pooled_covariance_over_pooled_variance() -> None:
     source = np.random.default_rng(3)
     x, labels = source.poisson(3.0, (12, 2)), ["a"] * 5 + ["b"] * 7
-    expected = (4 * np.corrcoef(x[:5].T)[0, 1] + 6 * np.corrcoef(x[5:].T)[0, 1]) / 10
+    pooled = 4 * np.cov(x[:5].T) + 6 * np.cov(x[5:].T)
+    expected = pooled[0, 1] / np.sqrt(pooled[0, 0] * pooled[1, 1])
     assert signal_noise_correlation(x, labels).noise[0, 1] == pytest.approx(expected)
-    x[:5, 0] = 0  # silent under condition a
-    assert signal_noise_correlation(x, labels).noise[0, 1] == pytest.approx(np.corrcoef(x[5:].T)[0, 1])
-    x[:, 0] = 0
+    x[:, 0] = 3
     found = signal_noise_correlation(x, labels)
     assert np.isnan(found.noise[0, 1]) and np.isnan(found.signal[0, 1]) and found.untuned >= 1
+
+
+def test_bins_of_the_trials_are_cells_of_their_own() -> None:
+    source = np.random.default_rng(4)
+    recording = simulated.stimulus(np.ones((60, 10)), source)
+    found = signal_noise_correlation(recording, bin=0.05)
+    x, upper = recording.values.reshape(60, 20, 10), np.triu_indices(10, 1)
+    expected = np.corrcoef((x - x.mean(axis=0)).reshape(-1, 10).T)
+    np.testing.assert_allclose(found.noise, expected, atol=1e-12)
+    cells = signal_noise_correlation(recording.values, np.tile(range(20), 60))
+    np.testing.assert_allclose(found.signal, cells.signal, atol=1e-12)
+    assert np.abs(found.signal[upper] - 1).max() < 0.1  # all follow one response
+    assert abs(found.noise[upper].mean()) < 0.02
+    whole = signal_noise_correlation(recording)  # one condition in one bin has no signal
+    assert np.isnan(whole.signal).all() and whole.untuned == 0
+
+
+def test_the_null_says_whether_noise_is_shared() -> None:
+    source = np.random.default_rng(5)
+    labels = source.permutation(np.repeat(range(10), 8))
+    tuned = 5 * source.normal(size=(10, 1))[labels] + source.normal(size=(80, 6))  # one tuning, noise of their own
+    found = signal_noise_correlation(tuned, labels, surrogates=99)
+    assert found.null is not None and found.null.kind == "trial_shuffle"
+    upper = np.triu_indices(6, 1)
+    assert found.null.observed == pytest.approx(np.abs(found.noise[upper]).mean(), abs=1e-5)
+    assert found.null.p_value > 0.05
+    shared = signal_noise_correlation(tuned + source.normal(size=(80, 1)), labels, surrogates=99)
+    assert shared.null is not None and shared.null.p_value == 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("conditions", "trials"), [(40, 3), (3, 20)])
+@pytest.mark.parametrize("kind", ["constant", "linear trends", "random walks", "states of 3 trials"])
+def test_size_of_the_null_with_drifts_over_the_session(kind: str, conditions: int, trials: int) -> None:
+    reached = []
+    for seed in range(400):
+        source = np.random.default_rng(seed)
+        labels = source.permutation(np.repeat(range(conditions), trials))
+        tuning = 10 * np.exp(0.5 * source.normal(size=(conditions, 10)))
+        x = source.poisson(tuning[labels] * simulated.OVER_TRIALS[kind](len(labels), 10, source))
+        null = signal_noise_correlation(x, labels, surrogates=19, seed=seed).null
+        assert null is not None
+        reached.append(null.p_value <= 0.05)
+    assert 0.02 <= np.mean(reached) <= 0.08
 
 
 def test_bad_input() -> None:
     x = np.zeros((4, 2))
     with pytest.raises(InvalidValue, match="got 3 for 4 trials"):
         signal_noise_correlation(x, "abc")
-    with pytest.raises(InvalidValue, match="there is one condition"):
-        signal_noise_correlation(x, "aaaa")
     with pytest.raises(InvalidValue, match="condition 'b' has 1 trial"):
         signal_noise_correlation(x, "aaab")
     with pytest.raises(InvalidValue, match=r"allowed is \(trials, units\)"):
         signal_noise_correlation(np.zeros(4), "aabb")
+    with pytest.raises(InvalidValue, match="without bin"):
+        signal_noise_correlation(x, "aabb", 0.05)
+    with pytest.raises(InvalidValue, match="those of the recording's trials"):
+        signal_noise_correlation(simulated.stimulus(np.ones((4, 2)), np.random.default_rng(0)), "aabb")
+    with pytest.raises(InvalidValue, match="surrogates must be a whole number >= 19"):
+        signal_noise_correlation(x, "aabb", surrogates=5)
     x[0, 0] = np.inf
     with pytest.raises(InvalidValue, match="NaN or infinite"):
         signal_noise_correlation(x, "aabb")
