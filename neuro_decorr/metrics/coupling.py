@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -73,8 +72,7 @@ def population_coupling(
 
     Null: the others shifted in time by -L to L samples, without closing the recording to a circle, less the slope over
     these shifts that drifts make. It keeps what varies more slowly and asks whether the coupling without shift stands
-    out. Interval: stretches of
-    time left out one after the other, on the scale of Fisher's z (`jackknife.spread`).
+    out. Interval: stretches of time left out one after the other, on the scale of Fisher's z (`jackknife.spread`).
 
     Cost: P N^2, and 4 L P N for the shifts. Memory: the samples, and 8 N^2 bytes for each of 64 stretches.
 
@@ -93,7 +91,7 @@ def population_coupling(
         Coupling, interval and null of every unit.
 
     Raises:
-        InvalidValue: Fewer than two units, shifts out of range; see `moments`.
+        InvalidValue: Fewer than two units that vary, shifts out of range; see `moments`.
     """
     check_level(level)
     checks.refuse("population_coupling", checks.whole_number("max_shift", max_shift, least=10))
@@ -110,7 +108,9 @@ def population_coupling(
     found = spread(np.arctanh(estimate), np.arctanh(others), sizes)
     low, high = bounds(np.arctanh(estimate), found, level)
     defined = np.isfinite(estimate)
-    average = np.arctanh(np.nanmean(estimate, keepdims=True)) if defined.any() else np.array([math.nan])
+    if not defined.any():
+        raise InvalidValue("activity: fewer than two units vary; there is nothing to couple.")
+    average = np.arctanh(estimate[defined].mean(keepdims=True))
     averages = np.arctanh(others[:, defined].mean(axis=1, keepdims=True))
     mean_low, mean_high = bounds(average, spread(average, averages, sizes), level)
     lagged = _shifted(activity, bin, max_shift) / np.sqrt(_variances(whole) * (samples - 1) ** 2)
@@ -121,8 +121,7 @@ def population_coupling(
     extreme = (np.abs(null - slow) >= np.abs(own - slow)).sum(axis=0)
     p_value = np.where(defined, (1 + extreme) / (1 + len(null)), np.nan)
     q_value = np.full_like(p_value, np.nan)
-    if defined.any():
-        q_value[defined] = require("scipy.stats", "recordings").false_discovery_control(p_value[defined])
+    q_value[defined] = require("scipy.stats", "recordings").false_discovery_control(p_value[defined])
     rate = np.full(sums.units, np.nan)
     if isinstance(activity, SpikeTrains):
         assert bin is not None

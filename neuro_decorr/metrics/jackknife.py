@@ -111,7 +111,7 @@ def mean_correlation_bounds(
 
 
 def cells(activity: Activity, bin: float | None = None) -> Sums:
-    """Sums of an activity over stretches of time, as many as `CELLS` where there are the samples.
+    """Sums of an activity over stretches of time, `CELLS` where there are two samples for each.
 
     Args:
         activity: Array or recording.
@@ -124,7 +124,7 @@ def cells(activity: Activity, bin: float | None = None) -> Sums:
         InvalidValue: See `moments`.
     """
     stream = as_stream(activity, bin)
-    return accumulate(stream, max(1, -(-stream.samples // CELLS)))
+    return accumulate(stream, min(CELLS, stream.samples // 2))
 
 
 def second_moments(sums: Sums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
