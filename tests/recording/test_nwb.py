@@ -151,18 +151,24 @@ def side(k: int) -> str:
     return "left" if k % 2 else "right"
 
 
+def four(k: int) -> float:
+    return 5.0 * k + 4
+
+
 @pytest.mark.parametrize(
-    ("held", "condition", "labels"),
+    ("columns", "condition", "labels"),
     [
-        (trials(lambda k: 5.0 * k + 4, side=side), None, {"left", "right"}),
-        (trials(lambda k: 5.0 * k + 4, side=side, contrast=half), None, {""}),
-        (trials(lambda k: 5.0 * k + 4, side=side, contrast=half), "side", {"left", "right"}),
-        (trials(lambda k: 5.0 * k + 4, condition=side, contrast=half), None, {"left", "right"}),
-        (trials(lambda k: 5.0 * k + 4, response_time=lambda k: k / 7), None, {""}),  # a time of its own is no label
+        ({"side": side}, None, {"left", "right"}),
+        ({"side": side, "contrast": half}, None, {""}),
+        ({"side": side, "contrast": half}, "side", {"left", "right"}),
+        ({"condition": side, "contrast": half}, None, {"left", "right"}),
+        ({"response_time": four}, None, {""}),  # a time of its own is no label
     ],
 )
-def test_the_condition_of_trials(held: pynwb.NWBFile, condition: str, labels: set[str], tmp_path: Path) -> None:
-    found = load(write(tmp_path / "a.nwb", held), condition=condition)
+def test_the_condition_of_trials(
+    columns: dict[str, Callable[[int], Any]], condition: str, labels: set[str], tmp_path: Path
+) -> None:
+    found = load(write(tmp_path / "a.nwb", trials(four, **columns)), condition=condition)
     assert found.trials is not None and set(found.trials.conditions) == labels
     assert any("which column" in note for note in found.notes) == (labels == {""})
     with pytest.raises(InvalidValue, match="condition: got 'odour'; the trials have "):
@@ -170,10 +176,10 @@ def test_the_condition_of_trials(held: pynwb.NWBFile, condition: str, labels: se
 
 
 def test_unfinished_and_overlapping_trials(tmp_path: Path) -> None:
-    found = load(write(tmp_path / "a.nwb", trials(lambda k: np.nan if k == 3 else 5.0 * k + 4)))
+    found = load(write(tmp_path / "a.nwb", trials(lambda k: np.nan if k == 3 else four(k))))
     assert found.trials is not None and len(found.trials) == 19
     assert found.notes == ("1 of 20 trials have no start or no end (NaN): left out",)
-    found = load(write(tmp_path / "b.nwb", trials(lambda k: 5.0 * k + 6 if k < 18 else 5.0 * k + 4)))
+    found = load(write(tmp_path / "b.nwb", trials(lambda k: four(k) + 2 * (k < 18))))
     assert isinstance(found, SpikeTrains) and found.trials is None
     with pytest.raises(InvalidValue, match=r"has none \(the trials are not used: 18 begin before the one before has"):
         found.trial_counts(0.1)
