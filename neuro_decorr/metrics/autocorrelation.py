@@ -24,7 +24,7 @@ COSINES = 32
 """Slowest cosines that are looked at: periods down to 1/16 of the recording."""
 STEP = 0.25
 """Epsilon: wide enough for second differences of measures with a corner, such as a mean of magnitudes."""
-_WHITE = 0.8
+_WHITE = 0.7
 """Prior weight of no autocorrelation that cosines could see."""
 _SLOWEST = 10
 """Fewer autocorrelation times than this in a recording allow no interval."""
@@ -100,7 +100,7 @@ class Memory:
 
         - The estimate's curvature, $Q_j$, adds $\operatorname{var} Q$ to its variance and twice as much to $D_j^2$: of
           correlations of independent units that is all there is. So $s^2$ is reduced by the share
-          $\operatorname{var} Q / \overline{D^2}$, at most a half, and the degrees of freedom by its noise.
+          $\operatorname{var} Q / \overline{D^2}$, at most a half, and with it the degrees of freedom.
         - Fluctuations of kurtosis $\kappa$ make $s^2$ as noisy as $2 J / (\kappa - 1)$ degrees of freedom.
 
         Sources: cosines, Mueller (2007), J. Econometrics 141, doi:10.1016/j.jeconom.2007.01.019, and Lazarus, Lewis,
@@ -123,7 +123,7 @@ class Memory:
         if mean == 0:
             return 0.0
         variance = max(mean - float(second.var(ddof=1)), mean / 2)
-        freedom = count * variance**2 / (mean**2 + (mean - variance) ** 2)
+        freedom = count * variance / mean
         cells = (weights(2 * count, count)[1 : count + 1].numpy() - 1).T @ first
         kurtosis = float((cells**4).mean() / (cells**2).mean() ** 2)
         freedom = max(1.0, freedom / max(1.0, (kurtosis - 1) / 2))
