@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.recording import Rates, SpikeTrains, load
 from neuro_decorr.report import details, drawing, results
-from neuro_decorr.report.compare import compare
+from neuro_decorr.report.compare import Compared, compare
 from neuro_decorr.report.details import Details
 from neuro_decorr.report.labels import printable
 from neuro_decorr.report.options import Options, listed, period
@@ -21,9 +21,6 @@ from neuro_decorr.report.picture import Picture, chosen, picture
 from neuro_decorr.report.results import Analysis, Part, Table
 from neuro_decorr.report.sample import Sample, sample
 from neuro_decorr.study.progress import View
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _PREFIXES = ("", "against_")
 """Put before the names of the files of the recording, and of the one it is compared with."""
@@ -56,7 +53,6 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
     method = options.method()
     wanted, recordings, taken = _taken(options)
     made = chosen(taken, method)
-    compared = compare(taken[0], taken[1], options.seed) if len(taken) > 1 else None
     with View() as view:
         view.stage("surrogates", options.surrogates * len(taken), 0)
         found = [picture(one, m, method, lambda: view.advance(0)) for one, m in zip(taken, made, strict=True)]
@@ -71,7 +67,8 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
             for one, part, more in zip(found, parts, beside, strict=True):
                 part.sheets.extend(drawing.figures(one, style, part.title, more.prefix, options.seed))
                 part.sheets.extend([*more.drawn(part.title, drawing.counted(one)), *more.sheets])
-        if compared is not None:
+        if len(found) > 1:
+            compared = compare(found[0], found[1], method)
             difference = _difference(compared, wanted, recordings[0], options.width)
             if figures:
                 names = (parts[0].title, parts[1].title)
@@ -92,11 +89,11 @@ def _beside(made: Picture, options: Options, prefix: str, figures: bool) -> Deta
     return found
 
 
-def _difference(compared: pd.DataFrame, wanted: Sequence[_Wanted], recording: SpikeTrains | Rates, bin: float) -> Part:
-    caption = "Second minus first; 95 % intervals: blocks of time or trials of both are drawn again."
+def _difference(compared: Compared, wanted: Sequence[_Wanted], recording: SpikeTrains | Rates, bin: float) -> Part:
     title = f"{wanted[1].title} (second) minus {wanted[0].title} (first)"
     found = Details("")
-    found.tables.append(Table("comparison", caption, compared, True))
+    found.tables.extend(compared.tables)
+    found.warnings.extend(compared.warnings)
     one, other = wanted
     if (one.path, one.period) == (other.path, other.period) and len(one.conditions) == len(other.conditions) == 1:
         found.take(

@@ -1,34 +1,70 @@
-"""How two recordings, periods or conditions of the same units differ."""
+"""How two recordings, periods or conditions of the same units differ, as tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import final
 
 from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.report.picture import LEVEL
-from neuro_decorr.report.sample import Sample
+from neuro_decorr.report.labels import printable
+from neuro_decorr.report.picture import LEVEL, Method, Picture
+from neuro_decorr.report.results import Table
 
-if TYPE_CHECKING:
-    import pandas as pd
+_CAPTION = (
+    "Second minus first, each at the same number of samples, with the floor of independent units and the 95 % interval "
+    "of the difference over time; ratio: second over first."
+)
 
 
-def compare(first: Sample, second: Sample, seed: int = 0) -> pd.DataFrame:
-    """How two recordings or periods of the same units differ: second minus first; see `metrics.comparison`.
+@final
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What differs.
+
+    Attributes:
+        found: The comparison of what was recorded.
+        tables: It, and where something was removed for the surrogates the comparison of what is left.
+        warnings: What a reader must know.
+    """
+
+    found: metrics.Comparison
+    tables: list[Table]
+    warnings: list[str]
+
+
+def compare(first: Picture, second: Picture, method: Method) -> Compared:
+    """Compare two recordings: `metrics.comparison`.
 
     Args:
         first: The one that is compared with.
         second: The other.
-        seed: Seed of the spikes that are deleted to match rates.
+        method: How long blocks are, and the seed of the spikes that are deleted to match rates.
 
     Returns:
-        The table of the comparison.
+        The differences.
 
     Raises:
-        InvalidValue: Fewer than two units that vary in both, or different bins.
+        InvalidValue: Fewer than two units that vary in both, or what `metrics.comparison` refuses.
     """
-    if first.within_trials != second.within_trials:
-        raise InvalidValue("against: one of both is of trials; compare trials with trials, or time with time.")
-    over: metrics.Over = "trials" if first.within_trials else "time"
-    found = metrics.comparison(first.recording, second.recording, first.bin, over=over, level=LEVEL, seed=seed)
-    return found.to_frame()
+    one, other = first.sample, second.sample
+    try:
+        found = metrics.comparison(
+            one.recording, other.recording, one.bin, over=one.over, block=method.block_of(one), level=LEVEL,
+            seed=method.seed,
+        )  # fmt: skip
+    except InvalidValue as error:
+        raise InvalidValue(f"against: {error}") from error
+    caption = f"{_CAPTION} {found.facts}."
+    if found.matched:
+        caption += " Matched: spikes deleted at random until every unit has its lower rate in both."
+    tables = [Table("comparison", caption, found.to_frame(), True)]
+    warnings = [*map(printable, found.warnings)]
+    shared = [unit for unit in first.units if unit in set(second.units)]
+    if first.removed and first.removed == second.removed and len(shared) > 1:
+        left = [made.made.samples[:, made.positions(shared)].astype("float64") for made in (first, second)]
+        again = metrics.comparison(left[0], left[1], level=LEVEL, seed=method.seed)
+        caption = f"The same without {first.removed}. {again.facts}."
+        tables.append(Table("comparison_without", caption, again.to_frame().drop(columns="rates"), True))
+        warnings += map(printable, again.warnings)
+    return Compared(found, tables, warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from neuro_decorr.errors import require
 from neuro_decorr.recording import SpikeTrains
 from neuro_decorr.report import chance, labels, panels, subsamples
+from neuro_decorr.report.compare import Compared
 from neuro_decorr.report.correlogram import Correlogram, correlogram
 from neuro_decorr.report.picture import Picture
 from neuro_decorr.report.sample import Sample
 from neuro_decorr.report.sheets import Panel, Sheet, sheet
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -190,8 +188,8 @@ def _correlations(
     return sheet(f"{prefix}correlations", f"Correlations of {title}", shown, n, "AAB;AAC", (9.2, 4.8), note)
 
 
-def _treatment(made: Picture) -> str:
-    return f"From everything shown {made.removed} was removed first." if made.removed else ""
+def _treatment(made: Picture, where: str = "all panels") -> str:
+    return f"In {where}, {made.removed} was removed first." if made.removed else ""
 
 
 def _dimensions(made: Picture, grown: subsamples.Growth, title: str, prefix: str, n: str) -> Sheet:
@@ -215,21 +213,20 @@ def _dimensions(made: Picture, grown: subsamples.Growth, title: str, prefix: str
     return sheet(f"{prefix}dimensions", f"Dimensions of {title}", shown, n, "AB", (9.2, 3.6), _treatment(made))
 
 
-def comparison(first: Picture, second: Picture, style: Style, table: pd.DataFrame, names: tuple[str, str]) -> Sheet:
+def comparison(first: Picture, second: Picture, style: Style, compared: Compared, names: tuple[str, str]) -> Sheet:
     """The figure of a comparison: both matrices on one scale, every pair in one against the other, the differences.
 
     Args:
         first: The one that is compared with.
         second: The other.
         style: Order and scale of both.
-        table: Differences, one row a measure, with their intervals.
+        compared: The differences.
         names: What both are called.
     """
     units = [unit for unit in style.order if unit in set(first.units) & set(second.units)]
     upper = np.triu_indices(len(units), 1)
     matrices = [ordered(made, units) for made in (first, second)]
-    drawn = labels.drawn(units)
-    short = ("first", "second")
+    drawn, short, found = labels.drawn(units), ("first", "second"), compared.found
     shown = [
         Panel(
             f"correlation of every pair in {name}" + (f"; one scale, to {style.limit:.2g}, and one order" if k else ""),
@@ -237,7 +234,8 @@ def comparison(first: Picture, second: Picture, style: Style, table: pd.DataFram
         )
         for k, name in enumerate(names)
     ]
-    told = table[np.isfinite(table["low"]) & (table["high"] > table["low"])]
+    told = {name: row for name, row in found.rows.items() if np.isfinite(row.low) and row.high > row.low}
+    matched = {name: found.matched[name] for name in told if name in found.matched}
     shown += [
         Panel(
             f"correlation of each pair in the second against the first; dotted, no change; mean change "
@@ -245,14 +243,22 @@ def comparison(first: Picture, second: Picture, style: Style, table: pd.DataFram
             partial(panels.before_after, first=matrices[0][upper], second=matrices[1][upper], names=short),
         ),
         Panel(
-            "second minus first of each measure with its 95 % interval (blocks of time or trials are drawn again), "
-            "in half-widths of that interval; in colour where it leaves out zero",
-            partial(panels.differences, names=told["measure"].tolist(), values=told["difference"], low=told["low"],
-                    high=told["high"]),
+            "second minus first of each measure, with its 95 % interval over time, in half-widths of that interval; in "
+            "colour where it leaves out zero" + ("; open, at matched rates" if matched else ""),
+            partial(panels.differences, rows=told, matched=matched),
         ),
-    ]  # fmt: skip
-    samples: Any = [len(made.sample.values) for made in (first, second)]
+    ]
+    layout, size = "ABC;DDD", (11.5, 7.2)
+    if found.geometric_rates is not None:
+        caption = (
+            "correlation of each pair against the geometric mean of both rates, with which correlations of counts "
+        )
+        caption += "grow"
+        draw = partial(panels.against_rates, rates=found.geometric_rates, correlations=found.correlations, names=short)
+        shown.append(Panel(caption, draw))
+        layout = "ABC;DDE"
+    samples = [len(made.sample.values) for made in (first, second)]
     n = f"{len(units)} units in both, {len(upper[0])} pairs, {samples[0]} and {samples[1]} bins"
-    return sheet(
-        "comparison", f"{names[1]} (second) against {names[0]} (first)", shown, n, "ABC;DDD", (11.5, 7.2), drawn.note
-    )
+    title = f"{names[1]} (second) against {names[0]} (first)"
+    note = " ".join(filter(None, [_treatment(first, "A to C"), drawn.note]))
+    return sheet("comparison", title, shown, n, layout, size, note)

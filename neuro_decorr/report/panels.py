@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from neuro_decorr.errors import InvalidValue, require
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from neuro_decorr.metrics.comparison import Change
     from neuro_decorr.report.labels import Labels
 
 Array = NDArray[np.float64]
@@ -277,32 +278,53 @@ def before_after(axes: Axes, first: ArrayLike, second: ArrayLike, names: tuple[s
     legend(axes)
 
 
-def differences(axes: Axes, names: Sequence[str], values: ArrayLike, low: ArrayLike, high: ArrayLike) -> None:
+def differences(axes: Axes, rows: Mapping[str, Change], matched: Mapping[str, Change]) -> None:
     """Differences with their intervals, one below the other, each in half-widths of its own interval.
 
     Args:
         axes: Where to.
-        names: Of the measures, from top to bottom.
-        values: Differences, shape `(measures,)`.
-        low: Lower ends of their intervals.
-        high: Upper ends.
+        rows: Changes of the measures, from top to bottom, with intervals.
+        matched: The same measures at matched rates, as far as there are any.
     """
-    found, bottom, top = (np.asarray(part, dtype=np.float64) for part in (values, low, high))
-    half = (top - bottom) / 2
-    scaled, below, above = found / half, bottom / half, top / half
-    rows = np.arange(len(found))
     axes.axvline(0, color="black", linewidth=0.8)
-    apart = (bottom > 0) | (top < 0)
-    for mask, colour in ((apart, SECOND), (~apart, NULL)):
-        errors = np.array([(scaled - below)[mask], (above - scaled)[mask]]).clip(min=0)
-        axes.errorbar(scaled[mask], rows[mask], xerr=errors, fmt="o", markersize=4, color=colour)
-    axes.set_yticks(rows, list(names), fontsize="small")
+    for shift, marker, changes in ((0.0, "o", rows), (0.3, "d", matched)):
+        for row, name in enumerate(rows):
+            if name not in changes or not changes[name].high > changes[name].low:
+                continue
+            change = changes[name]
+            half = (change.high - change.low) / 2
+            ends = np.clip([[change.difference - change.low], [change.high - change.difference]], 0, None) / half
+            colour = SECOND if change.low > 0 or change.high < 0 else NULL
+            axes.errorbar(
+                change.difference / half, row + shift, xerr=ends, fmt=marker, markersize=4, color=colour,
+                markerfacecolor=colour if marker == "o" else "white",
+            )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows], fontsize="small", parse_math=False)
     axes.set_xscale("symlog", linthresh=2)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(ylim=(len(found) - 0.5, -0.5), xlabel="difference, in half-widths of its interval")
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference, in half-widths of its interval")
     axes.grid(axis="y", color="#eeeeee")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
+
+
+def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: tuple[str, str]) -> None:
+    """The correlation of every pair against the geometric mean of both rates, in two recordings.
+
+    Args:
+        axes: Where to.
+        rates: Geometric mean rates (Hz), shape `(2, pairs)`.
+        correlations: Of the same pairs, shape `(2, pairs)`.
+        names: What both are called.
+    """
+    x, y = np.asarray(rates, dtype=np.float64), np.asarray(correlations, dtype=np.float64)
+    every = max(1, -(-x.shape[1] // _DOTS))
+    for k, colour in enumerate((DATA, SECOND)):
+        axes.scatter(x[k, ::every], y[k, ::every], s=5, color=colour, alpha=0.3, linewidths=0, label=names[k],
+                     rasterized=True)  # fmt: skip
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set(xlabel="geometric mean rate (Hz)", ylabel="correlation")
+    legend(axes)
 
 
 def legend(axes: Axes) -> None:

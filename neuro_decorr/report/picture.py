@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr import metrics
+from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.null import p_value
 from neuro_decorr.metrics.surrogates import Kind
 from neuro_decorr.metrics.trends import Cutoff
@@ -34,7 +35,7 @@ class Method:
         surrogates: How many; 0 for none.
         kind: How they are made.
         cutoff: What is slower (s) is removed from data and surrogates first.
-        block: Length of a block of time for the intervals (s); chosen from the data when None.
+        block: How far apart activity is independent (s), for the intervals; found from the data when None.
         seed: Of everything that is drawn.
     """
 
@@ -43,6 +44,26 @@ class Method:
     cutoff: Cutoff = "auto"
     block: float | None = None
     seed: int = 0
+
+    def block_of(self, taken: Sample) -> float | None:
+        """The block as `metrics.summary` takes it: seconds, or trials over trials.
+
+        Args:
+            taken: What is measured.
+
+        Raises:
+            InvalidValue: A block shorter than a trial.
+        """
+        if self.block is None or not taken.within_trials or taken.recording.trials is None:
+            return self.block
+        trials = taken.recording.trials
+        apart = float(np.median(np.diff(trials.start))) if len(trials) > 1 else math.inf
+        if self.block < apart:
+            raise InvalidValue(
+                f"--block: got {self.block:g} s, shorter than the {apart:.3g} s from trial to trial; give a longer "
+                "one, or leave the option out."
+            )
+        return self.block / apart
 
 
 @final
@@ -164,8 +185,7 @@ def picture(
         InvalidValue: See `metrics.summary` and `metrics.surrogates`.
     """
     summary = metrics.summary(
-        taken.recording, bin=taken.bin, silent="drop", over="trials" if taken.within_trials else "time",
-        level=LEVEL, block=method.block,
+        taken.recording, bin=taken.bin, silent="drop", over=taken.over, level=LEVEL, block=method.block_of(taken),
     )  # fmt: skip
     found = Chance.of(made, method.surrogates, method.seed, tick) if method.surrogates else None
     units = tuple(np.array(taken.recording.units)[made.units].tolist())
@@ -185,6 +205,7 @@ def _table(made: Picture) -> pd.DataFrame:
         middles = [made.chance.middle(name) if name in compared else (math.nan, math.nan) for name in table["measure"]]
         table["null_low"], table["null_high"] = zip(*middles, strict=True)
     column = "compared" if made.removed else "estimate"
-    row: dict[str, object] = {"measure": f"eigenvalues above {made.edge[1]}", column: float(made.above)}
-    table.loc[len(table)] = row
-    return table
+    row = {"measure": [f"eigenvalues above {made.edge[1]}"], column: [float(made.above)]}
+    pandas = require("pandas", "recordings")
+    whole: pd.DataFrame = pandas.concat([table, pandas.DataFrame(row)], ignore_index=True)
+    return whole

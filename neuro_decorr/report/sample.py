@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,11 @@ class Sample:
     silent: tuple[str, ...]
     bin: float
     within_trials: bool
+
+    @property
+    def over(self) -> Literal["time", "trials"]:
+        """What fluctuates, as `metrics.summary` calls it."""
+        return "trials" if self.within_trials else "time"
 
     def positions(self, units: Sequence[str]) -> list[int]:
         """Columns of some units.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from examples.make_recordings import FOLDER, KNOWN
 from neuro_decorr.cli import main
-from neuro_decorr.recording import SpikeTrains, load, save
+from neuro_decorr.recording import SpikeTrains, Trials, load, save
 from neuro_decorr.report.analyse import analyse
 from neuro_decorr.report.options import Options
 from neuro_decorr.report.results import Analysis
@@ -28,24 +29,109 @@ def test_the_known_correlation_is_inside_the_interval_and_far_from_chance(name: 
     assert -0.02 < row["null_low"] < row["null_high"] < 0.02 < row["low"]
 
 
-def test_a_manipulation_that_decorrelates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    arguments = ["analyse", MODES, "--period", "0s:50s", "--against", "50s:100s", "--out", str(out)]
-    assert main(arguments) == 0
-    assert "mean_correlation" in capsys.readouterr().out
-    table = pd.read_csv(out / "tables" / "comparison.csv").set_index("measure")
+def test_a_manipulation_that_decorrelates() -> None:
+    found = analyse(Options(Path(MODES), period="0s:50s", against="50s:100s", surrogates=0))
+    table = found.table("comparison").set_index(["rates", "measure"])
     # Half of the pairs, less the diagonal, are within a group: 14 of 29 of them.
-    row = table.loc["mean_correlation"]
-    assert row["low"] < -KNOWN["shared_modes"] * 14 / 29 < row["high"] < 0
-    paired = table.loc["mean_correlation (paired)"]
-    assert paired["difference"] == pytest.approx(row["difference"])  # the mean of differences, the difference of means
+    row = table.loc["as recorded", "mean_correlation"]
+    assert row["difference"] == pytest.approx(-KNOWN["shared_modes"] * 14 / 29, abs=0.02) and row["high"] < 0
+    assert table.loc["matched", "mean_correlation"]["high"] < 0  # the rates are alike
+    paired = table.loc["as recorded", "mean_correlation (paired)"]
     assert paired["high"] < 0 and paired["Cohen's d"] < -0.5 and paired["Cliff's delta"] < 0
-    names = ("activity", "correlations", "dimensions")
-    for name in (*names, *(f"against_{name}" for name in names), "comparison"):
+
+
+def test_fewer_spikes_alone_are_no_decorrelation_at_matched_rates(tmp_path: Path) -> None:
+    """The second half keeps a fifth of the spikes: r falls to a fifth, and not at matched rates."""
+    generator = np.random.default_rng(0)
+    times = []
+    mother = np.sort(generator.uniform(0, 200, 200 * 40))
+    for _ in range(10):
+        train = mother[generator.random(len(mother)) < 0.2]
+        kept = (train < 100) | (generator.random(len(train)) < 0.2)
+        times.append(train[kept])
+    path = save(SpikeTrains(times, 0, 200), tmp_path / "thinned.npz")
+    found = analyse(Options(path, period="0s:100s", against="100s:200s", surrogates=0))
+    table = found.table("comparison").set_index(["rates", "measure"])
+    recorded, matched = (table.loc[rates, "mean_correlation"] for rates in ("as recorded", "matched"))
+    assert recorded["first"] == pytest.approx(0.2, abs=0.03) and recorded["high"] < -0.1
+    assert matched["low"] < 0 < matched["high"]
+    rate = table.loc["as recorded", "mean_rate"]
+    assert rate["second"] / rate["first"] == pytest.approx(0.2, abs=0.02)
+
+
+def test_what_is_written_is_written_once_and_again_by_the_same_command(
+    awkward: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["analyse", str(awkward), "--bin", "200ms", "--surrogates", "0", "--out", str(out)]
+    assert main(arguments) == 0
+    for name in ("activity", "correlations", "dimensions", "profiles"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
+    pictures = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
     assert main(arguments) == 0  # the same again
+    assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == pictures
     assert main([*arguments, "--seed", "1"]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def drifting(generator: np.random.Generator, shared: float) -> SpikeTrains:
+    """Units whose rates drift up or down, each at its own pace; `shared` of the spikes of all come from one train."""
+    mother = np.sort(generator.uniform(0, 120, 1200))
+    times = []
+    for _ in range(12):
+        own = np.sort(generator.uniform(0, 120, 2400))
+        slope = generator.uniform(-1, 1)
+        own = own[generator.random(len(own)) < 0.5 * (1 + slope * (own / 60 - 1))]
+        times.append(np.unique(np.concatenate([own, mother[generator.random(len(mother)) < shared]])))
+    return SpikeTrains(times, 0, 120)
+
+
+def test_drifts_are_told_removed_and_split_from_what_is_fast(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    nothing = save(drifting(generator, 0.0), tmp_path / "nothing.npz")
+    found = analyse(Options(nothing, bin="500ms", surrogates=39))
+    told = " ".join(found.parts[0].facts)
+    assert "Chance by local shift: units drift" in told and "is removed" in told
+    fast = found.table("slow_fast").set_index("part")
+    assert fast.loc["slow", "mean_absolute_correlation"] > 2 * fast.loc["fast", "mean_absolute_correlation"]
+    row = measure(found, "mean_absolute_correlation")
+    # One recording; the size of the test is tested in tests/metrics.
+    assert row["compared"] == pytest.approx((row["null_low"] + row["null_high"]) / 2, rel=0.25)
+    asked = analyse(Options(nothing, bin="500ms", surrogates=0, high_pass="5s"))
+    assert "slower than 5" in " ".join(asked.parts[0].facts)
+    again = save(drifting(generator, 0.3), tmp_path / "something.npz")
+    row = measure(analyse(Options(again, bin="500ms", surrogates=39)), "mean_absolute_correlation")
+    assert row["compared"] > row["null_high"]
+
+
+def test_a_shared_response_to_trials_is_no_noise_correlation(tmp_path: Path) -> None:
+    """Independent units with one response: correlated as recorded, not after the mean response is removed."""
+    generator = np.random.default_rng(1)
+    starts = np.arange(60) * 1.0
+    times: list[list[float]] = [[] for _ in range(8)]
+    for start in starts.tolist():
+        for unit in times:
+            drawn = np.sort(generator.uniform(0, 1, generator.poisson(30)))
+            unit.extend((start + drawn[generator.random(len(drawn)) < np.exp(-4 * drawn)]).tolist())
+    trials = Trials(starts, starts + 1.0, ["a", "b"] * 30)
+    path = save(SpikeTrains(times, 0, 60, trials=trials), tmp_path / "response.npz")
+    found = analyse(Options(path, trials="a", against="b", bin="100ms", surrogates=39))
+    row = measure(found, "mean_correlation")
+    assert row["low"] > 0.1 and row["null_low"] < row["compared"] < row["null_high"]
+    noise = found.table("noise").set_index("condition").loc["a"]
+    assert noise["low"] < 0 < noise["high"] and noise["p_value"] > 0.05
+    change = found.table("noise_comparison").set_index("measure").loc["mean_correlation"]
+    assert change["low"] < 0 < change["high"]
+
+
+def test_one_that_drifts_and_one_that_does_not_are_treated_alike(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    first = save(drifting(generator, 0.0), tmp_path / "first.npz")
+    steady = SpikeTrains([np.sort(generator.uniform(0, 60, 600)) for _ in range(12)], 0, 60)
+    second = save(steady, tmp_path / "second.npz")
+    found = analyse(Options(first, against=str(second), bin="500ms", surrogates=0))
+    told = [next(fact for fact in part.facts if fact.startswith("Chance")) for part in (found.parts[0], found.parts[2])]
+    assert all("slower than 12 is removed" in fact for fact in told), told
 
 
 def test_trials_of_a_condition() -> None:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics import Change
 from neuro_decorr.report import drawing, labels, panels
 
 
@@ -137,10 +138,15 @@ def test_before_and_after_have_one_scale(axes: Axes) -> None:
 
 
 def test_differences_stand_in_units_of_their_own_interval(axes: Axes) -> None:
-    panels.differences(axes, ["a", "b"], [10.0, 0.01], [8.0, -0.03], [12.0, 0.05])
-    shown = sorted(float(container.lines[0].get_xdata()[0]) for container in axes.containers)
-    assert shown == pytest.approx([0.25, 5.0])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    nan = np.nan
+    rows = {
+        "a_b": Change(nan, nan, nan, nan, 10.0, 8.0, 12.0, nan),
+        "b": Change(nan, nan, nan, nan, 0.01, -0.03, 0.05, 1),
+    }
+    panels.differences(axes, rows, {"b": Change(nan, nan, nan, nan, 0.3, 0.1, 0.5, nan)})
+    places = [np.ravel(container.lines[0].get_xydata()) for container in axes.containers]
+    np.testing.assert_allclose(places, [[5.0, 0], [0.25, 1], [1.5, 1.3]])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a b", "b"]
 
 
 def test_no_units_is_an_error(axes: Axes) -> None:
