@@ -95,7 +95,7 @@ def outside(repetitions: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_common_slow_rates_stay_within_the_bands() -> None:
-    simultaneous, pointwise = outside(150)
+    simultaneous, pointwise = outside(100)
     assert of_size(simultaneous)
     assert likely(pointwise, 0.01, 0.06)  # counts are discrete, their quantiles to the safe side
 

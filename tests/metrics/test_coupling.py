@@ -103,13 +103,13 @@ def first_units(repetitions: int, kind: str, r: float = 0.0, first: int = 0) -> 
 
 @pytest.mark.parametrize("kind", ["white", "drift"])
 def test_independent_units_whether_they_drift_or_not(kind: str) -> None:
-    told, covered = first_units(120, kind)
+    told, covered = first_units(50, kind)
     assert of_size(told)
     assert kind == "drift" or covers(covered)
 
 
 def test_the_interval_covers() -> None:
-    assert covers(first_units(120, "white", 0.3)[1])
+    assert covers(first_units(50, "white", 0.3)[1])
 
 
 @pytest.mark.slow

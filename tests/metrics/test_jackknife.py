@@ -77,7 +77,7 @@ def simulated(repetitions: int, samples: int, slow: float, seed: int) -> np.ndar
 
 @pytest.mark.parametrize("slow", [1, 20])
 def test_the_interval_of_a_mean_correlation_covers(slow: float) -> None:
-    assert covers(simulated(300, 1280, slow, seed=0))
+    assert covers(simulated(150, 1280, slow, seed=0))
 
 
 @pytest.mark.slow

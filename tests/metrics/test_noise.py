@@ -70,7 +70,7 @@ def stimulated(seed: int) -> SpikeTrains:
 
 def test_independent_units_under_one_stimulus_have_no_noise_correlation() -> None:
     assert upper(np.corrcoef(stimulated(0).counts(0.05).T)).mean() > 0.15  # with the PSTH
-    found = [metrics.noise_correlations(stimulated(seed), 0.05).rows["grating"] for seed in range(60)]
+    found = [metrics.noise_correlations(stimulated(seed), 0.05).rows["grating"] for seed in range(30)]
     assert of_size([row.p_value <= 0.05 for row in found])
     assert covers([row.low <= 0 <= row.high for row in found])
     assert np.mean([row.mean_absolute / row.floor_absolute for row in found]) == pytest.approx(1, abs=0.05)
@@ -115,12 +115,12 @@ def rows(repetitions: int, count: int, r: float, drift: float = 0.0, first: int 
 
 @pytest.mark.parametrize("r", [0.0, 0.3])
 def test_the_interval_covers(r: float) -> None:
-    assert covers([row.low <= r <= row.high for row in rows(150, 40, r)])
+    assert covers([row.low <= r <= row.high for row in rows(70, 40, r)])
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.3])
 def test_independent_units_whether_they_drift_over_trials_or_not(drift: float) -> None:
-    assert of_size([row.p_value <= 0.05 for row in rows(150, 40, 0.0, drift)])
+    assert of_size([row.p_value <= 0.05 for row in rows(70, 40, 0.0, drift)])
 
 
 @pytest.mark.slow
@@ -148,15 +148,15 @@ def compared(repetitions: int, counts: tuple[int, int], r: tuple[float, float], 
 
 
 def test_two_conditions_with_the_same_correlation_and_unequal_numbers_of_trials() -> None:
-    found = compared(150, (30, 120), (0.2, 0.2))
+    found = compared(60, (30, 60), (0.2, 0.2))
     assert of_size([table["mean_correlation"].p_value <= 0.05 for table in found])
     assert of_size([table["mean_rate"].p_value <= 0.05 for table in found])
     squared = np.array([table["mean_squared_above_floor"].difference for table in found])
-    assert abs(squared.mean()) < 4 * squared.std() / 150**0.5
+    assert abs(squared.mean()) < 4 * squared.std() / 60**0.5
 
 
 def test_a_difference_is_found_with_its_size() -> None:
-    found = compared(100, (60, 60), (0.1, 0.4))
+    found = compared(50, (60, 60), (0.1, 0.4))
     assert covers([table["mean_correlation"].low <= 0.3 <= table["mean_correlation"].high for table in found])
     assert np.mean([table["mean_correlation"].p_value <= 0.05 for table in found]) > 0.7
 

@@ -115,7 +115,7 @@ def test_noise_against_signal_correlation() -> None:
 def test_noise_that_has_nothing_to_do_with_the_signal() -> None:
     found = [
         metrics.pair_profile(tuned(np.random.default_rng(seed), 10, 0.0), against="signal", permutations=99, seed=seed)
-        for seed in range(60)
+        for seed in range(40)
     ]
     assert of_size([profile.slope.p_value <= 0.05 for profile in found])
 
@@ -149,7 +149,7 @@ def dyads(repetitions: int, units: int, shared: float, first: int = 0) -> np.nda
 
 @pytest.mark.parametrize("shared", [0.0, 0.1])
 def test_intervals_over_units_cover(shared: float) -> None:
-    for hits in dyads(250, 25, shared).T:
+    for hits in dyads(150, 25, shared).T:
         assert covers(hits)
 
 
@@ -182,7 +182,7 @@ def profiles(repetitions: int, units: int, first: int = 0) -> tuple[list[bool], 
 
 
 def test_the_size_of_exchanges_and_the_coverage_over_time() -> None:
-    told, covered = profiles(100, 8)
+    told, covered = profiles(40, 6)
     assert of_size(told)
     assert covers(covered)
 

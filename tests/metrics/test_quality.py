@@ -93,7 +93,7 @@ def test_contamination_of_known_trains(many: bool) -> None:
     source = np.random.default_rng(3)
     name = "many" if many else "one"
     share, hits, estimates = 0.15, [], []
-    for _ in range(100):
+    for _ in range(60):
         own = neuron(source, 20, 400)
         other = (poisson if many else neuron)(source, 20 * share / (1 - share), 400)
         both = SpikeTrains([np.unique(np.concatenate([own, other]))], 0, 400)
@@ -185,7 +185,7 @@ def excesses(repetitions: int, first: int = 0) -> np.ndarray:
 
 
 def test_common_slow_rates_are_no_excess() -> None:
-    assert of_size(excesses(200))
+    assert of_size(excesses(100))
 
 
 @pytest.mark.slow

@@ -60,14 +60,14 @@ def profiles(repetitions: int, r: float, first: int = 0) -> list[metrics.BinProf
 
 
 def test_slow_independent_units_at_both_ends() -> None:
-    found = profiles(100, 0.0)
+    found = profiles(40, 0.0)
     for k in (0, 1):
         assert of_size([profile.p_value[k] <= 0.05 for profile in found])
         assert covers([profile.low[k] <= 0 <= profile.high[k] for profile in found])
     shown, floor = (
         np.mean([getattr(profile, name) for profile in found], axis=0) for name in ("mean_absolute", "floor_absolute")
     )
-    np.testing.assert_allclose(shown, floor, rtol=0.1)
+    np.testing.assert_allclose(shown, floor, rtol=0.15)
     assert shown[0] > 2 * metrics.sampling_floor(2000).mean_absolute
 
 
