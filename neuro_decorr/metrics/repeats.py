@@ -77,11 +77,11 @@ def kept_over_trials(samples: Array, conditions: list[NDArray[np.intp]]) -> bool
     for condition, members in enumerate(conditions):
         counts[members] -= counts[members].mean(axis=0)
         label[members] = condition
+    if drift(counts).found:
+        return True
     counts = counts[:, np.ptp(counts, axis=0) > 0]
     if counts.shape[1] == 0:
         return False
-    if drift(counts).found:
-        return True
     share = 1 / np.bincount(label)[label[1:]]
     unordered = -share[label[1:] == label[:-1]].sum() / (len(counts) - len(conditions))
     alike = float(((counts[1:] * counts[:-1]).sum(axis=0) / np.square(counts).sum(axis=0)).mean()) - unordered

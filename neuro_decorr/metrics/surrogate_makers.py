@@ -31,6 +31,7 @@ share more slowly stays, and what is tested is synchrony finer than that.
 """
 
 _ROWS = 8192  # samples whose products are summed at a time, in float32
+_UNITS = 16  # units that are prepared at a time, in float64
 
 
 @final
@@ -72,11 +73,14 @@ class Surrogates:
 def shifted_around(values: Array, removed: int) -> Surrogates:
     """Every unit shifted by any amount, around the end, after so many cosines were removed."""
     kept = varying(values)
-    data = _rows(without(values[:, kept], removed))
+    data = _prepared(values, kept, removed)
+    length = data.shape[1]
 
     def draw(source: np.random.Generator) -> Moments:
-        shifts: list[int] = source.integers(0, data.shape[1], len(data)).tolist()
-        return _moments(torch.stack([unit.roll(by) for unit, by in zip(data, shifts, strict=True)]), removed)
+        shifted = torch.empty_like(data)
+        for row, by in enumerate(source.integers(0, length, len(data)).tolist()):
+            shifted[row, by:], shifted[row, :by] = data[row, : length - by], data[row, length - by :]
+        return _moments(shifted, removed)
 
     return _made("circular_shift", data, removed, kept, draw)
 
@@ -90,7 +94,7 @@ def shifted_locally(values: Array, reach: int, cutoff: float | None) -> Surrogat
             "quarter of the samples at most: choose another reach, or more samples."
         )
     kept = varying(values[2 * reach : len(values) - 2 * reach])  # what all windows have in common
-    data = _rows((values - values.mean(axis=0))[:, kept])
+    data = _prepared(values, kept, 0)
     count = 0 if cutoff is None else components(length, cutoff, 1.0)
     basis = torch.from_numpy(cosines(length, count)).float() if count <= NEXT else None
 
@@ -99,7 +103,7 @@ def shifted_locally(values: Array, reach: int, cutoff: float | None) -> Surrogat
         if basis is None:
             return _rows(without(cut.numpy().T.astype(np.float64), count))
         cut -= cut.mean(dim=1, keepdim=True)
-        return cut - (cut @ basis) @ basis.T
+        return cut.addmm_(cut @ basis, basis.T, alpha=-1)
 
     def draw(source: np.random.Generator) -> Moments:
         return _moments(windows(source.integers(0, 2 * reach + 1, len(data)).tolist()), count)
@@ -118,7 +122,7 @@ def moved(trains: SpikeTrains, bin: float, kind: Literal["dither", "jitter"], re
         drawn = surrogate_trains(chosen, method, dt=reach, seed=int(source.integers(2**31)))
         return _moments(_rows(without(drawn.counts(bin).astype(np.float64), removed)), removed)
 
-    return _made(kind, _rows(without(counts[:, kept], removed)), removed, kept, draw)
+    return _made(kind, _prepared(counts, kept, removed), removed, kept, draw)
 
 
 def shuffled_trials(samples: Array, conditions: list[NDArray[np.intp]], cutoff: float | None) -> Surrogates:
@@ -210,6 +214,15 @@ def _made(
 ) -> Surrogates:
     of_trial = np.zeros(rows.shape[1], dtype=np.intp) if trial is None else trial
     return Surrogates(kind, _moments(rows, removed), kept, rows.numpy().T, of_trial, draw)
+
+
+def _prepared(values: Array, kept: NDArray[np.intp], removed: int) -> torch.Tensor:
+    """Rows of the units kept, without their mean and the slowest cosines; some at a time, for the sake of memory."""
+    rows = torch.empty(len(kept), len(values), dtype=torch.float32)
+    for start in range(0, len(kept), _UNITS):
+        part = kept[start : start + _UNITS]
+        rows[start : start + _UNITS] = _rows(without(values[:, part], removed))
+    return rows
 
 
 def _rows(values: Array) -> torch.Tensor:

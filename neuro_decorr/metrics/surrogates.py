@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
-import numpy as np
-
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics import surrogate_makers as makers
@@ -92,7 +90,7 @@ def surrogates(
 
 def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff, reach: float | None) -> Surrogates:
     values, step = trends.sampled(activity, bin)
-    found = trends.drift(values[:, np.ptp(values, axis=0) > 0])
+    found = trends.drift(values)
     tenth = max(len(values) * step / 10, 2 * step)
     slower = (tenth if found.found else None) if cutoff == "auto" else cutoff
     removed = 0 if slower is None else trends.components(len(values), slower, step)

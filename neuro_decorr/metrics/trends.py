@@ -180,17 +180,17 @@ def drift(values: Array) -> Drift:
     Under a flat spectrum the share of each unit is beta distributed, B(2, 8) for 4 of 20 cosines.
 
     Args:
-        values: Activity, shape `(samples, units)`, units that vary.
+        values: Activity, shape `(samples, units)`; units that never vary do not count.
 
     Returns:
         The share; not found in fewer than 16 samples, which cannot tell.
     """
     wide = min(NEXT, len(values) // 4)
-    if wide < SLOWEST or values.shape[1] == 0:
+    if wide < SLOWEST or not np.ptp(values, axis=0).any():
         return Drift(0, 0, np.nan, False)
     slowest = max(1, round(wide * SLOWEST / NEXT))
     expected = slowest / wide
-    power = np.square(cosines(len(values), wide).T @ (values - values.mean(axis=0)))
+    power = np.square(cosines(len(values), wide).T @ values)[:, np.ptp(values, axis=0) > 0]
     total = power.sum(axis=0)
     # A unit without slow variance says nothing, and drifts no more than expected.
     shares = np.divide(power[:slowest].sum(axis=0), total, out=np.full_like(total, expected), where=total > 0)
