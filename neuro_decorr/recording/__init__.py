@@ -7,7 +7,7 @@ from neuro_decorr.recording.assembly import Mends, from_events, from_times
 from neuro_decorr.recording.brian_monitors import from_brian, to_brian
 from neuro_decorr.recording.files import load, save
 from neuro_decorr.recording.neo_objects import from_neo, to_neo
-from neuro_decorr.recording.options import Format, Options
+from neuro_decorr.recording.options import Content, Foreign, Format, Layout, Options
 from neuro_decorr.recording.rates import Rates
 from neuro_decorr.recording.spikes import SpikeTrains
 from neuro_decorr.recording.tensors import from_tensor, to_tensor
@@ -19,7 +19,10 @@ __all__ = [
     "SpikeTrains",
     "Trials",
     # files
+    "Content",
+    "Foreign",
     "Format",
+    "Layout",
     "Options",
     "load",
     "save",
