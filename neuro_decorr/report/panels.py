@@ -324,7 +324,10 @@ def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: 
                      rasterized=True)  # fmt: skip
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel="geometric mean rate (Hz)", ylabel="correlation")
-    legend(axes)
+    shown = axes.legend(frameon=False, fontsize="small", markerscale=3)
+    for handle in shown.legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
 
 
 def legend(axes: Axes) -> None:
