@@ -20,11 +20,11 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-COSINES = 32
-"""Slowest cosines that are looked at: periods down to 1/16 of the recording."""
+COSINES = 63
+"""Slowest cosines that are looked at: periods down to two cells."""
 STEP = 0.25
 """Epsilon: wide enough for second differences of measures with a corner, such as a mean of magnitudes."""
-_WHITE = 0.7
+_WHITE = 0.8
 """Prior weight of no autocorrelation that cosines could see."""
 _SLOWEST = 10
 """Fewer autocorrelation times than this in a recording allow no interval."""
@@ -124,7 +124,7 @@ class Memory:
             return 0.0
         variance = max(mean - float(second.var(ddof=1)), mean / 2)
         freedom = count * variance / mean
-        cells = (weights(2 * count, count)[1 : count + 1].numpy() - 1).T @ first
+        cells = (weights(count + 1, count)[1 : count + 1].numpy() - 1).T @ first
         kurtosis = float((cells**4).mean() / (cells**2).mean() ** 2)
         freedom = max(1.0, freedom / max(1.0, (kurtosis - 1) / 2))
         scale = np.sqrt((squares / _spectra(count)[0]).mean(axis=1) * variance / mean)

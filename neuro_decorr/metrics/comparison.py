@@ -150,7 +150,7 @@ def comparison(
     """
     bootstrap.check_level(level)
     source = bootstrap.generator(seed)
-    pair, labels, warnings = _same_units(first, second, bin, over)
+    pair, labels, populations, warnings = _same_units(first, second, bin, over)
     sources = [Source.of(activity, bin, over) for activity in pair]
     if sources[0].step != sources[1].step:
         raise InvalidValue(f"step: got {sources[0].step} and {sources[1].step} s a sample; compare equal bins.")
@@ -158,7 +158,6 @@ def comparison(
     if over == "trials" and sources[0].trial != sources[1].trial:
         raise InvalidValue("trials: the trials of both have different lengths; compare trials of one length.")
     chosen = sources[0].in_pieces(block)
-    populations = [accumulate(one.stream).moments() for one in sources]
     rows, told = _changes(sources, pieces, chosen, level)
     means = np.array([population.mean.cpu().numpy() for population in populations])
     counted = all(one.stream.integers for one in sources) and bool((means > 0).all())
@@ -264,8 +263,8 @@ def _factor(pieces: int, length: int) -> float:
 
 def _same_units(
     first: Activity, second: Activity, bin: float | None, over: Over
-) -> tuple[tuple[Activity, Activity], tuple[str, ...], list[str]]:
-    """Both with the units that vary in both, in the order of the first."""
+) -> tuple[tuple[Activity, Activity], tuple[str, ...], list[Moments], list[str]]:
+    """Both with the units that vary in both, in the order of the first, and their moments."""
     recordings = SpikeTrains | Rates
     warnings = []
     if isinstance(first, recordings) and isinstance(second, recordings):
@@ -280,10 +279,7 @@ def _same_units(
         first, second = first.select(labels), second.select(labels)
     elif isinstance(first, recordings) or isinstance(second, recordings):
         raise InvalidValue("second: got a recording and an array; compare two of one kind.")
-    populations: list[Moments] = [
-        accumulate(Source.of(activity, bin, over).stream).moments() for activity in (first, second)
-    ]
-    before, after = populations
+    before, after = (_moments(activity, bin, over) for activity in (first, second))
     if before.units != after.units:
         raise InvalidValue(f"second: got {after.units} units, the first has {before.units}; compare the same units.")
     constant = (before.constant | after.constant).cpu().numpy()
@@ -295,7 +291,12 @@ def _same_units(
     if len(kept) < len(names):
         warnings.append(f"{len(names) - len(kept)} units never vary in one of both: left out")
         first, second = _of_units(first, kept), _of_units(second, kept)
-    return (first, second), chosen, warnings
+        before, after = (_moments(activity, bin, over) for activity in (first, second))
+    return (first, second), chosen, [before, after], warnings
+
+
+def _moments(activity: Activity, bin: float | None, over: Over) -> Moments:
+    return accumulate(Source.of(activity, bin, over).stream).moments()
 
 
 def _of_units(activity: Activity, kept: NDArray[np.int64]) -> Activity:

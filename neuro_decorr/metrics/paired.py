@@ -42,7 +42,7 @@ def paired_change(
     $\frac{N - 1}{N} \sum_i (\Delta_{(i)} - \bar\Delta)^2$, less what time alone adds to it, and at least zero.
     Cliff's delta is $\Pr(r_2 > r_1) - \Pr(r_2 < r_1)$, from -1 to 1, over all pairs of one correlation of each.
 
-    Cost: P N^2 of both, and 64 times 64 N^2.
+    Cost: P N^2 of both, and 127 times 64 N^2.
 
     Sources: Snijders and Borgatti (1999), Non-parametric standard errors and tests for network statistics, Connections
     22; Cliff (1993), Dominance statistics, doi:10.1037/0033-2909.114.3.494.
