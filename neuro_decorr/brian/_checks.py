@@ -6,7 +6,7 @@ import math
 from dataclasses import field, fields
 from typing import Any
 
-from brian2 import Equations, Quantity, get_unit, have_same_dimensions
+from brian2 import Equations, Quantity, Subgroup, get_unit, have_same_dimensions
 from brian2.units.fundamentalunits import get_dimensions
 
 from neuro_decorr import checks
@@ -60,9 +60,21 @@ def check_count(rule: Any, name: str) -> None:
     checks.refuse(rule.name, checks.whole_number(name, getattr(rule, name), least=1))
 
 
+def check_choice(rule: Any, name: str, *choices: str) -> None:
+    """Raise InvalidValue unless a parameter is one of some words."""
+    value = getattr(rule, name)
+    if value not in choices:
+        raise InvalidValue(f"{rule.name}: {name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
+
+
 def check_quantity(rule: Any, name: str, unit: Quantity) -> None:
     """Raise InvalidValue unless a parameter is one finite, positive quantity of a unit's dimensions."""
-    checks.refuse(rule.name, _quantity(name, getattr(rule, name), unit))
+    check_value(rule.name, name, getattr(rule, name), unit)
+
+
+def check_value(owner: str, name: str, value: Any, unit: Quantity) -> None:
+    """Raise InvalidValue unless a value is one finite, positive quantity of a unit's dimensions."""
+    checks.refuse(owner, _quantity(name, value, unit))
 
 
 def _quantity(name: str, value: Any, unit: Quantity, above: Any = None) -> str | None:
@@ -85,6 +97,15 @@ def check_group(group: Any, role: str) -> None:
         raise InvalidValue(
             f"the {role} '{group.name}' emits no spikes, from which lateral plasticity learns; give the NeuronGroup "
             "a threshold, such as threshold='v > -50*mV'."
+        )
+
+
+def check_step(rule: Any, group: Any) -> None:
+    """Raise InvalidValue where the traces of a group decay within less than a time step."""
+    if float(rule.trace_time) < float(group.clock.dt) * (1 - 1e-9):
+        raise InvalidValue(
+            f"{rule.name}: trace_time must be at least a time step of group '{group.name}', {group.clock.dt}, got "
+            f"{rule.trace_time}: within less no two spikes of different steps count as together."
         )
 
 
@@ -115,4 +136,4 @@ def check_clashes(rule: Any, weight: str, *groups: Any) -> None:
 
 def whole_group(group: Any) -> Any:
     """The group itself, or the one that a subgroup is a part of."""
-    return getattr(group, "source", group)
+    return group.source if isinstance(group, Subgroup) else group  # a group may have a variable `source` of its own

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from brian2 import NeuronGroup, Subgroup, Synapses, get_device, linked_var
+from brian2 import Hz, NeuronGroup, Quantity, Subgroup, Synapses, get_device, linked_var
 
 from neuro_decorr.brian._checks import whole_group
 from neuro_decorr.brian._contents import Contents
 from neuro_decorr.brian.companions import Companions
+from neuro_decorr.brian.homeostasis import Homeostasis
+from neuro_decorr.errors import InvalidValue
 
 
 def set_values(group: Any, values: dict[str, Any]) -> None:
@@ -26,7 +29,14 @@ def give(synapses: Synapses, target: NeuronGroup, source: NeuronGroup | None) ->
 
 
 def attach(
-    contents: Contents, synapses: Synapses, source: Any, target: Any, bias_drive: str | None, self_drive: str | None
+    contents: Contents,
+    synapses: Synapses,
+    source: Any,
+    target: Any,
+    *,
+    shared: Iterable[str],
+    bias_drive: str | None,
+    self_drive: str | None,
 ) -> None:
     """Make the companions of synapses, link the synapses to them and let `run()` find them.
 
@@ -35,22 +45,25 @@ def attach(
         synapses: From `source` to `target`; they gain `companions` and `contained_objects`.
         source: Presynaptic group; None where the plasticity sees nothing of it.
         target: Postsynaptic group.
+        shared: Variables that its neurons share, which the synapses see.
         bias_drive: What the bias does to the target at every time step; None for a rule without one.
         self_drive: What a spike does to its own neuron, with `self_weight`; None for a rule without one.
     """
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
+    first, last = (target.start, target.stop) if isinstance(target, Subgroup) else (0, len(target))
     after, before = _companion(contents, postsynaptic, synapses, "target"), None
+    if contents.homeostasis is not None and contents.homeostasis.kind == "each":
+        after.target_rate[first:last] = _target_rates(contents.homeostasis, len(target))
     if source is not None:
         # Equal, not the same: a subgroup has a weak reference to its group.
         before = after if presynaptic == postsynaptic else _companion(contents, presynaptic, synapses, "source")
     for side, group, index in (("target", after, "_synaptic_post"), ("source", before, "_synaptic_pre")):
         for name in contents.seen if group is not None else ():
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
-    if contents.timed:
-        synapses.pace = linked_var(after, "pace")
+    for name in shared:
+        setattr(synapses, name, linked_var(after, name))
     give(synapses, after, before)
     if bias_drive is not None:
-        first, last = (target.start, target.stop) if isinstance(target, Subgroup) else (0, len(target))
         statement = re.sub(r"\bbias\b", "bias_pre", bias_drive)
         injection = _one_to_one(synapses, "bias", after[first:last], target, postsynaptic.clock)
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
@@ -61,6 +74,18 @@ def attach(
     device = get_device()
     if hasattr(device, "synapses"):  # standalone: it declares the pathways of a Network's own synapses only
         device.synapses |= {inner for inner in synapses.contained_objects if isinstance(inner, Synapses)}
+
+
+def _target_rates(homeostasis: Homeostasis, neurons: int) -> Quantity:
+    """One a neuron; InvalidValue for another number of them."""
+    rates = homeostasis.target_rate
+    assert isinstance(rates, tuple)
+    if len(rates) != neurons:
+        raise InvalidValue(
+            f"homeostasis: target_rate must have one rate for each of the {neurons} neurons of the target group, got "
+            f"{len(rates)}; give one rate for all, or an array of {neurons}."
+        )
+    return Quantity([float(rate) for rate in rates], dim=Hz.dim)
 
 
 def _one_to_one(synapses: Synapses, what: str, source: Any, target: Any, clock: Any, **strings: str) -> Synapses:
@@ -79,9 +104,10 @@ def _companion(contents: Contents, group: Any, synapses: Synapses, side: str) ->
     traces = NeuronGroup(len(group), contents.equations, method="euler", name=f"{name}_traces", **common)
     set_values(traces, contents.values)
     traces.run_regularly(contents.on_step, when="end", name=f"{name}_traces_time")
-    # After the synapses have used the traces: a spike does not see itself, nor others of the same time step.
-    filling = Synapses(group, traces, on_pre=contents.on_spike, name=f"{name}_spikes", **common)
-    filling.pre.when = "after_synapses"
+    entering = {f"at_{number}": statements for number, statements in enumerate(contents.on_spike.values())}
+    filling = Synapses(group, traces, on_pre=entering, name=f"{name}_spikes", **common)
+    for pathway, order in zip(entering, contents.on_spike, strict=True):
+        getattr(filling, pathway).order = order
     filling.connect(j="i")
     synapses.contained_objects.extend([traces, filling])
     return traces

@@ -12,22 +12,32 @@ from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 
-_TRACE = "dtrace/dt = -trace/trace_time : 1\nelapsed : second (shared)"
-"""`elapsed`: time since the companion first ran; the clock's own time may have been anything before."""
+_TRACE = """\
+dtrace/dt = -trace*(1 - kept)/dt : 1
+kept = exp(-dt/trace_time) : 1 (shared)
+seen = {seen} : 1 (shared)
+window = dt*seen/(1 - kept) : second (shared)
+frozen : 1 (shared, constant)
+elapsed : second (shared)"""
+"""The trace decays exactly, whatever the step. `seen`: what of it synapses read on average in the next step, before its
+spikes and after them (half of the time each). `window`: mean of what they read, for each Hz of a neuron's rate; the
+trace time but for (dt/trace_time)^2/12 of it. `elapsed`: time since the companion first ran; the clock's own time may
+have been anything before."""
 _DEVIATION = (
-    "ddeviation/dt = -trace/trace_time - (deviation - trace*dt/trace_time)/clip(elapsed, trace_time, mean_time) : 1\n"
+    "ddeviation/dt = -trace*(1 - kept)/dt - (deviation - trace*(1 - seen))/clip(elapsed, trace_time, mean_time) : 1\n"
     "mean = trace - deviation : 1"
 )
-"""Of a trace from its mean. One number to read for every synapse.
-
-The mean follows the trace as synapses read it, after its decay in the step: dmean/dt = (trace*(1 - dt/trace_time) -
-mean)/time. Following it before the decay, the mean would be larger by dt/trace_time, 1 % at 0.5 ms, and independent
-neurons would learn to excite each other."""
+"""Of a trace from its mean, one number to read for every synapse. The mean follows what synapses read of the trace,
+dmean/dt = (trace*seen - mean)/time: any other mean would let independent neurons learn."""
 _BIAS = """\
 dbias_rate/dt = balancing*homeostasis_rate*target_rate : Hz
 dbias_average/dt = balancing*(bias_rate - bias_average)/average_time : Hz
-bias = dt*(balancing*bias_rate + (1 - balancing)*bias_average) : 1"""
-_OWN_RATE = "counted : 1\ntarget_rate = counted/calibration : Hz"
+bias = dt*(balancing*bias_rate + (1 - balancing)*bias_average) : 1
+held : 1 (shared, constant)"""
+_BOUNDED_BIAS = "bias_rate = clip(bias_rate, -largest_bias*target_rate, largest_bias*target_rate)"
+_TARGET_RATE = {"own": "counted : 1\ntarget_rate = counted/calibration : Hz", "each": "target_rate : Hz (constant)"}
+_RESUMED = "resumed : 1 (shared)\nthawed : 1 (shared)"
+"""`thawed`: the user said so since the last step; `resumed`: and that was after the end of the schedule."""
 
 
 @final
@@ -41,6 +51,8 @@ class Contents:
         homeostasis: Of the rule.
         variance: Of the rule.
         schedule: Of the rule.
+        entering: Which share of a spike enters the trace at which order of the slot `synapses`.
+        same_step: Whether synapses see spikes of the same time step: half of what they read has them.
     """
 
     seen: tuple[str, ...]
@@ -48,16 +60,13 @@ class Contents:
     homeostasis: Homeostasis | None
     variance: Variance | None
     schedule: Schedule | None
+    entering: dict[int, float]
+    same_step: bool
 
     @property
     def centred(self) -> bool:
         """Whether the means of the traces are followed."""
         return not {"mean", "deviation"}.isdisjoint(self.seen)
-
-    @property
-    def timed(self) -> bool:
-        """Whether anything waits for a time: a calibration or a schedule."""
-        return self.homeostasis is not None or self.schedule is not None
 
     @property
     def calibration(self) -> Quantity:
@@ -69,38 +78,41 @@ class Contents:
     @property
     def equations(self) -> str:
         """Its equations; `pace` is a factor of the learning rate, `balancing` is 1 while the bias moves."""
-        lines = [_TRACE]
+        lines = [_TRACE.format(seen="0.5 + 0.5*kept" if self.same_step else "kept"), self._phases]
         if self.centred:
             lines.append(_DEVIATION)
-        if self.timed:
-            lines.append(self._phases)
+        if self.schedule is not None:
+            lines.append(_RESUMED)
         if self.homeostasis is not None:
             lines.append(_BIAS)
-            if self.homeostasis.target_rate is None:
-                lines.append(_OWN_RATE)
+            lines.extend(_TARGET_RATE[kind] for kind in ("own", "each") if kind == self.homeostasis.kind)
         if self.variance is not None:
-            pace = "*pace" if self.timed else ""
-            change = f"self_learning{pace}*self_rate*(deviation**2 - dispersion*mean/2)"
+            change = "pace*self_rate*((deviation - trace*(1 - seen))**2 - dispersion*mean/2)"
             lines.append(f"dself_weight/dt = {change} : 1")
         if "expected" in self.seen:
-            lines.append("expected = target_rate*trace_time : 1")
+            lines.append("expected = target_rate*window : 1")
         return "\n".join([*lines, declared(self.values)])
 
     @property
     def _phases(self) -> str:
         """The course of `nd.brian.Schedule`, of the calibration alone without one."""
         waits = {"baseline": self.schedule, "calibration": self.homeostasis}
-        begin = " + ".join(name for name, there in waits.items() if there is not None)
+        begin = " + ".join(name for name, there in waits.items() if there is not None) or "0*second"
         ending = f"{begin} + learning_time + annealing_time"
         pace, unheld, counts = "begun", "", ""
         if self.schedule is not None:
             left = f"clip(({ending} - elapsed)/annealing_time, 0, 1)"
-            pace = f"begun*int(elapsed + dt/2 < {ending})*{left}"
-            unheld = f"*int(elapsed + dt/2 < {ending} + consolidation_time)"
+            pace = f"(begun*int(elapsed + dt/2 < {ending})*{left} + resumed)"
+            unheld = "*clip(1 - ended + resumed, 0, 1)"
             counts = "*int(elapsed + dt/2 >= baseline)"
-        lines = [f"begun = int(elapsed + dt/2 >= {begin}) : 1 (shared)", f"pace = {pace} : 1 (shared)"]
+        lines = [
+            f"begun = int(elapsed + dt/2 >= {begin}) : 1 (shared)",
+            f"pace = (1 - frozen)*{pace} : 1 (shared)",
+        ]
+        if self.schedule is not None:
+            lines.append(f"ended = int(elapsed + dt/2 >= {ending} + consolidation_time) : 1 (shared)")
         if self.homeostasis is not None:
-            lines.append(f"balancing = homeostasis*begun{unheld} : 1 (shared)")
+            lines.append(f"balancing = homeostasis*(1 - held)*begun{unheld} : 1 (shared)")
             if self.homeostasis.target_rate is None:
                 lines.append(f"counting = (1 - begun){counts} : 1 (shared)")
         return "\n".join(lines)
@@ -111,11 +123,12 @@ class Contents:
         found: dict[str, Any] = dict(self.own)
         if (homeostasis := self.homeostasis) is not None:
             found |= {"homeostasis": 1.0, "homeostasis_rate": homeostasis.rate}
+            found["largest_bias"] = homeostasis.largest_bias
             found |= {"average_time": homeostasis.average_time, "calibration": self.calibration}
-            if homeostasis.target_rate is not None:
+            if homeostasis.kind == "one":
                 found["target_rate"] = homeostasis.target_rate
         if (variance := self.variance) is not None:
-            found |= {"self_learning": 1.0, "self_rate": variance.rate, "dispersion": variance.dispersion}
+            found |= {"self_rate": variance.rate, "dispersion": variance.dispersion}
             found["smallest_self_weight"] = variance.smallest_weight
             found["largest_self_weight"] = variance.largest_weight
         if (schedule := self.schedule) is not None:
@@ -124,19 +137,29 @@ class Contents:
         return found
 
     @property
-    def on_spike(self) -> str:
-        """What a spike of a neuron does to it."""
-        lines = ["trace_post += 1"]
-        if self.centred:
-            lines.append("deviation_post += 1")
-        if self.homeostasis is not None:
-            lines.append("bias_rate_post -= balancing_post*homeostasis_rate_post")
-            if self.homeostasis.target_rate is None:
-                lines.append("counted_post += counting_post")
-        return "\n".join(lines)
+    def on_spike(self) -> dict[int, str]:
+        """What a spike of a neuron does to it, by the order within the slot `synapses`."""
+        found = {}
+        for order, share in self.entering.items():
+            lines = [f"trace_post += {share:g}"]
+            if self.centred:
+                lines.append(f"deviation_post += {share:g}")
+            if self.homeostasis is not None and order == max(self.entering):
+                lines.append("bias_rate_post -= balancing_post*homeostasis_rate_post")
+                if self.homeostasis.target_rate is None:
+                    lines.append("counted_post += counting_post")
+            found[order] = "\n".join(lines)
+        return found
 
     @property
     def on_step(self) -> str:
         """What happens at the end of every time step."""
-        bounded = "self_weight = clip(self_weight, smallest_self_weight, largest_self_weight)"
-        return "elapsed += dt" + ("" if self.variance is None else f"\n{bounded}")
+        lines = []
+        if self.schedule is not None:
+            lines += ["resumed = clip(resumed + thawed*ended, 0, 1)", "thawed = 0"]
+        lines.append("elapsed += dt")
+        if self.homeostasis is not None:
+            lines.append(_BOUNDED_BIAS)
+        if self.variance is not None:
+            lines.append("self_weight = clip(self_weight, smallest_self_weight, largest_self_weight)")
+        return "\n".join(lines)

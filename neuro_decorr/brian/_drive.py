@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from brian2 import DimensionMismatchError, Synapses
+from brian2 import DimensionMismatchError, Synapses, get_logger
+from brian2.equations.equations import PARAMETER
 from brian2.equations.unitcheck import check_units_statements
 from brian2.parsing.statements import parse_statement
 from brian2.utils.stringtools import get_identifiers
 
+from neuro_decorr.brian._checks import whole_group
 from neuro_decorr.errors import InvalidValue, unknown_name
 
 
@@ -47,6 +49,41 @@ def check_names(drive: str, source: Any, target: Any, weight: str, what: str) ->
                 if name != identifier and name not in group.variables:
                     known = [known for known in group.variables if not known.startswith("_")]
                     raise unknown_name(f"variable of group '{group.name}' for {what} {line!r}", name, known)
+
+
+def changed(drive: str) -> list[str]:
+    """Names of the variables of the postsynaptic neurons that a drive changes."""
+    lines = [line.strip() for line in re.split(r"[\n;]", drive) if line.strip()]
+    return [parse_statement(line)[0].removesuffix("_post") for line in lines]
+
+
+def check_summed(drive: str, target: Any, what: str) -> None:
+    """Raise InvalidValue where a drive changes a variable that other synapses set at every time step."""
+    group = whole_group(target)
+    for name in changed(drive):
+        for reference in Synapses.__instances__():
+            updaters = getattr(reference(), "summed_updaters", {}).values()
+            if any(updater.target_var is group.variables[name] for updater in updaters):
+                raise InvalidValue(
+                    f"{what} changes '{name}' of group '{group.name}', which the synapses '{reference().name}' set at "
+                    "every time step, (summed), so that nothing of it would be left; declare another variable with "
+                    f"an equation of its own, such as 'dinhibition/dt = -inhibition/(10*ms)', and add it to '{name}'."
+                )
+
+
+def tell_what_stays(drive: str, target: Any, what: str) -> None:
+    """Say so where a drive changes a parameter of the neurons: what it adds does not decay."""
+    group = whole_group(target)
+    equations, resets = getattr(group, "equations", {}), " ".join(getattr(group, "event_codes", {}).values())
+    for name in changed(drive):
+        if name in equations and equations[name].type == PARAMETER and name not in get_identifiers(resets):
+            get_logger(__name__).warn(
+                f"{what} changes '{name}' of group '{group.name}', which has no equation and no reset: every spike "
+                f"adds to it for good. Declare it as 'd{name}/dt = -{name}/(10*ms) : ...', unless statements of your "
+                "own bring it back.",
+                "drive_that_stays",
+                once=True,
+            )
 
 
 def check_units(drive: str, synapses: Synapses, what: str) -> None:

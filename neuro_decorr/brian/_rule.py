@@ -5,18 +5,32 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from brian2 import Quantity, Synapses, ms
 
 from neuro_decorr.brian import _companion, _drive
-from neuro_decorr.brian._checks import check_clashes, check_fields, check_group, number, quantity
+from neuro_decorr.brian._at_run import AtRun
+from neuro_decorr.brian._checks import (
+    check_choice,
+    check_clashes,
+    check_fields,
+    check_group,
+    check_step,
+    number,
+    quantity,
+)
 from neuro_decorr.brian._contents import Contents
 from neuro_decorr.brian._strings import assigned, declared, printed, refuse
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 from neuro_decorr.errors import InvalidValue
+
+FILLING = 0
+"""When the spikes of a time step enter the traces, as an order of the slot `synapses`."""
+PRE_FIRST, POST_FIRST = (FILLING - 1, FILLING + 1), (FILLING + 1, FILLING - 1)
+"""Orders of on_pre and on_post: what comes first does not see the spikes of the same time step, the other does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +47,11 @@ class SpikingRule(ABC):
         homeostasis: Keeps every postsynaptic neuron's rate; None for none.
         variance: Brings every postsynaptic neuron's count variance to a target; None for none.
         schedule: When it learns, and when everything is held; None to learn without end.
-        smallest_weight: Bound of the weights w.
-        largest_weight: Bound of the weights w.
+        smallest_weight: Bound of the weights w while they learn.
+        largest_weight: Bound of the weights w while they learn.
+        same_step: Two spikes of one time step count as one pair: by `"pre_first"`, the published order, the plasticity
+            at the presynaptic spike does not see the other one, and that at the postsynaptic spike does; by
+            `"post_first"` the other way round.
     """
 
     name: ClassVar[str]
@@ -46,6 +63,8 @@ class SpikingRule(ABC):
     source: ClassVar[str]
     seen: ClassVar[tuple[str, ...]] = ("trace",)
     """Which variables of the two neurons' companions the plasticity sees."""
+    seen_by_all: ClassVar[dict[str, str]] = {"pace": "1"}
+    """Which variables of a companion that its neurons share, with their units; `pace` is a factor of the rate."""
     sees_source: ClassVar[bool] = True
     """Whether it sees those of the presynaptic neuron."""
 
@@ -56,6 +75,7 @@ class SpikingRule(ABC):
     homeostasis: Homeostasis | None = None
     variance: Variance | None = None
     schedule: Schedule | None = None
+    same_step: Literal["pre_first", "post_first"] = "pre_first"
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -64,6 +84,7 @@ class SpikingRule(ABC):
             InvalidValue: A number or a quantity outside its range, or of other units.
         """
         check_fields(self)
+        check_choice(self, "same_step", "pre_first", "post_first")
         for name, kind in (("homeostasis", Homeostasis), ("variance", Variance), ("schedule", Schedule)):
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
@@ -89,9 +110,9 @@ class SpikingRule(ABC):
         """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
         sides = ("source", "target") if self.sees_source else ("target",)
         linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in sides for name in self.seen)
-        if self._contents.timed:
-            linked += "\npace : 1 (linked, shared)"
-        return f"w : 1\n{linked}\n{declared(self.namespace)}"
+        linked += "".join(f"\n{name} : {unit} (linked, shared)" for name, unit in self.seen_by_all.items())
+        moving = "moving = int(learning*pace > 0) : 1 (shared)"
+        return f"w : 1\n{linked}\n{moving}\n{declared(self.namespace)}"
 
     @property
     def traces(self) -> str:
@@ -104,8 +125,8 @@ class SpikingRule(ABC):
         return self._contents.values
 
     @property
-    def on_spike(self) -> str:
-        """What a neuron's spike does to its companion."""
+    def on_spike(self) -> dict[int, str]:
+        """What a neuron's spike does to its companion, by the order within the slot `synapses` of a time step."""
         return self._contents.on_spike
 
     @property
@@ -145,7 +166,13 @@ class SpikingRule(ABC):
     def _contents(self) -> Contents:
         """Of the companions of the neurons."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
-        return Contents(self.seen, own, self.homeostasis, self.variance, self.schedule)
+        parts = (self.homeostasis, self.variance, self.schedule)
+        return Contents(self.seen, own, *parts, entering=self._entering, same_step=min(self._entering) <= FILLING)
+
+    @property
+    def _entering(self) -> dict[int, float]:
+        """Which share of a spike the traces have from which order of the slot `synapses` on."""
+        return {FILLING: 1.0}
 
     def __str__(self) -> str:
         """Everything that is added to the user's model, to be read and pasted."""
@@ -156,11 +183,11 @@ class SpikingRule(ABC):
         """What is added, each part under its heading."""
         return {
             "model of the synapses": self.model,
-            "on_pre": self.on_pre,
-            "on_post": self.on_post,
+            f"on_pre (synapses, order {self._orders[0]})": self.on_pre,
+            f"on_post (synapses, order {self._orders[1]})": self.on_post,
             "parameters of the synapses": assigned(self.namespace),
             "companion, one set of traces a neuron": self.traces,
-            "at a neuron's spike": self.on_spike,
+            **{f"at a neuron's spike (synapses, order {order})": text for order, text in self.on_spike.items()},
             "at the end of a time step": self.on_step,
             "parameters of the companion": assigned(self.trace_values),
         }
@@ -218,7 +245,7 @@ class SpikingRule(ABC):
             _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
         elif self.homeostasis is not None:
             bias_drive = _drive.with_bias(drive, weight)
-        on_pre = _pathways(drive, named["on_pre"], delay)
+        on_pre = _pathways(drive, named["on_pre"], delay, in_one=self._orders == PRE_FIRST)
         if not (delay is None or isinstance(delay, str)):
             options["delay"] = {"transmission": delay}
         synapses = Synapses(
@@ -230,7 +257,10 @@ class SpikingRule(ABC):
             **options,
         )
         if "transmission" in on_pre:  # a spike transmits the weight that there was before it
-            synapses.transmission.order = synapses.learning_pre.order - 1
+            synapses.transmission.order = min(self._orders) - 1
+            synapses.learning_pre.order = self._orders[0]
+        if named["on_post"]:
+            synapses.learning_post.order = self._orders[1]
         _companion.set_values(synapses, self.namespace)
         _drive.check_units(drive, synapses, "drive")
         if bias_drive is not None:  # as free of units as w
@@ -240,21 +270,38 @@ class SpikingRule(ABC):
             _drive.check_names(drive, target, target, weight, "drive")  # of a neuron onto itself
             self_drive = re.sub(rf"\b{weight}\b", "self_weight", drive)
         seen = source if self.sees_source else None
-        _companion.attach(self._contents, synapses, seen, target, bias_drive, self_drive)
+        drives = {"drive": drive, **({} if bias_drive is None else {"bias_drive": bias_drive})}
+
+        def check() -> None:
+            check_step(self, target)
+            for what, statement in drives.items():
+                _drive.check_summed(statement, target, what)
+
+        check()
+        synapses.contained_objects.append(AtRun(check, target.clock, f"{synapses.name}_checks"))
+        for what, statement in drives.items():
+            _drive.tell_what_stays(statement, target, what)
+        shared, contents = self.seen_by_all, self._contents
+        _companion.attach(contents, synapses, seen, target, shared=shared, bias_drive=bias_drive, self_drive=self_drive)
         return synapses
 
+    @property
+    def _orders(self) -> tuple[int, int]:
+        """Of the plasticity at a presynaptic and at a postsynaptic spike, within the slot `synapses`."""
+        return PRE_FIRST if self.same_step == "pre_first" else POST_FIRST
+
     def _step(self, change: str) -> str:
-        """A bounded step of the weight, nothing before the start or while frozen."""
-        factor = f"learning{'*pace' if self._contents.timed else ''}*learning_rate"
-        return f"w = clip(w + {factor}*({change}), smallest_weight, largest_weight)"
+        """A bounded step of the weight; nothing before the start or while frozen, not even the bounds."""
+        bounded = f"clip(w + learning*pace*learning_rate*({change}), smallest_weight, largest_weight)"
+        return f"w = moving*{bounded} + (1 - moving)*w"
 
 
-def _pathways(drive: str, learning: str, delay: Any) -> dict[str, str]:
-    """What a presynaptic spike does: two pathways where the transmission has a delay, otherwise one.
+def _pathways(drive: str, learning: str, delay: Any, in_one: bool) -> dict[str, str]:
+    """What a presynaptic spike does: two pathways where the transmission has a delay, otherwise one where it can be.
 
     One reads a synapse once instead of twice, and stores the list of every neuron's synapses once.
     """
-    if delay is None:
+    if delay is None and in_one:
         return {"transmission_learning_pre": f"{drive}\n{learning}"}  # in this order: the weight before the spike
     if isinstance(delay, str) and delay != "heterogeneous":
         raise InvalidValue(f"delay must be a time such as 2*ms, 'heterogeneous' or None, got {delay!r}.")

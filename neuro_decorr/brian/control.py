@@ -9,6 +9,7 @@ from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
 from brian2.devices.device import all_devices
 from numpy.typing import ArrayLike, NDArray
 
+from neuro_decorr.brian._companion import set_values
 from neuro_decorr.brian.companions import Companions
 from neuro_decorr.errors import InvalidValue, Unsupported
 
@@ -22,7 +23,7 @@ def _companion(synapses: Synapses) -> NeuronGroup:
 
 
 def freeze(synapses: Synapses, *, homeostasis: bool = False) -> None:
-    """Stop the plasticity of the weights: from the next run on they stay as they are.
+    """Stop the plasticity of the weights: from the next run on they stay as they are, outside of the bounds too.
 
     Args:
         synapses: From `SpikingRule.synapses`.
@@ -32,11 +33,17 @@ def freeze(synapses: Synapses, *, homeostasis: bool = False) -> None:
         InvalidValue: Other synapses, or no homeostasis to hold.
         Unsupported: A standalone program that has run already.
     """
-    _switch(synapses, learning=0.0, homeostasis=0.0 if homeostasis else None)
+    group = _companion(synapses)
+    _check_not_run("freeze and thaw")
+    if homeostasis and "held" not in group.variables:
+        raise InvalidValue("these synapses have no homeostasis to hold; use freeze(synapses).")
+    _switch(synapses, frozen=1.0, held=1.0 if homeostasis else None)
 
 
 def thaw(synapses: Synapses) -> None:
     """Let the weights, and the homeostasis where there is one, learn again from the next run on.
+
+    After the end of a schedule they learn at the rule's full rate, until they are frozen.
 
     Args:
         synapses: From `SpikingRule.synapses`.
@@ -46,19 +53,18 @@ def thaw(synapses: Synapses) -> None:
         Unsupported: A standalone program that has run already.
     """
     group = _companion(synapses)
-    _switch(synapses, learning=1.0, homeostasis=1.0 if "homeostasis" in group.variables else None)
-
-
-def _switch(synapses: Synapses, learning: float, homeostasis: float | None) -> None:
-    group = _companion(synapses)
     _check_not_run("freeze and thaw")
-    if homeostasis is not None:
-        if "homeostasis" not in group.variables:
-            raise InvalidValue("these synapses have no homeostasis to hold; use freeze(synapses).")
-        group.homeostasis = homeostasis
-    synapses.learning = learning
-    if "self_learning" in group.variables:
-        group.self_learning = learning
+    _switch(synapses, frozen=0.0, held=0.0 if "held" in group.variables else None)
+    if "thawed" in group.variables:
+        set_values(group, {"thawed": 1.0})
+
+
+def _switch(synapses: Synapses, frozen: float, held: float | None) -> None:
+    """Set switches that are no parameters of the user's: a value of `run_args` would be overwritten in a program."""
+    group = _companion(synapses)
+    set_values(group if "frozen" in group.variables else synapses, {"frozen": frozen})
+    if held is not None:
+        set_values(group, {"held": held})
 
 
 def _target() -> str:
@@ -76,6 +82,19 @@ def _check_not_run(what: str) -> None:
         )
 
 
+def _pairs(synapses: Synapses) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The neurons of every synapse; InvalidValue where two synapses have the same."""
+    pre, post = np.asarray(synapses.i), np.asarray(synapses.j)
+    numbers, counts = np.unique(pre.astype(np.int64) * len(synapses.target) + post, return_counts=True)
+    if (counts > 1).any():
+        i, j = divmod(int(numbers[counts.argmax()]), len(synapses.target))
+        raise InvalidValue(
+            f"{counts.max()} synapses go from neuron {i} to neuron {j}, and a matrix holds one number a pair; "
+            "read and set them one by one, such as synapses.w[:]."
+        )
+    return pre, post
+
+
 def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.float64]:
     """The weights as a matrix, rows presynaptic and columns postsynaptic as in `synapses.w[i, j]`.
 
@@ -87,14 +106,14 @@ def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.flo
         Shape (source neurons, target neurons); not a number where there is no synapse.
 
     Raises:
-        InvalidValue: No such variable.
+        InvalidValue: No such variable, or several synapses of a pair, which one number cannot hold.
         Unsupported: The weights are not known yet.
     """
     if variable not in synapses.variables:
         raise InvalidValue(f"the synapses have no variable {variable!r}; they have: {', '.join(synapses.variables)}.")
     matrix = np.full((len(synapses.source), len(synapses.target)), np.nan)
     try:
-        matrix[np.asarray(synapses.i), np.asarray(synapses.j)] = np.asarray(getattr(synapses, f"{variable}_"))
+        matrix[_pairs(synapses)] = np.asarray(getattr(synapses, f"{variable}_"))
     except NotImplementedError as error:
         raise Unsupported(f"on {_target()} the weights are known after the program has run; read them then.") from error
     return matrix
@@ -106,12 +125,13 @@ def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> N
     Args:
         synapses: Any connected `brian2.Synapses`.
         matrix: Shape (source neurons, target neurons), without units; entries without a synapse are not used, so
-            that `weights_to_matrix` gives what this takes.
+            that `weights_to_matrix` gives what this takes. Values outside of the rule's bounds stay while frozen;
+            learning brings them back.
         variable: Name of the variable.
 
     Raises:
         InvalidValue: Another shape, no such variable, or (where the connections are known) an entry that is not a
-            finite number at a synapse.
+            finite number at a synapse or several synapses of a pair.
         Unsupported: A standalone program that has run already.
     """
     _check_not_run("set_weights")
@@ -122,7 +142,7 @@ def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> N
     if values.shape != shape:
         raise InvalidValue(f"the weights must have the shape (source neurons, target neurons) {shape}: {values.shape}.")
     try:
-        known: Any = values[np.asarray(synapses.i), np.asarray(synapses.j)]
+        known: Any = values[_pairs(synapses)]
     except NotImplementedError:
         # Connections are made when the compiled program runs: it looks the weights up by the neurons' numbers.
         table = TimedArray(values.reshape(1, -1), dt=1 * second)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from brian2 import Hz, NeuronGroup, Quantity, Synapses, second
 
-from neuro_decorr.brian._checks import check_count, number, quantity
+from neuro_decorr.brian._checks import check_choice, check_count, number, quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian._strings import assigned, declared
@@ -100,11 +100,17 @@ class FeedbackInhibition(SpikingRule):
         """
         super().__post_init__()
         check_count(self, "interneurons")
+        check_choice(self, "same_step", "pre_first")
         if self.smallest_weight < 0:
             raise InvalidValue(
                 f"{self.name}: smallest_weight must be at least 0, since the weight excites one way and inhibits the "
                 f"other (Dale's law), got {self.smallest_weight!r}; modes of mixed sign need more interneurons instead."
             )
+
+    @property
+    def _entering(self) -> dict[int, float]:
+        """After all: interneurons answer a time step later, and a spike counts as one beside the trace."""
+        return {max(self._orders) + 1: 1.0}
 
     @property
     def on_pre(self) -> str:

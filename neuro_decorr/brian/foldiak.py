@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from brian2 import Hz
-
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian.homeostasis import Homeostasis
@@ -25,7 +23,9 @@ class Foldiak(SpikingRule):
     Each spike raises the trace x by one, so its mean is the rate times the trace time tau, and on average
     dw/dt = eta (2 tau-weighted coincidences - 2 rho_i rho_j tau) once the rates are at their targets rho: the published
     $dW = \alpha (\langle y_i y_j \rangle - p^2)$. The homeostasis, which stands for the published adaptation of
-    thresholds, is part of the rule; while rates are off target the weights move with them.
+    thresholds, is part of the rule; while rates are off target the weights move with them. By default the targets are
+    the neurons' own rates; the published p, one for all, is `Homeostasis(target_rate=...)`. In steps of dt tau stands
+    for dt/2 coth(dt/(2 tau)), what makes independent neurons at their targets rest at any step.
 
     Source: Foldiak (1990), Forming sparse representations by local anti-Hebbian learning, doi:10.1007/BF02331346;
     Zylberberg, Murphy, DeWeese (2011), SAILnet, doi:10.1371/journal.pcbi.1002250.
@@ -40,7 +40,7 @@ class Foldiak(SpikingRule):
     source = "Foldiak 1990, doi:10.1007/BF02331346; Zylberberg et al. 2011, doi:10.1371/journal.pcbi.1002250"
     seen = ("trace", "expected")
 
-    homeostasis: Homeostasis | None = field(default_factory=lambda: Homeostasis(target_rate=10 * Hz))
+    homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
 
     def __post_init__(self) -> None:
         """Check the parameters.

@@ -7,11 +7,10 @@ from typing import Literal
 
 from brian2 import Quantity, second
 
-from neuro_decorr.brian._checks import quantity
+from neuro_decorr.brian._checks import check_choice, quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian.homeostasis import Homeostasis
-from neuro_decorr.errors import InvalidValue
 
 
 @register
@@ -60,8 +59,17 @@ class LateralCovariance(SpikingRule):
             InvalidValue: A number or a quantity outside its range, or of other units; a choice that there is not.
         """
         super().__post_init__()
-        if self.moved_by not in {"both", "presynaptic"}:
-            raise InvalidValue(f"{self.name}: moved_by must be 'both' or 'presynaptic', got {self.moved_by!r}.")
+        check_choice(self, "moved_by", "both", "presynaptic")
+
+    @property
+    def _entering(self) -> dict[int, float]:
+        """Seen at presynaptic spikes alone, twice, a spike of the same time step is one pair when half of it is there.
+
+        As everywhere, the mean is that of before and after the spikes.
+        """
+        return (
+            super()._entering if self.moved_by == "both" else {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
+        )
 
     @property
     def on_pre(self) -> str:

@@ -22,7 +22,8 @@ class Vogels(SpikingRule):
     \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, x_j
     $$
 
-    For independent spikes the mean drift is 2 eta tau nu_j (nu_i - rho_0): the postsynaptic rate goes to rho_0.
+    For independent spikes the mean drift is 2 eta tau nu_j (nu_i - rho_0): the postsynaptic rate goes to rho_0,
+    with any time step, since in steps of dt tau stands for dt/2 coth(dt/(2 tau)) = tau (1 + (dt/tau)^2/12 - ...).
     Coincidences add to the drift, so inhibition is detailed, but this is a rule for rates: all-to-all within a
     population it decorrelates far less than `lateral_covariance`.
 
@@ -40,6 +41,7 @@ class Vogels(SpikingRule):
     locality = "traces of the two neurons"
     cost = "2 N a spike, all-to-all"
     source = "Vogels et al. 2011, doi:10.1126/science.1211095"
+    seen_by_all = {"pace": "1", "window": "second"}  # noqa: RUF012
 
     rate: float = number(1e-2, above=0)
     trace_time: Quantity = quantity(20 * ms, companion=True)
@@ -48,13 +50,13 @@ class Vogels(SpikingRule):
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """With the trace at the target rate, twice."""
-        return {**super().namespace, "balance": float(2 * self.target_rate * self.trace_time)}
+        """With the target rate."""
+        return {**super().namespace, "target_rate": self.target_rate}
 
     @property
     def on_pre(self) -> str:
-        """The postsynaptic trace against the balance."""
-        return self._step("target_trace - balance")
+        """The postsynaptic trace against twice its mean at the target rate."""
+        return self._step("target_trace - 2*target_rate*window")
 
     @property
     def on_post(self) -> str:

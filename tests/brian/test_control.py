@@ -102,7 +102,7 @@ def test_store_and_restore() -> None:
 def test_the_printed_strings_build_the_same_synapses() -> None:
     """Pasted by hand into plain Brian2, they give the same weights."""
     rule = nd.brian.get("lateral_covariance", rate=0.001, homeostasis=None, mean_time=100 * ms)
-    for text in (rule.model, rule.on_pre, rule.on_post, rule.traces, rule.on_spike, rule.on_step):
+    for text in (rule.model, rule.on_pre, rule.on_post, rule.traces, *rule.on_spike.values(), rule.on_step):
         assert text in str(rule)
     ready_group = neurons()
     ready = rule.synapses(ready_group, drive="gi_post -= w*mV")
@@ -134,10 +134,11 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
     for side, index in (("source", "_synaptic_pre"), ("target", "_synaptic_post")):
         for name in rule.seen:
             setattr(pasted, f"{side}_{name}", brian2.linked_var(traces, name, index=index))
+    pasted.pace = brian2.linked_var(traces, "pace")
     pasted.transmission.order = -2
-    filling = Synapses(pasted_group, traces, on_pre=rule.on_spike)
+    filling = Synapses(pasted_group, traces, on_pre=rule.on_spike[0])
     filling.connect(j="i")
-    filling.pre.when = "after_synapses"
+    filling.pre.order = 0
     brian2.Network(pasted_group, traces, pasted, filling).run(200 * ms)
     assert np.ptp(ready.w[:]) > 0
     np.testing.assert_allclose(pasted.w[:], ready.w[:], rtol=1e-12)
@@ -172,6 +173,7 @@ def test_bad_drives(drive: str | None, message: str) -> None:
         ("lateral_covariance", {"rate": 0.0}, r"finite number > 0, got 0\.0 \(without units\)"),
         ("lateral_covariance", {"largest_weight": -1.0}, "finite number > 0"),
         ("lateral_covariance", {"moved_by": "postsynaptic"}, "moved_by must be 'both' or 'presynaptic'"),
+        ("vogels", {"same_step": "both"}, "same_step must be 'pre_first' or 'post_first', got 'both'"),
         ("lateral_covariance", {"homeostasis": 10 * Hz}, "must be nd.brian.Homeostasis"),
         ("lateral_covariance", {"tau": 5 * ms}, "no parameter 'tau'; allowed: rate"),
         ("vogels", {"target_rate": 0 * Hz}, "target_rate must be one finite quantity, positive"),

@@ -50,7 +50,7 @@ def test_the_order_that_is_stated() -> None:
     entries = [(entry.when, str(entry.order), entry.name) for entry in scheduling_summary(network).entries]
     expected = [entry for entry in entries if entry[2].startswith("lateral")]
     rows = re.findall(r"^\| (\w+) \| (-?\d+) \| .* \| `(lateral\w+)` \|$", PAGE, flags=re.MULTILINE)
-    assert len(rows) == 6 and rows == expected
+    assert len(rows) == 7 and rows == expected
 
 
 def test_names_that_the_page_uses_are_there() -> None:

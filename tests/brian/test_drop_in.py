@@ -22,20 +22,22 @@ def relearnt(model: Model, fired: np.ndarray, pre: np.ndarray, post: np.ndarray)
     trace_time, start = float(rule.trace_time), round(model.frozen * 1e-3 / STEP)
     weights, trace, mean = np.zeros(len(pre)), np.zeros(fired.shape[1]), np.zeros(fired.shape[1])
 
-    def change(neuron: np.ndarray) -> np.ndarray:
+    kept = np.exp(-STEP / trace_time)
+
+    def change(trace: np.ndarray, neuron: np.ndarray) -> np.ndarray:
         if rule.name == "foldiak":
-            return trace[neuron] - float(rule.homeostasis.target_rate) * trace_time
+            return trace[neuron] - float(rule.homeostasis.target_rate) * STEP / 2 / np.tanh(STEP / 2 / trace_time)
         if rule.name == "correlation_measuring":
             return trace[neuron] - mean[neuron] * (1 + weights)
         return trace[neuron] - mean[neuron]
 
     for step, now in enumerate(fired):
         averaged = np.clip(step * STEP, trace_time, float(getattr(rule, "mean_time", 1e9)))
-        trace = trace - STEP / trace_time * trace
-        mean = mean + STEP / averaged * (trace - mean)
+        mean = mean + STEP / averaged * (trace * (1 + kept) / 2 - mean)
+        trace = trace * kept
         if step >= start:
-            for spiking, seen in ((now[pre], post), (now[post], pre)):
-                moved = np.clip(weights + rule.rate * change(seen), rule.smallest_weight, rule.largest_weight)
+            for spiking, seen, read in ((now[pre], post, trace), (now[post], pre, trace + now)):
+                moved = np.clip(weights + rule.rate * change(read, seen), rule.smallest_weight, rule.largest_weight)
                 weights = np.where(spiking, moved, weights)
         trace = trace + now
     return weights

@@ -53,7 +53,7 @@ def loop(spikes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, list[tupl
     charge = THRESHOLD * (np.arange(INTERNEURONS) + 0.618) / INTERNEURONS
     for step in range(STEPS):
         warm = np.clip(step, TRACE_TIME, MEAN_TIME)
-        trace = trace - trace / TRACE_TIME
+        trace = trace * np.exp(-1 / TRACE_TIME)
         mean = mean + (trace - mean) / warm  # of what the synapses read
         charge = charge + THRESHOLD * SPONTANEOUS
         above = np.flatnonzero(charge >= THRESHOLD)

@@ -50,7 +50,7 @@ def test_neurons_may_have_every_name_of_the_companion() -> None:
         n for n in companion.variables if not n.startswith("_") and n not in {"i", "N", "t", "dt", "t_in_timesteps"}
     ]
     names = [name for name in names if name not in linked and name not in plain.variables]
-    assert {"trace", "mean", "bias", "bias_rate", "homeostasis", "target_rate", "trace_time"} <= set(names)
+    assert {"trace", "mean", "bias", "bias_rate", "homeostasis", "held", "target_rate", "trace_time"} <= set(names)
     group = neurons(*(f"{name} : 1" for name in names))
     for name in names:
         setattr(group, name, 1000.0)

@@ -47,7 +47,7 @@ def test_a_spike_transmits_the_weight_that_there_was_before_it(name: str, option
 
 
 def test_the_order_within_a_time_step() -> None:
-    """Bias, traces, thresholds, then transmission and learning, then the traces' own spikes, then resets."""
+    """Bias, traces, thresholds, transmission, learning before and after the spikes enter the traces, then resets."""
     cells = population()
     synapses = quick("lateral_covariance").synapses(cells, drive="gi_post -= w*mV", delay=1 * ms, name="lateral")
     synapses.connect(condition="i != j")
@@ -60,8 +60,8 @@ def test_the_order_within_a_time_step() -> None:
         f"{cells.name}_spike_thresholder",
         "lateral_transmission",
         "lateral_learning_pre",
+        "lateral_target_spikes_at_0",
         "lateral_learning_post",
-        "lateral_target_spikes_pre",
         f"{cells.name}_spike_resetter",
         "lateral_target_traces_time",
     ]

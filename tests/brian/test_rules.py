@@ -35,35 +35,35 @@ def relay(trains: np.ndarray) -> tuple[SpikeGeneratorGroup, NeuronGroup, Synapse
     return source, neurons, telling
 
 
-def reference(name: str, trains: np.ndarray, **values: float) -> np.ndarray:
+def reference(name: str, trains: np.ndarray, late_pre: bool = False, **values: float) -> np.ndarray:
     """The published statements in a loop over steps and pairs; weights[pre, post]; times in ms."""
     rate, trace_time = values["rate"], values["trace_time"]
     weights = np.full((NEURONS, NEURONS), 0.1)
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
+    kept = np.exp(-STEP / trace_time)
+    window = STEP / 2 / np.tanh(STEP / 2 / trace_time)  # of the trace, in steps
     for step in range(STEPS):
         warm = np.clip(step * STEP, trace_time, values["mean_time"])
-        trace = trace - STEP * trace / trace_time
-        mean = mean + STEP * (trace - mean) / warm
+        mean = mean + STEP * (trace * (1 + kept) / 2 - mean) / warm  # of what is read before and after the spikes
+        trace = trace * kept
         fired = trains[step]
+        seen = {"pre": trace + (fired if late_pre else 0), "post": trace + (0 if late_pre else fired)}
 
-        def change(side: str, neuron: int, weight: float, trace: np.ndarray = trace, mean: np.ndarray = mean) -> float:
+        def change(side: str, neuron: int, weight: float, seen: dict = seen, mean: np.ndarray = mean) -> float:
+            read = seen[side][neuron]
             if name == "lateral_covariance":
-                return trace[neuron] - mean[neuron]
+                return read - mean[neuron]
             if name == "foldiak":
-                return trace[neuron] - values["target_rate"] * trace_time / 1e3
+                return read - values["target_rate"] * window / 1e3
             if name == "correlation_measuring":
-                return trace[neuron] - mean[neuron] * (1 + weight)
-            return trace[neuron] - (2 * values["target_rate"] * trace_time / 1e3 if side == "pre" else 0)
+                return read - mean[neuron] * (1 + weight)
+            return read - (2 * values["target_rate"] * window / 1e3 if side == "pre" else 0)
 
-        for pre in range(NEURONS):
-            for post in range(NEURONS):
-                if pre != post and fired[pre]:
-                    step_ = rate * change("pre", post, weights[pre, post])
-                    weights[pre, post] = np.clip(weights[pre, post] + step_, 0, values["largest"])
-        for pre in range(NEURONS):
-            for post in range(NEURONS):
-                if pre != post and fired[post]:
-                    step_ = rate * change("post", pre, weights[pre, post])
+        for side in ("post", "pre") if late_pre else ("pre", "post"):
+            for pre, post in np.ndindex(NEURONS, NEURONS):
+                spiking, other = (pre, post) if side == "pre" else (post, pre)
+                if pre != post and fired[spiking]:
+                    step_ = rate * change(side, other, weights[pre, post])
                     weights[pre, post] = np.clip(weights[pre, post] + step_, 0, values["largest"])
         trace = trace + fired
     np.fill_diagonal(weights, np.nan)
@@ -83,11 +83,12 @@ def test_every_rule_is_tested() -> None:
     assert set(CASES) == spiking - {"feedback_inhibition"}  # in a test of its own
 
 
+@pytest.mark.parametrize("same_step", ["pre_first", "post_first"])
 @pytest.mark.parametrize("name", CASES)
-def test_weights_are_those_of_the_loop(name: str) -> None:
+def test_weights_are_those_of_the_loop(name: str, same_step: str) -> None:
     trains = spikes()
     source, neurons, telling = relay(trains[:])
-    rule = nd.brian.get(name, rate=0.02, trace_time=20 * ms, **CASES[name])
+    rule = nd.brian.get(name, rate=0.02, trace_time=20 * ms, same_step=same_step, **CASES[name])
     synapses = rule.synapses(neurons, drive="g_post -= w*mV", name=f"tested_{name}")
     synapses.connect(condition="i != j")
     synapses.w = 0.1
@@ -96,7 +97,7 @@ def test_weights_are_those_of_the_loop(name: str) -> None:
     # A neuron is told in a step's slot of synapses, after its thresholds: it spikes one step later.
     late = np.vstack([np.zeros((1, NEURONS), dtype=bool), trains[:-1]])
     values = {"mean_time": 200.0, "target_rate": {"foldiak": 40.0}.get(name, 30.0), "largest": 1.0}
-    expected = reference(name, late, rate=0.02, trace_time=20.0, **values)
+    expected = reference(name, late, same_step == "post_first", rate=0.02, trace_time=20.0, **values)
     found = nd.brian.weights_to_matrix(synapses)
     assert np.nanstd(expected) > 1e-3
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
@@ -124,19 +125,23 @@ def test_bias_integrates_the_difference_from_the_target_and_reaches_the_drive() 
 
 
 def test_independent_neurons_learn_nothing_on_average() -> None:
-    """What synapses read of a trace is, on average over a regular train, its mean: no weight drifts."""
+    """What synapses read of a trace is, on average over a regular train, its mean, before its spikes and after."""
     trains = np.zeros((STEPS, NEURONS), dtype=bool)
     trains[::10] = True
     source, neurons, telling = relay(trains)
     rule = nd.brian.get(homeostasis=None, trace_time=20 * ms, mean_time=80 * ms)
     synapses = rule.synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
-    read = StateMonitor(synapses.companions.target, ["trace", "deviation"], record=[0], when="synapses")
-    network = Network(source, neurons, telling, synapses, read)
+    reads = [
+        StateMonitor(synapses.companions.target, ["trace", "deviation"], record=[0], when="synapses", order=order)
+        for order in (-1, 1)
+    ]
+    network = Network(source, neurons, telling, synapses, reads)
     network.run(STEPS * STEP * ms)
     whole = slice(STEPS - 100, STEPS)  # ten periods, five averaging times after the start
-    assert read.trace[0, whole].mean() == pytest.approx(0.1 * 20, rel=0.06)
-    assert abs(read.deviation[0, whole].mean()) < 0.01 * read.trace[0, whole].mean()
+    trace, deviation = (np.mean([getattr(read, name)[0, whole] for read in reads]) for name in ("trace", "deviation"))
+    assert trace == pytest.approx(0.1 * 20, rel=1e-3)
+    assert abs(deviation) < 0.01 * trace
 
 
 def test_own_rates_are_counted_before_anything_is_learnt() -> None:
@@ -197,10 +202,11 @@ def test_presynaptic_spikes_alone_move_weights_by_twice_as_much() -> None:
     expected = np.full((NEURONS, NEURONS), 0.3)
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
     for step in range(1, STEPS):
-        trace = trace * (1 - STEP / 20)
-        mean = mean + (trace - mean) / np.clip(step * STEP, 20, 200)
+        mean = mean + (trace * (1 + np.exp(-STEP / 20)) / 2 - mean) / np.clip(step * STEP, 20, 200)
+        trace = trace * np.exp(-STEP / 20)
         for neuron in np.flatnonzero(trains[step - 1]):
-            expected[neuron] = np.clip(expected[neuron] + 2 * 0.02 * (trace - mean), 0, 1)
+            read = trace + trains[step - 1] / 2  # twice that: once a spike of the same step
+            expected[neuron] = np.clip(expected[neuron] + 2 * 0.02 * (read - mean), 0, 1)
         trace = trace + trains[step - 1]
     assert np.std(expected) > 1e-3
     np.testing.assert_allclose(nd.brian.weights_to_matrix(synapses), expected, rtol=1e-9, atol=1e-12)
@@ -251,8 +257,9 @@ def test_two_populations() -> None:
     for neuron in range(NEURONS):
         before = after = 0.0
         for step in range(1, STEPS):
-            before, after = before * (1 - STEP / 20), after * (1 - STEP / 20)
-            expected[neuron] += 0.02 * (after - 2 * 5 * 0.02) * first[step - 1, neuron]
+            before, after = before * np.exp(-STEP / 20), after * np.exp(-STEP / 20)
+            expected[neuron] += 0.02 * (after - 5 * 1e-3 / np.tanh(0.5 / 20)) * first[step - 1, neuron]
+            before = before + first[step - 1, neuron]
             expected[neuron] += 0.02 * before * second_[step - 1, neuron]
-            before, after = before + first[step - 1, neuron], after + second_[step - 1, neuron]
+            after = after + second_[step - 1, neuron]
     np.testing.assert_allclose(synapses.w[:], expected, rtol=1e-9)

@@ -39,17 +39,18 @@ def loop(fired: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pace = 1.0 if BEGIN <= step < STILL else 0.0
         if step > BEGIN + LEARNING:
             pace *= (STILL - step) / ANNEALING
-        trace = trace - trace / 20
-        mean = mean + (trace - mean) / np.clip(step, 20, 200)
+        mean = mean + (trace * (1 + np.exp(-1 / 20)) / 2 - mean) / np.clip(step, 20, 200)
+        trace = trace * np.exp(-1 / 20)
         moving = BEGIN <= step < HELD
         if moving:  # both by forward Euler, from the values before the step
             bias, average = bias + 3 * counted / CALIBRATION, average + (bias - average) / 30
         for pre, post in np.ndindex(NEURONS, NEURONS):
             if now[pre]:
                 weights[pre, post] = np.clip(weights[pre, post] + pace * 0.02 * (trace[post] - mean[post]), 0, 1)
+        seen = trace + now  # spikes of the same step count at the postsynaptic one
         for pre, post in np.ndindex(NEURONS, NEURONS):
             if now[post]:
-                weights[pre, post] = np.clip(weights[pre, post] + pace * 0.02 * (trace[pre] - mean[pre]), 0, 1)
+                weights[pre, post] = np.clip(weights[pre, post] + pace * 0.02 * (seen[pre] - mean[pre]), 0, 1)
         trace, bias = trace + now, bias - 3 * now * moving
         counted = counted + now * (BASELINE <= step < BEGIN)
         for course, value in zip(courses, (weights, bias, average), strict=True):

@@ -41,10 +41,11 @@ def test_the_weight_onto_itself_is_that_of_the_loop_and_reaches_the_drive() -> N
     trace, mean, weight, received = (np.zeros(NEURONS) for _ in range(4))
     lowest = highest = weight
     for step in range(STEPS):
-        weight = weight + RATE * ((trace - mean) ** 2 - DISPERSION * mean / 2)
-        warm = np.clip(step, TRACE_TIME, MEAN_TIME)
-        trace = trace - trace / TRACE_TIME
-        mean = mean + (trace - mean) / warm  # of what the synapses read
+        kept = np.exp(-1 / TRACE_TIME)
+        seen = trace * (1 + kept) / 2  # of what synapses read in this step, before its spikes and after them
+        weight = weight + RATE * ((seen - mean) ** 2 - DISPERSION * mean / 2)
+        mean = mean + (seen - mean) / np.clip(step, TRACE_TIME, MEAN_TIME)
+        trace = trace * kept
         received = received - weight * late[step]
         weight = np.clip(weight, -0.5, 0.8)
         trace = trace + late[step]

@@ -17,6 +17,8 @@ elapsed : second (shared)
 stimulus_time : second (shared, constant)
 whole = int(elapsed + dt/2 >= stimulus_time) : 1 (shared)"""
 """`whole`: whether a stimulus was seen from its beginning, at the time when the weights move."""
+PLASTIC = "frozen : 1 (shared, constant)\nplastic = learning*(1 - frozen) : 1 (shared)"
+"""`learning` is the user's, `frozen` is what `freeze` and `thaw` set: neither overwrites the other."""
 BEFORE = -10
 """Order of what happens at the start of the first step of a stimulus, before statements of the user's own."""
 
@@ -97,7 +99,7 @@ def pair_model(rule: RateRule, output: str = "output", inhibition: str = "inhibi
     linked = "".join(f"{name} : 1 (linked)\n" for name in rule.linked)
     return (
         f"w : 1\n{inhibition}_post = w*{output}_pre : {unit} (summed)\n{linked}"
-        f"whole_stimulus : 1 (linked, shared)\n{declared(rule.namespace)}"
+        f"whole_stimulus : 1 (linked, shared)\n{PLASTIC}\n{declared(rule.namespace)}"
     )
 
 
@@ -136,6 +138,8 @@ def pairs(rule: RateRule, place: Place, options: dict[str, Any]) -> Synapses:
             f"{', '.join(taken)}; rename them in your equations."
         )
     synapses = Synapses(place.group, place.group, model=model, **options)
+    summing = synapses.summed_updaters[f"{place.inhibition}_post"]
+    summing.order = place.whole.order - 1  # of a subgroup, Brian2 would sum after the units' equations, a step late
     set_values(synapses, rule.namespace)
     equations, statements = pair_parts(rule, place.unit).values()
     units = sampler(place, f"{synapses.name}_target_traces", _sampled(rule), equations, statements)

@@ -63,7 +63,7 @@ class AntiHebbian(RateRule):
     def on_stimulus(self) -> str:
         """M <- M + rate (x x^T - target I)."""
         product = "*".join(f"clip({side}_output, -largest_output, largest_output)" for side in ("target", "source"))
-        return f"w += learning*whole_stimulus*learning_rate*({product} - power_at_rest*int(i == j))"
+        return f"w += plastic*whole_stimulus*learning_rate*({product} - power_at_rest*int(i == j))"
 
     @property
     def namespace(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from neuro_decorr import rules
 from neuro_decorr.brian._companion import give, set_values
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._strings import assigned, declared
-from neuro_decorr.brian.rates._companions import BEFORE, ELAPSED, layer, part, regularly, sampler
+from neuro_decorr.brian.rates._companions import BEFORE, ELAPSED, PLASTIC, layer, part, regularly, sampler
 from neuro_decorr.brian.rates._place import Place
 from neuro_decorr.brian.rates._rule import RateRule
 from neuro_decorr.errors import InvalidValue
@@ -67,7 +67,7 @@ gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative)
 _ON_TURN = "met = int(j == turn_post)*(left_pre - w*volley_post) + int(j != turn_post)*met"
 """What the interneuron whose turn it is has left of each unit."""
 _ON_LEARNT = (
-    "w = int(strength_post > 0)*w/(1 + learning*whole_pre*(clip(sqrt(strength_post), 1, inf) - 1))"
+    "w = int(strength_post > 0)*w/(1 + plastic*whole_pre*(clip(sqrt(strength_post), 1, inf) - 1))"
     " + int(strength_post == 0)*random_start(0*second, i*N_post + j)"
 )
 """The sum of squares is at most 1, and synapses that have not started start."""
@@ -146,7 +146,7 @@ class InterneuronLocal(RateRule):
             "heard_post = w*left_pre : 1 (summed)\n"
             "taken_pre = w*volley_post*int(j == turn_post) : 1 (summed)\n"
             "strength_post = w**2 : 1 (summed)\n"
-            f"{declared(self.namespace)}"
+            f"{PLASTIC}\n{declared(self.namespace)}"
         )
 
     @property
@@ -207,10 +207,11 @@ class InterneuronLocal(RateRule):
         set_values(synapses, self.namespace)
         sums, summing = layer(own, f"{name}_layer", _LAYER, _SUMS, place.hold)
         interneurons.present, interneurons.whole = linked_var(sums, "power"), linked_var(units, "whole")
-        interneurons.plastic = linked_var(synapses, "learning")
+        interneurons.plastic = linked_var(synapses, "plastic")
         relaying = _RELAY.format(inhibition=place.inhibition, unit=place.unit)
         relay = Synapses(own, place.group, relaying, name=f"{name}_relay", namespace={})
         relay.connect(j="i")
+        relay.summed_updaters[f"{place.inhibition}_post"].order = first - 1  # that of a subgroup would be later
         for variable, slot, order in (
             ("activity_post", "groups", first - 4),
             ("inhibition_pre", "groups", first - 3),  # the relay follows at first - 1, and then the units' equations

@@ -71,7 +71,7 @@ class Lateral(RateRule):
     def on_stimulus(self) -> str:
         """M <- (I + M + rate z x^T) / g - I, as an increment that is zero while frozen."""
         hebbian = "learning_rate*target_inputs*source_output"
-        return f"w += learning*whole_stimulus*((1 - layer_gain)*(w + int(i == j)) + {hebbian})/layer_gain"
+        return f"w += plastic*whole_stimulus*((1 - layer_gain)*(w + int(i == j)) + {hebbian})/layer_gain"
 
     @property
     def namespace(self) -> dict[str, Any]:
