@@ -96,9 +96,16 @@ class Independent:
         return np.sort(found) / (units * (units - 1))
 
     def p_value(self, mean: float) -> float:
-        """Chance that the mean correlation of independent units is as far from zero, at least one in 2,000."""
+        """Chance that the mean correlation of independent units is as far from zero, two-sided, at least one in 2,000.
+
+        The larger of that of the draws and that of a normal law of their width: the cosines of a trend have one sign
+        together, and those of two trends alone would seem to agree too well.
+        """
+        if not np.isfinite(mean):
+            return math.nan
         farther = int((np.abs(self.means) >= abs(mean) - 1e-12).sum())
-        return (1 + farther) / (1 + _DRAWS) if np.isfinite(mean) else math.nan
+        normal = math.erfc(abs(mean) / math.sqrt(2) / float(self.means.std()))
+        return max((1 + farther) / (1 + _DRAWS), normal)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Where the mean correlation of independent units lies with probability `level`."""

@@ -91,8 +91,8 @@ def noise_correlations(
     r"""Correlations of what trials of one condition do not share: the residuals from the mean over its trials.
 
     With x of trial k and bin b, $z_{kb} = x_{kb} - \bar x_b$ within each condition: what the stimulus drives, the PSTH,
-    is gone. $r_{ij} = \sum z_i z_j / \sqrt{\sum z_i^2 \sum z_j^2}$ over trials and bins; in the row `"all"` over
-    conditions too, which is pooled covariance over pooled variance.
+    is gone. $r_{ij} = \sum z_i z_j / \sqrt{\sum z_i^2 \sum z_j^2}$ over trials and bins; in the row `"all conditions"`
+    over conditions too, which is pooled covariance over pooled variance.
 
     Interval: trials left out one after the other, which holds where neighbouring trials depend on each other
     (`jackknife.spread`). Floor and null: independent units which are as slow over the trials as these
@@ -111,7 +111,7 @@ def noise_correlations(
         level: Coverage of the intervals.
 
     Returns:
-        One row a condition, and the row `"all"` where there are several.
+        One row a condition, and the row `"all conditions"` where there are several.
 
     Raises:
         InvalidValue: No trials, trials of unequal length, fewer than three trials of a condition, or fewer than two

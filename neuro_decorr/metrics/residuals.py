@@ -15,7 +15,7 @@ from neuro_decorr.metrics.cosines import Independent
 from neuro_decorr.metrics.jackknife import correlations
 from neuro_decorr.recording import Rates, SpikeTrains
 
-ALL = "all"
+ALL = "all conditions"
 """All conditions together: covariances within conditions, pooled."""
 MEASURES = ("mean_correlation", "mean_squared_correlation", "mean_rate", "mean_fano_factor")
 """What is measured of residuals, in this order."""

@@ -45,16 +45,16 @@ def test_by_loops(steps: int) -> None:
         assert found.rows[name].mean_absolute == pytest.approx(np.abs(upper(expected)).mean())
         assert found.rows[name].mean_rate == pytest.approx(own.mean())
     scale = np.sqrt(np.diagonal(pooled))
-    np.testing.assert_allclose(found.matrices["all"], pooled / scale / scale[:, None])
+    np.testing.assert_allclose(found.matrices["all conditions"], pooled / scale / scale[:, None])
 
 
 def test_leaving_out_trials_is_computing_without_them() -> None:
     source = np.random.default_rng(1)
     x, labels = source.poisson(3.0, size=(20, 3, 4)).astype(float), list("ab" * 10)
-    estimate, without = residuals(trials(x, labels), 1 / 3, None)["all"].measures()
+    estimate, without = residuals(trials(x, labels), 1 / 3, None)["all conditions"].measures()
     for k in (0, 7, 19):
         left = trials(np.delete(x, k, axis=0), labels[:k] + labels[k + 1 :])
-        np.testing.assert_allclose(without[k], residuals(left, 1 / 3, None)["all"].measures()[0])
+        np.testing.assert_allclose(without[k], residuals(left, 1 / 3, None)["all conditions"].measures()[0])
     fano = [np.mean([x[i::2, :, u].var(axis=0, ddof=1).mean() for i in (0, 1)]) / x[:, :, u].mean() for u in range(4)]
     assert estimate[3] == pytest.approx(np.mean(fano))
 
@@ -81,7 +81,9 @@ def test_independent_units_under_one_stimulus_have_no_noise_correlation() -> Non
 def test_few_trials_of_many_conditions_do_not_draw_it_to_zero(count: int) -> None:
     source = np.random.default_rng(3)
     x = correlated(source, 200 * count, 0.5, units=3) + 3 * np.repeat(source.normal(size=(200, 1, 3)), count, axis=0)
-    found = metrics.noise_correlations(trials(x, np.repeat(np.arange(200).astype(str), count).tolist())).rows["all"]
+    found = metrics.noise_correlations(trials(x, np.repeat(np.arange(200).astype(str), count).tolist())).rows[
+        "all conditions"
+    ]
     assert found.mean == pytest.approx(0.5, abs=0.06)
     assert found.low < 0.5 < found.high
 
@@ -92,7 +94,7 @@ def test_few_trials_give_no_interval_and_say_so() -> None:
     assert np.isnan(found.rows["few"].low) and np.isfinite(found.rows["many"].low)
     assert found.warnings == ("no interval with fewer than 10 trials: few",)
     assert "6 of 'few', 12 of 'many'" in found.facts
-    assert list(found.to_frame().index) == ["few", "many", "all"]
+    assert list(found.to_frame().index) == ["few", "many", "all conditions"]
 
 
 def test_a_silent_unit_is_left_out() -> None:
