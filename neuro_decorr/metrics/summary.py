@@ -119,8 +119,8 @@ def summary(
     `participation_ratio_both` is withheld where its denominator is not clearly positive. The floor takes the samples as
     independent; for autocorrelated activity compare with `surrogate_null` too.
 
-    Cost: P N^2 once, then 127 times 64 N^2 + 4/3 N^3. Memory: the sums of 64 cells, 256 N^2 bytes for counts and 512 N^2
-    for other numbers, 64 N^2 for the weightings; without intervals 40 N^2. Spike trains are counted in chunks.
+    Cost: P N^2 once, then 127 times 64 N^2 + 4/3 N^3. Memory: the sums of 64 cells, 256 N^2 bytes for counts and 512
+    N^2 for other numbers, 64 N^2 for the weightings; without intervals 40 N^2. Spike trains are counted in chunks.
 
     Args:
         activity: Array or tensor `(samples, units)`, spike trains or rates.

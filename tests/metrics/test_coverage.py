@@ -72,11 +72,11 @@ def test_intervals_cover(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["independent", "shared state, 1/200 of the recording"])
 def test_few_intervals_cover(name: str) -> None:
-    for measure, (hits, shown) in covered(MODELS[name], 30).items():
+    for measure, (hits, shown) in covered(MODELS[name], 12).items():
         assert hits >= scipy.stats.binom.ppf(0.002, shown, 0.92), (measure, hits, shown)
 
 
-@pytest.mark.parametrize("runs", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_bleaching_is_told_to_allow_no_interval(runs: int) -> None:
     fading = np.exp(-np.linspace(0, 0.7, 2_000))[:, None]
     for seed in range(runs):
@@ -86,7 +86,7 @@ def test_bleaching_is_told_to_allow_no_interval(runs: int) -> None:
         assert "too long for 2000 samples" in found.warnings[0]
 
 
-@pytest.mark.parametrize("runs", [20, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [8, pytest.param(400, marks=pytest.mark.slow)])
 def test_the_ratio_corrected_for_units_covers_or_is_withheld(runs: int) -> None:
     model, hits, shown, none = gaussian(200, 0.3, units=12), 0, 0, 0
     for seed in range(runs):
@@ -95,12 +95,12 @@ def test_the_ratio_corrected_for_units_covers_or_is_withheld(runs: int) -> None:
         shown += np.isfinite(row.low)
         hits += row.low <= 1 / 0.3**2 <= row.high
         none += np.isnan(metrics.summary(rng.normal(size=(200, 12)))["participation_ratio_both"].estimate)
-    assert shown > 0.9 * runs
+    assert shown > 0.8 * runs
     assert hits >= scipy.stats.binom.ppf(0.001, shown, 0.95)
-    assert none >= 0.9 * runs  # of independent units
+    assert none >= 0.7 * runs  # of independent units
 
 
-@pytest.mark.parametrize("runs", [15, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [6, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_condition_number_stays_above_one(runs: int) -> None:
     for seed in range(runs):
         row = metrics.summary(np.random.default_rng(seed).normal(size=(60, 20)))["condition_number"]
@@ -126,7 +126,7 @@ def changes(model: Model, cut: int, runs: int) -> tuple[dict[str, int], int]:
 
 PARTS: dict[str, tuple[Model, int]] = {
     "halves of independent units": (lambda rng: rng.poisson(0.4, (2_000, 8)), 1_000),
-    "an eighth of independent units": (lambda rng: rng.poisson(0.4, (2_000, 8)), 250),
+    "a quarter of independent units": (lambda rng: rng.poisson(0.4, (2_000, 8)), 400),
     "halves with a shared state": (shared(25), 1_000),
 }
 
@@ -142,6 +142,6 @@ def test_comparisons_of_the_same_seldom_tell_a_change(name: str) -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_few_comparisons_of_the_same_tell_a_change(name: str) -> None:
-    counts, shown = changes(*PARTS[name], 6)
+    counts, shown = changes(*PARTS[name], 4)
     for measure, number in counts.items():
         assert number <= scipy.stats.binom.ppf(0.999, shown, 0.08), (measure, number, shown)

@@ -33,13 +33,13 @@ def test_it_is_the_change_of_every_pair() -> None:
 
 def test_the_interval_covers_the_mean_over_a_population_of_units() -> None:
     hits = 0
-    for seed in range(30):
+    for seed in range(16):
         loads = np.random.default_rng(seed).uniform(0, 1, size=12)
         rng = np.random.default_rng(1000 + seed)
         second = rng.normal(size=(3000, 12)) * np.sqrt(1 - loads**2) + loads * rng.normal(size=(3000, 1))
         found = metrics.paired_change(activity(seed, 0.0, units=12)[:, :12], second)
         hits += found.low < 0.25 < found.high  # mean product of two loads
-    assert hits >= 24
+    assert hits >= 12
 
 
 def test_silent_units_and_order_of_units() -> None:
