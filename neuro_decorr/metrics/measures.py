@@ -1,4 +1,4 @@
-"""The measures of the standard set, read from the moments of a population or of a resampling of it."""
+"""The measures of the standard set, read from the moments of a population or of weighted parts of it."""
 
 from __future__ import annotations
 
