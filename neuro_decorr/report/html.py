@@ -103,6 +103,16 @@ def definitions(values: Mapping[str, Any]) -> str:
     return table(["", ""], [[name, _plain(value)] for name, value in values.items()])
 
 
+def folded(title: str, content: str) -> str:
+    """Something that is opened by a click.
+
+    Args:
+        title: What stands there.
+        content: HTML that it opens.
+    """
+    return f"<details><summary>{escape(title)}</summary>\n{content}</details>\n"
+
+
 def bullets(lines: Sequence[str], kind: str = "") -> str:
     """Sentences, one below the other; nothing where there are none.
 

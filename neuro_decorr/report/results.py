@@ -195,7 +195,9 @@ def _section(part: Part) -> str:
     shown = [html.bullets(part.warnings, "warning"), html.bullets(part.facts)]
     shown += [_table(table) for table in part.tables if table.printed]
     shown += [html.figure(drawn.svg, drawn.caption) for drawn in part.sheets]
-    shown += [_table(table) for table in part.tables if not table.printed]
+    for table in part.tables:
+        if not table.printed:  # long ones, closed until somebody asks
+            shown.append(html.folded(f"Table {table.name}", _table(table)))
     return "".join(shown)
 
 
