@@ -93,7 +93,8 @@ class Independent:
                 found += (signs @ np.sqrt(own)) ** 2 - own.sum()
             else:
                 found += (source.chisquare(number, _DRAWS) - number) * math.sqrt(half / number)
-        return np.sort(found) / (units * (units - 1))
+        ordered: NDArray[np.float64] = np.sort(found) / (units * (units - 1))
+        return ordered
 
     def p_value(self, mean: float) -> float:
         """Chance that the mean correlation of independent units is as far from zero, two-sided, at least one in 2,000.

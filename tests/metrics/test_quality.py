@@ -121,6 +121,16 @@ def test_contamination_with_a_censored_period_and_its_limits() -> None:
     assert np.isnan(found.columns["contamination_many"][2])
 
 
+def test_contamination_of_a_regular_train_by_hand() -> None:
+    times = np.sort(np.append(np.arange(1, 1001) * 0.02, [1.022, 5.022, 9.022, 13.0205]))
+    found = metrics.unit_quality(SpikeTrains([times], 0, 20.1), refractory=0.003, censored=0.001).columns
+    assert found["violations"][0] == 3  # the fourth lies within the censored period
+    pairs = 1004**2 * 0.002
+    assert found["contamination_many"][0] == pytest.approx(1 - np.sqrt(1 - 3 * (20.1 - 2 * 1004 * 0.001) / pairs))
+    share = found["contamination_one"][0]
+    assert 2 * share * (1 - share) * pairs / 20.1 == pytest.approx(3)
+
+
 def test_intervals_of_poisson_counts_are_exact() -> None:
     counts = np.array([0, 1, 7, 300])
     low, high = quality.poisson_bounds(counts, 0.9)
