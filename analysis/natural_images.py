@@ -19,7 +19,8 @@ CAPTION = (
     "Test accuracy after the last epoch: mean and standard deviation over paired seeds; difference to `center` with "
     "the same seeds and its 95 % interval (Student). A diverged run counts at chance level. `first epoch` and "
     "`validation`: validation accuracy after one pass and after all. `seconds`: processor seconds of the training of "
-    "one network, measurements left out. Learning rate and damping were chosen on the validation split with a seed "
+    "one network, measurements left out. `early`: test accuracy after the epoch with the best validation accuracy, and "
+    "its paired difference to `center`. Learning rate and damping were chosen on the validation split with a seed "
     "that is not measured and as many runs for every arm; `edge` names those whose best value is an end of the grid, "
     "beyond which the arm may gain."
 )
@@ -34,8 +35,21 @@ def table(tables: study.Tables) -> pd.DataFrame:
     tried = tables.of("select")["runs"].groupby(CONDITION)
     grids = {name: tried[name].agg(["min", "max"]) for name in CHOSEN}
     made["seconds"] = [seconds[row["credit"], row["arm"]] for _, row in made.iterrows()]
+    early = {key: early_stopped(rows) for key, rows in measured["curves"].groupby(CONDITION)}
+    made["early"] = [float(early[row["credit"], row["arm"]].mean()) for _, row in made.iterrows()]
+    made["early minus"] = [
+        float((early[row["credit"], row["arm"]] - early[row["credit"], comparison.REFERENCE]).mean())
+        for _, row in made.iterrows()
+    ]
     made["edge"] = [_edge(row, grids) for _, row in made.iterrows()]
     return made
+
+
+def early_stopped(curves: pd.DataFrame) -> pd.Series:
+    """Of every seed the test accuracy after the epoch with the best validation accuracy, the first of equals."""
+    kept = curves.sort_values(["seed", "epoch"]).reset_index(drop=True)
+    best = kept.loc[kept.groupby("seed")["validation_accuracy"].idxmax()]
+    return best.set_index("seed")["test_accuracy"].sort_index()
 
 
 def _edge(row: pd.Series, grids: dict[str, pd.DataFrame]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 
+from analysis import natural_images as analysis
 from neuro_decorr import study
 from neuro_decorr.errors import InvalidValue
 from protocols import _arms, _images
@@ -63,6 +65,15 @@ def test_the_gradient_of_the_control_is_divided_by_the_second_moment_of_the_inpu
     whitened = torch.linalg.inv(torch.eye(784, dtype=torch.float64) + moment / strength)
     gain = moment.trace() / (moment @ whitened).trace()  # the power that damping takes is given back
     torch.testing.assert_close(first.gradient, gain * divided)
+
+
+def test_early_stopping_looks_at_the_validation_split_alone() -> None:
+    rows = [
+        {"seed": seed, "epoch": epoch, "validation_accuracy": validation, "test_accuracy": test}
+        for seed, course in enumerate([[(0.1, 0.9), (0.6, 0.5), (0.6, 0.7)], [(0.1, 0.1), (0.2, 0.3), (0.8, 0.2)]])
+        for epoch, (validation, test) in enumerate(course)
+    ]
+    assert analysis.early_stopped(pd.DataFrame(rows[::-1])).to_dict() == {0: 0.5, 1: 0.2}
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:
