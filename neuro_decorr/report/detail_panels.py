@@ -39,7 +39,7 @@ def profile(axes: Axes, found: metrics.PairProfile) -> None:
     reach = 5 * max(float(np.abs(shown).max(initial=0.0)), 1e-3)
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, -reach), min(top, reach))
-    legend(axes)
+    legend(axes, room=0.35)
 
 
 def widths(axes: Axes, found: metrics.BinProfile) -> None:
@@ -58,7 +58,7 @@ def widths(axes: Axes, found: metrics.BinProfile) -> None:
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xscale="log", xlabel="width of the bins (ms)", ylabel="mean correlation")
     axes.xaxis.set_major_formatter("{x:g}")
-    legend(axes)
+    legend(axes, room=0.35)
 
 
 def coupling(axes: Axes, found: metrics.PopulationCoupling) -> None:
@@ -78,7 +78,7 @@ def coupling(axes: Axes, found: metrics.PopulationCoupling) -> None:
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel="unit, ordered by coupling", ylabel="r with the sum of the others")
     axes.locator_params(axis="x", integer=True)
-    legend(axes)
+    legend(axes, room=0.35)
 
 
 def pair(axes: Axes, found: metrics.PairCorrelogram) -> None:
@@ -95,6 +95,4 @@ def pair(axes: Axes, found: metrics.PairCorrelogram) -> None:
     for number, bound in enumerate((found.simultaneous_low, found.simultaneous_high)):
         axes.plot(lags, bound, color=SECOND, linewidth=1, linestyle="--", label=None if number else "at all lags")
     axes.set(xlabel="lag (ms), second after first", ylabel="pairs of spikes", xlim=(lags[0], lags[-1]))
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + 0.4 * (top - bottom))
-    legend(axes)
+    legend(axes, room=0.35)

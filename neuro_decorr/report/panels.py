@@ -157,9 +157,7 @@ def correlogram(axes: Axes, lags: ArrayLike, mean: ArrayLike, quartiles: ArrayLi
     axes.plot(delays, np.asarray(mean), color=DATA, label="mean of the pairs")
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel=f"lag ({unit})", ylabel="cross-correlation", xlim=(delays[0], delays[-1]))
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom, top + 0.6 * (top - bottom))  # room for the legend, beside a peak
-    legend(axes)
+    legend(axes, room=0.6)
 
 
 def eigenspectrum(
@@ -217,7 +215,8 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
         reach = [min(reach[0], borders[filled[0]]), max(reach[1], borders[filled[-1] + 1])]
     first = max(0, int(np.searchsorted(borders, reach[0])) - 1)
     last = min(len(borders) - 1, int(np.searchsorted(borders, reach[1])) + 1)
-    coarse = borders[first : last + 1 : max(1, int(np.ceil((last - first) / 60)))]
+    cells = int(np.clip(2 * np.sqrt(len(found)), 12, 60))  # few pairs fill few
+    coarse = borders[first : last + 1 : max(1, int(np.ceil((last - first) / cells)))]
     if null is not None:
         chance = np.histogram((borders[1:] + borders[:-1]) / 2, coarse, weights=counts)[0]
         share = chance / (counts.sum() * np.diff(coarse))
@@ -225,7 +224,7 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
     axes.hist(found, coarse.tolist(), density=True, histtype="step", linewidth=1.5, color=DATA, label="data")
     axes.axvline(float(found.mean()), color=DATA, linestyle=":", label=f"mean {found.mean():.3g}")
     axes.set(xlabel="correlation of a pair", ylabel="density")
-    legend(axes)
+    legend(axes, room=0.5)
 
 
 def dimensionality(axes: Axes, samples: ArrayLike, naive: ArrayLike, corrected: ArrayLike, units: int) -> None:
@@ -330,8 +329,15 @@ def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: 
             handle.set_alpha(1)
 
 
-def legend(axes: Axes) -> None:
-    """The legend, plain; where nothing has a name, none."""
+def legend(axes: Axes, room: float = 0.0) -> None:
+    """The legend, plain; where nothing has a name, none.
+
+    Args:
+        axes: Where to.
+        room: Share of the height that is added above for it.
+    """
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + room * (top - bottom))
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize="small")
 
