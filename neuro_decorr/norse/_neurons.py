@@ -232,8 +232,8 @@ class Neurons(nn.Module, ABC, Generic[OwnRule, OwnState]):
         record = added(self._record, record)
         if in_transform():  # inside torch.func.grad every result is seen through it
             steps, spikes, traces = map(unwrapped, record[:3])
-            coincidences = None if record.coincidences is None else unwrapped(record.coincidences)
-            record = NeuronRecord(steps, spikes, traces, coincidences)
+            pairs = (None if tensor is None else unwrapped(tensor) for tensor in record[3:])
+            record = NeuronRecord(steps, spikes, traces, *pairs)
         # Past nn.Module's own assignment, which searches all of its registries.
         object.__setattr__(self, "_record", record)
 

@@ -18,12 +18,14 @@ class NeuronRecord(NamedTuple):
         spikes: Spikes of every neuron, shape (features,).
         traces: Traces as the synapses read them, shape (features,); zeros where there are none.
         coincidences: Trace of neuron i at spikes of neuron j, shape (features, features); None where there are none.
+        together: How often both spiked in one time step, the same shape; None where there are no coincidences.
     """
 
     steps: Tensor
     spikes: Tensor
     traces: Tensor
     coincidences: Tensor | None
+    together: Tensor | None
 
 
 def summed(spikes: Tensor, traces: Tensor | None = None) -> NeuronRecord:
@@ -38,23 +40,24 @@ def summed(spikes: Tensor, traces: Tensor | None = None) -> NeuronRecord:
     """
     rows = flat_steps(spikes)
     steps, batch, features = rows.shape
-    of_traces, coincidences = rows.new_zeros(features), None
+    of_traces, coincidences, together = rows.new_zeros(features), None, None
     if traces is not None:
         trace_rows = flat_steps(traces)
         of_traces = trace_rows.sum(dim=0).mean(dim=0)
-        coincidences = trace_rows.reshape(-1, features).T @ rows.reshape(-1, features) / batch
-    return NeuronRecord(rows.new_full((), steps), rows.sum(dim=0).mean(dim=0), of_traces, coincidences)
+        flat = rows.reshape(-1, features)
+        coincidences, together = trace_rows.reshape(-1, features).T @ flat / batch, flat.T @ flat / batch
+    return NeuronRecord(rows.new_full((), steps), rows.sum(dim=0).mean(dim=0), of_traces, coincidences, together)
 
 
 def added(earlier: NeuronRecord | None, later: NeuronRecord) -> NeuronRecord:
     """The record of all passes."""
     if earlier is None:
         return later
-    coincidences = later.coincidences
-    if coincidences is not None and earlier.coincidences is not None:
-        coincidences = coincidences + earlier.coincidences
+    coincidences, together = (
+        one if one is None or other is None else one + other for one, other in zip(later[3:], earlier[3:], strict=True)
+    )
     steps, spikes, traces = (one + other for one, other in zip(earlier[:3], later[:3], strict=True))
-    return NeuronRecord(steps, spikes, traces, coincidences)
+    return NeuronRecord(steps, spikes, traces, coincidences, together)
 
 
 def is_finite(record: NeuronRecord) -> bool:
@@ -65,4 +68,5 @@ def is_finite(record: NeuronRecord) -> bool:
 def cast(record: NeuronRecord, like: Tensor) -> NeuronRecord:
     """The record on the device and in the type of the buffers that it is going to move."""
     steps, spikes, traces = (tensor.to(like) for tensor in record[:3])
-    return NeuronRecord(steps, spikes, traces, None if record.coincidences is None else record.coincidences.to(like))
+    coincidences, together = (None if tensor is None else tensor.to(like) for tensor in record[3:])
+    return NeuronRecord(steps, spikes, traces, coincidences, together)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, final
 
 import torch
@@ -105,7 +106,7 @@ class LateralLIF(Neurons[LateralCovariance, LateralState]):
         trace = trace + torch.zeros_like(steps[0])  # mapped wherever the inputs are
         if isinstance(self.rule.homeostasis, Homeostasis):
             steps = steps + self.dt * (self.bias if self.training else self.bias_average)
-        weight, left = self.weight.to(steps.dtype), 1 - self.dt / self.rule.trace_time
+        weight, left = self.weight.to(steps.dtype), math.exp(-self.dt / self.rule.trace_time)
         trains, traces = [], []
         with exactly(steps):
             for arriving in steps.unbind():

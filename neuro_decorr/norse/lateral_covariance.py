@@ -24,9 +24,10 @@ class LateralCovariance:
     $$
 
     The rule `neuro_decorr.brian.LateralCovariance`, its parameters in seconds and Hz: x is a trace that each spike
-    raises by one and that decays with the trace time, x-bar its slow mean. A `NeuronPlasticity` that steps after every
-    time step of one sequence does what Brian2 does. One that steps after whole sequences adds up their changes, each
-    with the weights and means of before, as a mean over the sequences.
+    raises by one and that decays with the trace time, x-bar its slow mean. Two spikes of one time step are one pair:
+    the spike of j does not see that of i, and the spike of i sees that of j. A `NeuronPlasticity` that steps after
+    every time step of one sequence does what Brian2 does. One that steps after whole sequences adds up their
+    changes, each with the weights and means of before, as a mean over the sequences.
 
     At rest there is no covariance of spikes within the trace time, or w is at a bound. Without the homeostasis the same
     inhibition silences the population.
@@ -72,14 +73,15 @@ class LateralCovariance:
                 f"got {self.homeostasis!r}."
             )
 
-    def update_(self, weight: Tensor, covariance: Tensor, rate: float) -> None:
+    def update_(self, weight: Tensor, covariance: Tensor, together: Tensor, rate: float) -> None:
         """One update of the weights, in place: first what presynaptic spikes do, then what postsynaptic ones do.
 
         Args:
             weight: w, shape (features, features), from the column's neuron onto the row's.
-            covariance: Sum of x_i - x-bar_i (rows) over spikes of j (columns).
+            covariance: Sum of x_i - x-bar_i (rows) over spikes of j (columns), x without the spikes of the same step.
+            together: How often both spiked in one step, the same shape.
             rate: eta of this update.
         """
-        for change in (covariance, covariance.T):
+        for change in (covariance, covariance.T + together):
             weight.add_(change, alpha=rate).clamp_(self.smallest_weight, self.largest_weight)
             weight.fill_diagonal_(0)

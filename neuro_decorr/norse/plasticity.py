@@ -115,18 +115,20 @@ def _update(cell: Neurons[Any, Any], record: NeuronRecord, lr: float) -> None:
 def _update_lateral(cell: LateralLIF, record: NeuronRecord, lr: float) -> None:
     """What Brian2 does in one time step, in its order; over several steps with the weights and means of before."""
     rule, homeostasis = cell.rule, cell.homeostasis
-    assert record.coincidences is not None  # of a cell with a rule
+    assert record.coincidences is not None and record.together is not None  # of a cell with a rule
     steps, dt = float(record.steps), cell.dt
     elapsed = float(cell.elapsed)
     begun = homeostasis is None or elapsed + dt / 2 >= homeostasis.start
     # The mean relaxes to the mean trace: one Euler step a time step, whose time grows with what there is to average.
     time = min(max(elapsed, rule.trace_time), rule.mean_time)
-    cell.mean.lerp_(record.traces / steps, _approach(steps, dt, time))
+    # Synapses read the trace before the spikes of its step and after them, half of the time each.
+    seen = (1 + math.exp(dt / rule.trace_time)) / 2
+    cell.mean.lerp_(seen * record.traces / steps, _approach(steps, dt, time))
     if isinstance(homeostasis, Homeostasis):
         _update_bias(cell, homeostasis, record, begun)
     if begun:
         covariance = record.coincidences - torch.outer(cell.mean, record.spikes)
-        rule.update_(cell.weight, covariance, lr)
+        rule.update_(cell.weight, covariance, record.together, lr)
     cell.elapsed.add_(steps * dt)
 
 

@@ -93,21 +93,44 @@ def test_a_batch_of_sequences_is_the_mean_of_their_changes() -> None:
     plasticity = nd.norse.NeuronPlasticity(cell)
     spikes, _ = cell(inputs)
     plasticity.step()
-    traces = torch.zeros(81, 3, NEURONS, dtype=torch.float64)
+    traces, kept = torch.zeros(81, 3, NEURONS, dtype=torch.float64), np.exp(-1e-3 / 50e-3)
     for step in range(80):
-        traces[step + 1] = traces[step] * (1 - 1e-3 / 50e-3) + spikes[step]
-    mean = 0.7 + (1 - (1 - 1e-4) ** 80) * (traces[:80].mean(dim=(0, 1)) * (1 - 1e-3 / 50e-3) - 0.7)
+        traces[step + 1] = traces[step] * kept + spikes[step]
+    mean = 0.7 + (1 - (1 - 1e-4) ** 80) * (traces[:80].mean(dim=(0, 1)) * (1 + kept) / 2 - 0.7)
     torch.testing.assert_close(cell.mean, mean)
     change = torch.zeros(NEURONS, NEURONS, dtype=torch.float64)
     for step in range(80):
         for example in range(3):
             for spiking in spikes[step, example].nonzero().flatten():
-                gained = traces[step, example] * (1 - 1e-3 / 50e-3) - mean
+                gained = traces[step, example] * kept - mean
                 change[:, spiking] += gained / 3  # at a spike of the presynaptic neuron
-                change[spiking, :] += gained / 3  # at one of the postsynaptic neuron
+                change[spiking, :] += (gained + spikes[step, example]) / 3  # at one of the postsynaptic neuron
     expected = (before + 2e-3 * change).fill_diagonal_(0)
     torch.testing.assert_close(cell.weight, expected)
     assert (cell.weight - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("together", [0.0, 0.02])
+def test_spikes_of_one_step_are_one_pair(together: float) -> None:
+    """A cell that repeats its input: weights drift by the covariance of trains within a step, and not without one."""
+    generator = torch.Generator().manual_seed(0)
+    steps, batch = 1500, 64
+    common = (torch.rand(steps, batch, 1, generator=generator) < together).double()
+    trains = torch.maximum(common, (torch.rand(steps, batch, 2, generator=generator) < 0.02).double())
+    rule = nd.norse.LateralCovariance(rate=1e-7, trace_time=5e-3, mean_time=1e3, homeostasis=None, smallest_weight=-1.0)
+    cell = nd.norse.LateralLIF(2, threshold=0.5, membrane_time=1e-3, synapse_time=None, rule=rule, dtype=torch.float64)
+    probability, kept = trains.mean(dim=(0, 1)), np.exp(-1 / 5)
+    cell.mean.copy_(probability * (1 + kept) / 2 / (1 - kept))  # of what synapses read
+    cell.elapsed.fill_(1e9)
+    with torch.no_grad():
+        spikes, _ = cell(trains)
+    assert torch.equal(spikes, trains)
+    nd.norse.NeuronPlasticity(cell).step()
+    both = trains.prod(dim=-1).mean() - probability.prod()
+    # Of independent trains: spikes (2 p T a sequence, mean of 64) times the scatter of the trace, 4 standard errors.
+    error = 4 * float((2 * probability[0] * steps / batch * probability[0] / (1 - kept**2)) ** 0.5)
+    assert float(cell.weight[0, 1]) / 1e-7 == pytest.approx(float(both) * steps, abs=error)
+    assert error < 2 and (together == 0 or float(both) * steps > 10 * error)
 
 
 def test_steps_and_sequences_are_the_same() -> None:
@@ -228,7 +251,7 @@ def test_memory_does_not_grow_over_ten_thousand_steps() -> None:
         for _ in range(10_000):
             _, state = cell(currents, state)
     record = cell.take_record()
-    assert [tensor.numel() for tensor in record] == [1, 3, 3, 9] and float(record.steps) == 10_000
+    assert [tensor.numel() for tensor in record] == [1, 3, 3, 9, 9] and float(record.steps) == 10_000
     assert all(torch.isfinite(tensor).all() for tensor in (*record, *state))
 
 
@@ -288,6 +311,7 @@ def test_compiles_without_a_graph_break_and_maps_over_noise() -> None:
     records.append(cell.take_record())
     torch.testing.assert_close(records[0].spikes, 5 * records[1].spikes)  # sums over passes, means over sequences
     torch.testing.assert_close(records[0].coincidences, 5 * records[1].coincidences)
+    torch.testing.assert_close(records[0].together, 5 * records[1].together)
     torch.vmap(lambda draw: cell(inputs[0] + draw, cell.initial_state(4))[0])(noise[:, 0])
     assert cell.take_record().steps == 1
 
