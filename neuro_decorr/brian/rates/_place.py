@@ -12,7 +12,7 @@ from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
 from brian2.utils.stringtools import get_identifiers
-from sympy import Symbol  # type: ignore[import-untyped]  # it carries no types
+from sympy import Derivative, Symbol  # type: ignore[import-untyped]  # it carries no types
 
 from neuro_decorr.brian._checks import whole_group
 from neuro_decorr.errors import InvalidValue, unknown_name
@@ -105,6 +105,27 @@ def check_place(
     _check_times(place, least, time_constant, namespace)
 
 
+def check_linear(place: Place, rule: str) -> None:
+    """Raise InvalidValue where the output does not answer linearly to its inhibition, as far as equations say so."""
+    equations = place.whole.equations
+    substituted = dict(equations.get_substituted_expressions(include_subexpressions=True))
+    if place.output not in substituted:
+        return
+    own = {place.output, place.inhibition, *equations.diff_eq_names}
+    variables = [Symbol(name, real=True) for name in sorted(own)]
+    expression = str_to_sympy(substituted[place.output].code)
+    try:
+        slopes = [expression.diff(variable) for variable in variables]
+    except AttributeError:  # of a comparison: Sympy has no derivative
+        slopes = [expression]
+    if any(slope.has(Derivative) or slope.free_symbols.intersection(variables) for slope in slopes):
+        raise InvalidValue(
+            f"the rule '{rule}' needs units that answer linearly to their inhibition, and '{place.output}' of group "
+            f"'{place.whole.name}' rectifies or saturates: its weights would grow without bound or not decorrelate. "
+            "Use nd.brian.get('anti_hebbian'), which learns from activities alone."
+        )
+
+
 def _dimensions(place: Place, what: str, name: str) -> Any:
     """Dimensions of a variable of the group."""
     if name not in place.whole.variables:
@@ -149,7 +170,10 @@ def _time_constant(place: Place, namespace: dict[str, Any]) -> float | None:
     equation = place.whole.equations.get(place.output)
     if equation is None or equation.type != DIFFERENTIAL_EQUATION:
         return None
-    slope = str_to_sympy(equation.expr.code).diff(Symbol(place.output, real=True))
+    try:
+        slope = str_to_sympy(equation.expr.code).diff(Symbol(place.output, real=True))
+    except AttributeError:  # of a comparison: Sympy has no derivative
+        return None
     code = sympy_to_str(slope)
     identifiers = get_identifiers(code)
     try:

@@ -10,7 +10,7 @@ from brian2 import Quantity, Synapses, ms
 from brian2.core.namespace import get_local_namespace
 
 from neuro_decorr.brian._strings import assigned, printed, refuse
-from neuro_decorr.brian.rates._place import Place, check_place
+from neuro_decorr.brian.rates._place import Place, check_linear, check_place
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rules import Rule
 
@@ -35,6 +35,8 @@ class RateRule(ABC):
     """The rule of the library."""
     needs_inputs: ClassVar[bool] = False
     """Whether it learns from the drive z as well as from the activity x."""
+    needs_linear_units: ClassVar[bool] = False
+    """Whether it goes astray where units rectify or saturate."""
     linked: ClassVar[tuple[str, ...]] = ()
     """What synapses of two units see of them, such as `source_output`, and of the layer."""
     name: ClassVar[str]
@@ -139,5 +141,7 @@ class RateRule(ABC):
             )
         place = Place(group, output, inhibition, inputs, Quantity(scale), hold)
         check_place(place, self.needs_inputs, least_hold, time_constant, get_local_namespace(1))
+        if self.needs_linear_units:
+            check_linear(place, self.name)
         options["namespace"] = {**(place.whole.namespace or {}), **(options.get("namespace") or {})}
         return self._make(place, options)

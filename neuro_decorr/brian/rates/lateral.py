@@ -32,6 +32,10 @@ class Lateral(RateRule):
     (`connect(condition="i != j")`) the off-diagonal weights learn the same, around units that do not inhibit
     themselves.
 
+    The units must be linear. With rectified ones weights grow without bound, with saturating ones they do not
+    decorrelate: only where x = (I + M)^{-1} z do drive times activity and the norms say what is left to whiten. Such
+    units are refused; `anti_hebbian`, which sees activities alone, decorrelates them.
+
     For single stimuli the rate must be well below 1 / |x|^2, and correlations stay at about
     1.5 (eta |x_i|^2 / 2)^(1/2): let it fall with the number of units.
 
@@ -45,6 +49,7 @@ class Lateral(RateRule):
 
     described = rules.Lateral
     needs_inputs = True
+    needs_linear_units = True
     name = rules.Lateral.name
     title = rules.Lateral.title
     equation = "M_ij <- M_ij + rate z_i x_j, I + M <- (I + M) / g, D = (I + M)^-1"

@@ -256,3 +256,51 @@ def test_other_refusals() -> None:
     named = NeuronGroup(2, "dx/dt = -(x + w)/second : 1\nw : 1\nz : 1")
     with pytest.raises(InvalidValue, match="have names that the synapses of rule 'lateral' need: w; rename"):
         rule("lateral").synapses(named, output="x", inhibition="w", inputs="z", hold=10 * second)
+
+
+def nonlinear(answer: str, stimuli: np.ndarray, name: str = "units*") -> NeuronGroup:
+    return NeuronGroup(
+        stimuli.shape[1],
+        f"dx/dt = (-x + {answer})/tau : 1\nz = stimulus(t, i) : 1\ninhibition : 1",
+        method="euler",
+        name=name,
+        namespace={"stimulus": TimedArray(stimuli, dt=HOLD * ms), "tau": 10 * ms},
+    )
+
+
+@pytest.mark.parametrize("answer", ["clip(z - inhibition + 1, 0, 1000)", "tanh(z - inhibition)", "u*int(u > 0)"])
+def test_units_that_rectify_or_saturate(answer: str) -> None:
+    """`lateral` refuses them; `anti_hebbian` decorrelates what its weights leave of other stimuli."""
+    stimuli = np.random.default_rng(0).normal(size=(700, 6)) @ (np.eye(6) + 0.4)
+    answer = answer.replace("u", "(z - inhibition + 1)") if answer.startswith("u*") else answer
+    group = nonlinear(answer, stimuli)
+    with pytest.raises(InvalidValue, match="'lateral' needs units that answer linearly") as caught:
+        lateral(group, "lateral", time_constant=10 * ms)
+    assert "\n" not in str(caught.value)
+    synapses = nd.brian.get("anti_hebbian", rate=0.02).synapses(
+        group, output="x", inhibition="inhibition", hold=HOLD * ms, time_constant=10 * ms
+    )
+    synapses.connect()
+    settled = brian2.StateMonitor(group, "x", record=True, dt=HOLD * ms, when="before_start")
+    Network(group, synapses, settled).run(700 * HOLD * ms)
+    before, after = (
+        np.abs(np.corrcoef(samples)[~np.eye(6, dtype=bool)]).mean() for samples in (stimuli.T, settled.x[:, 400:])
+    )
+    assert before > 0.4 and after < before / 2
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_new_weights_of_a_subgroup_act_at_once(name: str) -> None:
+    """Whatever the names of the objects, by which Brian2 orders what has the same place in a time step."""
+    found = []
+    for first in (0, 1):
+        stimuli = inputs()[:, : 3 + first]
+        group = rate_units(stimuli, hold=HOLD, name=f"a_{name}_{first}")
+        part = group if first == 0 else group[:3]
+        synapses = lateral(part, name, name=f"z_{name}_{first}")
+        synapses.connect()
+        course = brian2.StateMonitor(group, "x", record=[0, 1, 2])
+        Network(group, synapses, course).run(brian_time(6, HOLD))
+        found.append(np.asarray(course.x))
+    assert np.ptp(found[0]) > 0
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
