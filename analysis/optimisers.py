@@ -129,14 +129,23 @@ def draw(tables: study.Tables, directory: Path) -> None:
 
 def _figure(runs: pd.DataFrame, chance: float) -> Figure:
     names = list(dict.fromkeys(runs["optimiser"]))
-    figure, axes = style.panels(1, len(names), (2.6 * len(names) + 0.6, 3.6), sharey=True)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = style.panels(rows, columns, (3.2 * columns, 2.8 * rows + 0.4), sharex=True, sharey=True)
     clock = _seconds(runs[(runs["optimiser"] == REFERENCE[0]) & (runs["arm"] == REFERENCE[1])])
-    for axis, name in zip(axes[0], names, strict=True):
+    for axis, name in zip(axes.flat, names, strict=False):
         of = runs[(runs["optimiser"] == name) & (runs["epoch"] > 0)]
         for arm in style.arms(of):
             style.course(axis, of[of["arm"] == arm], arm, "test_accuracy", "processor_seconds", chance)
         axis.axvline(clock, color="black", linestyle=":", linewidth=0.8)
-        axis.set(title=name.replace("_", " "), xlabel="processor seconds", xscale="log")
-    axes[0][0].set_ylabel("test accuracy")
-    style.legend(figure, *axes[0], columns=2)
+        axis.set(title=name.replace("_", " "), xscale="log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+    for axis in axes[-1]:
+        axis.set_xlabel("processor seconds")
+    for row in axes:
+        row[0].set_ylabel("test accuracy")
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    style.legend(figure, *axes.flat[: len(names)], columns=2)
     return figure
