@@ -18,6 +18,7 @@ from neuro_decorr.metrics.fluctuations import Fluctuations, Over, Source
 from neuro_decorr.metrics.measures import independent
 from neuro_decorr.metrics.paired import PairedChange, paired_change
 from neuro_decorr.metrics.samples import Samples
+from neuro_decorr.metrics.scales import Scale
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.sums import accumulate
 from neuro_decorr.recording import Rates, SpikeTrains
@@ -114,14 +115,17 @@ def comparison(
 
     Most measures depend on the number of samples. The longer recording is therefore measured in periods as long as the
     shorter, up to eight, spread evenly, and the mean over these is compared. On the scale g of a measure
-    (`scales.scales`) the half-widths of both add in squares,
+    (`scales.scales`) the mean has the half-width
+
+    $$h^2 = \overline{h_k^2} \, \frac{\sum_t n(t)^2}{K^2 L}$$
+
+    with K periods of L samples, and n(t) of them at sample t. Carried back this gives the interval [l, u] of either
+    value x, and of their difference that of Zou and Donner,
 
     $$
-    \Delta = \bar g_2 - \bar g_1 \pm \sqrt{h_1^2 + h_2^2}, \qquad
-    h^2 = \overline{h_k^2} \, \frac{\sum_t n(t)^2}{K^2 L}
+    \left[ \Delta - \sqrt{(x_2 - l_2)^2 + (u_1 - x_1)^2},\;
+    \Delta + \sqrt{(u_2 - x_2)^2 + (x_1 - l_1)^2} \right], \qquad \Delta = x_2 - x_1.
     $$
-
-    with K periods of L samples, and n(t) of them at sample t; the bounds are shown as differences from the first.
 
     Fewer spikes alone lower every correlation of counts: of thinned Poisson trains r falls as the rate. So of spike
     trains and of integers every measure is compared once more at matched rates: spikes of each unit are deleted at
@@ -129,8 +133,9 @@ def comparison(
 
     Cost: that of `summary` for every period, twice for counts.
 
-    Sources: adding half-widths, Zou and Donner (2008), Statist. Med. 27, doi:10.1002/sim.3095; rates, de la Rocha et
-    al. (2007), Correlation between neural spike trains increases with firing rate, Nature 448, doi:10.1038/nature06028.
+    Sources: difference, Zou and Donner (2008), Construction of confidence limits about effect measures: a general
+    approach, Statist. Med. 27, doi:10.1002/sim.3095; rates, de la Rocha et al. (2007), Correlation between neural spike
+    trains increases with firing rate, Nature 448, doi:10.1038/nature06028.
 
     Args:
         first: Activity before: an array or a recording; of recordings the units of one label are compared.
@@ -208,21 +213,11 @@ def _changes(
                 before, after, *floor, after - before, math.nan, math.nan, _ratio(name, before, after)
             )
             continue
-        middle, widths = [], []
-        for group, factor in zip(read, factors, strict=True):
-            scaled = [one.width(name, scale, level) for one in group]
-            middle.append(float(np.mean([at for at, _ in scaled])))
-            widths.append(math.sqrt(float(np.mean([width**2 for _, width in scaled])) * factor))
-        half = math.hypot(*widths)
-        if math.isnan(half):
+        sides = [_own(group, factor, name, scale, level) for group, factor in zip(read, factors, strict=True)]
+        if any(math.isnan(side.low) for side in sides):
             slow.append(name)
-        before, after = scale.backward(middle[0]), scale.backward(middle[1])
-        low, high = (
-            (math.nan, math.nan)
-            if math.isnan(half)
-            else (scale.backward(middle[1] - half) - before, scale.backward(middle[1] + half) - before)
-        )
-        changes[name] = Change(before, after, *floor, after - before, low, high, _ratio(name, before, after))
+        before, after = sides[0].value, sides[1].value
+        changes[name] = Change(before, after, *floor, after - before, *_difference(*sides), _ratio(name, before, after))
     warnings = []
     if slow:
         warnings.append(
@@ -235,6 +230,33 @@ def _changes(
             "clearly above zero in both"
         )
     return changes, warnings
+
+
+class _Side(NamedTuple):
+    """A measure of one recording and its interval; NaN without one."""
+
+    low: float
+    value: float
+    high: float
+
+
+def _own(group: list[Fluctuations], factor: float, name: str, scale: Scale, level: float) -> _Side:
+    """The mean over periods on the scale, with its interval, carried back."""
+    scaled = np.array([period.width(name, scale, level) for period in group])
+    middle, half = float(scaled[:, 0].mean()), math.sqrt(float(np.mean(scaled[:, 1] ** 2)) * factor)
+    value = scale.backward(middle)
+    if math.isnan(half):
+        return _Side(math.nan, value, math.nan)
+    return _Side(scale.backward(middle - half), value, scale.backward(middle + half))
+
+
+def _difference(first: _Side, second: _Side) -> tuple[float, float]:
+    """Interval of the second less the first: Zou and Donner (2008); NaN if either has none."""
+    if math.isnan(first.low) or math.isnan(second.low):
+        return math.nan, math.nan
+    between = second.value - first.value
+    low = between - math.hypot(second.value - second.low, first.high - first.value)
+    return low, between + math.hypot(second.high - second.value, first.value - first.low)
 
 
 def _mean(group: list[dict[str, float]], name: str) -> float:

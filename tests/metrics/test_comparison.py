@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.comparison import _factor, _periods
+from neuro_decorr.metrics.comparison import _difference, _factor, _periods, _Side
 from neuro_decorr.recording import Rates, SpikeTrains, Trials
+from tests._frequency import covers
 
 
 def poisson(rate: float, duration: float, units: int = 12, seed: int = 0, **options) -> SpikeTrains:
@@ -43,6 +45,53 @@ def test_periods_cover_as_much_as_can_be(pieces: int, length: int, expected: lis
     for first, last in expected:
         weights[first:last] += 1 / len(expected) / length
     assert _factor(pieces, length) == pytest.approx(np.square(weights).sum() * length)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [((48, 80), (56, 70), 0.0524, 0.3339), ((3, 10), (9, 10), 0.1705, 0.8090), ((0, 10), (10, 10), 0.6075, 1.0)],
+)
+def test_the_interval_of_a_difference_is_that_of_newcombe(first, second, low: float, high: float) -> None:
+    """Newcombe (1998), Statist. Med. 17: 873, table II, method 10: that of two shares from both intervals of Wilson."""
+    sides = []
+    for hits, runs in (first, second):
+        own = scipy.stats.binomtest(hits, runs).proportion_ci(method="wilson")
+        sides.append(_Side(own.low, hits / runs, own.high))
+    assert _difference(*sides) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_interval_of_a_difference_follows_from_those_of_both_summaries() -> None:
+    first, second = correlated(0, 0.3), correlated(1, 0.02)
+    found = metrics.comparison(first, second)
+    own, other = metrics.summary(first), metrics.summary(second)
+    for name in ("mean_variance", "mean_correlation", "mean_absolute_correlation", "leading_fraction", "whiteness"):
+        a, b, row = own[name], other[name], found[name]
+        down, up = (b.estimate - b.low) ** 2 + (a.high - a.estimate) ** 2, (b.high - b.estimate) ** 2
+        up += (a.estimate - a.low) ** 2
+        assert row.difference - row.low == pytest.approx(down**0.5, rel=1e-6), name
+        assert row.high - row.difference == pytest.approx(up**0.5, rel=1e-6), name
+
+
+def correlated(seed: int, r: float, samples: int = 400, units: int = 10) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (1 - r) ** 0.5 * rng.normal(size=(samples, units)) + r**0.5 * rng.normal(size=(samples, 1))
+
+
+TRUE_CHANGES = ("mean_correlation", "mean_squared_correlation", "participation_ratio", "leading_fraction")
+
+
+@pytest.mark.parametrize("runs", [25, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("samples", [(400, 400), (400, 1200)])
+def test_intervals_of_a_true_difference_cover(runs: int, samples: tuple[int, int]) -> None:
+    found = [
+        metrics.comparison(correlated(2 * k, 0.3, samples[0]), correlated(2 * k + 1, 0.05, samples[1]))
+        for k in range(runs)
+    ]
+    for name in TRUE_CHANGES:
+        rows = [one[name] for one in found]
+        # The mean correlation has a truth; others have that of their mean over repetitions at this number of samples.
+        truth = -0.25 if name == "mean_correlation" else np.mean([row.difference for row in rows])
+        assert covers([row.low <= truth <= row.high for row in rows]), name
 
 
 def test_unequal_lengths_are_measured_at_equal_numbers_of_samples() -> None:
