@@ -80,8 +80,14 @@ def correlated(seed: int, r: float, samples: int = 400, units: int = 10) -> np.n
 TRUE_CHANGES = ("mean_correlation", "mean_squared_correlation", "participation_ratio", "leading_fraction")
 
 
-@pytest.mark.parametrize("runs", [25, pytest.param(600, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("samples", [(400, 400), (400, 1200)])
+@pytest.mark.parametrize(
+    ("runs", "samples"),
+    [
+        (6, (400, 400)),
+        pytest.param(400, (400, 400), marks=pytest.mark.slow),
+        pytest.param(200, (400, 1200), marks=pytest.mark.slow),
+    ],
+)
 def test_intervals_of_a_true_difference_cover(runs: int, samples: tuple[int, int]) -> None:
     found = [
         metrics.comparison(correlated(2 * k, 0.3, samples[0]), correlated(2 * k + 1, 0.05, samples[1]))

@@ -13,6 +13,7 @@ import scipy.signal
 import scipy.stats
 
 from neuro_decorr import metrics
+from tests._frequency import likely
 
 Model = Callable[[np.random.Generator], np.ndarray]
 
@@ -47,6 +48,14 @@ MODELS: dict[str, Model] = {
     "60 samples": gaussian(60, 0.1),
 }
 
+WIDER = {
+    "independent": "correlations are sampling noise alone, and the autocorrelation is not known to be none",
+    "mother process": "the autocorrelation is not known to be none: 1.25 times 1.96 standard deviations",
+    "60 samples": "the autocorrelation is not known to be none: 1.2 to 1.5 times 1.96 standard deviations",
+    "shared state, 1/20 of the recording": "the autocorrelation is uncertain: more than twice 1.96 standard deviations",
+}
+"""Where intervals of 95 % hold more than 98 %, and why. None holds less than 92 %."""
+
 
 def covered(model: Model, runs: int) -> dict[str, tuple[int, int]]:
     """Of every measure: intervals that hold the mean estimate over the runs, and intervals that were given."""
@@ -65,15 +74,13 @@ def covered(model: Model, runs: int) -> dict[str, tuple[int, int]]:
 def test_intervals_cover(name: str) -> None:
     for measure, (hits, shown) in covered(MODELS[name], 400).items():
         assert shown > 300, measure
-        # [.92, .98] wanted, and two standard errors (1.1 %) of 400 runs. Of independent units the intervals of what is
-        # sampling noise alone are wider than they need to be.
-        assert 0.90 <= hits / shown <= 1, (measure, hits, shown)
+        assert likely(np.arange(shown) < hits, 0.92, 1.0 if name in WIDER else 0.98), (measure, hits, shown)
 
 
 @pytest.mark.parametrize("name", ["independent", "shared state, 1/200 of the recording"])
 def test_few_intervals_cover(name: str) -> None:
     for measure, (hits, shown) in covered(MODELS[name], 12).items():
-        assert hits >= scipy.stats.binom.ppf(0.002, shown, 0.92), (measure, hits, shown)
+        assert likely(np.arange(shown) < hits, 0.92, 1.0), (measure, hits, shown)
 
 
 @pytest.mark.parametrize("runs", [4, pytest.param(100, marks=pytest.mark.slow)])
