@@ -26,6 +26,7 @@ Window: TypeAlias = Sequence[tuple[float, float]]
 
 
 _SLACK = 1e-9  # s: the rounding of a unit of time
+_MANY, _RARE = 20, 0.1  # spikes, spikes a second: what 100 spikes a second are when milliseconds are read as seconds
 
 
 class Mends(TypedDict, total=False):
@@ -238,6 +239,7 @@ def assemble(
                 "the source does not tell when it recorded: the window is from the first spike to the last, "
                 f"{windows[0][0][0]:g} to {windows[0][0][1]:g} s"
             )
+            notes.extend(_slow(arrays, *windows[0][0]))
     if len(windows) == 1:
         windows = [windows[0]] * len(names)
     if period is not None:
@@ -328,6 +330,16 @@ def _span(arrays: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
             f"({sum(map(len, arrays))} spikes); give the period."
         )
     return low, high
+
+
+def _slow(arrays: Sequence[NDArray[np.float64]], low: float, high: float) -> list[str]:
+    """A question where every unit fires as rarely as if milliseconds had been taken for seconds."""
+    fastest = max(map(len, arrays)) / (high - low)
+    if sum(map(len, arrays)) < _MANY or fastest >= _RARE:
+        return []
+    return [
+        f"no unit fires more than {fastest:.2g} spikes a second: are the times milliseconds? Then sampling_rate=1000"
+    ]
 
 
 def _clip(window: Window, period: tuple[float, float], name: str, partly: bool) -> Window:

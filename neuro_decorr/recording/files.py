@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack, get_args
 
 from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError
-from neuro_decorr.recording import formats, sampled
+from neuro_decorr.recording import checks, formats, sampled
 from neuro_decorr.recording.assembly import Mends, Raw, assemble
 from neuro_decorr.recording.options import Format, Options
 from neuro_decorr.recording.rates import Rates
@@ -37,6 +37,8 @@ def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains |
     strange = sorted(set(options) - set(Options.__annotations__))
     if strange:
         raise InvalidValue(f"{strange[0]}: there is no such option; allowed are {', '.join(Options.__annotations__)}.")
+    if options.get("period") is not None and checks.numbers("period", options["period"]).size != 2:  # type: ignore[arg-type]
+        raise InvalidValue(f"period: got {options['period']!r}; allowed are two numbers, its start and its end (s).")
     file = Path(path)
     found = formats.find(file, options.get("format"))
     try:

@@ -123,6 +123,8 @@ def _of_folder(path: Path, given: str | None) -> str:
     below = sorted({sub.parent for name in ("spike_clusters.npy", "*spikes.clusters*.npy", "F.npy", "spks.npy")
                     for sub in path.glob(f"*/{name}")})  # fmt: skip
     inside = f" Is it one of {', '.join(map(str, below[:8]))}?" if below else ""
+    if not below and (path / "spike_times.npy").is_file():
+        raise InvalidValue(f"{path}: holds spike_times.npy, but no spike_clusters.npy: which unit fired is not known.")
     neo = neo_files.candidates(path) if not below else []
     tried = f" Neo would try {', '.join(neo[:8])}: give one as format." if neo else ""
     raise InvalidValue(f"{path}: is a folder, but none of {', '.join(_FOLDERS)}.{inside}{tried}")

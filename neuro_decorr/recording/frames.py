@@ -113,6 +113,8 @@ def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> 
     elif options.get("sampling_rate") is None:
         raise InvalidValue(f"column {clocks[0]!r}: these are samples; give sampling_rate (Hz).")
     others = [name for name in names if name not in (clocks[0], *owners) and plain[name] != "trial"]
+    if not owners and not others:
+        raise InvalidValue(f"columns: got only {', '.join(names)}; add unit, the label of the unit of each spike.")
     if not owners:
         return _rates(table, [name for name in names if name != clocks[0]], when, given, options)
     unit: NDArray[Any] = table[owners[0]].astype(str).to_numpy(dtype=str)

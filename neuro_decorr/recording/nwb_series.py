@@ -41,14 +41,13 @@ def read(held: Any, notes: list[str], options: Options) -> Sampled:
     wanted = options.get("series")
     chosen = activity if wanted is None else [item for item in matrices if wanted in (item.name, _name(item))]
     if len(chosen) != 1:
-        names = ", ".join(f"{_name(item)} {tuple(item.data.shape)}" for item in activity) or "none"
+        names = ", ".join(f"{_name(item)} {tuple(item.data.shape)}" for item in activity) or "none of activity"
         others = ", ".join(_name(item) for item in matrices if isinstance(item, strange))
         others = f" (positions or images: {others})" if others else ""
-        asked = (
-            f"series: {len(chosen)} are called {wanted!r}; there are" if wanted else "several series: name one of them,"
-        )
-        asked = asked if activity or wanted else "holds no units with spike times, and no series of activity:"
-        raise InvalidValue(f"{asked} {names}{others}.")
+        count = len(chosen) or "none"
+        asked = f"series: {count} called {wanted!r}; there are" if wanted else "several series: name one of them,"
+        asked = asked if activity or wanted else "holds no units with spike times, and no series of activity"
+        raise InvalidValue(f"{asked}{f' {names}' if activity or wanted else ''}{others}.")
     return _sampled(chosen[0], notes, options)
 
 

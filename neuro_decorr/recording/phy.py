@@ -64,6 +64,8 @@ _TABLES = ("group", "info", "KSLabel")
 
 def _sample_rate(path: Path) -> Any:
     """The rate in `params.py`, a program that is read and not run."""
+    if not (path / "params.py").is_file():
+        raise InvalidValue("params.py: is not there, so that the sampling rate is not known; give sampling_rate (Hz).")
     try:
         tree = ast.parse((path / "params.py").read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +84,17 @@ def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     if twice is not None:
         raise InvalidValue(f"columns: {twice!r} is there twice; give every column a name of its own.")
     try:
-        rows = pandas.read_csv(
-            io.StringIO("".join(lines[top:])),
-            sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            # pandas cuts rows that are longer than the first line, and only warns.
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            rows = pandas.read_csv(
+                io.StringIO("".join(lines[top:])),
+                sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False,
+            )  # fmt: skip
+    except pandas.errors.ParserWarning as error:
+        raise InvalidValue(
+            f"columns: the first line names {len(names)} ({', '.join(names[:8])}), but rows have more cells; name each."
+        ) from error
     except ValueError as error:  # pandas' errors are among these
         raise InvalidValue(f"no CSV table of a recording: {str(error).splitlines()[0]}.") from error
     rows.columns = names

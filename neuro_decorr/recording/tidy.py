@@ -190,8 +190,9 @@ def _end_to_end(
     """Times on one clock, from times that count from the start of a trial."""
     if "trial_duration" not in given:
         raise InvalidValue(
-            "trial: every spike has a trial, but how long a trial lasts is not there; add trial_duration (s), or "
-            "trial_start and trial_stop with times on one clock."
+            "trial: every spike has a trial, but how long a trial lasts is not there; add trial_duration (s) to the "
+            "header, in CSV a first line such as '# trial_duration = 2.5', or trial_start and trial_stop with "
+            "times on one clock."
         )
     duration = checks.seconds("trial_duration", given["trial_duration"])
     if trial.shape != time.shape or trial.dtype.kind not in "iu" or (trial.size and trial.min() < 0):

@@ -10,13 +10,13 @@ from typing import final
 import numpy as np
 
 from neuro_decorr import metrics
-from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.errors import InvalidValue, UnknownName, require
 from neuro_decorr.recording import Rates, SpikeTrains, load
 from neuro_decorr.report import details, drawing, results
 from neuro_decorr.report.compare import Compared, compare
 from neuro_decorr.report.details import Details
 from neuro_decorr.report.labels import printable
-from neuro_decorr.report.options import Options, listed, period
+from neuro_decorr.report.options import Options, listed, period, two
 from neuro_decorr.report.picture import Picture, chosen, picture
 from neuro_decorr.report.results import Analysis, Part, Table
 from neuro_decorr.report.sample import Sample, sample
@@ -80,10 +80,7 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
 def _beside(made: Picture, options: Options, prefix: str, figures: bool) -> Details:
     found = details.always(made, prefix)
     if options.pair:
-        labels = listed(options.pair)
-        if len(labels) != 2:
-            raise InvalidValue(f"--pair: got {options.pair!r}; give the labels of two units, as in a3,b7.")
-        details.pair(made, found, (labels[0], labels[1]), options.seed)
+        details.pair(made, found, two(options.pair, made.sample.recording.units), options.seed)
     if figures:
         details.written(made, found, options.seed)
     return found
@@ -121,8 +118,12 @@ def _taken(options: Options) -> tuple[list[_Wanted], list[SpikeTrains | Rates], 
             conditions = listed(options.trials, () if recording.trials is None else recording.trials.conditions)
             wanted[number] = _wanted(each.path, each.period, tuple(conditions), options.period)
         try:
+            if options.pair:  # before anything is computed
+                two(options.pair, recording.units)
+                if not isinstance(recording, SpikeTrains):
+                    raise InvalidValue("--pair: the recording has rates and no spikes; leave the option out.")
             taken.append(sample(recording, width, conditions))
-        except InvalidValue as error:
+        except (InvalidValue, UnknownName) as error:
             raise InvalidValue(f"{each.path}: {error}") from error
     return wanted, recordings, taken
 

@@ -177,7 +177,7 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
     """
     trains = made.sample.recording
     if not isinstance(trains, SpikeTrains):
-        raise InvalidValue("--pair: the recording has rates and no spikes; leave the option out.")
+        raise InvalidValue("pair: the recording has rates and no spikes.")
     drawn = metrics.pair_correlogram(trains, *labels, seed=seed)
     first, second = map(printable, labels)
     found.take("pair", lambda: drawn, f"Correlogram of {first} and {second}.")

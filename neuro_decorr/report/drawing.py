@@ -118,22 +118,23 @@ def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> 
     """
     n, treated = counted(made), (made.made.samples, made.made.trial)
     units = [unit for unit in style.order if unit in set(made.units)]
+    names = labels.drawn(units)
     return [
-        _activity(made.sample, units, title, prefix, n),
-        _correlations(made, units, correlogram(*treated), style.limit, title, prefix, n),
+        _activity(made.sample, units, names, title, prefix, n),
+        _correlations(made, units, names, correlogram(*treated), style.limit, title, prefix, n),
         _dimensions(made, subsamples.growth(*treated, seed), title, prefix, n),
     ]
 
 
-def _activity(taken: Sample, units: Sequence[str], title: str, prefix: str, n: str) -> Sheet:
-    shown, record = [], taken.recording
+def _activity(taken: Sample, units: Sequence[str], names: labels.Labels, title: str, prefix: str, n: str) -> Sheet:
+    shown, record, note = [], taken.recording, ""
     if isinstance(record, SpikeTrains):
         where = {unit: row for row, unit in enumerate(record.units)}
-        times = [record.times[where[unit]] for unit in units]
+        times, note = [record.times[where[unit]] for unit in units], names.note
         shown.append(
             Panel(
                 "spikes, units in the order of the matrix of correlations",
-                partial(panels.raster, times=times, start=record.start, stop=record.stop),
+                partial(panels.raster, times=times, labels=names, start=record.start, stop=record.stop),
             )
         )
     what = "rate (Hz)" if isinstance(record, SpikeTrains) else record.quantity or "value"
@@ -155,13 +156,13 @@ def _activity(taken: Sample, units: Sequence[str], title: str, prefix: str, n: s
         )
     )
     layout, size = ("A;A;B", (7.0, 5.4)) if len(shown) == 2 else ("A", (7.0, 2.8))
-    return sheet(f"{prefix}activity", f"Activity of {title}", shown, n, layout, size)
+    return sheet(f"{prefix}activity", f"Activity of {title}", shown, n, layout, size, note)
 
 
 def _correlations(
-    made: Picture, units: Sequence[str], lagged: Correlogram, limit: float, title: str, prefix: str, n: str
-) -> Sheet:
-    names = labels.drawn(units)
+    made: Picture, units: Sequence[str], names: labels.Labels, lagged: Correlogram, limit: float, title: str,
+    prefix: str, n: str,
+) -> Sheet:  # fmt: skip
     pairs = made.correlation[np.triu_indices(len(made.units), 1)]
     part = f" of {lagged.units} of the units, evenly spaced" if lagged.units < len(made.units) else ""
     told = "" if made.chance is None else f"; grey, that of {len(made.chance)} surrogates, p = {made.p_value:.2g}"

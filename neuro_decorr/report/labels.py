@@ -61,6 +61,7 @@ def drawn(units: Sequence[str]) -> Labels:
 
 
 _OWN = "DejaVu Sans"  # which matplotlib brings
+_BOXES = "Last Resort"  # which it brings too: a box in place of any letter
 
 
 def _own_font() -> str:
@@ -79,7 +80,7 @@ def _family(missing: frozenset[str]) -> tuple[str, frozenset[str]]:
     """The installed font with most of the missing characters, and all that it has; no name where none has any."""
     best: tuple[str, frozenset[str]] = ("", frozenset())
     for entry in require("matplotlib.font_manager", "recordings").fontManager.ttflist:
-        if not Path(entry.fname).is_file():
+        if not Path(entry.fname).is_file() or entry.name.startswith(_BOXES):
             continue
         try:
             known = _letters(entry.fname)

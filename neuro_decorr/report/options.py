@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast, final, get_args
@@ -13,6 +13,7 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.null import FEWEST
 from neuro_decorr.metrics.surrogates import Kind
 from neuro_decorr.metrics.trends import Cutoff
+from neuro_decorr.recording.checks import chosen
 from neuro_decorr.recording.options import Layout
 from neuro_decorr.recording.options import Options as Reading
 from neuro_decorr.report.picture import Method
@@ -210,6 +211,30 @@ def listed(text: str, known: Iterable[str] = ()) -> list[str]:
     if text in set(known):
         return [text]
     return [label.strip() for label in text.split(",") if label.strip()]
+
+
+def two(text: str, known: Sequence[str]) -> tuple[str, str]:
+    """Two labels, of which either may hold commas.
+
+    Args:
+        text: What was given to `--pair`.
+        known: Labels of all units.
+
+    Returns:
+        The labels.
+
+    Raises:
+        InvalidValue: Not two different labels of units, or two ways to read them.
+    """
+    parts = text.split(",")
+    splits = [(",".join(parts[:k]).strip(), ",".join(parts[k:]).strip()) for k in range(1, len(parts))]
+    found = [(first, second) for first, second in splits if first != second and {first, second} <= set(known)]
+    if len(found) == 1:
+        return found[0]
+    strange = "" if len(splits) != 1 else next((label for label in splits[0] if label not in known), "")
+    if strange:
+        chosen([strange], known)
+    raise InvalidValue(f"--pair: got {text!r}; give the labels of two different units, as in {','.join(known[:2])}.")
 
 
 def word(option: str, got: str, allowed: Iterable[str]) -> str:

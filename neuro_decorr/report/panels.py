@@ -24,16 +24,19 @@ _SPIKES = 20_000
 """Spikes that a raster shows: more of them are a grey area, and a file of many megabytes."""
 _NAMED = 40
 """Units that an axis names; more would be unreadable."""
+_DECADE = 10
+"""Largest over smallest from which on an axis is logarithmic."""
 _DOTS = 3_000
 """Points that a scatter shows one by one; more are counted in hexagons."""
 
 
-def raster(axes: Axes, times: Sequence[Array], start: float, stop: float) -> None:
+def raster(axes: Axes, times: Sequence[Array], labels: Labels, start: float, stop: float) -> None:
     """Spikes of every unit, a tick each, from the start for as long as a figure can tell spikes apart.
 
     Args:
         axes: Where to.
         times: Sorted spike times of each unit (s), from top to bottom, as the rows of the matrix.
+        labels: Of the units, in the same order.
         start: Start of the recording (s).
         stop: Its end (s); the title tells the period that is shown where that is not all.
 
@@ -51,7 +54,7 @@ def raster(axes: Axes, times: Sequence[Array], start: float, stop: float) -> Non
         color="black", rasterized=True,
     )  # fmt: skip
     axes.set(xlim=(start, shown), ylim=(len(inside) + 0.5, 0.5), xlabel="time (s)", ylabel="unit, clustered")
-    _whole(axes.yaxis)
+    _named(axes.yaxis, labels)
     if shown < stop:
         axes.set_title(f"the first {shown - start:.3g} of {stop - start:.3g} s", fontsize="medium")
 
@@ -106,14 +109,8 @@ def matrix(
         figure: Any = axes.figure
         figure.colorbar(image, ax=axes, label="correlation", shrink=0.85, extend="both")
     axes.set_title(title, fontsize="medium", parse_math=False)
-    if count <= _NAMED:
-        size = "x-small" if count <= 20 else 5
-        ticks: dict[str, Any] = {"fontsize": size, "parse_math": False, "fontfamily": labels.fonts}
-        axes.set_xticks(range(1, count + 1), labels.texts, rotation=90, **ticks)
-        axes.set_yticks(range(1, count + 1), labels.texts, **ticks)
-    else:
-        _whole(axes.xaxis)
-        _whole(axes.yaxis)
+    _named(axes.xaxis, labels, rotation=90)
+    _named(axes.yaxis, labels)
     axes.set(xlabel="unit, clustered", ylabel="unit, clustered")
 
 
@@ -183,11 +180,16 @@ def eigenspectrum(
         )
     axes.plot(ranks[positive], values[positive], marker="o", markersize=3, linewidth=0.8, color=DATA, label="data")
     axes.axhline(edge, color=SECOND, linestyle="--", linewidth=1, label=edge_name)
-    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the correlation matrix")
-    for axis in (axes.xaxis, axes.yaxis):  # 6, not 6 x 10^0: a spectrum often spans one decade
-        axis.set_major_formatter("{x:g}")
-        narrow = axis is axes.yaxis and values[0] < 15 * values[positive][-1]
-        axis.set_minor_formatter("{x:g}" if narrow else "")
+    axes.set(xlabel="rank", ylabel="eigenvalue of the correlation matrix")
+    # A logarithmic axis over less than a decade has hardly a tick.
+    if len(values) < _DECADE:
+        _whole(axes.xaxis)
+    else:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")  # 10, not 10^1
+    if values[0] >= _DECADE * values[positive][-1]:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     legend(axes)
 
 
@@ -299,8 +301,9 @@ def differences(axes: Axes, rows: Mapping[str, Change], matched: Mapping[str, Ch
                 markerfacecolor=colour if marker == "o" else "white",
             )  # fmt: skip
     axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows], fontsize="small", parse_math=False)
-    axes.set_xscale("symlog", linthresh=2)
-    axes.xaxis.set_major_formatter("{x:g}")
+    if max(map(abs, axes.get_xlim())) > _DECADE:
+        axes.set_xscale("symlog", linthresh=2)
+        axes.xaxis.set_major_formatter("{x:g}")
     axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference, in half-widths of its interval")
     axes.grid(axis="y", color="#eeeeee")
     axes.set_axisbelow(True)
@@ -323,10 +326,7 @@ def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: 
                      rasterized=True)  # fmt: skip
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel="geometric mean rate (Hz)", ylabel="correlation")
-    shown = axes.legend(frameon=False, fontsize="small", markerscale=3)
-    for handle in shown.legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
+    legend(axes)
 
 
 def legend(axes: Axes, room: float = 0.0) -> None:
@@ -339,7 +339,19 @@ def legend(axes: Axes, room: float = 0.0) -> None:
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + room * (top - bottom))
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize="small")
+        for handle in axes.legend(frameon=False, fontsize="small").legend_handles:
+            if isinstance(handle, require("matplotlib.collections", "recordings").PathCollection):
+                handle.set(sizes=[20], alpha=1)  # dots as small and pale as in a scatter would not be seen
+
+
+def _named(axis: Any, labels: Labels, **kept: Any) -> None:
+    """Labels of units on an axis; of many, their numbers in the order shown."""
+    count = len(labels.texts)
+    if count > _NAMED:
+        _whole(axis)
+        return
+    kept |= {"fontsize": "x-small" if count <= 20 else 5, "parse_math": False, "fontfamily": labels.fonts}
+    axis.set_ticks(range(1, count + 1), labels.texts, **kept)
 
 
 def _whole(axis: Any) -> None:

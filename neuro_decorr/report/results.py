@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -132,14 +133,14 @@ def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     held = sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else None
-    try:
-        same = held is not None and json.loads((directory / MARK).read_bytes()) == json.loads(
-            json.dumps(dict(settings))
-        )
-    except (OSError, ValueError):
-        same = False
-    if not same:
+    wanted, made = json.loads(json.dumps(dict(settings))), None
+    with contextlib.suppress(OSError, ValueError):
+        made = json.loads((directory / MARK).read_bytes()) if held else None
+    if made != wanted:
         what = "is no directory" if held is None else f"holds something else ({', '.join(held[:3])})"
+        if isinstance(made, dict):
+            other = [name for name in wanted if made.get(name) != wanted[name]]
+            what = f"holds an analysis made with other options ({', '.join(other[:3])})"
         raise InvalidValue(f"--out: {directory} {what}; nothing is overwritten: choose another directory.")
 
 

@@ -74,7 +74,8 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         )
     if conditions:
         if recording.trials is None:
-            raise InvalidValue("trials: the recording has none; leave the option out.")
+            why = "".join(f" ({note})" for note in recording.notes if "trials" in note)
+            raise InvalidValue(f"trials: the recording has none{why}; leave the option out.")
         recording = replace(recording, trials=recording.trials.select(conditions))
         spikes = isinstance(recording, SpikeTrains)
         values, trial = recording.trial_counts(bin) if spikes else recording.trial_binned(bin)  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -159,7 +160,7 @@ def text(content: str) -> bytes:
         ("a.csv", text("unit,time\n"), "units: got none"),
         ("a.csv", text("time,a\n"), "got 0 rows"),
         ("a.csv", text("unit,time\na,0.1\n"), "its spikes do not either (1 spikes); give the period"),
-        ("a.csv", text("unit,time,trial\na,0.1,0\n"), "add trial_duration"),
+        ("a.csv", text("unit,time,trial\na,0.1,0\n"), "a first line such as '# trial_duration = 2.5'"),
         ("a.csv", text("# trial_duration = 1\nunit,time,trial\na,1.1,0\n"), "1 spikes lie outside their trial of 1 s"),
         (
             "a.csv",
@@ -169,6 +170,8 @@ def text(content: str) -> bytes:
         ("a.csv", text("time,a\n0,1\n1,nan\n2,3\n"), "unit 'a', sample 1"),
         ("a.csv", text("time,a\n0,1\n"), "the step cannot be told"),
         ("a.csv", text("time,a\n0,1\n1,2,3\n"), "no CSV table"),
+        ("a.csv", text("unit,time\n1,2,3\n2,3\n"), "the first line names 2 (unit, time), but rows have more cells"),
+        ("a.csv", text("time\n0\n1\n"), "columns: got only time; add unit"),
     ],
 )
 def test_a_bad_file_is_one_clear_line(name: str, content: bytes, told: str, tmp_path: Path) -> None:
@@ -232,3 +235,19 @@ def test_rates_outside_the_period_may_be_missing(tmp_path: Path) -> None:
     assert isinstance(found, Rates)
     np.testing.assert_array_equal(found.values, [[1], [2]])
     assert found.start == 1
+
+
+@pytest.mark.parametrize("period", ["0:5", (1.0,), (1.0, 2.0, 3.0), 5.0])
+def test_a_period_is_two_numbers(period: Any, tmp_path: Path) -> None:
+    save(SpikeTrains([[1.0]], 0, 10), tmp_path / "a.npz")
+    with pytest.raises(InvalidValue, match=r"^period: got "):
+        load(tmp_path / "a.npz", period=period)
+
+
+@pytest.mark.parametrize(("scale", "asked"), [(1.0, False), (1000.0, True)])
+def test_milliseconds_taken_for_seconds_are_asked_about(scale: float, asked: bool, tmp_path: Path) -> None:
+    time = scale * np.sort(np.random.default_rng(0).uniform(0, 10, 200))  # 20 spikes a second, if these are seconds
+    (tmp_path / "a.csv").write_text("unit,time\n" + "".join(f"a,{value}\n" for value in time.tolist()))
+    assert any("milliseconds" in note for note in load(tmp_path / "a.csv").notes) == asked
+    found = load(tmp_path / "a.csv", sampling_rate=scale)
+    assert not any("milliseconds" in note for note in found.notes) and found.stop == pytest.approx(time[-1] / scale)

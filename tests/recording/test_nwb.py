@@ -72,7 +72,7 @@ def test_several_series_are_chosen_by_name(tmp_path: Path) -> None:
         assert isinstance(found, Rates) and found.units == ("10", "12", "13")
         np.testing.assert_array_equal(found.values, TRACES["Fneu"][:, [0, 2, 3]])
     assert len(load(tmp_path / "a.nwb", series="F", quality=["all"]).units) == 5
-    with pytest.raises(InvalidValue, match="0 are called 'dff'; there are"):
+    with pytest.raises(InvalidValue, match="none called 'dff'; there are"):
         load(tmp_path / "a.nwb", series="dff")
 
 

@@ -110,6 +110,19 @@ def test_a_bad_folder_is_one_clear_line(name: str, content: bytes, told: str, tm
     assert told in str(caught.value) and str(caught.value).startswith(str(tmp_path)) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("params.py", "params.py: is not there, so that the sampling rate is not known; give sampling_rate"),
+        ("spike_clusters.npy", "holds spike_times.npy, but no spike_clusters.npy"),
+    ],
+)
+def test_a_missing_file_is_named(name: str, told: str, tmp_path: Path) -> None:
+    (write(tmp_path) / name).unlink()
+    with pytest.raises(InvalidValue, match=told):
+        load(tmp_path)
+
+
 def test_other_folders(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="is a folder, but none of phy, alf, suite2p"):
         load(tmp_path)

@@ -10,6 +10,7 @@ import pytest
 
 from examples.make_recordings import FOLDER, KNOWN
 from neuro_decorr.cli import main
+from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import SpikeTrains, Trials, load, save
 from neuro_decorr.report.analyse import analyse
 from neuro_decorr.report.options import Options
@@ -71,7 +72,7 @@ def test_what_is_written_is_written_once_and_again_by_the_same_command(
     assert main(arguments) == 0  # the same again
     assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == pictures
     assert main([*arguments, "--seed", "1"]) == 2
-    assert "nothing is overwritten" in capsys.readouterr().err
+    assert "holds an analysis made with other options (seed); nothing is overwritten" in capsys.readouterr().err
 
 
 def drifting(generator: np.random.Generator, shared: float) -> SpikeTrains:
@@ -156,6 +157,9 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--html", "full/thesis.tex"], "is no page of this command; nothing is overwritten"),
         ([MODES, "--out", "text.nwb/out"], "--out: nothing can be written into"),
         ([MODES, "--trials", "control", "--against", "inhibted"], "with --trials conditions: control, inhibited"),
+        ([MODES, "--pair", "a0"], "--pair: got 'a0'; give the labels of two different units, as in a0,a1"),
+        ([MODES, "--pair", "a0,a0"], "give the labels of two different units"),
+        ([MODES, "--pair", "a0,zz"], "there is no unit 'zz'"),
         ([MODES, "--bin", "0s"], "allowed are durations above zero"),
         ([MODES, "--bin", "200s"], "bin: got 200 s, wider than the 100 s"),
         ([MODES, "--bin", "10s"], "in 10 bins of 10 s"),
@@ -181,6 +185,16 @@ def test_bad_input_is_one_line_and_code_2(
     assert main(["analyse", *arguments]) == 2
     said = capsys.readouterr()
     assert told in said.err and len(said.err.splitlines()) == 1 and said.out == ""
+
+
+def test_trials_that_were_all_left_out_are_told_where_they_are_asked_for(tmp_path: Path) -> None:
+    """Such as trials in milliseconds beside spikes in seconds."""
+    (tmp_path / "a.csv").write_text(
+        "# trial_start = [0, 5000]\n# trial_stop = [1000, 6000]\nunit,time\n"
+        + "".join(f"{unit},{time / 7}\n" for time in range(1, 400) for unit in "ab")
+    )
+    with pytest.raises(InvalidValue, match=r"trials: the recording has none .*2 of 2 trials are not wholly inside"):
+        analyse(Options(tmp_path / "a.csv", trials="x"))
 
 
 def test_a_users_own_file_with_the_note_that_it_carries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

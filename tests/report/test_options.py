@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, UnknownName
 from neuro_decorr.report import options
 from neuro_decorr.report.options import Options
 
@@ -67,3 +67,14 @@ def test_how_chance_is_found() -> None:
         3,
     )
     assert (Options(HERE).method().cutoff, Options(HERE).method().block) == ("auto", None)
+
+
+def test_two_labels_may_hold_commas() -> None:
+    assert options.two("a,b", ["a", "b", "c"]) == ("a", "b")
+    assert options.two("x,y,b", ["x,y", "b"]) == ("x,y", "b")
+    assert options.two("b, x,y", ["x,y", "b"]) == ("b", "x,y")
+    for text, known in (("a", ["a", "b"]), ("a,a", ["a", "b"]), ("a,b,c", ["a,b", "c", "a", "b,c"])):
+        with pytest.raises(InvalidValue, match=r"^--pair: got .*two different units"):
+            options.two(text, known)
+    with pytest.raises(UnknownName, match="there is no unit 'z'"):
+        options.two("a,z", ["a", "b"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from neuro_decorr.errors import InvalidValue
@@ -37,22 +38,25 @@ def test_clustering_puts_alike_units_together() -> None:
 
 
 def test_the_raster_shows_every_spike_of_a_short_recording_in_the_order_given(axes: Axes) -> None:
-    panels.raster(axes, [np.array([0.3]), np.array([]), np.array([0.1, 0.2])], 0.0, 1.0)
+    panels.raster(
+        axes, [np.array([0.3]), np.array([]), np.array([0.1, 0.2])], labels.drawn(["7", "$x_$", "9"]), 0.0, 1.0
+    )
     (spikes,) = axes.lines
     assert sorted(zip(*map(np.asarray, spikes.get_data()), strict=True)) == [(0.1, 3.0), (0.2, 3.0), (0.3, 1.0)]
     assert axes.get_xlim() == (0.0, 1.0) and axes.get_title() == ""
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["7", "$x_$", "9"]  # not 1, 2, 3
     assert axes.get_ylim() == (3.5, 0.5)  # from top to bottom, as the rows of the matrix
 
 
 def test_a_long_raster_says_what_it_leaves_out(axes: Axes) -> None:
-    panels.raster(axes, [np.linspace(0, 100, 30_001)] * 2, 0.0, 100.0)
+    panels.raster(axes, [np.linspace(0, 100, 30_001)] * 2, labels.drawn(["a", "b"]), 0.0, 100.0)
     assert len(axes.lines[0].get_xdata()) == pytest.approx(20_000, abs=2)
     assert axes.get_title() == "the first 33.3 of 100 s"
 
 
 @pytest.mark.parametrize("units", [2, 3, 41, 100, 1000])
 def test_units_on_axes_are_whole_numbers(axes: Axes, units: int) -> None:
-    panels.raster(axes, [np.array([0.5])] * units, 0.0, 1.0)
+    panels.raster(axes, [np.array([0.5])] * units, labels.drawn([str(k) for k in range(units)]), 0.0, 1.0)
     ticks = axes.get_yticks()
     assert len(ticks) and all(tick == round(tick) for tick in ticks)
     other = Figure().add_subplot()
@@ -151,4 +155,26 @@ def test_differences_stand_in_units_of_their_own_interval(axes: Axes) -> None:
 
 def test_no_units_is_an_error(axes: Axes) -> None:
     with pytest.raises(InvalidValue, match="raster: got no units"):
-        panels.raster(axes, [], 0, 1)
+        panels.raster(axes, [], labels.drawn([]), 0, 1)
+
+
+@pytest.mark.parametrize(("largest", "scales"), [(1.4, ("linear", "linear")), (9.0, ("linear", "log"))])
+def test_a_narrow_spectrum_has_ticks_on_both_axes(axes: Axes, largest: float, scales: tuple[str, str]) -> None:
+    panels.eigenspectrum(axes, [largest, 1.0, 0.9, 0.8], 1.2, "edge")
+    assert (axes.get_xscale(), axes.get_yscale()) == scales
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1, 2, 3, 4]
+
+
+def test_small_differences_have_round_ticks(axes: Axes) -> None:
+    panels.differences(axes, {"a": Change(0, 0, 0, 0, 0.1, -0.1, 0.3, 0)}, {})
+    axes.figure.canvas.draw()
+    assert all(len(label.get_text()) <= 5 for label in axes.get_xticklabels())
+
+
+def test_the_legend_shows_a_dot_that_can_be_seen(axes: Axes) -> None:
+    panels.before_after(axes, [0.1, 0.2], [0.2, 0.1], ("first", "second"))
+    shown = axes.get_legend()
+    assert shown is not None
+    dots = [handle for handle in shown.legend_handles if isinstance(handle, PathCollection)]
+    assert [handle.get_alpha() for handle in dots] == [1]
