@@ -111,6 +111,7 @@ def _taken(options: Options) -> tuple[list[_Wanted], list[SpikeTrains | Rates], 
         wanted.append(other)
         same = (other.path, other.period) == (wanted[0].path, wanted[0].period)
         recordings.append(recordings[0] if same else load(other.path, **options.reading(other.period)))
+        _check_comparable(recordings[0], recordings[1])
     taken = []
     for number, (each, recording) in enumerate(zip(wanted, recordings, strict=True)):
         conditions: Sequence[str] = each.conditions
@@ -126,6 +127,20 @@ def _taken(options: Options) -> tuple[list[_Wanted], list[SpikeTrains | Rates], 
         except (InvalidValue, UnknownName) as error:
             raise InvalidValue(f"{each.path}: {error}") from error
     return wanted, recordings, taken
+
+
+def _check_comparable(first: SpikeTrains | Rates, second: SpikeTrains | Rates) -> None:
+    kinds = ["spikes" if isinstance(one, SpikeTrains) else f"rates {one.quantity}".strip() for one in (first, second)]
+    if kinds[0] != kinds[1] and ("spikes" in kinds or "rates" not in kinds):  # which quantity may not be told
+        raise InvalidValue(
+            f"--against: holds {printable(kinds[1])}, FILE {printable(kinds[0])}; compare two of a kind."
+        )
+    if len(shared := set(first.units) & set(second.units)) < 2:
+        named = [", ".join(map(printable, one.units[:4])) for one in (first, second)]
+        raise InvalidValue(
+            f"--against: {len(shared)} labels of units are those of FILE, at least 2 are needed: got {named[1]}, ...; "
+            f"FILE has {named[0]}, ...; give the same units the same labels."
+        )
 
 
 def _against(options: Options, first: SpikeTrains | Rates) -> _Wanted:

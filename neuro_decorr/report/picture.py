@@ -52,8 +52,12 @@ class Method:
             taken: What is measured.
 
         Raises:
-            InvalidValue: A block shorter than a trial.
+            InvalidValue: A block shorter than a bin or a trial.
         """
+        if self.block is not None and self.block < taken.bin:
+            raise InvalidValue(
+                f"--block: got {self.block:g} s, shorter than a bin of {taken.bin:g} s; give a longer one."
+            )
         if self.block is None or not taken.within_trials or taken.recording.trials is None:
             return self.block
         trials = taken.recording.trials

@@ -11,7 +11,7 @@ import pytest
 from examples.make_recordings import FOLDER, KNOWN
 from neuro_decorr.cli import main
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import SpikeTrains, Trials, load, save
+from neuro_decorr.recording import Rates, SpikeTrains, Trials, load, save
 from neuro_decorr.report.analyse import analyse
 from neuro_decorr.report.options import Options
 from neuro_decorr.report.results import Analysis
@@ -157,6 +157,13 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--html", "full/thesis.tex"], "is no page of this command; nothing is overwritten"),
         ([MODES, "--out", "text.nwb/out"], "--out: nothing can be written into"),
         ([MODES, "--trials", "control", "--against", "inhibted"], "with --trials conditions: control, inhibited"),
+        (
+            [MODES, "--against", "other.npz"],
+            "0 labels of units are those of FILE, at least 2 are needed: got x, y, ...;",
+        ),
+        ([MODES, "--against", "volts.npz"], "--against: holds rates V, FILE spikes; compare two of a kind"),
+        (["volts.npz", "--against", "hertz.npz"], "--against: holds rates Hz, FILE rates V; compare two of a kind"),
+        ([MODES, "--block", "1ms"], "--block: got 0.001 s, shorter than a bin of 0.05 s"),
         ([MODES, "--pair", "a0"], "--pair: got 'a0'; give the labels of two different units, as in a0,a1"),
         ([MODES, "--pair", "a0,a0"], "give the labels of two different units"),
         ([MODES, "--pair", "a0,zz"], "there is no unit 'zz'"),
@@ -179,6 +186,9 @@ def test_bad_input_is_one_line_and_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save(SpikeTrains([[], []], 0, 10), tmp_path / "silent.csv")
+    save(SpikeTrains([[1.0], [2.0]], 0, 10, ["x", "y"]), tmp_path / "other.npz")
+    for name, quantity in (("volts", "V"), ("hertz", "Hz")):
+        save(Rates(np.eye(50, 2), 0.05, quantity=quantity), tmp_path / f"{name}.npz")
     (tmp_path / "text.nwb").write_text("unit,time\n")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
