@@ -133,7 +133,7 @@ def changes(model: Model, cut: int, runs: int) -> tuple[dict[str, int], int]:
 
 PARTS: dict[str, tuple[Model, int]] = {
     "halves of independent units": (lambda rng: rng.poisson(0.4, (2_000, 8)), 1_000),
-    "a quarter of independent units": (lambda rng: rng.poisson(0.4, (2_000, 8)), 400),
+    "a third of independent units": (lambda rng: rng.poisson(0.4, (1_500, 8)), 500),
     "halves with a shared state": (shared(25), 1_000),
 }
 
@@ -144,7 +144,8 @@ def test_comparisons_of_the_same_seldom_tell_a_change(name: str) -> None:
     counts, shown = changes(*PARTS[name], 300)
     assert shown > 200
     for measure, number in counts.items():
-        assert number / shown <= 0.08, (measure, number, shown)  # 5 % wanted
+        # Of [2 %, 8 %] only the upper bound: intervals that hold 98 % (see WIDER) tell a change in 1 to 2 %.
+        assert likely(np.arange(shown) < number, 0, 0.08), (measure, number, shown)
 
 
 @pytest.mark.parametrize("name", PARTS)
