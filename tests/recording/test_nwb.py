@@ -93,7 +93,7 @@ def test_positions_are_not_taken_for_rates(tmp_path: Path) -> None:
     track.create_spatial_series(name="xy", data=GENERATOR.random((60, 2)), reference_frame="box", rate=30.0)
     held.create_processing_module("behavior", "where it went").add(track)
     write(tmp_path / "a.nwb", held)
-    with pytest.raises(InvalidValue, match=r"no series of activity: none \(positions or images: Position/xy\)"):
+    with pytest.raises(InvalidValue, match=r"no series of activity \(positions or images: Position/xy\)"):
         load(tmp_path / "a.nwb")
     assert isinstance(load(tmp_path / "a.nwb", series="xy"), Rates)
 
