@@ -35,7 +35,8 @@ def table(tables: study.Tables) -> pd.DataFrame:
     tried = tables.of("select")["runs"].groupby(CONDITION)
     grids = {name: tried[name].agg(["min", "max"]) for name in CHOSEN}
     made["seconds"] = [seconds[row["credit"], row["arm"]] for _, row in made.iterrows()]
-    early = {key: early_stopped(rows) for key, rows in measured["curves"].groupby(CONDITION)}
+    chance = style.chance(measured["tests"])
+    early = {key: early_stopped(rows, chance) for key, rows in measured["curves"].groupby(CONDITION)}
     made["early"] = [float(early[row["credit"], row["arm"]].mean()) for _, row in made.iterrows()]
     made["early minus"] = [
         float((early[row["credit"], row["arm"]] - early[row["credit"], comparison.REFERENCE]).mean())
@@ -45,11 +46,17 @@ def table(tables: study.Tables) -> pd.DataFrame:
     return made
 
 
-def early_stopped(curves: pd.DataFrame) -> pd.Series:
-    """Of every seed the test accuracy after the epoch with the best validation accuracy, the first of equals."""
-    kept = curves.sort_values(["seed", "epoch"]).reset_index(drop=True)
-    best = kept.loc[kept.groupby("seed")["validation_accuracy"].idxmax()]
-    return best.set_index("seed")["test_accuracy"].sort_index()
+def early_stopped(curves: pd.DataFrame, chance: float) -> pd.Series:
+    """Of every seed the test accuracy after the epoch with the best validation accuracy, the first of equals.
+
+    Args:
+        curves: Rows of a condition, one a seed and epoch.
+        chance: What counts where a run diverged.
+    """
+    kept = curves.dropna(subset=["validation_accuracy"]).sort_values(["seed", "epoch"]).reset_index(drop=True)
+    best = kept.loc[kept.groupby("seed")["validation_accuracy"].idxmax()].set_index("seed")["test_accuracy"]
+    diverged = curves.groupby("seed")["diverged"].any()
+    return best.reindex(diverged.index).mask(diverged, chance)
 
 
 def _edge(row: pd.Series, grids: dict[str, pd.DataFrame]) -> str:

@@ -57,4 +57,6 @@ def test_the_opponent_learns_the_same() -> None:
     assert ours[partners].min() > 0.02 and ours[partners].max() < 0.49  # no weight at its bound
     assert ours[partners].mean() > 4 * abs(ours[~partners].mean())
     assert np.corrcoef(ours, by_hand)[0, 1] > 0.99
-    assert by_hand[partners].mean() == pytest.approx(ours[partners].mean(), rel=0.05)
+    # By hand, products are read after a step of decay, (1 - dt / trace_time)^2 = .96, and Euler's decay is steeper than
+    # the exponential: the same learning, slower by a few percent at this dt.
+    assert by_hand[partners].mean() == pytest.approx(0.95 * ours[partners].mean(), rel=0.05)

@@ -11,12 +11,12 @@ BENCHMARK = Path(__file__).parent.parent.parent / "benchmarks" / "spike_metrics.
 
 
 def test_it_runs(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARK), "--units", "3", "--duration", "5", "--large", "2", "--replicates", "2"]
+    command = [sys.executable, str(BENCHMARK), "--units", "3", "--duration", "5", "--large", "2"]
     result = subprocess.run(
         [*command, "--out", str(tmp_path / "table.csv")], cwd=tmp_path, check=False, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["what"] for row in rows] == ["summary, 2 replicates", "Elephant, pair by pair", "lagged_covariance"]
+    assert [row["what"] for row in rows] == ["summary with intervals", "Elephant, pair by pair", "lagged_covariance"]
     assert all(float(row["ms"]) > 0 for row in rows)

@@ -68,12 +68,13 @@ def test_the_gradient_of_the_control_is_divided_by_the_second_moment_of_the_inpu
 
 
 def test_early_stopping_looks_at_the_validation_split_alone() -> None:
+    courses = [[(0.1, 0.9), (0.6, 0.5), (0.6, 0.7)], [(0.1, 0.1), (0.2, 0.3), (0.8, 0.2)], [(0.9, 0.9), (None, None)]]
     rows = [
-        {"seed": seed, "epoch": epoch, "validation_accuracy": validation, "test_accuracy": test}
-        for seed, course in enumerate([[(0.1, 0.9), (0.6, 0.5), (0.6, 0.7)], [(0.1, 0.1), (0.2, 0.3), (0.8, 0.2)]])
-        for epoch, (validation, test) in enumerate(course)
+        {"seed": seed, "epoch": epoch, "validation_accuracy": known, "test_accuracy": test, "diverged": seed == 2}
+        for seed, course in enumerate(courses)
+        for epoch, (known, test) in enumerate(course)
     ]
-    assert analysis.early_stopped(pd.DataFrame(rows[::-1])).to_dict() == {0: 0.5, 1: 0.2}
+    assert analysis.early_stopped(pd.DataFrame(rows[::-1]), 0.1).to_dict() == {0: 0.5, 1: 0.2, 2: 0.1}
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:

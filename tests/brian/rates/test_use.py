@@ -218,8 +218,8 @@ def test_time_constants_are_found_where_they_are() -> None:
     )
     said = {"output": "x", "inhibition": "inhibition", "inputs": "z", "hold": HOLD * ms}
     with pytest.raises(InvalidValue, match="give it, such as time_constant=10"):
-        rule("lateral").synapses(rectified, **said)
-    assert rule("lateral").synapses(rectified, time_constant=tau / 2, **said).name
+        rule("anti_hebbian").synapses(rectified, **said)
+    assert rule("anti_hebbian").synapses(rectified, time_constant=tau / 2, **said).name
     del tau
 
 
