@@ -54,7 +54,7 @@ WIDER = {
     "60 samples": "the autocorrelation is not known to be none: 1.2 to 1.5 times 1.96 standard deviations",
     "shared state, 1/20 of the recording": "the autocorrelation is uncertain: more than twice 1.96 standard deviations",
 }
-"""Where intervals of 95 % hold more than 98 %, and why. None holds less than 92 %."""
+"""Where intervals of 95 % of some measures hold more than 98 %, and why; 92 % is asked of all."""
 
 
 def covered(model: Model, runs: int) -> dict[str, tuple[int, int]]:
