@@ -59,8 +59,7 @@ def simulate(neurons: int = 50, seed: int = 1) -> tuple[dict[str, SpikeTrains], 
     mixing = Synapses(shared, cells, "strength : 1\ncommon_post = strength*s_pre : 1 (summed)")
     mixing.connect()
     mixing.strength = "rand()"
-    # Against the inhibition learnt here some neurons need a bias of 25 target rates; the default stops at 20.
-    homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=2 * Hz, largest_bias=100)
+    homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=2 * Hz)
     rule = nd.brian.get("lateral_covariance", rate=1e-2, homeostasis=homeostasis, schedule=SCHEDULE)
     lateral = rule.synapses(cells, drive="gi_post -= 10*w*mV")
     lateral.connect(condition="i != j")

@@ -39,7 +39,7 @@ class Homeostasis:
 
     target_rate: Quantity | tuple[Quantity, ...] | None = None
     calibration: Quantity = quantity(100 * second)
-    largest_bias: float = number(20.0, above=0)
+    largest_bias: float = number(100.0, above=0)
     rate: Quantity = quantity(10 * Hz)
     average_time: Quantity = quantity(20 * second)
 
