@@ -48,7 +48,7 @@ def trends(samples: int, units: int, source: np.random.Generator) -> Array:
     """Linear trends up or down by 30 to 100 %, relative to the mean."""
     slope = source.choice([-1, 1], units) * source.uniform(0.3, 1, units)
     time: Array = (np.arange(samples) + 0.5) / samples - 0.5
-    rates: Array = 1 + np.outer(time, slope)
+    rates: Array = np.asarray(1 + np.outer(time, slope), dtype=np.float64)
     return rates
 
 
