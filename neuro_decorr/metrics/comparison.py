@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.fluctuations import Fluctuations, Over, Source
 from neuro_decorr.metrics.measures import independent
 from neuro_decorr.metrics.paired import PairedChange, paired_change
+from neuro_decorr.metrics.parameters import check_level, generator
 from neuro_decorr.metrics.samples import Samples
 from neuro_decorr.metrics.scales import Scale
 from neuro_decorr.metrics.second_moments import Moments
@@ -156,8 +156,8 @@ def comparison(
     Raises:
         InvalidValue: Fewer than two units that vary in both, or different steps; see `summary`.
     """
-    bootstrap.check_level(level)
-    source = bootstrap.generator(seed)
+    check_level(level)
+    source = generator(seed)
     pair, labels, populations, warnings = _same_units(first, second, bin, over)
     sources = [Source.of(activity, bin, over) for activity in pair]
     if sources[0].step != sources[1].step:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.bootstrap import check_level, generator
+from neuro_decorr.metrics.parameters import check_level, generator
 from neuro_decorr.recording import SpikeTrains
 from neuro_decorr.recording.binning import indices, whole_bins
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.activity import Activity, as_samples
-from neuro_decorr.metrics.bootstrap import check_level
 from neuro_decorr.metrics.jackknife import FEWEST, bounds, cells, second_moments, spread
+from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.recording import Rates, SpikeTrains
 
 if TYPE_CHECKING:

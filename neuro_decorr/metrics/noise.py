@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.bootstrap import check_level
 from neuro_decorr.metrics.jackknife import FEWEST, mean_correlation_bounds, spread
+from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.metrics.residuals import ALL, Residuals, residuals
 from neuro_decorr.recording import Rates, SpikeTrains
 

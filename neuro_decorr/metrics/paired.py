@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics import autocorrelation, bootstrap
+from neuro_decorr.metrics import autocorrelation
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.autocorrelation import Memory
 from neuro_decorr.metrics.fluctuations import Over, Source
+from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.metrics.sums import Sums
 
 
@@ -60,7 +61,7 @@ def paired_change(
     Raises:
         InvalidValue: Different numbers of units, fewer than three that vary in both, or too few samples; see `summary`.
     """
-    bootstrap.check_level(level)
+    check_level(level)
     sums = [Source.of(activity, bin, over).sums() for activity in (first, second)]
     before, after = (one.moments() for one in sums)
     if before.units != after.units:

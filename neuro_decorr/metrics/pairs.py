@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.bootstrap import check_level, generator
 from neuro_decorr.metrics.cosines import independent
 from neuro_decorr.metrics.dyads import Groups
 from neuro_decorr.metrics.jackknife import bounds, cells, correlations, second_moments, spread
+from neuro_decorr.metrics.parameters import check_level, generator
 from neuro_decorr.metrics.residuals import ALL, residuals, upper
 from neuro_decorr.metrics.signal_noise import signal_noise_correlation
 from neuro_decorr.recording import Rates, SpikeTrains

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.bootstrap import check_level
 from neuro_decorr.metrics.coincidences import coincidences, jittered, merged, short_intervals
+from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.metrics.plausibility import time_unit
 from neuro_decorr.recording import SpikeTrains
 

@@ -9,10 +9,10 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple, final
 
 from neuro_decorr.errors import require, unknown_name
-from neuro_decorr.metrics import bootstrap
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.fluctuations import Bounds, Fluctuations, Over, Source, told
 from neuro_decorr.metrics.measures import independent
+from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.metrics.samples import Silent
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def summary(
         InvalidValue: See `moments`; spike trains without a bin; fewer than 20 samples, 10 trials or 5 blocks with
             intervals; parameters out of range.
     """
-    bootstrap.check_level(level)
+    check_level(level)
     source = Source.of(activity, bin, over)
     unit, chosen = source.unit, source.in_pieces(block)
     read = Fluctuations.of(source, center=center, silent=silent, intervals=intervals, block=chosen)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.bootstrap import generator
+from neuro_decorr.metrics.parameters import generator
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.trains import Surrogate, surrogate_trains
 from neuro_decorr.metrics.trends import NEXT, Array, components, cosines, without

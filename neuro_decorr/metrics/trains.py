@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.bootstrap import generator
+from neuro_decorr.metrics.parameters import generator
 from neuro_decorr.recording import SpikeTrains, to_neo
 from neuro_decorr.recording.elephant_random import seeded
 

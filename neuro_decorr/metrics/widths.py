@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.bootstrap import check_level
 from neuro_decorr.metrics.cosines import independent
 from neuro_decorr.metrics.jackknife import cells, correlations, mean_correlation_bounds, second_moments
+from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.metrics.residuals import upper
 from neuro_decorr.recording import Rates, SpikeTrains
 

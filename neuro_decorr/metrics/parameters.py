@@ -1,4 +1,4 @@
-"""Seeds and levels: what resampling and intervals take, checked."""
+"""Parameters that many measures take: seeds and levels, checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from neuro_decorr.errors import InvalidValue
 
 
 def generator(seed: int) -> np.random.Generator:
-    """The source of a resampling or a surrogate.
+    """The source of random numbers of a measure.
 
     Args:
         seed: An integer from 0 on.
