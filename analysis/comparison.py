@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,6 +73,28 @@ def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame, chos
         "validation": float(ends.mean()),
         **{name.replace("_", " "): runs[name].iloc[0] for name in chosen},
     }
+
+
+def early_stopped(curves: pd.DataFrame, chance: float, seconds: float = math.inf) -> pd.DataFrame:
+    """Of every seed the epoch with the best validation accuracy, the first of equals.
+
+    Args:
+        curves: Rows of a condition, one a seed and epoch; with `processor_seconds` where these are bounded.
+        chance: Test accuracy that counts where a run diverged.
+        seconds: Processor seconds within which the epoch has to end.
+
+    Returns:
+        One row a seed, in order; of a run that diverged before its first epoch all but the test accuracy is NaN.
+    """
+    known = curves.dropna(subset=["validation_accuracy"])
+    if math.isfinite(seconds):
+        known = known[known["processor_seconds"] <= seconds]
+    ordered = known.sort_values(["seed", "epoch"]).reset_index(drop=True)
+    best = ordered.loc[ordered.groupby("seed")["validation_accuracy"].idxmax()].set_index("seed")
+    diverged = curves.groupby("seed")["diverged"].any()
+    best = best.reindex(diverged.index)
+    best["test_accuracy"] = best["test_accuracy"].mask(diverged, chance)
+    return best
 
 
 def finding(table: pd.DataFrame) -> str:

@@ -36,7 +36,10 @@ def table(tables: study.Tables) -> pd.DataFrame:
     grids = {name: tried[name].agg(["min", "max"]) for name in CHOSEN}
     made["seconds"] = [seconds[row["credit"], row["arm"]] for _, row in made.iterrows()]
     chance = style.chance(measured["tests"])
-    early = {key: early_stopped(rows, chance) for key, rows in measured["curves"].groupby(CONDITION)}
+    early = {
+        key: comparison.early_stopped(rows, chance)["test_accuracy"]
+        for key, rows in measured["curves"].groupby(CONDITION)
+    }
     made["early"] = [float(early[row["credit"], row["arm"]].mean()) for _, row in made.iterrows()]
     made["early minus"] = [
         float((early[row["credit"], row["arm"]] - early[row["credit"], comparison.REFERENCE]).mean())
@@ -44,19 +47,6 @@ def table(tables: study.Tables) -> pd.DataFrame:
     ]
     made["edge"] = [_edge(row, grids) for _, row in made.iterrows()]
     return made
-
-
-def early_stopped(curves: pd.DataFrame, chance: float) -> pd.Series:
-    """Of every seed the test accuracy after the epoch with the best validation accuracy, the first of equals.
-
-    Args:
-        curves: Rows of a condition, one a seed and epoch.
-        chance: What counts where a run diverged.
-    """
-    kept = curves.dropna(subset=["validation_accuracy"]).sort_values(["seed", "epoch"]).reset_index(drop=True)
-    best = kept.loc[kept.groupby("seed")["validation_accuracy"].idxmax()].set_index("seed")["test_accuracy"]
-    diverged = curves.groupby("seed")["diverged"].any()
-    return best.reindex(diverged.index).mask(diverged, chance)
 
 
 def _edge(row: pd.Series, grids: dict[str, pd.DataFrame]) -> str:

@@ -1,14 +1,13 @@
-"""Optimisers with centred and with decorrelated inputs: accuracy at the end, and at equal processor time."""
+"""Optimisers with centred and with decorrelated inputs: accuracy with early stopping, and at equal processor time."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import comparison, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -26,7 +25,7 @@ CAPTION = (
 
 
 def courses(measured: study.Tables) -> pd.DataFrame:
-    """One row a run and epoch, with its processor seconds; chance after a divergence."""
+    """One row a run and epoch, with its processor seconds."""
     keys = [*CONDITION, "seed", "epoch"]
     curves = measured["curves"].merge(measured["timings"][[*keys, "processor_seconds"]], on=keys, validate="one_to_one")
     return curves.sort_values(keys)
@@ -39,14 +38,14 @@ def table(tables: study.Tables) -> pd.DataFrame:
     chance = style.chance(tests)
     ends = dict(list(tests.sort_values("seed").groupby(CONDITION)))
     clock = _seconds(runs[REFERENCE])
-    reference = stopped(runs[REFERENCE], ends[REFERENCE], chance, clock)["test_accuracy"]
+    reference = comparison.early_stopped(runs[REFERENCE], chance, clock)["test_accuracy"]
     tried = tables.of("select")["runs"].groupby(CONDITION)["learning_rate"].agg(["min", "max"])
     rows = []
     for name in dict.fromkeys(tests["optimiser"]):
         for arm in style.arms(tests[tests["optimiser"] == name]):
             course, end = runs[name, arm], ends[name, arm]
-            best = stopped(course, end, chance)
-            equal = stopped(course, end, chance, clock)["test_accuracy"]
+            best = comparison.early_stopped(course, chance)
+            equal = comparison.early_stopped(course, chance, clock)["test_accuracy"]
             change = study.paired_difference(list(equal), list(reference))
             last = study.describe(list(end["test_accuracy"]), list(end["diverged"]), "chance", chance)
             rate = float(end["learning_rate"].iloc[0])
@@ -69,25 +68,6 @@ def table(tables: study.Tables) -> pd.DataFrame:
                 "edge": "" if low == high or rate not in (low, high) else "lowest" if rate == low else "highest",
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def stopped(course: pd.DataFrame, ends: pd.DataFrame, chance: float, seconds: float = math.inf) -> pd.DataFrame:
-    """Of every seed the epoch with the best validation accuracy among those that end in time; the earliest of equals.
-
-    Args:
-        course: Rows of a condition, one a seed and epoch.
-        ends: Its rows at the end, one a seed.
-        chance: What counts where a run diverged.
-        seconds: Processor seconds that there are.
-
-    Returns:
-        One row a seed, in order.
-    """
-    inside = course[course["processor_seconds"] <= seconds].sort_values(["seed", "epoch"])
-    best = inside.loc[inside.groupby("seed")["validation_accuracy"].idxmax()].set_index("seed")
-    diverged = ends.set_index("seed")["diverged"].astype(bool)
-    best["test_accuracy"] = best["test_accuracy"].mask(diverged, chance)
-    return best.sort_index()
 
 
 def _seconds(course: pd.DataFrame) -> float:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from neuro_decorr import data
 from neuro_decorr.data import Dataset, Split
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, NeuroDecorrError
 
 ImagesName: TypeAlias = Literal["embedded", "fashion_mnist", "mnist", "cifar10", "cifar100"]
 
@@ -20,6 +20,17 @@ def dataset(images: ImagesName, directory: str | None, training: int | None, see
     if directory is None:
         raise InvalidValue(f"{images} comes in files: name their folder by --data-dir; absent ones are fetched into it")
     return _from_files(images, directory, training, seed)
+
+
+def batch_problems(images: ImagesName, directory: str | None, training: int | None, batch_size: int) -> list[str]:
+    """What is wrong with the images, or with the size of a batch of them: a line each."""
+    try:
+        samples = len(dataset(images, directory, training, 0).train.targets)
+    except NeuroDecorrError as error:
+        return [f"--images: {error}"]
+    if batch_size > samples:
+        return [f"--batch-size: got {batch_size}, allowed is up to {samples} training images"]
+    return []
 
 
 @lru_cache(maxsize=8)  # small: the seeds of a study, which its conditions share

@@ -7,9 +7,8 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from neuro_decorr import study
-from neuro_decorr.errors import NeuroDecorrError
 from neuro_decorr.learning import Recorded
-from protocols._images import ImagesName, dataset
+from protocols._images import ImagesName, batch_problems
 
 CreditName = Literal[
     "backprop",
@@ -113,13 +112,7 @@ class Configuration(study.Configuration):
             problems.append(f"--dampings: got {self.dampings}, allowed is > 0")
         if min(self.hidden, default=0) < self.interneurons and "interneuron" in self.arms and self.network == "dense":
             problems.append(f"--hidden: got {self.hidden}, allowed is layers of at least --interneurons units")
-        try:
-            samples = len(dataset(self.images, self.data_dir, self.training, 0).train.targets)
-        except NeuroDecorrError as error:
-            problems.append(f"--images: {error}")
-        else:
-            if self.batch_size > samples:
-                problems.append(f"--batch-size: got {self.batch_size}, allowed is up to {samples} training images")
+        problems += batch_problems(self.images, self.data_dir, self.training, self.batch_size)
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analysis import natural_images as analysis
+from analysis import comparison
 from neuro_decorr import study
 from neuro_decorr.errors import InvalidValue
 from protocols import _arms, _images
@@ -74,7 +74,8 @@ def test_early_stopping_looks_at_the_validation_split_alone() -> None:
         for seed, course in enumerate(courses)
         for epoch, (known, test) in enumerate(course)
     ]
-    assert analysis.early_stopped(pd.DataFrame(rows[::-1]), 0.1).to_dict() == {0: 0.5, 1: 0.2, 2: 0.1}
+    found = comparison.early_stopped(pd.DataFrame(rows[::-1]), 0.1)
+    assert found["test_accuracy"].to_dict() == {0: 0.5, 1: 0.2, 2: 0.1}
 
 
 def test_everything_that_does_not_fit_is_told_at_once() -> None:
