@@ -15,11 +15,10 @@ from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.samples import Samples
 from neuro_decorr.metrics.sums import moments
-from neuro_decorr.metrics.trends import Array, Cutoff, components, drift, sampled, without
+from neuro_decorr.metrics.trends import Array, Cutoff, components, degrees_left, drift, sampled, tenth, without
 
 Estimator: TypeAlias = Literal["ledoit_wolf", "oracle_approximating"]
 """How much to shrink: Ledoit and Wolf (2004), or the oracle approximating shrinkage of Chen et al. (2010)."""
-
 
 _COMPARED, _CONVERGED = 1e-5, 1e-8
 """Gain in log-likelihood a sample below which a fit has converged: to be compared with others, and the chosen one."""
@@ -42,9 +41,7 @@ class SharedVariance:
     factors: int  # factors that held-out samples chose
     loading_similarity: float  # of the leading shared dimension: 1 all units alike, 0 as unlike as can be
     participation_ratio: float  # of the shared covariance: effective dimensions of what is shared; 0 without any
-    scores: NDArray[
-        np.float64
-    ]  # (folds, factors tried + 1): log-likelihood of a held-out sample with 0, 1, ... factors
+    scores: NDArray[np.float64]  # (folds, factors tried + 1): log-likelihood of a held-out sample with so many factors
     gap: int  # samples left out on both sides of a fold
     cutoff: float | None  # what is slower (s; samples of an array) was removed first; None: nothing
 
@@ -121,7 +118,7 @@ def shared_variance(
 
     Raises:
         InvalidValue: Fewer than two units that vary, fewer than four samples a fold, a unit that varies in one fold
-            alone, or numbers out of range.
+            alone, a cutoff that leaves nothing, or numbers out of range.
         MissingExtra: scikit-learn is not installed.
     """
     checks.refuse(
@@ -137,8 +134,10 @@ def shared_variance(
         raise InvalidValue(
             f"samples: got {len(x)} samples of {x.shape[1]} units that vary; at least {4 * folds} of 2 are needed."
         )
-    slower = len(x) * step / 10 if cutoff == "auto" and drift(x).found else None if cutoff == "auto" else cutoff
-    x = without(x, 0 if slower is None else components(len(x), slower, step))
+    slower = (tenth(x, step) if drift(x).found else None) if cutoff == "auto" else cutoff
+    removed = 0 if slower is None else components(len(x), slower, step)
+    degrees_left(len(x), removed)
+    x = without(x, removed)
     x = x / x.std(axis=0)  # percent of a unit's own variance, whatever its scale
     gap = _gap(x, len(x) // folds // 2)
     scores = _scores(x, folds, gap, min(max_factors, x.shape[1] - 1))

@@ -15,7 +15,7 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.parameters import generator
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.trains import Surrogate, surrogate_trains
-from neuro_decorr.metrics.trends import NEXT, Array, components, cosines, without
+from neuro_decorr.metrics.trends import NEXT, Array, components, cosines, degrees_left, without
 from neuro_decorr.recording import SpikeTrains
 
 Made: TypeAlias = Literal["circular_shift", "local_shift", "trial_shuffle", "trial_shift", "dither", "jitter"]
@@ -165,23 +165,21 @@ def shifted_trials(
     by the same share of the reach in every condition: what it keeps from trial to trial may pass conditions.
     """
     bins, units = samples.shape[1:]
-    core = [
-        samples[members[2 * reach : len(members) - 2 * reach]]
-        for members, reach in zip(conditions, reaches, strict=True)
-    ]
+    shifts = list(zip(conditions, reaches, strict=True))
+    core = [samples[own[2 * by : len(own) - 2 * by]] for own, by in shifts]  # what all windows have in common
     left = np.concatenate([part - part.mean(axis=0) for part in core]).reshape(-1, units)
     kept = varying(left, np.abs(samples).max(axis=(0, 1)))
     data = torch.from_numpy(np.ascontiguousarray(samples[:, :, kept].transpose(2, 0, 1), dtype=np.float32))
-    lengths = [len(members) - 2 * reach for members, reach in zip(conditions, reaches, strict=True)]
+    lengths = [len(own) - 2 * by for own, by in shifts]
     counts = [0 if cutoff is None else components(length, cutoff, 1.0) for length in lengths]
     bases = [torch.from_numpy(cosines(length, count)).float() for length, count in zip(lengths, counts, strict=True)]
     removed = (sum(counts) + len(counts)) * bins - 1
 
     def windows(shares: Array) -> torch.Tensor:
         parts = []
-        for members, reach, length, basis in zip(conditions, reaches, lengths, bases, strict=True):
-            starts = np.floor(shares * (2 * reach + 1)).astype(np.intp)
-            chosen = torch.from_numpy(members[starts[:, None] + np.arange(length)])
+        for (own, by), length, basis in zip(shifts, lengths, bases, strict=True):
+            starts = np.floor(shares * (2 * by + 1)).astype(np.intp)
+            chosen = torch.from_numpy(own[starts[:, None] + np.arange(length)])
             part = data[torch.arange(len(data))[:, None], chosen]
             part = part - part.mean(dim=1, keepdim=True)
             parts.append((part - basis @ (basis.T @ part)).flatten(1))
@@ -190,7 +188,7 @@ def shifted_trials(
     def draw(source: np.random.Generator) -> Moments:
         return _moments(windows(source.random(len(data))), removed)
 
-    middle = [own[by : len(own) - by] for own, by in zip(conditions, reaches, strict=True)]
+    middle = [own[by : len(own) - by] for own, by in shifts]
     trial = np.repeat(np.concatenate(middle), bins)
     return _made("trial_shift", windows(np.full(len(data), 0.5)), removed, kept, draw, trial)
 
@@ -233,12 +231,7 @@ def _rows(values: Array) -> torch.Tensor:
 def _moments(rows: torch.Tensor, removed: int) -> Moments:
     """Moments of units with mean zero that have lost so many degrees of freedom beside that of the mean."""
     units, samples = rows.shape
-    degrees = samples - 1 - removed
-    if degrees < 2:
-        raise InvalidValue(
-            f"activity: {samples} samples less {removed} components leave {degrees} degrees of freedom; at least 2 are "
-            "needed: take more samples or a longer cutoff."
-        )
+    degrees = degrees_left(samples, removed)
     product = torch.zeros(units, units, dtype=torch.float64)
     fourth, unit_fourth = torch.zeros(2, dtype=torch.float64)
     for start in range(0, samples, _ROWS):

@@ -154,8 +154,8 @@ def slow_fast(activity: Activity, bin: float | None = None, *, cutoff: float) ->
     slow = centered - fast
     power = np.square(centered).sum(axis=0)
     share = np.divide(np.square(slow).sum(axis=0), power, out=np.full_like(power, np.nan), where=power > 0)
-    total, slowly, fastly = (_correlation(part, power) for part in (centered, slow, fast))
-    return SlowFast(float(cutoff), total, slowly, fastly, share, count, len(values) - 1 - count)
+    of_all, of_slow, of_fast = (_correlation(part, power) for part in (centered, slow, fast))
+    return SlowFast(float(cutoff), of_all, of_slow, of_fast, share, count, len(values) - 1 - count)
 
 
 class Drift(NamedTuple):
@@ -186,11 +186,12 @@ def drift(values: Array) -> Drift:
         The share; not found in fewer than 16 samples, which cannot tell.
     """
     wide = min(NEXT, len(values) // 4)
-    if wide < SLOWEST or not np.ptp(values, axis=0).any():
+    vary = np.ptp(values, axis=0) > 0
+    if wide < SLOWEST or not vary.any():
         return Drift(0, 0, np.nan, False)
     slowest = max(1, round(wide * SLOWEST / NEXT))
     expected = slowest / wide
-    power = np.square(cosines(len(values), wide).T @ values)[:, np.ptp(values, axis=0) > 0]
+    power = np.square(cosines(len(values), wide).T @ values)[:, vary]
     total = power.sum(axis=0)
     # A unit without slow variance says nothing, and drifts no more than expected.
     shares = np.divide(power[:slowest].sum(axis=0), total, out=np.full_like(total, expected), where=total > 0)
@@ -210,10 +211,26 @@ def sampled(activity: Activity, bin: float | None) -> tuple[Array, float]:
     return finite(samples).cpu().numpy(), step
 
 
+def tenth(values: Array, step: float) -> float:
+    """A tenth of what is there: where units drift, slower changes are too few to tell whose they are."""
+    return max(len(values) * step / 10, 2 * step)  # the shortest cutoff
+
+
 def components(samples: int, cutoff: float, step: float) -> int:
     """How many cosines have longer periods than the cutoff, or as long ones."""
     checks.refuse("high-pass", checks.number("cutoff", cutoff, least=2 * step, hint="two samples"))
     return min(samples - 1, int(2 * samples * step / cutoff + 1e-9))
+
+
+def degrees_left(samples: int, removed: int) -> int:
+    """Degrees of freedom of samples without their mean and so many components; fewer than two are refused."""
+    degrees = samples - 1 - removed
+    if degrees < 2:
+        raise InvalidValue(
+            f"activity: {samples} samples less {removed} components leave {degrees} degrees of freedom; at least 2 are "
+            "needed: take more samples or a longer cutoff."
+        )
+    return degrees
 
 
 def cosines(samples: int, count: int) -> Array:
