@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Unpack, final
 
 import numpy as np
 
 from neuro_decorr import checks
 from neuro_decorr.errors import require
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.null import enough
+from neuro_decorr.metrics.null import too_few
 from neuro_decorr.metrics.parallel import ParallelAnalysis
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.shared import SharedVariance, shared_variance
-from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.surrogates import Making
 from neuro_decorr.metrics.surrogates import surrogates as choose
-from neuro_decorr.metrics.trends import Cutoff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,13 +50,11 @@ def dimensionality(
     activity: Activity,
     bin: float | None = None,
     *,
-    kind: Kind = "auto",
-    cutoff: Cutoff = "auto",
-    reach: float | None = None,
     surrogates: int = 99,
     max_factors: int = 10,
     folds: int = 5,
     seed: int = 0,
+    **making: Unpack[Making],
 ) -> Dimensionality:
     """Measure the dimension of a population in the ways that are in use; the page "Which number to believe" compares.
 
@@ -71,13 +68,11 @@ def dimensionality(
     Args:
         activity: Array, rates or spike trains; the trials of a recording that has them are used.
         bin: Width of the bins (s) of recordings.
-        kind: How surrogates are made, see `Kind`.
-        cutoff: What is removed first, see `Cutoff`.
-        reach: How far units are moved, see `surrogates`.
         surrogates: How many, at least 19.
         max_factors: Most factors that are tried.
         folds: Folds of the cross-validation.
         seed: Seed of the surrogates.
+        **making: `kind`, `cutoff` and `reach`, as `surrogates` takes them.
 
     Returns:
         The measures, the parallel analysis and the factor analysis that they come from.
@@ -86,8 +81,8 @@ def dimensionality(
         InvalidValue: See `parallel_analysis` and `shared_variance`.
         MissingExtra: scikit-learn is not installed, or Elephant where it moves the spikes.
     """
-    checks.refuse("dimensionality", enough(surrogates))
-    chosen = choose(activity, bin, kind=kind, cutoff=cutoff, reach=reach)
+    checks.refuse("dimensionality", too_few(surrogates))
+    chosen = choose(activity, bin, **making)
     drawn = list(chosen.moments(surrogates, seed))
     parallel = ParallelAnalysis.of(chosen, drawn)
     shared = shared_variance(chosen.samples, max_factors=max_factors, folds=folds, cutoff=None)

@@ -92,7 +92,8 @@ def noise_correlations(
 
     With x of trial k and bin b, $z_{kb} = x_{kb} - \bar x_b$ within each condition: what the stimulus drives, the PSTH,
     is gone. $r_{ij} = \sum z_i z_j / \sqrt{\sum z_i^2 \sum z_j^2}$ over trials and bins; in the row `"all conditions"`
-    over conditions too, which is pooled covariance over pooled variance.
+    over conditions too, which is pooled covariance over pooled variance. `signal_noise_correlation` sets that matrix
+    beside the signal correlation, and takes arrays of counts.
 
     Interval: trials left out one after the other, which holds where neighbouring trials depend on each other
     (`jackknife.spread`). Floor and null: independent units which are as slow over the trials as these

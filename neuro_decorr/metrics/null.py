@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import final
+from typing import Unpack, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,8 @@ from neuro_decorr import checks
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.surrogate_makers import Made, Surrogates
-from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.surrogates import Making
 from neuro_decorr.metrics.surrogates import surrogates as choose
-from neuro_decorr.metrics.trends import Cutoff
 
 FEWEST = 19
 """Fewer surrogates cannot reach p = .05."""
@@ -49,11 +48,9 @@ def surrogate_null(
     activity: Activity,
     bin: float | None = None,
     *,
-    kind: Kind = "auto",
-    cutoff: Cutoff = "auto",
-    reach: float | None = None,
     surrogates: int = 99,
     seed: int = 0,
+    **making: Unpack[Making],
 ) -> SurrogateNull:
     r"""Mean absolute correlation against surrogates that keep each unit and break what units share.
 
@@ -69,11 +66,9 @@ def surrogate_null(
     Args:
         activity: Array, rates or spike trains; the trials of a recording that has them are used.
         bin: Width of the bins (s) of recordings.
-        kind: How surrogates are made, see `Kind`.
-        cutoff: What is removed first, see `Cutoff`.
-        reach: How far units are moved, see `surrogates`.
         surrogates: How many, at least 19: p cannot be below 1 / (surrogates + 1).
         seed: Seed of the surrogates.
+        **making: `kind`, `cutoff` and `reach`, as `surrogates` takes them.
 
     Returns:
         The observed value, those of the surrogates, the p-value, and why these surrogates were chosen.
@@ -82,8 +77,8 @@ def surrogate_null(
         InvalidValue: Too few surrogates; see `surrogates`.
         MissingExtra: See there.
     """
-    checks.refuse("surrogate_null", enough(surrogates))
-    chosen = choose(activity, bin, kind=kind, cutoff=cutoff, reach=reach)
+    checks.refuse("surrogate_null", too_few(surrogates))
+    chosen = choose(activity, bin, **making)
     return SurrogateNull.of(chosen, chosen.moments(surrogates, seed))
 
 
@@ -93,6 +88,6 @@ def p_value(observed: float, surrogates: NDArray[np.float64]) -> float:
     return (1 + reached) / (1 + len(surrogates))
 
 
-def enough(surrogates: int) -> str | None:
-    """What is wrong with a number of surrogates."""
+def too_few(surrogates: int) -> str | None:
+    """What is wrong with a number of surrogates, if anything is."""
     return checks.whole_number("surrogates", surrogates, least=FEWEST, hint="fewer cannot reach p = 0.05")

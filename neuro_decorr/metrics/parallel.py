@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import final
+from typing import Unpack, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.null import enough, p_value
+from neuro_decorr.metrics.null import p_value, too_few
 from neuro_decorr.metrics.second_moments import Moments
 from neuro_decorr.metrics.surrogate_makers import Made, Surrogates
-from neuro_decorr.metrics.surrogates import Kind
+from neuro_decorr.metrics.surrogates import Making
 from neuro_decorr.metrics.surrogates import surrogates as choose
-from neuro_decorr.metrics.trends import Cutoff
 
 
 @final
@@ -44,9 +43,8 @@ class ParallelAnalysis:
         """
         observed = _spectrum(chosen.observed)
         null = np.stack([_spectrum(moments) for moments in drawn])
-        rank = math.ceil(
-            level * (len(null) + 1) - 1e-9
-        )  # so that the data, were they a surrogate, pass it in 1 - level
+        # Data that were one more surrogate would pass the edge with probability 1 - level.
+        rank = math.ceil(level * (len(null) + 1) - 1e-9)
         edge = float(np.sort(null[:, 0])[rank - 1])
         above = int((observed > edge * (1 + 1e-6)).sum())
         return cls(observed, null, edge, above, p_value(float(observed[0]), null[:, 0]), chosen.kind, chosen.reason)
@@ -56,12 +54,10 @@ def parallel_analysis(
     activity: Activity,
     bin: float | None = None,
     *,
-    kind: Kind = "auto",
-    cutoff: Cutoff = "auto",
-    reach: float | None = None,
     surrogates: int = 99,
     level: float = 0.95,
     seed: int = 0,
+    **making: Unpack[Making],
 ) -> ParallelAnalysis:
     """Count the eigenvalues of the correlation matrix that independent units, each as it is, would not show.
 
@@ -77,12 +73,10 @@ def parallel_analysis(
     Args:
         activity: Array, rates or spike trains; the trials of a recording that has them are used.
         bin: Width of the bins (s) of recordings.
-        kind: How surrogates are made, see `Kind`.
-        cutoff: What is removed first, see `Cutoff`.
-        reach: How far units are moved, see `surrogates`.
         surrogates: How many; at least 19, and enough for the level: 1 / (1 - level) - 1.
         level: Probability that no eigenvalue of independent units passes the edge.
         seed: Seed of the surrogates.
+        **making: `kind`, `cutoff` and `reach`, as `surrogates` takes them.
 
     Returns:
         Eigenvalues, those of the surrogates, the edge and how many pass it.
@@ -91,14 +85,14 @@ def parallel_analysis(
         InvalidValue: Too few surrogates, a level outside 0.5 to 1; see `surrogates`.
         MissingExtra: See there.
     """
-    checks.refuse("parallel_analysis", enough(surrogates), checks.number("level", level, least=0.5, below=1))
+    checks.refuse("parallel_analysis", too_few(surrogates), checks.number("level", level, least=0.5, below=1))
     checks.refuse(
         "parallel_analysis",
         checks.whole_number(
             "surrogates", surrogates, least=math.ceil(1 / (1 - level) - 1 - 1e-9), hint=f"for a level of {level:g}"
         ),
     )
-    chosen = choose(activity, bin, kind=kind, cutoff=cutoff, reach=reach)
+    chosen = choose(activity, bin, **making)
     return ParallelAnalysis.of(chosen, chosen.moments(surrogates, seed), level)
 
 

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.null import SurrogateNull, enough
+from neuro_decorr.metrics.null import SurrogateNull, too_few
 from neuro_decorr.metrics.repeats import by_condition, in_trials
 from neuro_decorr.metrics.samples import finite
 from neuro_decorr.metrics.surrogates import over_trials
+from neuro_decorr.metrics.trends import Array
 from neuro_decorr.recording import Rates, SpikeTrains
 
 
 class SignalNoise(NamedTuple):
     """Correlations of all pairs of units; NaN where one is not defined."""
 
-    signal: NDArray[np.float64]  # (units, units); of one condition in one bin all NaN
-    noise: NDArray[np.float64]  # (units, units)
+    signal: Array  # (units, units); of one condition in one bin all NaN
+    noise: Array  # (units, units)
     untuned: int  # units whose means differ over the conditions no more than chance: no signal correlation
     null: SurrogateNull | None  # mean absolute noise correlation against shuffled or shifted trials
 
@@ -35,7 +36,10 @@ def signal_noise_correlation(
     surrogates: int = 0,
     seed: int = 0,
 ) -> SignalNoise:
-    r"""Signal and noise correlation of trials under one condition or several.
+    r"""Signal correlation beside noise correlation, of trials under one condition or several, and no intervals.
+
+    For noise correlations alone, each condition by itself and with intervals, take `noise_correlations`: its matrix of
+    all conditions, or of the only one, is `.noise` here.
 
     A cell c is a condition, or a bin of the trials of a condition; it has $n_c$ trials with mean $\bar x_c$ and
     covariance $S_c$. Noise: what is left of every trial when the mean of its cell, which the trials share, is taken
@@ -77,40 +81,48 @@ def signal_noise_correlation(
         InvalidValue: NaN or infinity, no trials, trials of unequal length, another number of conditions than trials, a
             condition with one trial, or too few surrogates.
     """
-    if isinstance(activity, SpikeTrains | Rates):
-        if conditions is not None:
-            raise InvalidValue("conditions: those of the recording's trials are taken; leave the argument out.")
-        samples, labels = in_trials(activity, bin)
-    else:
-        if activity.ndim != 2 or activity.shape[1] < 1 or bin is not None or conditions is None:
-            raise InvalidValue(
-                f"activity: got shape {tuple(activity.shape)}; allowed is (trials, units), counted already, with "
-                "conditions and without bin."
-            )
-        samples, labels = finite(activity).cpu().numpy()[:, None], tuple(map(str, conditions))
-    if len(labels) != len(samples):
-        raise InvalidValue(f"conditions: got {len(labels)} for {len(samples)} trials; give one a trial.")
+    samples, labels = _trials(activity, conditions, bin)
     if surrogates:
-        checks.refuse("signal_noise_correlation", enough(surrogates))
+        checks.refuse("signal_noise_correlation", too_few(surrogates))
     groups = by_condition(labels)
     means = np.concatenate([samples[members].mean(axis=0) for members in groups])  # (cells, units)
-    residual = samples.copy()
-    own, cells = np.zeros((samples.shape[2],) * 2), len(means)
+    cells, units = means.shape
+    residual, own = samples.copy(), np.zeros((units, units))
     for members in groups:
         residual[members] -= residual[members].mean(axis=0)
-        part = residual[members].reshape(-1, samples.shape[2])
+        part = residual[members].reshape(-1, units)
         own += part.T @ part / (len(members) - 1) / len(members) / cells
-    flat = residual.reshape(-1, samples.shape[2])
+    flat = residual.reshape(-1, units)
     signal = np.full_like(own, np.nan) if cells == 1 else np.cov(means, rowvar=False).reshape(own.shape) - own
     spread = np.ptp(flat, axis=0) > 1e-12 * np.abs(samples).max(axis=(0, 1))
     tuned = signal.diagonal() > 0
-    chosen = over_trials(samples, labels) if surrogates else None
-    null = None if chosen is None else SurrogateNull.of(chosen, chosen.moments(surrogates, seed))
+    null = None
+    if surrogates:
+        chosen = over_trials(samples, labels)
+        null = SurrogateNull.of(chosen, chosen.moments(surrogates, seed))
     untuned = 0 if cells == 1 else int((~tuned).sum())
     return SignalNoise(_ratio(signal, tuned), _ratio(flat.T @ flat, spread), untuned, null)
 
 
-def _ratio(covariance: NDArray[np.float64], defined: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _trials(
+    activity: Activity, conditions: Sequence[object] | None, bin: float | None
+) -> tuple[Array, tuple[str, ...]]:
+    """Samples, shape `(trials, bins, units)`, and the condition of each trial."""
+    if isinstance(activity, SpikeTrains | Rates):
+        if conditions is not None:
+            raise InvalidValue("conditions: those of the recording's trials are taken; leave the argument out.")
+        return in_trials(activity, bin)
+    if activity.ndim != 2 or activity.shape[1] < 1 or bin is not None or conditions is None:
+        raise InvalidValue(
+            f"activity: got shape {tuple(activity.shape)}; allowed is (trials, units), counted already, with "
+            "conditions and without bin."
+        )
+    if len(conditions) != len(activity):
+        raise InvalidValue(f"conditions: got {len(conditions)} for {len(activity)} trials; give one a trial.")
+    return finite(activity).cpu().numpy()[:, None], tuple(map(str, conditions))
+
+
+def _ratio(covariance: Array, defined: NDArray[np.bool_]) -> Array:
     scale = np.sqrt(np.where(defined, covariance.diagonal(), np.nan))
-    ratio: NDArray[np.float64] = covariance / scale / scale[:, None]
+    ratio: Array = covariance / scale / scale[:, None]
     return ratio

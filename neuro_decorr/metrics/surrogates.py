@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypedDict, get_args
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
@@ -12,11 +12,11 @@ from neuro_decorr.metrics import surrogate_makers as makers
 from neuro_decorr.metrics import trends
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.repeats import by_condition, in_trials, kept_over_trials
-from neuro_decorr.metrics.surrogate_makers import Surrogates
+from neuro_decorr.metrics.surrogate_makers import Made, Surrogates
 from neuro_decorr.metrics.trends import Cutoff
 from neuro_decorr.recording import SpikeTrains
 
-Kind: TypeAlias = Literal["auto", "circular_shift", "local_shift", "trial_shuffle", "trial_shift", "dither", "jitter"]
+Kind: TypeAlias = Literal["auto", Made]
 """One of `Made`, or `"auto"`: chosen by what varies, see `surrogates`."""
 
 DITHERED_BINS = 4
@@ -24,6 +24,14 @@ SHIFTED, FEWEST_SHIFTED = 20, 6
 """Trials a condition from which on `"auto"` shifts them, and fewest that can be shifted."""
 SLOW_TRIALS = 6
 """Where units drift over trials, what is slower than so many trials is removed."""
+
+
+class Making(TypedDict, total=False):
+    """How surrogates are made: what `surrogates` takes, and every comparison with surrogates hands on to it."""
+
+    kind: Kind
+    cutoff: Cutoff
+    reach: float | None
 
 
 def surrogates(
@@ -91,7 +99,7 @@ def surrogates(
 def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff, reach: float | None) -> Surrogates:
     values, step = trends.sampled(activity, bin)
     found = trends.drift(values)
-    tenth = max(len(values) * step / 10, 2 * step)
+    tenth = trends.tenth(values, step)
     slower = (tenth if found.found else None) if cutoff == "auto" else cutoff
     removed = 0 if slower is None else trends.components(len(values), slower, step)
     if kind == "circular_shift" or (kind == "auto" and not found.found):

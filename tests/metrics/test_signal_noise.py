@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import null_sizes as simulated
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics import signal_noise_correlation
+from neuro_decorr.metrics import noise_correlations, signal_noise_correlation
 
 
 def test_the_signal_covariance_is_the_mean_over_distinct_trials() -> None:
@@ -82,6 +82,7 @@ def test_bins_of_the_trials_are_cells_of_their_own() -> None:
     x, upper = recording.values.reshape(60, 20, 10), np.triu_indices(10, 1)
     expected = np.corrcoef((x - x.mean(axis=0)).reshape(-1, 10).T)
     np.testing.assert_allclose(found.noise, expected, atol=1e-12)
+    np.testing.assert_allclose(found.noise, noise_correlations(recording, 0.05).matrices["grating"], atol=1e-12)
     cells = signal_noise_correlation(recording.values, np.tile(range(20), 60))
     np.testing.assert_allclose(found.signal, cells.signal, atol=1e-12)
     assert np.abs(found.signal[upper] - 1).max() < 0.1  # all follow one response
