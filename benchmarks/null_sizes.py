@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import scipy.signal
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
@@ -35,12 +36,10 @@ SURROGATES = 39
 
 def state(time: float, samples: int, units: int, source: np.random.Generator) -> Array:
     """Ornstein-Uhlenbeck processes of variance one, `time` in samples, shape `(samples, units)`."""
-    keep = np.exp(-1 / time)
-    x = np.empty((samples, units))
-    x[0] = source.standard_normal(units)
+    keep, first = np.exp(-1 / time), source.standard_normal(units)
     noise = np.sqrt(1 - keep**2) * source.standard_normal((samples, units))
-    for k in range(1, samples):
-        x[k] = keep * x[k - 1] + noise[k]
+    noise[0] = first
+    x: Array = scipy.signal.lfilter([1], [1, -keep], noise, axis=0)
     return x
 
 
@@ -86,13 +85,14 @@ ALONE: dict[str, Draw] = {
     "one trend of all, -30 %": common_trend,
 }
 """What units do alone, relative to the mean rate; the last is a drift that they share."""
-SHARED: dict[str, Draw] = {
-    "common input, r = .02": constant,
-    "the same under trends of their own": trends,
-    "the same under random walks of their own": walks,
-    "a state of 2 s, r = .04": lambda p, n, g: np.repeat(np.exp(0.3 * state(p / 100, p, 1, g)), n, axis=1),
-    "a state of 10 s, r = .04": lambda p, n, g: np.repeat(np.exp(0.3 * state(p / 20, p, 1, g)), n, axis=1),
+SHARED: dict[str, tuple[Draw, float]] = {
+    "common input, r = .02": (constant, 0.02),
+    "the same under trends of their own": (trends, 0.02),
+    "the same under random walks of their own": (walks, 0.02),
+    "a state of 2 s, r = .04": (lambda p, n, g: np.repeat(np.exp(0.3 * state(p / 100, p, 1, g)), n, axis=1), 0.0),
+    "a state of 10 s, r = .04": (lambda p, n, g: np.repeat(np.exp(0.3 * state(p / 20, p, 1, g)), n, axis=1), 0.0),
 }
+"""Rates, and the share of the counts that all units receive together."""
 
 
 def counts(rates: Array, source: np.random.Generator, common: float = 0.0, mean: float = MEAN) -> NDArray[np.int64]:
@@ -103,17 +103,21 @@ def counts(rates: Array, source: np.random.Generator, common: float = 0.0, mean:
     return drawn
 
 
-def verdicts(x: NDArray[np.int64], seed: int, surrogates: int = SURROGATES) -> tuple[bool, bool, bool, int]:
+def above_marchenko_pastur(x: Array | NDArray[np.int64]) -> int:
+    """Eigenvalues of the correlation matrix above those of independent units in independent samples."""
+    return int((np.linalg.eigvalsh(np.corrcoef(x.T)) > metrics.marchenko_pastur_edge(*x.shape)).sum())
+
+
+def verdicts(x: NDArray[np.int64], seed: int) -> tuple[bool, bool, bool, int]:
     """Whether p <= .05; an eigenvalue above the edge; p <= .05 by plain shifts; eigenvalues above Marchenko-Pastur."""
     chosen = metrics.surrogates(x)
-    drawn = list(chosen.moments(surrogates, seed))
-    plain = metrics.surrogate_null(x, kind="circular_shift", cutoff=None, surrogates=surrogates, seed=seed)
-    above = np.linalg.eigvalsh(np.corrcoef(x.T)) > metrics.marchenko_pastur_edge(*x.shape)
+    drawn = list(chosen.moments(SURROGATES, seed))
+    plain = metrics.surrogate_null(x, kind="circular_shift", cutoff=None, surrogates=SURROGATES, seed=seed)
     return (
         SurrogateNull.of(chosen, drawn).p_value <= 0.05,
         ParallelAnalysis.of(chosen, drawn).dimensions > 0,
         plain.p_value <= 0.05,
-        int(above.sum()),
+        above_marchenko_pastur(x),
     )
 
 
@@ -154,14 +158,13 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=15)
     parser.add_argument("--repetitions", type=int, default=400)
     chosen = parser.parse_args()
-    for kinds, common in ((ALONE, 0.0), (SHARED, 0.02)):
+    for kinds in ({name: (rates, 0.0) for name, rates in ALONE.items()}, SHARED):
         print("\n| units | p <= .05 | parallel analysis | shifts around the end | eigenvalues above Marchenko-Pastur |")
-        for name, rates in kinds.items():
+        for name, (rates, common) in kinds.items():
             found = []
             for seed in range(chosen.repetitions):
                 source = np.random.default_rng(seed)
-                x = counts(rates(SAMPLES, chosen.units, source), source, common if "state" not in name else 0.0)
-                found.append(verdicts(x, seed))
+                found.append(verdicts(counts(rates(SAMPLES, chosen.units, source), source, common), seed))
             _row(name, *np.mean(found, axis=0))
     print("\n| units over trials | p <= .05, one count a trial | p <= .05, bins of 50 ms |")
     for name, rates in OVER_TRIALS.items():
@@ -175,9 +178,9 @@ def main() -> None:
     for dimensions in (0, 1, 3, 6):
         x = latents(dimensions)
         table = metrics.dimensionality(x).to_frame()
-        above = (np.linalg.eigvalsh(np.corrcoef(x.T)) > metrics.marchenko_pastur_edge(*x.shape)).sum()
         both = metrics.participation_ratio(x, correction="both")
-        print(f"\n{dimensions} latents; corrected for samples and units: {both:.0f}; above Marchenko-Pastur: {above}")
+        print(f"\n{dimensions} latents; corrected for samples and units: {both:.0f}; above Marchenko-Pastur: ", end="")
+        print(above_marchenko_pastur(x))
         print(table.round(1).to_string())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.signal
 import scipy.stats
 
 from benchmarks import null_sizes as simulated
@@ -12,8 +11,8 @@ from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue
 
 
-def slow(seed: int, units: int = 20, samples: int = 2000, keep: float = 0.97) -> np.ndarray:
-    return scipy.signal.lfilter([1], [1, -keep], np.random.default_rng(seed).normal(size=(samples, units)), axis=0)
+def slow(seed: int, time: float = 33) -> np.ndarray:
+    return simulated.state(time, 2000, 20, np.random.default_rng(seed))
 
 
 def test_slow_independent_units_pass_marchenko_and_pastur_but_not_the_edge_of_surrogates() -> None:
@@ -21,15 +20,15 @@ def test_slow_independent_units_pass_marchenko_and_pastur_but_not_the_edge_of_su
     for seed in range(15):
         x = slow(seed)
         passed += metrics.parallel_analysis(x, surrogates=19, seed=seed).dimensions > 0
-        above.append((np.linalg.eigvalsh(np.corrcoef(x.T)) > metrics.marchenko_pastur_edge(*x.shape)).sum())
+        above.append(simulated.above_marchenko_pastur(x))
     assert np.mean(above) > 2
     assert passed <= scipy.stats.binom.ppf(0.9999, 15, 0.05)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep", [0.7, 0.97, 0.99])
-def test_size(keep: float) -> None:
-    passed = [metrics.parallel_analysis(slow(k, keep=keep), surrogates=19, seed=k).dimensions > 0 for k in range(500)]
+@pytest.mark.parametrize("time", [3, 33, 100])
+def test_size(time: float) -> None:
+    passed = [metrics.parallel_analysis(slow(k, time), surrogates=19, seed=k).dimensions > 0 for k in range(500)]
     assert 0.02 <= np.mean(passed) <= 0.08
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.signal
 import scipy.stats
 import sklearn.decomposition
 import sklearn.model_selection
@@ -56,16 +55,14 @@ def test_independent_units_share_nothing_and_silent_ones_are_nan() -> None:
     assert np.isnan(found.percent[2]) and np.isnan(found.loading_similarity)
 
 
-STATES = {"white": 0.0, "slow": 0.9, "very slow": 0.975}
+STATES = {"white": 0.1, "slow": 10.0, "very slow": 40.0}  # autocorrelation times, in samples
 
 
 def independent(kind: str, seed: int, samples: int = 1000, units: int = 20) -> np.ndarray:
     """Counts of units with slow states, trends or random walks of their own."""
     source = np.random.default_rng(seed)
     if kind in STATES:
-        keep = STATES[kind]
-        noise = np.sqrt(1 - keep**2) * source.normal(size=(samples, units))
-        rates = np.exp(0.7 * scipy.signal.lfilter([1], [1, -keep], noise, axis=0))
+        rates = np.exp(0.7 * simulated.state(STATES[kind], samples, units, source))
     else:
         rates = (simulated.trends if kind == "trends" else simulated.walks)(samples, units, source)
     return source.poisson(2 * rates)
@@ -115,11 +112,9 @@ def test_fits_by_the_covariance_are_those_of_the_samples() -> None:
 
 def test_the_gap_is_as_long_as_the_autocorrelation() -> None:
     assert shared_variance(independent("white", 0), cutoff=None).gap == 1
-    keep = (
-        0.9  # of the counts 40 % of the variance is that of the state: a tenth of all is left at lag log(.25)/log(.9)
-    )
     gaps = [shared_variance(independent("slow", seed, 3000), cutoff=None).gap for seed in range(3)]
-    assert np.log(0.5) / np.log(keep) < np.mean(gaps) < np.log(0.1) / np.log(keep)
+    # The state is 40 % of the variance of the counts, so that a tenth of all is left at a lag of some 10 log 4.
+    assert STATES["slow"] * np.log(2) < np.mean(gaps) < STATES["slow"] * np.log(10)
 
 
 def test_bad_input() -> None:
@@ -128,6 +123,8 @@ def test_bad_input() -> None:
         shared_variance(x)
     with pytest.raises(InvalidValue, match="folds must be a whole number >= 3"):
         shared_variance(x, folds=1)
+    with pytest.raises(InvalidValue, match="leave 0 degrees of freedom"):
+        shared_variance(np.cumsum(np.ones((18, 3)), axis=0) + np.eye(18, 3), folds=3)
     with pytest.raises(InvalidValue, match="one of 'ledoit_wolf', 'oracle_approximating'"):
         shrinkage_covariance(x, "oas")  # type: ignore[arg-type]
     x = np.random.default_rng(4).poisson(1.0, (100, 3))
