@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import arrays, sampled
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import arrays, folders, sampled
 from neuro_decorr.recording.assembly import Raw, split
-from neuro_decorr.recording.npz import load_array
 from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.selection import select
 from neuro_decorr.recording.trials import Trials, of_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # _namespace_object.attribute.uuid.extension, where namespace and uuid may be left out
 _NAME = re.compile(r"(?:_\w+?_)?([a-z]\w*)\.(\w+)(?:\.[0-9a-f]{8}-[0-9a-f-]{27})?\.(npy|csv|tsv|pqt|parquet)")
@@ -54,18 +49,16 @@ def read(path: Path, options: Options) -> Raw:
     if rate is not None or "spikes.times" not in held:
         if rate is None or "spikes.samples" not in held:
             raise InvalidValue("sampling_rate: goes with spikes.samples.npy; spikes.times.npy is in seconds.")
-        times = arrays.vector("spikes.samples", load_array(held["spikes.samples"])) / sampled.hertz(rate)
+        times = arrays.vector("spikes.samples", folders.array(held["spikes.samples"])) / sampled.hertz(rate)
     else:
-        times = arrays.vector("spikes.times", load_array(held["spikes.times"]))
-    clusters = arrays.flat(load_array(held["spikes.clusters"]))
-    if clusters.dtype.kind not in "iu":
-        raise InvalidValue(f"spikes.clusters: got {clusters.dtype}; allowed are whole numbers.")
-    channels = arrays.flat(load_array(held["clusters.channels"])) if "clusters.channels" in held else None
+        times = arrays.vector("spikes.times", folders.array(held["spikes.times"]))
+    clusters = folders.integers(held["spikes.clusters"])
+    channels = arrays.flat(folders.array(held["clusters.channels"])) if "clusters.channels" in held else None
     count = None if channels is None else len(channels)  # one row a cluster, silent ones too
     trains, labels, notes = split(times, clusters, None if count is None else range(count))
     raw = Raw(trains, labels, notes=notes)
     if channels is not None and channels.dtype.kind in "iu" and "channels.localCoordinates" in held:
-        places = load_array(held["channels.localCoordinates"])
+        places = folders.array(held["channels.localCoordinates"])
         if places.ndim == 2 and channels.size and 0 <= channels.min() <= channels.max() < len(places):
             raw.positions = places[channels].astype(np.float64)
     raw.trials = _trials(path, options, raw.notes)
@@ -82,7 +75,7 @@ def _files(path: Path) -> dict[str, Path]:
 def _quality(held: dict[str, Path], labels: list[str]) -> list[str] | None:
     if "clusters.metrics" not in held:
         return None
-    table = _table(held["clusters.metrics"])
+    table = folders.table(held["clusters.metrics"])
     column = next((name for name in _QUALITY if name in table.columns), None)
     if column is None:
         return None
@@ -103,11 +96,11 @@ def _trials(path: Path, options: Options, notes: list[str]) -> Trials | None:
     for folder in [path, *path.resolve().parents[:3]]:
         held = {name: file for name, file in _files(folder).items() if name.startswith("trials.")}
         if "trials.table" in held:
-            table = _table(held["trials.table"])
+            table = folders.table(held["trials.table"])
             columns |= {str(name): table[name].to_numpy() for name in table.columns}
         for name, file in held.items():
             if file.suffix == ".npy":
-                array = load_array(file)
+                array = folders.array(file)
                 attribute = name.removeprefix("trials.")
                 pairs = {f"{attribute}_{k}": array[:, k] for k in range(array.shape[1])} if array.ndim == 2 else {}
                 columns |= pairs or {attribute: array}
@@ -125,16 +118,3 @@ def _trials(path: Path, options: Options, notes: list[str]) -> Trials | None:
         notes.append(f"which column of the trials is the condition? Name one of {', '.join(others)}; none is used")
     conditions = None if wanted is None else columns[wanted].tolist()
     return of_table(columns["intervals_0"], columns["intervals_1"], conditions, notes)
-
-
-def _table(path: Path) -> pd.DataFrame:
-    pandas = require("pandas", "recordings")
-    try:
-        if path.suffix in (".pqt", ".parquet"):
-            table = pandas.read_parquet(path)
-        else:
-            table = pandas.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
-    except (ValueError, OSError) as error:
-        raise InvalidValue(f"{path.name}: no table ({(str(error).splitlines() or [''])[0]}).") from error
-    made: pd.DataFrame = table
-    return made

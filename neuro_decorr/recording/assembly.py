@@ -172,7 +172,7 @@ def split(
     if which.dtype.kind == "f" and bool((which == np.floor(which)).all()):
         which = which.astype(np.int64)  # unit 3, not unit 3.0
     if units is None:
-        found, which = _distinct(which)
+        found, which = distinct(which)
         names = [str(label) for label in found.tolist()]
         notes.append("the source does not list its units: one that never fires is not among them")
     else:
@@ -188,12 +188,19 @@ def split(
     return np.split(when[order], ends) if names else [], names, notes
 
 
-def _distinct(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Distinct labels in order, and which of them each is: `np.unique`, without its sort where numbers are dense."""
+def distinct(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Distinct labels in order, and which of them each is: `np.unique`, without its sort where numbers are dense.
+
+    Args:
+        labels: Labels, shape `(count,)`.
+
+    Returns:
+        The distinct ones, and the position among them of each label.
+    """
     if labels.dtype.kind in "iu" and len(labels):
         low, high = int(labels.min()), int(labels.max())
         if high - low < 4 * len(labels) + 1000:
-            offset = (labels.astype(np.int64) - low).astype(np.int64)
+            offset = labels.astype(np.int64) - low
             there = np.bincount(offset, minlength=high - low + 1) > 0
             return (np.flatnonzero(there) + low).astype(labels.dtype), (np.cumsum(there) - 1)[offset]
     found, which = np.unique(labels, return_inverse=True)

@@ -144,6 +144,11 @@ def coordinates(positions: ArrayLike | None, units: int) -> NDArray[np.float64] 
     return frozen(array.astype(np.float64))
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """A view that cannot be written through."""
     view = array.view()

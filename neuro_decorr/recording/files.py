@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack, get_args
 
 from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError
-from neuro_decorr.recording import checks, formats, sampled
+from neuro_decorr.recording import checks, formats, frames, neo_files, npz, nwb, sampled
 from neuro_decorr.recording.assembly import Mends, Raw, assemble
 from neuro_decorr.recording.options import Format, Options
 from neuro_decorr.recording.rates import Rates
@@ -37,8 +37,11 @@ def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains |
     strange = sorted(set(options) - set(Options.__annotations__))
     if strange:
         raise InvalidValue(f"{strange[0]}: there is no such option; allowed are {', '.join(Options.__annotations__)}.")
-    if options.get("period") is not None and checks.numbers("period", options["period"]).size != 2:  # type: ignore[arg-type]
-        raise InvalidValue(f"period: got {options['period']!r}; allowed are two numbers, its start and its end (s).")
+    if (asked := options.get("period")) is not None:
+        period = checks.numbers("period", asked).tolist()
+        if len(period) != 2:
+            raise InvalidValue(f"period: got {asked!r}; allowed are two numbers, its start and its end (s).")
+        options["period"] = (period[0], period[1])
     file = Path(path)
     found = formats.find(file, options.get("format"))
     try:
@@ -52,10 +55,8 @@ def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains |
     except MemoryError as error:
         raise InvalidValue(f"{file}: is too large for the memory ({error}).") from error
     except Exception as error:  # whatever a library meets in a damaged file: their errors have no common base
-        first = (str(error).splitlines() or [""])[0][:200]
-        raise InvalidValue(
-            f"{file}: cannot be read as {found} ({type(error).__name__}: {first}): damaged or cut?"
-        ) from error
+        told = f"{type(error).__name__}: {checks.first_line(error)}"
+        raise InvalidValue(f"{file}: cannot be read as {found} ({told}): damaged or cut?") from error
 
 
 def _assembled(read: Raw | Sampled, found: str, options: Options) -> SpikeTrains | Rates:
@@ -98,8 +99,6 @@ def save(recording: SpikeTrains | Rates, path: str | PathLike[str], *, overwrite
 
 
 def _writer(kind: str) -> Callable[[Path, Any], None]:
-    from neuro_decorr.recording import frames, neo_files, npz, nwb
-
     return {
         "npz": npz.write,
         "csv": frames.write_csv,

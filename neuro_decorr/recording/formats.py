@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+import numpy as np
+
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import alf, phy, suite2p
+from neuro_decorr.recording import alf, caiman, checks, frames, matlab, neo_files, nest, npz, nwb, phy, suite2p
 from neuro_decorr.recording.assembly import Mends, Raw
 from neuro_decorr.recording.options import Foreign, Format, Options
 from neuro_decorr.recording.sampled import Sampled
@@ -24,6 +26,11 @@ _STRANGERS = {b"\x80": "a pickle, which can run any program and is never loaded"
 _ENDINGS = {"npz", "csv", "parquet", "nwb", "nix", "mat", "npy"}
 _FOLDERS = {"phy": phy.is_folder, "alf": alf.is_folder, "suite2p": suite2p.is_folder}
 _ALWAYS = {"format", "content", "period", "units", *Mends.__annotations__}
+_READERS: dict[str, Reader] = {
+    "npz": npz.read, "npy": npz.read_array, "csv": frames.read_csv, "parquet": frames.read_parquet, "nwb": nwb.read,
+    "nix": neo_files.read_nix, "mat": matlab.read, "nest": nest.read, "phy": phy.read, "alf": alf.read,
+    "suite2p": suite2p.read, "caiman": caiman.read,
+}  # fmt: skip
 _USED = {
     "npz": {"variable", "sampling_rate", "step", "layout"},
     "npy": {"sampling_rate", "step", "layout"},
@@ -53,8 +60,6 @@ def find(path: Path, given: str | None) -> str:
     Raises:
         InvalidValue: Nothing there, no known format, or another one than was given.
     """
-    from neuro_decorr.recording import neo_files
-
     ours = (*get_args(Format), *get_args(Foreign))
     if not path.exists():
         raise InvalidValue(f"{path}: there is no such file.")
@@ -81,14 +86,7 @@ def reader(name: str) -> Reader:
     Returns:
         The reader.
     """
-    from neuro_decorr.recording import caiman, frames, matlab, neo_files, nest, npz, nwb
-
-    readers: dict[str, Reader] = {
-        "npz": npz.read, "npy": npz.read_array, "csv": frames.read_csv, "parquet": frames.read_parquet,
-        "nwb": nwb.read, "nix": neo_files.read_nix, "mat": matlab.read, "nest": nest.read, "phy": phy.read,
-        "alf": alf.read, "suite2p": suite2p.read, "caiman": caiman.read,
-    }  # fmt: skip
-    return readers.get(name) or partial(neo_files.read, name)
+    return _READERS.get(name) or partial(neo_files.read, name)
 
 
 def check_options(name: str, options: Options) -> None:
@@ -101,18 +99,16 @@ def check_options(name: str, options: Options) -> None:
     Raises:
         InvalidValue: An option that would change nothing.
     """
-    allowed = _ALWAYS | _USED.get(name, {"series"})
+    used = _USED.get(name, {"series"})
     for option, value in options.items():
-        if value not in (None, [], ()) and option not in allowed:
+        if value is not None and np.asarray(value).size and option not in _ALWAYS | used:
             raise InvalidValue(
                 f"{option}: {name} has no use for it; besides the period, the units and the mends it takes "
-                f"{', '.join(sorted(_USED.get(name, {'series'})))}."
+                f"{', '.join(sorted(used))}."
             )
 
 
 def _of_folder(path: Path, given: str | None) -> str:
-    from neuro_decorr.recording import neo_files
-
     found = [name for name, holds in _FOLDERS.items() if holds(path)]
     if given in found:
         found = [str(given)]
@@ -131,8 +127,6 @@ def _of_folder(path: Path, given: str | None) -> str:
 
 
 def _of_file(path: Path, given: str | None) -> str:
-    from neuro_decorr.recording import neo_files, nest
-
     with path.open("rb") as stream:
         head = stream.read(4096)
     if not head:
@@ -171,7 +165,7 @@ def _of_hdf5(path: Path) -> str:
             attributes: dict[str, Any] = dict(stream.attrs)
             caiman = isinstance(stream.get("estimates"), h5py.Group)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise InvalidValue(f"{path}: is a damaged or cut HDF5 file ({str(error).splitlines()[0]}).") from error
+        raise InvalidValue(f"{path}: is a damaged or cut HDF5 file ({checks.first_line(error)}).") from error
     if "nwb_version" in attributes:
         return "nwb"
     if attributes.get("format") in ("nix", b"nix"):

@@ -98,7 +98,7 @@ def read(name: str, path: Path, options: Options) -> Raw | Sampled:
     if neo.Block not in reader.readable_objects:
         return neo_objects.read(file.read_segment(), options)
     found = neo_objects.read(file.read_block(**({"lazy": True} if reader.support_lazy else {})), options)
-    if (blocks := getattr(file, "block_count", int)()) > 1:
+    if hasattr(file, "block_count") and (blocks := file.block_count()) > 1:
         found.notes.append(f"the first of {blocks} blocks; read the others with neo.io and from_neo")
     return found
 

@@ -7,16 +7,17 @@ Objects, which numpy stores as pickles, are never read: a pickle can run any pro
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import arrays, clock, tidy
+from neuro_decorr.recording import arrays, checks, clock, tidy
 from neuro_decorr.recording.assembly import Raw
 from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.rates import Rates
@@ -40,15 +41,8 @@ def read(path: Path, options: Options) -> Raw | Sampled:
     Raises:
         InvalidValue: It cannot be read, or lacks the arrays of either layout.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return _of_archive(archive, options)
-    except InvalidValue:
-        raise
-    except _FAULTS as error:
-        raise InvalidValue(
-            f"damaged, cut, or with objects in it: no numpy archive that can be read ({_first(error)})."
-        ) from error
+    with readable("numpy archive"), np.load(path, allow_pickle=False) as archive:
+        return _of_archive(archive, options)
 
 
 def _of_archive(archive: Any, options: Options) -> Raw | Sampled:
@@ -84,34 +78,27 @@ def read_array(path: Path, options: Options) -> Raw | Sampled:
     Raises:
         InvalidValue: It cannot be read, or is no matrix of numbers.
     """
-    try:
+    with readable("numpy array"):
         array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except _FAULTS as error:
-        raise InvalidValue(
-            f"damaged, cut, or with objects in it: no numpy array that can be read ({_first(error)})."
-        ) from error
     return arrays.of_value(path.name, array, options)
 
 
-def load_array(path: Path) -> NDArray[Any]:
-    """One array of a folder of arrays.
+@contextlib.contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Tell in one line what numpy meets in a file that it cannot read.
 
     Args:
-        path: The `.npy` file.
-
-    Returns:
-        The array.
+        what: What is read, for the error.
 
     Raises:
-        InvalidValue: It is not there, is damaged, or holds objects.
+        InvalidValue: It is damaged, or holds objects.
     """
-    if not path.is_file():
-        raise InvalidValue(f"{path.name} is not there.")
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        yield
+    except InvalidValue:
+        raise
     except _FAULTS as error:
-        raise InvalidValue(f"{path.name}: damaged, cut, or with objects in it ({_first(error)}).") from error
-    return array
+        raise InvalidValue(f"{what}: damaged, cut, or with objects in it ({checks.first_line(error)}).") from error
 
 
 def write(path: Path, recording: SpikeTrains | Rates) -> None:
@@ -138,7 +125,3 @@ def _shape(archive: Any, name: str) -> str:
         read_header = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
         shape, _, dtype = read_header(stream)
     return f"{dtype} {shape}"
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

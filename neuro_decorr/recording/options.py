@@ -26,8 +26,8 @@ class Options(Mends, total=False):
     """What to read of a file, and what the file itself does not say. An option that a format cannot use is refused.
 
     format: a name in `Format` or `Foreign`, found by content without it; or the name of one of Neo's readers, such as
-    `"blackrock"`. content: spikes or rates, of a file that holds both. variable: the array of a `.mat`, `.npz` or
-    `.hdf5` file, or `"times,units"`, two of them. series: the trace or time series wanted. units: labels of the units
+    `"blackrock"`. content: spikes or rates, of a file that holds both. variable: the array of a `.mat` or `.npz`
+    file, or `"times,units"`, two of them. series: the trace or time series wanted. units: labels of the units
     wanted. quality: labels of a curation, such as `["good", "mua"]`; `["all"]` for all; what is marked as noise is left
     out without it. condition: the column of the trials that is their condition. sampling_rate: samples a second (Hz),
     where times are numbers of samples, and of rates. step: length of a step of rates (s). layout: what the rows of an

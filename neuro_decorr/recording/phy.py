@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import arrays, sampled, text
-from neuro_decorr.recording.assembly import Raw, split
-from neuro_decorr.recording.npz import load_array
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording import arrays, folders, sampled, text
+from neuro_decorr.recording.assembly import Raw, distinct, split
 from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.selection import select
 
@@ -44,10 +43,8 @@ def read(path: Path, options: Options) -> Raw:
     """
     rate = options.get("sampling_rate")
     hertz = sampled.hertz(_sample_rate(path) if rate is None else rate)
-    samples = arrays.vector("spike_times", load_array(path / "spike_times.npy"))
-    clusters = arrays.flat(load_array(path / "spike_clusters.npy"))
-    if clusters.dtype.kind not in "iu":
-        raise InvalidValue(f"spike_clusters.npy: got {clusters.dtype}; allowed are whole numbers.")
+    samples = arrays.vector("spike_times", folders.array(path / "spike_times.npy"))
+    clusters = folders.integers(path / "spike_clusters.npy")
     tables = {name: table for name in _TABLES if (table := _table(path / f"cluster_{name}.tsv")) is not None}
     trains, labels, notes = split(samples / hertz, clusters, None)
     if not labels:
@@ -87,11 +84,7 @@ def _table(path: Path) -> dict[str, dict[str, str]] | None:
     """The columns of a table of clusters: label to cell."""
     if not path.is_file():
         return None
-    pandas = require("pandas", "recordings")
-    try:
-        rows = pandas.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise InvalidValue(f"{path.name}: no table ({str(error).splitlines()[0]}).") from error
+    rows = folders.table(path, dtype=str, keep_default_na=False)
     key = next((name for name in ("cluster_id", "id") if name in rows.columns), None)
     if key is None:
         raise InvalidValue(f"{path.name}: has no column cluster_id.")
@@ -122,7 +115,7 @@ def _positions(
 ) -> NDArray[np.float64] | None:
     if not (path / "channel_positions.npy").is_file():
         return None
-    places = load_array(path / "channel_positions.npy")
+    places = folders.array(path / "channel_positions.npy")
     if places.ndim != 2 or places.dtype.kind not in "fiu":
         raise InvalidValue(
             f"channel_positions.npy: got {places.dtype} of shape {places.shape}; allowed is one row each."
@@ -146,7 +139,7 @@ def _channels_of_info(path: Path, column: dict[str, str] | None, labels: list[st
     if not (path / "channel_map.npy").is_file():
         return named
     where = {
-        int(channel): row for row, channel in enumerate(arrays.flat(load_array(path / "channel_map.npy")).tolist())
+        int(channel): row for row, channel in enumerate(arrays.flat(folders.array(path / "channel_map.npy")).tolist())
     }
     return np.array([where.get(int(channel), -1) for channel in named])
 
@@ -155,26 +148,20 @@ def _channels_of_templates(path: Path, labels: list[str], clusters: NDArray[Any]
     """The channel where the most frequent template of a cluster is largest from peak to trough."""
     if not all((path / name).is_file() for name in ("templates.npy", "spike_templates.npy")):
         return None
-    templates = load_array(path / "templates.npy")  # (templates, samples, channels)
-    of_spike = arrays.flat(load_array(path / "spike_templates.npy"))
-    if templates.ndim != 3 or of_spike.shape != clusters.shape or of_spike.dtype.kind not in "iu":
+    templates = folders.array(path / "templates.npy")  # (templates, samples, channels)
+    of_spike = folders.integers(path / "spike_templates.npy")
+    if templates.ndim != 3 or of_spike.shape != clusters.shape:
         raise InvalidValue(f"templates.npy: got shape {templates.shape} and {of_spike.shape} spike_templates: damaged?")
     largest = np.ptp(templates, axis=1).argmax(axis=1)
     sparse = path / "templates_ind.npy"
-    if sparse.is_file() and (index := load_array(sparse)).shape == (len(templates), templates.shape[2]):
+    if sparse.is_file() and (index := folders.array(sparse)).shape == (len(templates), templates.shape[2]):
         largest = index[np.arange(len(templates)), largest].astype(np.int64)
-    # Pairs of cluster and template as one number each, and their counts, in one pass over the spikes.
+    # Pairs of cluster and template as one number each; of equally frequent templates the first.
     many = int(of_spike.max(initial=0)) + 1
-    numbers = clusters.astype(np.int64) * many + of_spike.astype(np.int64)
-    dense = int(numbers.min()) >= 0 and int(numbers.max()) < 4 * len(numbers) + 1000
-    pairs, counts = (np.arange(int(numbers.max()) + 1), np.bincount(numbers)) if dense else (
-        np.unique(numbers, return_counts=True)
-    )  # fmt: skip
-    most: dict[int, tuple[int, int]] = {}
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        if count > most.get(pair // many, (0, 0))[0]:
-            most[pair // many] = (count, pair % many)
-    chosen = [most[int(label)][1] for label in labels]
+    pairs, which = distinct(clusters.astype(np.int64) * many + of_spike.astype(np.int64))
+    frequent = pairs[np.argsort(-np.bincount(which), kind="stable")]
+    most = {pair // many: pair % many for pair in reversed(frequent.tolist())}
+    chosen = [most[int(label)] for label in labels]
     return np.array([largest[k] if 0 <= k < len(largest) else -1 for k in chosen])
 
 

@@ -150,14 +150,13 @@ def hertz(rate: float) -> float:
     return number
 
 
-def matrix(values: NDArray[Any], layout: Layout | None, units: int | None = None, *, known: bool = False) -> Any:
+def matrix(values: NDArray[Any], layout: Layout | None, units: int | None = None) -> Any:
     """A matrix of rates with time along its rows.
 
     Args:
         values: The matrix.
         layout: What its rows are; time when None.
         units: How many units there are, where the source says so.
-        known: Whether the format itself says that rows are time.
 
     Returns:
         The matrix, shape `(samples, units)`.
@@ -171,7 +170,7 @@ def matrix(values: NDArray[Any], layout: Layout | None, units: int | None = None
         raise InvalidValue(f"layout: got {layout!r}; allowed are 'time_units' and 'units_time'.")
     if layout is None and units is not None and units == len(values) != values.shape[1]:
         return values.T
-    if layout is None and not known and units != values.shape[1] and values.shape[0] < values.shape[1]:
+    if layout is None and units != values.shape[1] and values.shape[0] < values.shape[1]:
         raise InvalidValue(
             f"values: got shape {values.shape}, which would be {values.shape[0]} samples of {values.shape[1]} units: "
             "is it transposed? Give layout='units_time' if its rows are units, layout='time_units' if they are samples."

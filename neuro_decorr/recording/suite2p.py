@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording.npz import load_array
+from neuro_decorr.recording import folders
 from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.sampled import Sampled, step_of
 from neuro_decorr.recording.selection import NOISE, select
@@ -47,18 +47,18 @@ def read(path: Path, options: Options) -> Sampled:
     step = step_of(options, None, "suite2p keeps the frame rate in ops.npy, a pickle, which can run any program and so")
     notes = []
     if wanted == "corrected":
-        values, neuropil = load_array(path / "F.npy"), load_array(path / "Fneu.npy")
+        values, neuropil = folders.array(path / "F.npy"), folders.array(path / "Fneu.npy")
         if values.shape != neuropil.shape:
             raise InvalidValue(f"F.npy and Fneu.npy: got shapes {values.shape} and {neuropil.shape}: damaged?")
         values = values - np.asarray(NEUROPIL, dtype=values.dtype) * neuropil
         notes.append(f"fluorescence without {NEUROPIL:g} of the neuropil's (series: {', '.join(SERIES)})")
     else:
-        values = load_array(path / f"{wanted}.npy")
+        values = folders.array(path / f"{wanted}.npy")
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise InvalidValue(f"{wanted}: got {values.dtype} of shape {values.shape}; allowed is (regions, frames).")
     quality = None
     if (path / "iscell.npy").is_file():
-        cell = load_array(path / "iscell.npy")
+        cell = folders.array(path / "iscell.npy")
         if cell.ndim != 2 or len(cell) != len(values):
             raise InvalidValue(f"iscell.npy: got shape {cell.shape} for {len(values)} regions: damaged?")
         quality = np.where(cell[:, 0] > 0, "good", NOISE).tolist()

@@ -140,7 +140,7 @@ def text(content: str) -> bytes:
         ("a.npz", b"", "is empty"),
         ("a.nwb", b"", "is empty"),
         ("a.npz", b"PK\x03\x04 nothing more", "damaged or cut archive"),
-        ("a.bin", b"\x93NUMPY\x01\x00", "no numpy array that can be read"),
+        ("a.bin", b"\x93NUMPY\x01\x00", "numpy array: damaged, cut, or with objects in it"),
         ("a.bin", b"\x80\x04\x95", "(a pickle, which can run any program and is never loaded); known are npz"),
         ("a.mat", b"MATLAB 5.0 MAT-file\0", "cannot be read as mat"),
         ("a.csv", b"\xff\xfe\x01", "no CSV table"),
@@ -242,6 +242,13 @@ def test_a_period_is_two_numbers(period: Any, tmp_path: Path) -> None:
     save(SpikeTrains([[1.0]], 0, 10), tmp_path / "a.npz")
     with pytest.raises(InvalidValue, match=r"^period: got "):
         load(tmp_path / "a.npz", period=period)
+
+
+def test_options_may_be_arrays(tmp_path: Path) -> None:
+    save(SpikeTrains([[1.0], [2.0], [3.0]], 0, 10), tmp_path / "a.npz")
+    options: dict[str, Any] = {"period": np.array([0.5, 4.0]), "units": np.array([2, 0])}
+    found = load(tmp_path / "a.npz", **options)
+    assert isinstance(found, SpikeTrains) and (found.start, found.stop, found.units) == (0.5, 4.0, ("2", "0"))
 
 
 @pytest.mark.parametrize(("scale", "asked"), [(1.0, False), (1000.0, True)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import Rates, SpikeTrains, Trials, load, to_brian, to_tensor
+from tests.recording.test_nwb import session, write
 
 GENERATOR = np.random.default_rng(4)
 
@@ -75,16 +75,6 @@ def test_what_has_no_gaps_refuses_them() -> None:
         to_tensor(held)
     with pytest.raises(InvalidValue, match="has gaps, where a TimedArray has none"):
         to_brian(held)
-
-
-def write(path: Path, held: pynwb.NWBFile) -> Path:
-    with pynwb.NWBHDF5IO(str(path), "w") as file:
-        file.write(held)
-    return path
-
-
-def session() -> pynwb.NWBFile:
-    return pynwb.NWBFile("s", "id", datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC))
 
 
 def test_what_nwb_marks_as_invalid_is_a_gap(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from scipy.io import savemat
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.recording import Rates, SpikeTrains, load
+from neuro_decorr.recording import load
+from tests.recording.test_foreign import rates, spikes
 
 GENERATOR = np.random.default_rng(3)
 TRAINS = [np.array([0.25, 0.5, 1.75]), np.array([]), np.array([1.0])]
@@ -81,12 +82,6 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "a.mat"
 
 
-def spikes(file: Path, **options: Any) -> SpikeTrains:
-    found = load(file, **options)
-    assert isinstance(found, SpikeTrains)
-    return found
-
-
 def test_a_cell_of_times_is_spikes(file: Path) -> None:
     found = spikes(file, variable="spikes", period=(0, 2))
     assert [times.tolist() for times in found.times] == [times.tolist() for times in TRAINS]
@@ -95,9 +90,7 @@ def test_a_cell_of_times_is_spikes(file: Path) -> None:
 
 def test_a_matrix_is_rates(file: Path) -> None:
     for variable in ("rates", "data.inner.rates"):
-        found = load(file, variable=variable, step=0.1)
-        assert isinstance(found, Rates)
-        np.testing.assert_array_equal(found.values, RATES)
+        np.testing.assert_array_equal(rates(file, variable=variable, step=0.1).values, RATES)
 
 
 def test_two_vectors_are_times_and_units(file: Path) -> None:
@@ -136,6 +129,4 @@ def test_a_matrix_of_more_units_than_samples_is_asked_back(tmp_path: Path) -> No
     savemat(tmp_path / "a.mat", {"dff": RATES.T})
     with pytest.raises(InvalidValue, match="4 samples of 30 units: is it transposed"):
         load(tmp_path / "a.mat", step=0.1)
-    found = load(tmp_path / "a.mat", step=0.1, layout="units_time")
-    assert isinstance(found, Rates)
-    np.testing.assert_array_equal(found.values, RATES)
+    np.testing.assert_array_equal(rates(tmp_path / "a.mat", step=0.1, layout="units_time").values, RATES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,22 @@ def test_without_a_table_positions_come_from_the_templates(tmp_path: Path) -> No
     depth = np.linspace(0, phy_folder.CHANNELS - 1, phy_folder.GOOD + 1 + phy_folder.NOISE).astype(int)
     assert found.positions is not None
     np.testing.assert_array_equal(found.positions[:, 1], depth[: phy_folder.GOOD] * phy_folder.PITCH)
+
+
+@pytest.mark.parametrize("numbers", [range(5), (0, 3, 10**9, 2**40, 2**40 + 1)])  # dense, and with holes
+def test_the_most_frequent_template_is_that_of_the_cluster(numbers: Sequence[int], tmp_path: Path) -> None:
+    """By counting: clusters that were merged of several templates, equally frequent ones among them."""
+    generator = np.random.default_rng(4)
+    which, template = generator.integers(0, 5, 60), generator.integers(0, 8, 60)
+    np.save(tmp_path / "spike_times.npy", np.arange(60) * 100)
+    np.save(tmp_path / "spike_clusters.npy", np.array(numbers)[which])
+    np.save(tmp_path / "spike_templates.npy", template.astype(np.uint32))
+    np.save(tmp_path / "templates.npy", np.eye(8)[:, None, :] * np.array([[-1.0], [1.0]]))  # template k on channel k
+    np.save(tmp_path / "channel_positions.npy", np.arange(8.0)[:, None])
+    counts = [Counter(template[which == k].tolist()) for k in range(5)]
+    expected = [max(sorted(count), key=count.__getitem__) for count in counts]
+    found = load(tmp_path, sampling_rate=1000).positions
+    assert found is not None and found[:, 0].tolist() == expected
 
 
 @pytest.mark.parametrize(
