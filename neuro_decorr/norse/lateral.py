@@ -69,6 +69,7 @@ class LateralLIF(Neurons[LateralCovariance, LateralState]):
         bias: Buffer, b in Hz, shape (features,).
         bias_average: Buffer, its running average, which stands for it in eval mode, shape (features,).
         calibrated_spikes: Buffer, spikes counted during the calibration, shape (features,).
+        calibrated_time: Buffer, for how many seconds they were counted, shape ().
     """
 
     weight: Tensor
@@ -77,6 +78,7 @@ class LateralLIF(Neurons[LateralCovariance, LateralState]):
     bias: Tensor
     bias_average: Tensor
     calibrated_spikes: Tensor
+    calibrated_time: Tensor
 
     def _own_rule(self, given: object) -> LateralCovariance:
         rule = LateralCovariance() if given is None else given
@@ -87,7 +89,8 @@ class LateralLIF(Neurons[LateralCovariance, LateralState]):
                 f"LateralLIF: the rule's trace_time must be at least dt, {self.dt:g} s: {rule.trace_time!r}."
             )
         self.register_buffer("weight", self.threshold.new_zeros(self.features, self.features))
-        self.register_buffer("elapsed", self.threshold.new_zeros((), dtype=torch.float64))
+        for name in ("elapsed", "calibrated_time"):
+            self.register_buffer(name, self.threshold.new_zeros((), dtype=torch.float64))
         for name in ("mean", "bias", "bias_average", "calibrated_spikes"):
             self.register_buffer(name, torch.zeros_like(self.threshold))
         return rule

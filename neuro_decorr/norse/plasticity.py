@@ -141,9 +141,12 @@ def _update_bias(cell: LateralLIF, homeostasis: Homeostasis, record: NeuronRecor
     steps, dt = float(record.steps), cell.dt
     if not begun:
         cell.calibrated_spikes.add_(record.spikes)
+        cell.calibrated_time.add_(steps * dt)  # sequences may go on past the calibration
         return
     cell.bias_average.lerp_(cell.bias, _approach(steps, dt, homeostasis.average_time))
-    target: Tensor | float | None = homeostasis.target_rate
-    if target is None:
-        target = cell.calibrated_spikes / homeostasis.calibration
+    if homeostasis.target_rate is None:
+        target = cell.calibrated_spikes / cell.calibrated_time.to(cell.bias.dtype)
+    else:
+        target = torch.full_like(cell.bias, homeostasis.target_rate)
     cell.bias.add_(target * (steps * dt) - record.spikes, alpha=homeostasis.rate)
+    cell.bias.clamp_(-homeostasis.largest_bias * target, homeostasis.largest_bias * target)
