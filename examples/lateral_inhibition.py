@@ -3,8 +3,7 @@ r"""A Brian2 population before and after it has decorrelated itself: `python exa
 Fifty leaky integrate-and-fire neurons share three slow sources of input. Lateral inhibition with covariance-based
 plasticity and rate homeostasis (`neuro_decorr.brian`) is calibrated for 100 s, learns for 240 s, at last at a falling
 rate, is consolidated for 80 s, and then held for 40 s of new input. Written are the spikes of the last 40 s before
-learning and of the 40 s held:
-`lateral_inhibition_before.npz` and `lateral_inhibition_after.npz`, for
+learning and of the 40 s held: `lateral_inhibition_before.npz` and `lateral_inhibition_after.npz`, for
 
     neuro-decorr analyse examples/recordings/lateral_inhibition_after.npz \
         --against examples/recordings/lateral_inhibition_before.npz

@@ -17,12 +17,14 @@ from neuro_decorr.brian.control import freeze, set_weights, thaw, weights_to_mat
 from neuro_decorr.brian.correlation_measuring import CorrelationMeasuring  # noqa: E402
 from neuro_decorr.brian.feedback_inhibition import FeedbackInhibition  # noqa: E402
 from neuro_decorr.brian.foldiak import Foldiak  # noqa: E402
+from neuro_decorr.brian.gain import Gain  # noqa: E402
 from neuro_decorr.brian.homeostasis import Homeostasis  # noqa: E402
 from neuro_decorr.brian.lateral_covariance import LateralCovariance  # noqa: E402
 from neuro_decorr.brian.rates._rule import RateRule  # noqa: E402
 from neuro_decorr.brian.rates.anti_hebbian import AntiHebbian  # noqa: E402
 from neuro_decorr.brian.rates.interneuron_local import InterneuronLocal  # noqa: E402
 from neuro_decorr.brian.rates.lateral import Lateral  # noqa: E402
+from neuro_decorr.brian.report import PairCovariances, Report  # noqa: E402
 from neuro_decorr.brian.schedule import Schedule  # noqa: E402
 from neuro_decorr.brian.variance import Variance  # noqa: E402
 from neuro_decorr.brian.vogels import Vogels  # noqa: E402
@@ -37,6 +39,7 @@ __all__ = [
     "CorrelationMeasuring",
     "FeedbackInhibition",
     "Foldiak",
+    "Gain",
     "Homeostasis",
     "LateralCovariance",
     "Schedule",
@@ -50,6 +53,8 @@ __all__ = [
     "RateRule",
     # while it runs
     "Companions",
+    "PairCovariances",
+    "Report",
     "freeze",
     "set_weights",
     "thaw",

@@ -67,12 +67,7 @@ def check_choice(rule: Any, name: str, *choices: str) -> None:
         raise InvalidValue(f"{rule.name}: {name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
 
 
-def check_quantity(rule: Any, name: str, unit: Quantity) -> None:
-    """Raise InvalidValue unless a parameter is one finite, positive quantity of a unit's dimensions."""
-    check_value(rule.name, name, getattr(rule, name), unit)
-
-
-def check_value(owner: str, name: str, value: Any, unit: Quantity) -> None:
+def check_quantity(owner: str, name: str, value: Any, unit: Quantity) -> None:
     """Raise InvalidValue unless a value is one finite, positive quantity of a unit's dimensions."""
     checks.refuse(owner, _quantity(name, value, unit))
 
@@ -137,3 +132,8 @@ def check_clashes(rule: Any, weight: str, *groups: Any) -> None:
 def whole_group(group: Any) -> Any:
     """The group itself, or the one that a subgroup is a part of."""
     return group.source if isinstance(group, Subgroup) else group  # a group may have a variable `source` of its own
+
+
+def numbers(group: Any) -> range:
+    """The numbers of its neurons within the whole group."""
+    return range(group.start, group.stop) if isinstance(group, Subgroup) else range(len(group))

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from brian2 import Hz, NeuronGroup, Quantity, Subgroup, Synapses, get_device, linked_var
+from brian2 import Hz, NeuronGroup, Quantity, Synapses, get_device, linked_var
 
-from neuro_decorr.brian._checks import whole_group
+from neuro_decorr.brian import _probe
+from neuro_decorr.brian._checks import numbers, whole_group
 from neuro_decorr.brian._contents import Contents
 from neuro_decorr.brian.companions import Companions
-from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.errors import InvalidValue
 
 
@@ -50,10 +50,11 @@ def attach(
         self_drive: What a spike does to its own neuron, with `self_weight`; None for a rule without one.
     """
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
-    first, last = (target.start, target.stop) if isinstance(target, Subgroup) else (0, len(target))
+    part = slice(numbers(target).start, numbers(target).stop)
     after, before = _companion(contents, postsynaptic, synapses, "target"), None
-    if contents.homeostasis is not None and contents.homeostasis.kind == "each":
-        after.target_rate[first:last] = _target_rates(contents.homeostasis, len(target))
+    rates = None if contents.homeostasis is None else contents.homeostasis.target_rate
+    if isinstance(rates, tuple):
+        after.target_rate[part] = _target_rates(rates, target, source if "expected" in contents.seen else target)
     if source is not None:
         # Equal, not the same: a subgroup has a weak reference to its group.
         before = after if presynaptic == postsynaptic else _companion(contents, presynaptic, synapses, "source")
@@ -62,28 +63,39 @@ def attach(
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
     for name in shared:
         setattr(synapses, name, linked_var(after, name))
+    if contents.gain is not None:
+        both = [after] if before is None or before is after else [after, before]
+        _probe.attach(contents.gain, synapses, both, part)
     give(synapses, after, before)
     if bias_drive is not None:
         statement = re.sub(r"\bbias\b", "bias_pre", bias_drive)
-        injection = _one_to_one(synapses, "bias", after[first:last], target, postsynaptic.clock)
+        injection = _one_to_one(synapses, "bias", after[part], target, postsynaptic.clock)
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
     if self_drive is not None:
         model = "self_weight : 1 (linked)"
+        model += "" if contents.gain is None else "\nweight_unit : 1 (linked)"
         own = _one_to_one(synapses, "self", target, target, target.clock, model=model, on_pre=self_drive)
+        if contents.gain is not None:
+            own.weight_unit = linked_var(after, "weight_unit", index="_synaptic_post")
         own.self_weight = linked_var(after, "self_weight", index="_synaptic_post")
     device = get_device()
     if hasattr(device, "synapses"):  # standalone: it declares the pathways of a Network's own synapses only
         device.synapses |= {inner for inner in synapses.contained_objects if isinstance(inner, Synapses)}
 
 
-def _target_rates(homeostasis: Homeostasis, neurons: int) -> Quantity:
-    """One a neuron; InvalidValue for another number of them."""
-    rates = homeostasis.target_rate
-    assert isinstance(rates, tuple)
+def _target_rates(rates: tuple[Quantity, ...], target: Any, compared: Any) -> Quantity:
+    """One a neuron of the target; InvalidValue for another number, or where more neurons are compared with theirs."""
+    neurons = len(target)
     if len(rates) != neurons:
         raise InvalidValue(
             f"homeostasis: target_rate must have one rate for each of the {neurons} neurons of the target group, got "
             f"{len(rates)}; give one rate for all, or an array of {neurons}."
+        )
+    if whole_group(compared) != whole_group(target) or not set(numbers(compared)) <= set(numbers(target)):
+        raise InvalidValue(
+            f"homeostasis: target_rate has the rates of the target group '{target.name}' alone, and this rule compares "
+            f"with those of other neurons of the source group '{compared.name}' too; give one rate for all, or None "
+            "for each neuron's own."
         )
     return Quantity([float(rate) for rate in rates], dim=Hz.dim)
 

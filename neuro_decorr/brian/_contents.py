@@ -7,11 +7,15 @@ from typing import Any, final
 
 from brian2 import Quantity, second
 
+from neuro_decorr.brian import _probe
 from neuro_decorr.brian._strings import declared
+from neuro_decorr.brian.gain import Gain
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 
+FILLING = 0
+"""When the spikes of a time step enter the traces, as an order of the slot `synapses`."""
 _TRACE = """\
 dtrace/dt = -trace*(1 - kept)/dt : 1
 kept = exp(-dt/trace_time) : 1 (shared)
@@ -32,8 +36,8 @@ dmean/dt = (trace*seen - mean)/time: any other mean would let independent neuron
 _BIAS = """\
 dbias_rate/dt = balancing*homeostasis_rate*target_rate : Hz
 dbias_average/dt = balancing*(bias_rate - bias_average)/average_time : Hz
-bias = dt*(balancing*bias_rate + (1 - balancing)*bias_average) : 1
 held : 1 (shared, constant)"""
+_BALANCE = "balancing*bias_rate + (1 - balancing)*bias_average"
 _BOUNDED_BIAS = "bias_rate = clip(bias_rate, -largest_bias*target_rate, largest_bias*target_rate)"
 _TARGET_RATE = {"own": "counted : 1\ntarget_rate = counted/calibration : Hz", "each": "target_rate : Hz (constant)"}
 _RESUMED = "resumed : 1 (shared)\nthawed : 1 (shared)"
@@ -51,8 +55,8 @@ class Contents:
         homeostasis: Of the rule.
         variance: Of the rule.
         schedule: Of the rule.
+        gain: Of the rule.
         entering: Which share of a spike enters the trace at which order of the slot `synapses`.
-        same_step: Whether synapses see spikes of the same time step: half of what they read has them.
     """
 
     seen: tuple[str, ...]
@@ -60,8 +64,8 @@ class Contents:
     homeostasis: Homeostasis | None
     variance: Variance | None
     schedule: Schedule | None
+    gain: Gain | None
     entering: dict[int, float]
-    same_step: bool
 
     @property
     def centred(self) -> bool:
@@ -71,21 +75,27 @@ class Contents:
     @property
     def calibration(self) -> Quantity:
         """How long rates are counted."""
-        if self.homeostasis is None or self.homeostasis.target_rate is not None:
+        if self.homeostasis is None or self.homeostasis.kind != "own":
             return 0 * second
         return self.homeostasis.calibration
 
     @property
     def equations(self) -> str:
         """Its equations; `pace` is a factor of the learning rate, `balancing` is 1 while the bias moves."""
-        lines = [_TRACE.format(seen="0.5 + 0.5*kept" if self.same_step else "kept"), self._phases]
+        seen = "0.5 + 0.5*kept" if min(self.entering) <= FILLING else "kept"  # with spikes of the same step, or without
+        lines = [_TRACE.format(seen=seen), self._phases]
         if self.centred:
             lines.append(_DEVIATION)
         if self.schedule is not None:
             lines.append(_RESUMED)
         if self.homeostasis is not None:
             lines.append(_BIAS)
-            lines.extend(_TARGET_RATE[kind] for kind in ("own", "each") if kind == self.homeostasis.kind)
+            if (kind := self.homeostasis.kind) != "one":  # that is one of the values
+                lines.append(_TARGET_RATE[kind])
+        if self.gain is not None:
+            lines.append(_probe.HELD.format(held="frozen" if self.homeostasis is None else "held"))
+        if bias := self._bias:
+            lines.append(f"bias = dt*({bias}) : 1")
         if self.variance is not None:
             change = "pace*self_rate*((deviation - trace*(1 - seen))**2 - dispersion*mean/2)"
             lines.append(f"dself_weight/dt = {change} : 1")
@@ -96,8 +106,7 @@ class Contents:
     @property
     def _phases(self) -> str:
         """The course of `nd.brian.Schedule`, of the calibration alone without one."""
-        waits = {"baseline": self.schedule, "calibration": self.homeostasis}
-        begin = " + ".join(name for name, there in waits.items() if there is not None) or "0*second"
+        waiting, begin = self._waits
         ending = f"{begin} + learning_time + annealing_time"
         pace, unheld, counts = "begun", "", ""
         if self.schedule is not None:
@@ -106,6 +115,7 @@ class Contents:
             unheld = "*clip(1 - ended + resumed, 0, 1)"
             counts = "*int(elapsed + dt/2 >= baseline)"
         lines = [
+            f"calibrated = int(elapsed + dt/2 >= {waiting}) : 1 (shared)",
             f"begun = int(elapsed + dt/2 >= {begin}) : 1 (shared)",
             f"pace = (1 - frozen)*{pace} : 1 (shared)",
         ]
@@ -113,20 +123,36 @@ class Contents:
             lines.append(f"ended = int(elapsed + dt/2 >= {ending} + consolidation_time) : 1 (shared)")
         if self.homeostasis is not None:
             lines.append(f"balancing = homeostasis*(1 - held)*begun{unheld} : 1 (shared)")
-            if self.homeostasis.target_rate is None:
-                lines.append(f"counting = (1 - begun){counts} : 1 (shared)")
+            if self.homeostasis.kind == "own":
+                lines.append(f"counting = (1 - calibrated){counts} : 1 (shared)")
         return "\n".join(lines)
+
+    @property
+    def _waits(self) -> tuple[str, str]:
+        """When the calibration is over, and when learning begins, as expressions."""
+        waits = {"baseline": self.schedule, "calibration": self.homeostasis}
+        calibrated = " + ".join(name for name, there in waits.items() if there is not None) or "0*second"
+        return calibrated, calibrated if self.gain is None else f"{calibrated} + probing_time"
+
+    @property
+    def _bias(self) -> str:
+        """What is injected, spikes of weight 1 a second; empty for nothing."""
+        if self.gain is None:
+            return "" if self.homeostasis is None else _BALANCE
+        probe = "probing*amplitude*direction"
+        return probe if self.homeostasis is None else f"weight_unit*({_BALANCE}) + {probe}"
 
     @property
     def values(self) -> dict[str, Any]:
         """The values of its shared parameters, by name."""
         found: dict[str, Any] = dict(self.own)
         if (homeostasis := self.homeostasis) is not None:
-            found |= {"homeostasis": 1.0, "homeostasis_rate": homeostasis.rate}
-            found["largest_bias"] = homeostasis.largest_bias
-            found |= {"average_time": homeostasis.average_time, "calibration": self.calibration}
+            found |= {"homeostasis": 1.0, "homeostasis_rate": homeostasis.rate_of(measured=self.gain is not None), "calibration": self.calibration}
+            found |= {"largest_bias": homeostasis.largest_bias, "average_time": homeostasis.average_time}
             if homeostasis.kind == "one":
                 found["target_rate"] = homeostasis.target_rate
+        if self.gain is not None:
+            found |= {"probing_time": self.gain.probing, "probe_period": self.gain.period}
         if (variance := self.variance) is not None:
             found |= {"self_rate": variance.rate, "dispersion": variance.dispersion}
             found["smallest_self_weight"] = variance.smallest_weight
@@ -146,8 +172,10 @@ class Contents:
                 lines.append(f"deviation_post += {share:g}")
             if self.homeostasis is not None and order == max(self.entering):
                 lines.append("bias_rate_post -= balancing_post*homeostasis_rate_post")
-                if self.homeostasis.target_rate is None:
+                if self.homeostasis.kind == "own":
                     lines.append("counted_post += counting_post")
+            if self.gain is not None and order == max(self.entering):
+                lines.append(_probe.ON_SPIKE)
             found[order] = "\n".join(lines)
         return found
 

@@ -30,7 +30,7 @@ def check_names(drive: str, source: Any, target: Any, weight: str, what: str) ->
         UnknownName: A variable that the group lacks.
     """
     example = f"{what}='gi_post -= {weight}*mV'"
-    lines = [line.strip() for line in re.split(r"[\n;]", str(drive)) if line.strip()]
+    lines = _lines(drive)
     if not any(weight in get_identifiers(line) for line in lines):
         raise InvalidValue(f"{what} must use the weight {weight}, got {drive!r}; write something like {example}.")
     for line in lines:
@@ -51,16 +51,20 @@ def check_names(drive: str, source: Any, target: Any, weight: str, what: str) ->
                     raise unknown_name(f"variable of group '{group.name}' for {what} {line!r}", name, known)
 
 
-def changed(drive: str) -> list[str]:
+def _lines(drive: str) -> list[str]:
+    """The statements of a drive, one each."""
+    return [line.strip() for line in re.split(r"[\n;]", str(drive)) if line.strip()]
+
+
+def _changed(drive: str) -> list[str]:
     """Names of the variables of the postsynaptic neurons that a drive changes."""
-    lines = [line.strip() for line in re.split(r"[\n;]", drive) if line.strip()]
-    return [parse_statement(line)[0].removesuffix("_post") for line in lines]
+    return [parse_statement(line)[0].removesuffix("_post") for line in _lines(drive)]
 
 
 def check_summed(drive: str, target: Any, what: str) -> None:
     """Raise InvalidValue where a drive changes a variable that other synapses set at every time step."""
     group = whole_group(target)
-    for name in changed(drive):
+    for name in _changed(drive):
         for reference in Synapses.__instances__():
             updaters = getattr(reference(), "summed_updaters", {}).values()
             if any(updater.target_var is group.variables[name] for updater in updaters):
@@ -75,7 +79,7 @@ def tell_what_stays(drive: str, target: Any, what: str) -> None:
     """Say so where a drive changes a parameter of the neurons: what it adds does not decay."""
     group = whole_group(target)
     equations, resets = getattr(group, "equations", {}), " ".join(getattr(group, "event_codes", {}).values())
-    for name in changed(drive):
+    for name in _changed(drive):
         if name in equations and equations[name].type == PARAMETER and name not in get_identifiers(resets):
             get_logger(__name__).warn(
                 f"{what} changes '{name}' of group '{group.name}', which has no equation and no reset: every spike "
@@ -105,6 +109,6 @@ def check_units(drive: str, synapses: Synapses, what: str) -> None:
         ) from error
 
 
-def with_bias(drive: str, weight: str = "w") -> str:
+def with_bias(drive: str, weight: str) -> str:
     """The drive of a spike with the weight -bias: excitation in the same variable, of the opposite sign."""
     return re.sub(rf"\b{weight}\b", "(-bias)", drive)

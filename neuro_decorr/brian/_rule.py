@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from brian2 import Quantity, Synapses, ms
 
-from neuro_decorr.brian import _companion, _drive
+from neuro_decorr.brian import _companion, _drive, _reading
 from neuro_decorr.brian._at_run import AtRun
 from neuro_decorr.brian._checks import (
     check_choice,
@@ -20,15 +20,14 @@ from neuro_decorr.brian._checks import (
     number,
     quantity,
 )
-from neuro_decorr.brian._contents import Contents
+from neuro_decorr.brian._contents import FILLING, Contents
 from neuro_decorr.brian._strings import assigned, declared, printed, refuse
+from neuro_decorr.brian.gain import Gain
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 from neuro_decorr.errors import InvalidValue
 
-FILLING = 0
-"""When the spikes of a time step enter the traces, as an order of the slot `synapses`."""
 PRE_FIRST, POST_FIRST = (FILLING - 1, FILLING + 1), (FILLING + 1, FILLING - 1)
 """Orders of on_pre and on_post: what comes first does not see the spikes of the same time step, the other does."""
 
@@ -47,6 +46,8 @@ class SpikingRule(ABC):
         homeostasis: Keeps every postsynaptic neuron's rate; None for none.
         variance: Brings every postsynaptic neuron's count variance to a target; None for none.
         schedule: When it learns, and when everything is held; None to learn without end.
+        gain: Measures what the drive does to rates, so that a spike of weight w takes w spikes; None to take the drive
+            as it is.
         smallest_weight: Bound of the weights w while they learn.
         largest_weight: Bound of the weights w while they learn.
         same_step: Two spikes of one time step count as one pair: by `"pre_first"`, the published order, the plasticity
@@ -67,6 +68,8 @@ class SpikingRule(ABC):
     """Which variables of a companion that its neurons share, with their units; `pace` is a factor of the rate."""
     sees_source: ClassVar[bool] = True
     """Whether it sees those of the presynaptic neuron."""
+    decorrelates: ClassVar[bool] = False
+    """Whether its fixed point is without correlations, so that a report can say whether it is reached."""
 
     rate: float = number(1e-3, above=0)
     trace_time: Quantity = quantity(50 * ms, companion=True)
@@ -75,6 +78,7 @@ class SpikingRule(ABC):
     homeostasis: Homeostasis | None = None
     variance: Variance | None = None
     schedule: Schedule | None = None
+    gain: Gain | None = None
     same_step: Literal["pre_first", "post_first"] = "pre_first"
 
     def __post_init__(self) -> None:
@@ -85,7 +89,7 @@ class SpikingRule(ABC):
         """
         check_fields(self)
         check_choice(self, "same_step", "pre_first", "post_first")
-        for name, kind in (("homeostasis", Homeostasis), ("variance", Variance), ("schedule", Schedule)):
+        for name, kind in (("homeostasis", Homeostasis), ("variance", Variance), ("schedule", Schedule), ("gain", Gain)):
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
                 raise InvalidValue(f"{self.name}: {name} must be nd.brian.{kind.__name__}(...) or None, got {value!r}.")
@@ -111,6 +115,7 @@ class SpikingRule(ABC):
         sides = ("source", "target") if self.sees_source else ("target",)
         linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in sides for name in self.seen)
         linked += "".join(f"\n{name} : {unit} (linked, shared)" for name, unit in self.seen_by_all.items())
+        linked += "" if self.gain is None else "\nweight_unit : 1 (linked)"
         moving = "moving = int(learning*pace > 0) : 1 (shared)"
         return f"w : 1\n{linked}\n{moving}\n{declared(self.namespace)}"
 
@@ -160,14 +165,15 @@ class SpikingRule(ABC):
                 "a rule without a schedule never ends to learn; give it schedule=nd.brian.Schedule(...)."
             )
         learning = schedule.learning + schedule.annealing + schedule.consolidation
-        return schedule.baseline + self._contents.calibration + learning
+        waiting = schedule.baseline + self._contents.calibration
+        return waiting + learning if self.gain is None else waiting + self.gain.probing + learning
 
     @property
     def _contents(self) -> Contents:
         """Of the companions of the neurons."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
-        parts = (self.homeostasis, self.variance, self.schedule)
-        return Contents(self.seen, own, *parts, entering=self._entering, same_step=min(self._entering) <= FILLING)
+        parts = (self.homeostasis, self.variance, self.schedule, self.gain)
+        return Contents(self.seen, own, *parts, self._entering)
 
     @property
     def _entering(self) -> dict[int, float]:
@@ -222,7 +228,8 @@ class SpikingRule(ABC):
             **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace.
 
         Returns:
-            A plain `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`.
+            A plain `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`,
+            and after a run its `report()` is an `nd.brian.Report`.
 
         Raises:
             InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does
@@ -237,40 +244,15 @@ class SpikingRule(ABC):
                 "drive says what an inhibitory spike does to your neurons: give it, such as drive='gi_post -= w*mV'."
             )
         check_clashes(self, weight, source, target)
-        named = {part: re.sub(r"\bw\b", weight, getattr(self, part)) for part in ("model", "on_pre", "on_post")}
-        _drive.check_names(drive, source, target, weight, "drive")
-        if bias_drive is not None:
-            if self.homeostasis is None:
-                raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
-            _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
-        elif self.homeostasis is not None:
-            bias_drive = _drive.with_bias(drive, weight)
-        on_pre = _pathways(drive, named["on_pre"], delay, in_one=self._orders == PRE_FIRST)
-        if not (delay is None or isinstance(delay, str)):
-            options["delay"] = {"transmission": delay}
-        synapses = Synapses(
-            source,
-            target,
-            model=named["model"],
-            on_pre=on_pre,
-            on_post={"learning_post": named["on_post"]} if named["on_post"] else None,
-            **options,
-        )
-        if "transmission" in on_pre:  # a spike transmits the weight that there was before it
-            synapses.transmission.order = min(self._orders) - 1
-            synapses.learning_pre.order = self._orders[0]
-        if named["on_post"]:
-            synapses.learning_post.order = self._orders[1]
-        _companion.set_values(synapses, self.namespace)
+        drives = self._drives(drive, bias_drive, source, target, weight)
+        synapses = self._learning(source, target, self._scaled(drive, weight), weight, delay, options)
         _drive.check_units(drive, synapses, "drive")
-        if bias_drive is not None:  # as free of units as w
-            _drive.check_units(re.sub(r"\bbias\b", weight, bias_drive), synapses, "bias_drive")
+        if "bias_drive" in drives:  # as free of units as w
+            _drive.check_units(re.sub(r"\bbias\b", weight, drives["bias_drive"]), synapses, "bias_drive")
         self_drive = None
         if self.variance is not None:
             _drive.check_names(drive, target, target, weight, "drive")  # of a neuron onto itself
-            self_drive = re.sub(rf"\b{weight}\b", "self_weight", drive)
-        seen = source if self.sees_source else None
-        drives = {"drive": drive, **({} if bias_drive is None else {"bias_drive": bias_drive})}
+            self_drive = re.sub(rf"\b{weight}\b", self._scaled("self_weight", "self_weight"), drive)
 
         def check() -> None:
             check_step(self, target)
@@ -281,8 +263,51 @@ class SpikingRule(ABC):
         synapses.contained_objects.append(AtRun(check, target.clock, f"{synapses.name}_checks"))
         for what, statement in drives.items():
             _drive.tell_what_stays(statement, target, what)
-        shared, contents = self.seen_by_all, self._contents
-        _companion.attach(contents, synapses, seen, target, shared=shared, bias_drive=bias_drive, self_drive=self_drive)
+        _companion.attach(
+            self._contents,
+            synapses,
+            source if self.sees_source else None,
+            target,
+            shared=self.seen_by_all,
+            bias_drive=drives.get("bias_drive"),
+            self_drive=self_drive,
+        )
+        _reading.give_report(self, synapses, source, target, weight)
+        return synapses
+
+    def _scaled(self, drive: str, weight: str) -> str:
+        """The drive of a weight in spikes, where the gain is measured."""
+        return drive if self.gain is None else re.sub(rf"\b{weight}\b", f"({weight}*weight_unit)", drive)
+
+    def _drives(self, drive: str, bias_drive: str | None, source: Any, target: Any, weight: str) -> dict[str, str]:
+        """What a spike does, and the bias where there is one, by the name of the argument; their names are checked."""
+        _drive.check_names(drive, source, target, weight, "drive")
+        if bias_drive is not None:
+            if self.homeostasis is None and self.gain is None:
+                raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
+            _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
+        elif self.homeostasis is not None or self.gain is not None:
+            bias_drive = _drive.with_bias(drive, weight)
+        return {"drive": drive} if bias_drive is None else {"drive": drive, "bias_drive": bias_drive}
+
+    def _learning(
+        self, source: Any, target: Any, drive: str, weight: str, delay: Any, options: dict[str, Any]
+    ) -> Synapses:
+        """Synapses that transmit and learn in the order of the rule, without what they read."""
+        model, learning_pre, learning_post = (
+            re.sub(r"\bw\b", weight, text) for text in (self.model, self.on_pre, self.on_post)
+        )
+        on_pre = _pathways(drive, learning_pre, delay, in_one=self._orders == PRE_FIRST)
+        on_post = {"learning_post": learning_post} if learning_post else None
+        if not (delay is None or isinstance(delay, str)):
+            options["delay"] = {"transmission": delay}
+        synapses = Synapses(source, target, model=model, on_pre=on_pre, on_post=on_post, **options)
+        if "transmission" in on_pre:  # a spike transmits the weight that there was before it
+            synapses.transmission.order = min(self._orders) - 1
+            synapses.learning_pre.order = self._orders[0]
+        if learning_post:
+            synapses.learning_post.order = self._orders[1]
+        _companion.set_values(synapses, self.namespace)
         return synapses
 
     @property

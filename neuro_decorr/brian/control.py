@@ -33,11 +33,9 @@ def freeze(synapses: Synapses, *, homeostasis: bool = False) -> None:
         InvalidValue: Other synapses, or no homeostasis to hold.
         Unsupported: A standalone program that has run already.
     """
-    group = _companion(synapses)
-    _check_not_run("freeze and thaw")
-    if homeostasis and "held" not in group.variables:
+    if homeostasis and "held" not in _companion(synapses).variables:
         raise InvalidValue("these synapses have no homeostasis to hold; use freeze(synapses).")
-    _switch(synapses, frozen=1.0, held=1.0 if homeostasis else None)
+    _switch(synapses, 1.0, **({"held": 1.0} if homeostasis else {}))
 
 
 def thaw(synapses: Synapses) -> None:
@@ -52,19 +50,21 @@ def thaw(synapses: Synapses) -> None:
         InvalidValue: Other synapses.
         Unsupported: A standalone program that has run already.
     """
+    _switch(synapses, 0.0, held=0.0, thawed=1.0)
+
+
+def _switch(synapses: Synapses, frozen: float, **others: float) -> None:
+    """Set switches that are no parameters of the user's: a value of `run_args` would be overwritten in a program.
+
+    Args:
+        synapses: From `SpikingRule.synapses`.
+        frozen: 1 or 0, of the companion, or of the synapses themselves where the rule is one for rates.
+        **others: Of the companion, where it has them.
+    """
     group = _companion(synapses)
     _check_not_run("freeze and thaw")
-    _switch(synapses, frozen=0.0, held=0.0 if "held" in group.variables else None)
-    if "thawed" in group.variables:
-        set_values(group, {"thawed": 1.0})
-
-
-def _switch(synapses: Synapses, frozen: float, held: float | None) -> None:
-    """Set switches that are no parameters of the user's: a value of `run_args` would be overwritten in a program."""
-    group = _companion(synapses)
     set_values(group if "frozen" in group.variables else synapses, {"frozen": frozen})
-    if held is not None:
-        set_values(group, {"held": held})
+    set_values(group, {name: value for name, value in others.items() if name in group.variables})
 
 
 def _target() -> str:

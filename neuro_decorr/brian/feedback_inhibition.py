@@ -82,6 +82,7 @@ class FeedbackInhibition(SpikingRule):
     cost = "2 k a spike of a neuron, 2 N a spike of an interneuron"
     source = "Lipshutz et al. 2023, arXiv:2209.10634; King et al. 2013, doi:10.1523/JNEUROSCI.4188-12.2013"
     seen = ("deviation",)
+    decorrelates = True
     sees_source = False
 
     rate: float = number(1e-2, above=0)

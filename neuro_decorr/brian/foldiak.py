@@ -39,6 +39,7 @@ class Foldiak(SpikingRule):
     cost = "2 N a spike, all-to-all"
     source = "Foldiak 1990, doi:10.1007/BF02331346; Zylberberg et al. 2011, doi:10.1371/journal.pcbi.1002250"
     seen = ("trace", "expected")
+    decorrelates = True
 
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
 

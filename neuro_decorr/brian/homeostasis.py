@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from brian2 import Hz, Quantity, second
 
-from neuro_decorr.brian._checks import check_fields, check_value, number, quantity
+from neuro_decorr.brian._checks import check_fields, check_quantity, number, quantity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +28,12 @@ class Homeostasis:
 
     Attributes:
         target_rate: rho, the same for every neuron, or one for each neuron of the target group (an array, such as
-            `[5, 8, 10] * Hz`); None for each neuron's own.
+            `[5, 8, 10] * Hz`; with `foldiak`, which needs those of the source too, within one group); None for each
+            neuron's own.
         calibration: How long rates are counted where there is no target; no learning before that.
         largest_bias: Bound of the bias in both directions, in multiples of rho.
-        rate: k, spikes of weight 1 a second, for each second and Hz of difference.
+        rate: k, spikes of weight 1 a second, for each second and Hz of difference; where None, 0.3 Hz where the gain of
+            the drive is measured (`nd.brian.Gain`), so that a neuron alone comes back within 3 s, and 10 Hz otherwise.
         average_time: Of the running average.
     """
 
@@ -40,7 +42,7 @@ class Homeostasis:
     target_rate: Quantity | tuple[Quantity, ...] | None = None
     calibration: Quantity = quantity(100 * second)
     largest_bias: float = number(100.0, above=0)
-    rate: Quantity = quantity(10 * Hz)
+    rate: Quantity | None = None
     average_time: Quantity = quantity(20 * second)
 
     def __post_init__(self) -> None:
@@ -52,11 +54,19 @@ class Homeostasis:
         if self.target_rate is not None and np.ndim(self.target_rate) == 1:  # the tuple has an equality and a hash
             each = tuple(self.target_rate)
             for rate in each or (0 * Hz,):
-                check_value(self.name, "target_rate", rate, Hz)
+                check_quantity(self.name, "target_rate", rate, Hz)
             object.__setattr__(self, "target_rate", each)
         elif self.target_rate is not None:
-            check_value(self.name, "target_rate", self.target_rate, Hz)
+            check_quantity(self.name, "target_rate", self.target_rate, Hz)
+        if self.rate is not None:
+            check_quantity(self.name, "rate", self.rate, Hz)
         check_fields(self)
+
+    def rate_of(self, *, measured: bool) -> Quantity:
+        """k, for weights in spikes or in whatever the drive makes of them."""
+        if self.rate is not None:
+            return self.rate
+        return 0.3 * Hz if measured else 10 * Hz
 
     @property
     def kind(self) -> Literal["own", "one", "each"]:

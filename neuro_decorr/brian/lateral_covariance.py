@@ -47,6 +47,7 @@ class LateralCovariance(SpikingRule):
     cost = "2 N a spike, all-to-all"
     source = "Foldiak 1990, doi:10.1007/BF02331346; Vogels et al. 2011, doi:10.1126/science.1211095"
     seen = ("deviation",)
+    decorrelates = True
 
     mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
@@ -67,9 +68,9 @@ class LateralCovariance(SpikingRule):
 
         As everywhere, the mean is that of before and after the spikes.
         """
-        return (
-            super()._entering if self.moved_by == "both" else {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
-        )
+        if self.moved_by == "both":
+            return super()._entering
+        return {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
 
     @property
     def on_pre(self) -> str:

@@ -47,4 +47,4 @@ class Schedule:
         """
         check_fields(self)
         if not (have_same_dimensions(self.baseline, second) and float(self.baseline) == 0):
-            check_quantity(self, "baseline", second)
+            check_quantity(self.name, "baseline", self.baseline, second)

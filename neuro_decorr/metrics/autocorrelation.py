@@ -11,16 +11,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[np.float64]
+from neuro_decorr.metrics import trends
 
-COSINES = 63
+Array = NDArray[np.float64]
+Moved = TypeVar("Moved", Array, Tensor)
+
+CELLS = 64
+"""Cells that a recording is cut into at most."""
+COSINES = CELLS - 1
 """Slowest cosines that are looked at: periods down to two cells."""
 STEP = 0.25
 """Epsilon: wide enough for second differences of measures with a corner, such as a mean of magnitudes."""
@@ -40,9 +45,22 @@ def weights(cells: int, count: int) -> Tensor:
     Returns:
         Shape `(1 + 2 count, cells)`, float64.
     """
-    angle = math.pi * np.arange(1, count + 1)[:, None] * (np.arange(cells) + 0.5) / cells
-    moved = STEP * math.sqrt(2) * np.cos(angle)
+    moved = STEP * math.sqrt(cells) * trends.cosines(cells, count).T
     return torch.from_numpy(np.concatenate([np.ones((1, cells)), 1 + moved, 1 - moved]))
+
+
+def differences(up: Moved, down: Moved, middle: Moved) -> tuple[Moved, Moved]:
+    """Projections $D_j$ and curvatures $Q_j$ of estimates.
+
+    Args:
+        up: Estimates under the cosines.
+        down: Under their opposites.
+        middle: Under equal weights.
+
+    Returns:
+        Both, over epsilon and over twice its square.
+    """
+    return (up - down) / (2 * STEP), (up + down - 2 * middle) / (2 * STEP**2)
 
 
 @final
@@ -92,6 +110,10 @@ class Memory:
         """Whether the recording more likely than not has fewer than ten autocorrelation times."""
         return float(self.probability[_spectra(2)[1] > 1 / _SLOWEST].sum()) > 0.5
 
+    def slower(self, other: Memory) -> Memory:
+        """That of both memories whose mean is the larger."""
+        return self if self.mean > other.mean else other
+
     def half_width(self, first: Array, second: Array, level: float) -> float:
         r"""Half the width of an interval.
 
@@ -124,7 +146,7 @@ class Memory:
             return 0.0
         variance = max(mean - float(second.var(ddof=1)), mean / 2)
         freedom = count * variance / mean
-        cells = (weights(count + 1, count)[1 : count + 1].numpy() - 1).T @ first
+        cells = trends.cosines(count + 1, count) @ first
         kurtosis = float((cells**4).mean() / (cells**2).mean() ** 2)
         freedom = max(1.0, freedom / max(1.0, (kurtosis - 1) / 2))
         scale = np.sqrt((squares / _spectra(count)[0]).mean(axis=1) * variance / mean)
@@ -147,12 +169,6 @@ def certain(count: int) -> Memory:
     return Memory(probability)
 
 
-def quantile(freedom: float, level: float) -> float:
-    """The value that Student's distribution stays within, on both sides of zero, with a chance of `level`."""
-    angles, tail = _tail(freedom)
-    return math.sqrt(freedom) * math.tan(float(np.interp(-(1 - level) / 2, -tail, angles)))
-
-
 @cache
 def _spectra(count: int) -> tuple[Array, Array, Array]:
     """Spectra at the cosines 1 ... count, their autocorrelation times as shares of the recording, their prior."""
@@ -166,7 +182,10 @@ def _spectra(count: int) -> tuple[Array, Array, Array]:
 
 
 def _tail(freedom: float) -> tuple[Array, Array]:
-    r"""Upper tail of Student's distribution against theta, with $t = \sqrt\nu \tan \theta$."""
+    r"""Upper tail of Student's distribution against theta, with $t = \sqrt\nu \tan \theta$.
+
+    Not scipy's: arrays are summarised where torch and numpy alone are installed.
+    """
     angles = np.linspace(0, math.pi / 2, 4001)
     density = np.cos((angles[1:] + angles[:-1]) / 2) ** (freedom - 1)
     tail = np.concatenate([[0.0], density[::-1].cumsum()])[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.fluctuations import Fluctuations, Over, Source
-from neuro_decorr.metrics.measures import independent
+from neuro_decorr.metrics.measures import sampling_floors
 from neuro_decorr.metrics.paired import PairedChange, paired_change
 from neuro_decorr.metrics.parameters import check_level, generator
 from neuro_decorr.metrics.samples import Samples
@@ -154,7 +154,8 @@ def comparison(
         The comparison. Units that never vary in one of both are left out, and reported.
 
     Raises:
-        InvalidValue: Fewer than two units that vary in both, or different steps; see `summary`.
+        InvalidValue: Fewer than two units that vary in both, different steps, or two of different kinds, such as spike
+            trains and rates; see `summary`.
     """
     check_level(level)
     source = generator(seed)
@@ -171,9 +172,9 @@ def comparison(
     counted = all(one.stream.integers for one in sources) and bool((means > 0).all())
     matched: dict[str, Change] = {}
     if counted:
-        target = means.min(axis=0)
-        thinned = [_thinned(one, target / mean, source) for one, mean in zip(pair, means, strict=True)]
-        matched, _ = _changes([Source.of(one, bin, over) for one in thinned], pieces, chosen, level)
+        shares = means.min(axis=0) / means
+        thinned = [Source.of(_thinned(*one, source), bin, over) for one in zip(pair, shares, strict=True)]
+        matched, _ = _changes(thinned, pieces, chosen, level)
     upper = np.triu_indices(len(labels), 1)
     step = sources[0].step if isinstance(first, SpikeTrains) else None
     return Comparison(
@@ -199,28 +200,23 @@ def _changes(
         for one in sources
     ]
     factors = [_factor(one.pieces, pieces) for one in sources]
-    floors = [[independent(period.population) for period in group] for group in read]
+    floors = [[sampling_floors(period.population) for period in group] for group in read]
     changes: dict[str, Change] = {}
     slow: list[str] = []
-    withheld: list[str] = []
+    withheld = False
     for name in read[0][0].estimates:
-        floor = _mean(floors[0], name), _mean(floors[1], name)
         scale = Fluctuations.common(read[0] + read[1], name)
-        if scale is None:
-            withheld += [name] if name == "participation_ratio_both" else []
-            before, after = (
-                math.nan if name in withheld else float(np.mean([one.estimates[name] for one in group]))
-                for group in read
-            )
-            changes[name] = Change(
-                before, after, *floor, after - before, math.nan, math.nan, _ratio(name, before, after)
-            )
-            continue
-        sides = [_own(group, factor, name, scale, level) for group, factor in zip(read, factors, strict=True)]
-        if any(math.isnan(side.low) for side in sides):
-            slow.append(name)
-        before, after = sides[0].value, sides[1].value
-        changes[name] = Change(before, after, *floor, after - before, *_difference(*sides), _ratio(name, before, after))
+        if scale is not None:
+            sides = [_own(group, factor, name, scale, level) for group, factor in zip(read, factors, strict=True)]
+            slow += [name] if any(math.isnan(side.low) for side in sides) else []
+        elif name == "participation_ratio_both":
+            sides, withheld = 2 * [_Side(math.nan, math.nan, math.nan)], True
+        else:
+            sides = [_Side(math.nan, _mean([one.estimates for one in group], name), math.nan) for group in read]
+        before, after = (side.value for side in sides)
+        floor = _mean(floors[0], name), _mean(floors[1], name)
+        ratio = after / before if name != "mean_correlation" and before > 0 else math.nan
+        changes[name] = Change(before, after, *floor, after - before, *_difference(*sides), ratio)
     warnings = []
     if slow:
         warnings.append(
@@ -262,12 +258,8 @@ def _difference(first: _Side, second: _Side) -> tuple[float, float]:
     return low, between + math.hypot(second.high - second.value, first.value - first.low)
 
 
-def _mean(group: list[dict[str, float]], name: str) -> float:
+def _mean(group: Sequence[Mapping[str, float]], name: str) -> float:
     return float(np.mean([one.get(name, math.nan) for one in group]))
-
-
-def _ratio(name: str, first: float, second: float) -> float:
-    return second / first if name != "mean_correlation" and first > 0 else math.nan
 
 
 def _periods(pieces: int, length: int) -> list[tuple[int, int]]:
@@ -292,6 +284,9 @@ def _same_units(
     """Both with the units that vary in both, in the order of the first, and their moments."""
     recordings = SpikeTrains | Rates
     warnings = []
+    kinds = [type(one).__name__ if isinstance(one, recordings) else "an array" for one in (first, second)]
+    if kinds[0] != kinds[1]:
+        raise InvalidValue(f"second: got {kinds[1]}, the first is {kinds[0]}; compare two of one kind.")
     if isinstance(first, recordings) and isinstance(second, recordings):
         labels = [name for name in first.units if name in set(second.units)]
         missing = len(set(first.units) ^ set(second.units))
@@ -302,8 +297,6 @@ def _same_units(
                 f"second: {len(labels)} units of one label are in both recordings; at least 2 are needed."
             )
         first, second = first.select(labels), second.select(labels)
-    elif isinstance(first, recordings) or isinstance(second, recordings):
-        raise InvalidValue("second: got a recording and an array; compare two of one kind.")
     before, after = (_moments(activity, bin, over) for activity in (first, second))
     if before.units != after.units:
         raise InvalidValue(f"second: got {after.units} units, the first has {before.units}; compare the same units.")
@@ -333,7 +326,6 @@ def _of_units(activity: Activity, kept: NDArray[np.int64]) -> Activity:
 
 def _thinned(activity: Activity, share: Array, source: np.random.Generator) -> Activity:
     """Counts or spikes of which each is kept with the chance of its unit."""
-    share = np.minimum(share, 1.0)
     if isinstance(activity, SpikeTrains):
         times = [unit[source.random(len(unit)) < p] for unit, p in zip(activity.times, share, strict=True)]
         return replace(activity, times=tuple(times))

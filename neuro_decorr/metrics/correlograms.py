@@ -117,15 +117,8 @@ def pair_correlogram(
     least = round(2 / (1 - level)) - 1
     checks.refuse("pair_correlogram", checks.whole_number("surrogates", surrogates, least=least))
     source = generator(seed)
-    windows = whole_bins(trains.stop - trains.start, bin) // steps
-    if windows < 1:
-        raise InvalidValue(f"jitter: got {jitter:g} s, longer than the recording; choose a shorter one.")
     stays, moves = (indices(unit, trains.start, bin) for unit in pair.times)
-    usable = np.ones(windows, dtype=bool)
-    for low, high in trains.gaps:
-        begin, end = ((edge - trains.start) / (steps * bin) for edge in (low, high))
-        usable[max(0, int(begin)) : int(np.ceil(end))] = False
-    inside = (moves < windows * steps) & usable[np.minimum(moves // steps, windows - 1)]
+    inside = _in_whole_intervals(trains, moves, bin, steps)
     left_out = int((~inside).sum())
     moves = moves[inside]
     which, window = np.unique(moves // steps, return_inverse=True)
@@ -133,32 +126,26 @@ def pair_correlogram(
     size = len(which) * steps
     counts = table @ np.bincount(window * steps + moves % steps, minlength=size)
     number = np.bincount(window, minlength=len(which)).astype(float)
-    expected, variance = _moments(table, number, steps)
+    expected, deviation = _moments(table, number, steps)
     drawn = np.vstack(
         [
             _drawn(table, window * steps + source.integers(0, steps, (min(_BATCH, surrogates - start), len(window))))
             for start in range(0, surrogates, _BATCH)
         ]
     )
-    deviation = np.sqrt(variance)
     scale = np.where(deviation > 0, deviation, np.inf)
-    farthest = np.abs((drawn - expected) / scale).max(axis=1)
-    own = float(np.abs((counts - expected) / scale).max())
-    # The largest that is not among the share 1 - level: counts leave the band if and only if p is at most 1 - level.
-    reach = float(np.sort(np.append(farthest, own))[surrogates - int((1 - level) * (1 + surrogates) + 1e-9)])
-    low_band = np.quantile(drawn, (1 - level) / 2, axis=0, method="lower")
-    high_band = np.quantile(drawn, (1 + level) / 2, axis=0, method="higher")
+    reach, p_value = _farthest((counts - expected) / scale, (drawn - expected) / scale, level)
     return PairCorrelogram(
         first=pair.units[0],
         second=pair.units[1],
         lags=np.arange(-longest, longest + 1, dtype=np.float64) * bin,
         counts=counts.astype(np.int64),
         expected=expected,
-        low=low_band,
-        high=high_band,
+        low=np.quantile(drawn, (1 - level) / 2, axis=0, method="lower"),
+        high=np.quantile(drawn, (1 + level) / 2, axis=0, method="higher"),
         simultaneous_low=np.maximum(expected - reach * deviation, 0.0),
         simultaneous_high=expected + reach * deviation,
-        p_value=(1 + int((farthest >= own - 1e-9).sum())) / (1 + surrogates),
+        p_value=p_value,
         rate=counts / (max(len(stays), 1) * bin),
         level=level,
         facts=(
@@ -167,6 +154,28 @@ def pair_correlogram(
         ),
         warnings=(f"{left_out} spikes of {pair.units[1]!r} lie in cut intervals: left out",) if left_out else (),
     )
+
+
+def _in_whole_intervals(trains: SpikeTrains, spikes: NDArray[np.int64], bin: float, steps: int) -> NDArray[np.bool_]:
+    """Which spikes, numbered by their bins, lie in intervals of so many bins that neither a gap nor the end cuts."""
+    windows = whole_bins(trains.stop - trains.start, bin) // steps
+    if windows < 1:
+        raise InvalidValue(f"jitter: got {steps * bin:g} s, longer than the recording; choose a shorter one.")
+    usable = np.ones(windows, dtype=bool)
+    for low, high in trains.gaps:
+        begin, end = ((edge - trains.start) / (steps * bin) for edge in (low, high))
+        usable[max(0, int(begin)) : int(np.ceil(end))] = False
+    inside: NDArray[np.bool_] = (spikes < windows * steps) & usable[np.minimum(spikes // steps, windows - 1)]
+    return inside
+
+
+def _farthest(observed: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """How far the simultaneous band reaches, in standard deviations, and the p-value of what is observed."""
+    farthest, own = np.abs(drawn).max(axis=1), float(np.abs(observed).max())
+    count = 1 + len(drawn)
+    # The largest that is not among the share 1 - level: counts leave the band if and only if p is at most 1 - level.
+    reach = float(np.sort(np.append(farthest, own))[len(drawn) - int((1 - level) * count + 1e-9)])
+    return reach, (1 + int((farthest >= own - 1e-9).sum())) / count
 
 
 def _table(stays: NDArray[np.int64], which: NDArray[np.int64], steps: int, longest: int) -> Any:
@@ -199,7 +208,7 @@ def _drawn(table: Any, places: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _moments(table: Any, number: NDArray[np.float64], steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance at each lag over all ways to jitter."""
+    """Mean and standard deviation at each lag over all ways to jitter."""
     weight = np.repeat(number / steps, steps)
     average = require("scipy.sparse", "recordings").csc_array(
         (np.full(len(weight), 1 / steps), (np.arange(len(weight)), np.arange(len(weight)) // steps)),
@@ -207,7 +216,7 @@ def _moments(table: Any, number: NDArray[np.float64], steps: int) -> tuple[NDArr
     )
     means = table @ average  # (lags, windows)
     variance = table.power(2) @ weight - means.power(2) @ number
-    return table @ weight, np.maximum(variance, 0.0)  # rounding alone is below zero
+    return table @ weight, np.sqrt(np.maximum(variance, 0.0))  # rounding alone is below zero
 
 
 def _whole(name: str, value: float, bin: float, least: int) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neuro_decorr.errors import require
 from neuro_decorr.metrics.activity import Activity, Stream, as_stream
+from neuro_decorr.metrics.samples import real
 
 _FINEST = 2**16
 """Samples that are transformed; of longer recordings neighbours are summed first; what is faster counts as white."""
@@ -155,15 +156,14 @@ def _edges(count: int) -> NDArray[np.int64]:
 
 def _coarse(stream: Stream, together: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums of neighbouring samples, less the mean, and the sum of squares of all samples about it."""
-    parts, total, squares, left = [], np.zeros(stream.units), np.zeros(stream.units), stream.samples
+    parts, total, squares = [], np.zeros(stream.units), np.zeros(stream.units)
     for chunk in stream.chunks(max(1, stream.rows // together) * together):
-        values = np.asarray(chunk.cpu() if hasattr(chunk, "cpu") else chunk)
+        values = real(chunk)[0].cpu().numpy()
         whole = len(values) // together * together
-        exact = values.astype(np.float64, copy=False)
-        total += exact.sum(axis=0)
-        squares += np.einsum("tu,tu->u", exact, exact)
-        parts.append(exact[:whole].reshape(-1, together, stream.units).sum(axis=1))
-    mean = total / left
-    squares = squares - left * mean**2
-    squares[squares <= 1e-12 * left * mean**2] = 0.0
-    return np.concatenate(parts) - together * mean, squares
+        total += values.sum(axis=0)
+        squares += np.einsum("tu,tu->u", values, values)
+        parts.append(values[:whole].reshape(-1, together, stream.units).sum(axis=1))
+    mean = total / stream.samples
+    own = stream.samples * mean**2
+    left = squares - own
+    return np.concatenate(parts) - together * mean, np.where(left > 1e-12 * own, left, 0.0)

@@ -38,9 +38,7 @@ class PopulationCoupling:
     null_high: NDArray[np.float64]
     p_value: NDArray[np.float64]  # share of the shifts that are as far from `slow`
     q_value: NDArray[np.float64]  # false discovery rate over the units
-    excess_rate: NDArray[
-        np.float64
-    ]  # rate of the others at the unit's spikes, above their mean (Hz); spike trains only
+    excess_rate: NDArray[np.float64]  # of the others at the unit's spikes, above their mean (Hz); NaN without spikes
     mean: tuple[float, float, float]  # mean correlation over the units, and its interval
     level: float
     facts: str
@@ -104,29 +102,21 @@ def population_coupling(
         raise InvalidValue(f"max_shift: got {max_shift}; allowed are less than a quarter of the {samples} samples.")
     whole, without = second_moments(sums)
     estimate, others = _coupling(whole), _coupling(without)
-    sizes = sums.lengths.cpu().numpy()
-    found = spread(np.arctanh(estimate), np.arctanh(others), sizes)
-    low, high = bounds(np.arctanh(estimate), found, level)
     defined = np.isfinite(estimate)
     if not defined.any():
         raise InvalidValue("activity: fewer than two units vary; there is nothing to couple.")
-    average = np.arctanh(estimate[defined].mean(keepdims=True))
-    averages = np.arctanh(others[:, defined].mean(axis=1, keepdims=True))
-    mean_low, mean_high = bounds(average, spread(average, averages, sizes), level)
+    z = np.arctanh(np.append(estimate, estimate[defined].mean()))  # the last: mean over the units
+    left = np.arctanh(np.column_stack([others, others[:, defined].mean(axis=1)]))
+    low, high = np.tanh(bounds(z, spread(z, left, sums.lengths.cpu().numpy()), level))
     lagged = _shifted(activity, bin, max_shift) / np.sqrt(_variances(whole) * (samples - 1) ** 2)
-    own, null = lagged[max_shift], np.delete(lagged, max_shift, axis=0)
-    slow = null.mean(axis=0)
-    shifts = np.delete(np.arange(-max_shift, max_shift + 1.0), max_shift)[:, None]
-    null = null - shifts * (shifts * null).sum(axis=0) / (shifts**2).sum()  # drifts of both make a slope over shifts
-    extreme = (np.abs(null - slow) >= np.abs(own - slow)).sum(axis=0)
-    p_value = np.where(defined, (1 + extreme) / (1 + len(null)), np.nan)
+    slow, null, p_value = _against_shifts(lagged)
     q_value = np.full_like(p_value, np.nan)
     q_value[defined] = require("scipy.stats", "recordings").false_discovery_control(p_value[defined])
     rate = np.full(sums.units, np.nan)
     if isinstance(activity, SpikeTrains):
         assert bin is not None
         excess = (whole.sum(axis=1) - whole.diagonal()) * (samples - 1) / samples
-        mean = (sums.first.sum(dim=0).cpu().numpy() / samples) + sums.origin.cpu().numpy()
+        mean = sums.mean.cpu().numpy()
         rate[mean > 0] = excess[mean > 0] / mean[mean > 0] / bin
     silent = int((~defined).sum())
     warnings = [f"{silent} units never vary: they have no coupling"] if silent else []
@@ -136,15 +126,15 @@ def population_coupling(
     return PopulationCoupling(
         units=names,
         correlation=estimate,
-        low=np.tanh(low),
-        high=np.tanh(high),
-        slow=np.where(defined, slow, np.nan),
+        low=low[:-1],
+        high=high[:-1],
+        slow=slow,
         null_low=np.quantile(null, (1 - level) / 2, axis=0),
         null_high=np.quantile(null, (1 + level) / 2, axis=0),
         p_value=p_value,
         q_value=q_value,
         excess_rate=rate,
-        mean=(float(np.tanh(average[0])), float(np.tanh(mean_low[0])), float(np.tanh(mean_high[0]))),
+        mean=(float(np.tanh(z[-1])), float(low[-1]), float(high[-1])),
         level=level,
         facts=(
             f"{sums.units} units, {samples} {unit}; each against the sum of the others; {level:.0%} intervals: "
@@ -170,6 +160,17 @@ def _coupling(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = (covariance.sum(axis=-1) - own) / np.sqrt(_variances(covariance))
     inside: NDArray[np.float64] = np.clip(found, -1 + 1e-15, 1 - 1e-15)  # the sum of the others has no finite z
     return inside
+
+
+def _against_shifts(lagged: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Mean over the shifts of couplings (2 L + 1, units), these without their slope, and the p-value without shift."""
+    longest = len(lagged) // 2
+    own, null = lagged[longest], np.delete(lagged, longest, axis=0)
+    slow = null.mean(axis=0)
+    shifts = np.delete(np.arange(-longest, longest + 1.0), longest)[:, None]
+    null = null - shifts * (shifts * null).sum(axis=0) / (shifts**2).sum()  # drifts of both make a slope over shifts
+    extreme = (np.abs(null - slow) >= np.abs(own - slow)).sum(axis=0)
+    return slow, null, np.where(np.isfinite(own), (1 + extreme) / (1 + len(null)), np.nan)
 
 
 def _shifted(activity: Activity, bin: float | None, longest: int) -> NDArray[np.float64]:

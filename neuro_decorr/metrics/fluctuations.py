@@ -30,8 +30,6 @@ Array = NDArray[np.float64]
 Over: TypeAlias = Literal["time", "trials"]
 """What fluctuates: `"time"`, all of the recording; `"trials"`, the trials of a recording."""
 
-CELLS = 64
-"""Cells that a recording is cut into."""
 FEWEST = 20
 """Fewer samples allow no interval."""
 FEWEST_TRIALS = 10
@@ -99,7 +97,7 @@ class Source:
     def sums(self) -> Sums:
         """Sums over the cells that intervals are found from."""
         _enough(self.pieces, self.over)
-        return accumulate(self.stream, min(self.pieces, CELLS), grain=self.trial)
+        return accumulate(self.stream, min(self.pieces, autocorrelation.CELLS), grain=self.trial)
 
     def variation(self, ends: NDArray[np.int64]) -> Variation | None:
         """Sums for CV2 over cells that begin and end at these samples or trials; None without spikes."""
@@ -179,7 +177,7 @@ class Fluctuations:
         count = 1
         if intervals:
             _enough(pieces, source.over)
-            count = min(pieces, CELLS)
+            count = min(pieces, autocorrelation.CELLS)
         rows = first * source.trial, last * source.trial
         stream = source.stream.between(*rows) if period is not None else source.stream
         sums = accumulate(stream, count, center=center, grain=source.trial)
@@ -204,16 +202,14 @@ class Fluctuations:
             on = scale.forward(values)
         if not np.isfinite(on).all():
             return None
-        up, down = on[1 : 1 + len(on) // 2], on[1 + len(on) // 2 :]
-        step = autocorrelation.STEP
-        return float(on[0]), (up - down) / (2 * step), (up + down - 2 * on[0]) / (2 * step**2)
+        up, down = np.split(on[1:], 2)
+        return float(on[0]), *autocorrelation.differences(up, down, on[:1])
 
     def remembers(self, first: Array) -> Memory:
         """The slower of the memories of a measure and of the mean activity, which drives many measures."""
         if self.fixed:
             return autocorrelation.certain(len(first))
-        own = Memory.of(first)
-        return own if own.mean > self.memory.mean else self.memory
+        return Memory.of(first).slower(self.memory)
 
     def scale(self, name: str) -> tuple[Scale | None, bool]:
         """The best scale on which a measure is clearly defined, if any, and whether it is the first of its scales."""
@@ -281,11 +277,13 @@ class Fluctuations:
             return math.isfinite(end) and bool(np.isfinite(best.forward(np.array([1 / end]))).all())
 
 
-def told(found: Mapping[str, Bounds], read: Fluctuations, source: Source, block: float | None) -> list[str]:
-    """Warnings about intervals.
+def interval_warnings(
+    found: Mapping[str, Bounds], read: Fluctuations, source: Source, block: float | None
+) -> list[str]:
+    """Which intervals are withheld or too narrow, and why.
 
     Args:
-        found: They.
+        found: The intervals.
         read: What they were found from.
         source: The samples.
         block: Length of a block that the caller chose.

@@ -1,8 +1,12 @@
-"""Intervals by leaving out one stretch of time, or one trial, after the other; neighbours may depend on each other."""
+"""Intervals by leaving out one stretch of time, or one trial, after the other; neighbours may depend on each other.
+
+`autocorrelation.Memory` reads the same cosines, finds how slow the data are and withholds where they are too slow; it
+takes one measure at a time, weighted up and down under each of 63 cosines, and 20 samples. Here the degrees of freedom
+follow from the number of stretches alone: for all units or groups of pairs at once, and from ten trials on.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import require
+from neuro_decorr.metrics import trends
 from neuro_decorr.metrics.activity import Activity, as_stream
+from neuro_decorr.metrics.autocorrelation import CELLS
+from neuro_decorr.metrics.scales import scales
 from neuro_decorr.metrics.sums import Sums, accumulate
 
-CELLS = 64
-"""Stretches that a recording is cut into."""
 FEWEST = 10
 """Fewer stretches or trials give no interval."""
 
@@ -61,8 +66,7 @@ def spread(
     freedom = max(4, round(0.4 * count ** (2 / 3)))
     weights = (1 - share).reshape(-1, *[1] * np.ndim(estimate))
     moved = -count * weights * (without - estimate)
-    phases = np.pi * np.outer(np.arange(1, freedom + 1), np.arange(count) + 0.5) / count
-    found = np.tensordot(math.sqrt(2 / count) * np.cos(phases), moved, axes=1)
+    found = np.tensordot(trends.cosines(count, freedom).T, moved, axes=1)
     return Spread(np.sqrt((found**2).mean(axis=0) / count), freedom)
 
 
@@ -86,11 +90,7 @@ def bounds(
 def mean_correlation_bounds(
     mean: float, without: NDArray[np.float64], units: int, level: float, sizes: NDArray[np.float64] | None = None
 ) -> tuple[float, float]:
-    r"""Interval of a mean correlation, on the scale where its variance hardly depends on it.
-
-    $$\zeta = \tfrac12 \log \frac{1 + (N - 1) \bar r}{1 - \bar r}$$
-
-    Source: Fisher (1925), Statistical Methods for Research Workers, chapter 7 (intraclass correlation).
+    """Interval of a mean correlation, on the scale where its variance hardly depends on it (`scales.scales`).
 
     Args:
         mean: Mean correlation of all pairs of N units.
@@ -103,11 +103,10 @@ def mean_correlation_bounds(
         Low and high; NaN with fewer than ten stretches.
     """
     both = np.clip(np.append(without, mean), -1 / (units - 1) + 1e-12, 1 - 1e-12)  # identical units have no scale
-    scaled = np.log((1 + (units - 1) * both) / (1 - both)) / 2
+    (scale,) = scales("mean_correlation", units)
+    scaled = scale.forward(both)
     low, high = bounds(scaled[-1:], spread(scaled[-1:], scaled[:-1, None], sizes), level)
-    ends = np.exp(2 * np.concatenate([low, high]))
-    found = (ends - 1) / (ends + units - 1)
-    return float(found[0]), float(found[1])
+    return scale.backward(float(low[0])), scale.backward(float(high[0]))
 
 
 def cells(activity: Activity, bin: float | None = None) -> Sums:
@@ -138,13 +137,7 @@ def second_moments(sums: Sums) -> tuple[NDArray[np.float64], NDArray[np.float64]
     """
     keep = torch.ones(sums.cells + 1, sums.cells, dtype=torch.float64)
     keep[1:].fill_diagonal_(0.0)
-    count = (keep @ sums.lengths.cpu())[:, None, None]
-    mean = keep @ sums.first.cpu() / count[:, :, 0]
-    cross = sums.cross.cpu().double()
-    total = cross.sum(dim=0)
-    both = torch.cat([total[None], total - cross])
-    both -= count * mean[:, :, None] * mean[:, None, :]
-    found = (both / (count - 1)).numpy()
+    found = torch.stack([part.covariance for part in sums.weighted(keep)]).cpu().numpy()
     return found[0], found[1:]
 
 

@@ -64,7 +64,7 @@ class Reader:
         return spiking | values
 
 
-def independent(population: Moments) -> dict[str, float]:
+def sampling_floors(population: Moments) -> dict[str, float]:
     r"""What independent Gaussian units with these variances show on average at this number of samples.
 
     With n degrees of freedom and variances $v_i$ the trace of the squared covariance is about

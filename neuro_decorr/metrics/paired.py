@@ -76,9 +76,10 @@ def paired_change(
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     in_time = [_in_time(one, kept, level) for one in sums]
     chance = max(0.0, _over_units(new - old) - sum(part for _, part in in_time))
-    own = autocorrelation.quantile(count - 1, level) * math.sqrt(chance)
+    stats = require("scipy.stats", "recordings")
+    own = float(stats.t.ppf((1 + level) / 2, count - 1)) * math.sqrt(chance)
     half = math.hypot(own, *(width for width, _ in in_time))
-    rank = require("scipy.stats", "recordings").mannwhitneyu(new[rows, columns].numpy(), old[rows, columns].numpy())
+    rank = stats.mannwhitneyu(new[rows, columns].numpy(), old[rows, columns].numpy())
     return PairedChange(
         differences=differences,
         kept=kept.cpu().numpy(),
@@ -94,18 +95,15 @@ def _in_time(sums: Sums, kept: Tensor, level: float) -> tuple[float, float]:
     """Half-width of the mean correlation over time, NaN if too slow, and what time adds to the variance over units."""
     cosines = min(autocorrelation.COSINES, sums.cells - 1)
     weights = autocorrelation.weights(sums.cells, cosines)
-    step = autocorrelation.STEP
     first, second, units = np.zeros(cosines), np.zeros(cosines), 0.0
     pairs = len(kept) * (len(kept) - 1)
     middle = sums.moments().correlation[kept][:, kept]
     for j in range(cosines):
         up, down = (one.correlation[kept][:, kept] for one in sums.weighted(weights[[1 + j, 1 + cosines + j]]))
-        slope = (up - down) / (2 * step)
-        first[j] = float(slope.sum()) / pairs  # the diagonals cancel
-        second[j] = float((up + down - 2 * middle).sum()) / pairs / (2 * step**2)
+        slope, curvature = autocorrelation.differences(up, down, middle)
+        first[j], second[j] = float(slope.sum()) / pairs, float(curvature.sum()) / pairs  # the diagonals cancel
         units += _over_units(slope) / cosines
-    own, mean = Memory.of(first), Memory.of(sums.mean_activity(weights[1 : 1 + cosines] - 1))
-    memory = own if own.mean > mean.mean else mean
+    memory = Memory.of(first).slower(Memory.of(sums.mean_activity(weights[1 : 1 + cosines] - 1)))
     return (math.nan if memory.too_slow else memory.half_width(first, second, level)), units
 
 

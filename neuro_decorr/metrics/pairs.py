@@ -17,6 +17,7 @@ from neuro_decorr.metrics.jackknife import bounds, cells, correlations, second_m
 from neuro_decorr.metrics.parameters import check_level, generator
 from neuro_decorr.metrics.residuals import ALL, residuals, upper
 from neuro_decorr.metrics.signal_noise import signal_noise_correlation
+from neuro_decorr.metrics.sums import Sums
 from neuro_decorr.recording import Rates, SpikeTrains
 
 if TYPE_CHECKING:
@@ -139,33 +140,28 @@ def pair_profile(
         sums = cells(activity, bin)
         whole, fewer = second_moments(sums)
         r, variance = correlations(whole), independent(activity, bin).variance
-        mean = (sums.first.sum(dim=0) / sums.lengths.sum() + sums.origin).cpu().numpy()
-        x = _distances(activity, positions, len(r)) if against == "distance" else _rates(activity, bin, mean)
+        x = _distances(activity, positions, len(r)) if against == "distance" else _rates(activity, bin, sums)
         without = (fewer, sums.lengths.cpu().numpy()) if over == "time" else None
-    defined = np.isfinite(r) & np.isfinite(x)
-    np.fill_diagonal(defined, False)
-    keep = defined.sum(axis=1) > 0
-    keep &= defined[:, keep].sum(axis=1) == keep.sum() - 1
+    keep = _complete(np.isfinite(r) & np.isfinite(x))
     if keep.sum() < 5:
         raise InvalidValue(f"activity: {int(keep.sum())} units have correlations and {against}; at least 5 are needed.")
     chosen = np.ix_(keep, keep)
-    r, x, variance = r[chosen], x[chosen], variance[chosen]
-    sorted_ = Groups.of(upper(x), edges, groups)
-    estimate = sorted_.measure(upper(r))
+    matrix, r, x = r[chosen], upper(r[chosen]), upper(x[chosen])
+    sorted_ = Groups.of(x, edges, groups)
+    estimate = sorted_.measure(r)
     if without is None:
-        low, high = sorted_.over_units(upper(r), len(r), level)
-        resampled = f"units (pairs that share one are not independent), {len(r)} of them"
+        low, high = sorted_.over_units(r, len(matrix), level)
+        resampled = f"units (pairs that share one are not independent), {len(matrix)} of them"
     else:
-        left = np.array([sorted_.measure(upper(matrix)) for matrix in correlations(without[0][:, keep][:, :, keep])])
+        left = np.array([sorted_.measure(upper(part)) for part in correlations(without[0][:, keep][:, :, keep])])
         low, high = bounds(estimate, spread(estimate, left, without[1]), level)
         resampled = f"{len(left)} stretches of time, left out in order"
-    drawn = np.array([sorted_.measure(upper(r[np.ix_(p, p)])) for p in _orders(source, len(r), permutations)])
+    orders = (source.permutation(len(matrix)) for _ in range(permutations))
+    drawn = np.array([sorted_.measure(upper(matrix[np.ix_(order, order)])) for order in orders])
     null_low, null_high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     p_value = (1 + (np.abs(drawn) >= np.abs(estimate) - 1e-12).sum(axis=0)) / (1 + permutations)
     reach = float(require("scipy.stats", "recordings").norm.ppf((1 + level) / 2))
-    trends = [
-        Trend(*(float(part[k]) for part in (estimate, low, high, null_low, null_high, p_value))) for k in (-2, -1)
-    ]
+    trends = np.transpose([estimate, low, high, null_low, null_high, p_value])[-2:].tolist()
     lost, outside = int((~keep).sum()), int((sorted_.index < 0).sum())
     warnings = [f"{lost} units are left out: they never vary or have no {against}"] if lost else []
     warnings += [f"{outside} pairs lie outside the edges; slope and correlation have them"] if outside else []
@@ -173,29 +169,33 @@ def pair_profile(
         against=against,
         axis=AXES[against] if isinstance(activity, SpikeTrains) or against != "rate" else "geometric mean value",
         edges=sorted_.edges,
-        centre=sorted_.means(upper(x)),
+        centre=sorted_.means(x),
         pairs=sorted_.sizes,
         mean=estimate[:-2],
         low=low[:-2],
         high=high[:-2],
         null_low=null_low[:-2],
         null_high=null_high[:-2],
-        floor=reach * np.sqrt(sorted_.means(upper(variance)) / np.maximum(sorted_.sizes, 1)),
-        slope=trends[0],
-        mantel=trends[1],
-        x=upper(x),
-        r=upper(r),
+        floor=reach * np.sqrt(sorted_.means(upper(variance[chosen])) / np.maximum(sorted_.sizes, 1)),
+        slope=Trend(*trends[0]),
+        mantel=Trend(*trends[1]),
+        x=x,
+        r=r,
         level=level,
         facts=(
-            f"{len(r)} units, {len(upper(r))} pairs; {level:.0%} intervals over {resampled}; null: {permutations} "
+            f"{len(matrix)} units, {len(r)} pairs; {level:.0%} intervals over {resampled}; null: {permutations} "
             f"exchanges of {against} between units; floor: independent units as slow as these"
         ),
         warnings=tuple(warnings),
     )
 
 
-def _orders(source: np.random.Generator, units: int, permutations: int) -> list[NDArray[np.int64]]:
-    return [source.permutation(units) for _ in range(permutations)]
+def _complete(defined: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Units of which every pair is defined, apart from those of which none is, shape `(units,)`."""
+    np.fill_diagonal(defined, False)
+    some = defined.any(axis=1)
+    keep: NDArray[np.bool_] = some & (defined[:, some].sum(axis=1) == some.sum() - 1)
+    return keep
 
 
 def _distances(activity: Activity, positions: ArrayLike | None, units: int) -> NDArray[np.float64]:
@@ -210,7 +210,8 @@ def _distances(activity: Activity, positions: ArrayLike | None, units: int) -> N
     return found
 
 
-def _rates(activity: Activity, bin: float | None, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rates(activity: Activity, bin: float | None, sums: Sums) -> NDArray[np.float64]:
+    mean = sums.mean.cpu().numpy()
     rate = mean / bin if isinstance(activity, SpikeTrains) and bin is not None else mean
     if (rate < 0).any():
         raise InvalidValue("activity: some mean values are negative; a geometric mean rate needs rates.")

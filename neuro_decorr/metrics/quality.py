@@ -154,15 +154,7 @@ def unit_quality(
     times, unit = merged(trains)
     found = coincidences(times, unit, units, coincidence)
     expected = jittered(times, unit, units, coincidence, jitter)
-    stats = require("scipy.stats", "recordings")
-    tails = np.minimum(stats.poisson.sf(found - 1, expected), stats.poisson.cdf(found, expected))
-    p_value = np.minimum(2 * tails, 1.0)
-    np.fill_diagonal(p_value, 1.0)
-    q_value = np.ones_like(p_value)
-    upper = np.triu_indices(units, 1)
-    if units > 1:
-        q_value[upper] = stats.false_discovery_control(p_value[upper])
-        q_value = np.minimum(q_value, q_value.T)
+    p_value, q_value = _tested(found, expected)
     marked = q_value < 1 - level
     smaller = np.minimum(columns["spikes"][:, None], columns["spikes"])
     twins = np.argwhere(np.triu(marked & (found > DUPLICATE * smaller), 1)).tolist()
@@ -182,6 +174,19 @@ def unit_quality(
         ),
         warnings=_warnings(trains, columns, found, expected, marked, twins),
     )
+
+
+def _tested(found: NDArray[np.int64], expected: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two-sided p-value of each pair's Poisson count, and its false discovery rate; one on the diagonal."""
+    stats = require("scipy.stats", "recordings")
+    tails = np.minimum(stats.poisson.sf(found - 1, expected), stats.poisson.cdf(found, expected))
+    p_value = np.minimum(2 * tails, 1.0)
+    np.fill_diagonal(p_value, 1.0)
+    q_value = np.ones_like(p_value)
+    upper = np.triu_indices(len(found), 1)
+    if len(found) > 1:
+        q_value[upper] = stats.false_discovery_control(p_value[upper])
+    return p_value, np.minimum(q_value, q_value.T)
 
 
 def poisson_bounds(counts: NDArray[np.int64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.cosines import Independent
 from neuro_decorr.metrics.jackknife import correlations
+from neuro_decorr.metrics.repeats import in_trials
 from neuro_decorr.recording import Rates, SpikeTrains
 
 ALL = "all conditions"
@@ -157,21 +158,18 @@ def residuals(
         raise InvalidValue("recording: got 1 unit; correlations need at least 2.")
     names = list(dict.fromkeys(trials.conditions if conditions is None else conditions))
     trials.select(names)  # refuses conditions that no trial has
-    samples, trial = recording.trial_counts(bin) if isinstance(recording, SpikeTrains) else recording.trial_binned(bin)
-    sizes = np.bincount(trial, minlength=len(trials))
-    if sizes.min() != sizes.max():
-        raise InvalidValue(f"trials: they hold {sizes.min()} to {sizes.max()} bins; give trials of one length.")
-    x = np.asarray(samples, dtype=np.float64).reshape(len(trials), int(sizes[0]), -1)
-    labels = np.array([names.index(name) if name in names else -1 for name in trials.conditions])
+    x, given = in_trials(recording, bin)
+    labels = np.array([names.index(name) if name in names else -1 for name in given])
     totals, z = x.mean(axis=1), x.copy()
     for index, name in enumerate(names):
         own = labels == index
         if own.sum() < 3:
             raise InvalidValue(f"condition {name!r}: got {own.sum()} trials; noise correlations need at least 3.")
         z[own] -= x[own].mean(axis=0)
-    found = {name: Residuals(z[own], totals[own], labels[own]) for name, own in _masks(names, labels)}
+    members = {name: labels == index for index, name in enumerate(names)}
     if len(names) > 1:
-        found[ALL] = Residuals(z[labels >= 0], totals[labels >= 0], labels[labels >= 0])
+        members[ALL] = labels >= 0
+    found = {name: Residuals(z[own], totals[own], labels[own]) for name, own in members.items()}
     for name, part in found.items():
         if part.vary.sum() < 2:
             raise InvalidValue(f"condition {name!r}: fewer than two units vary over its trials.")
@@ -182,7 +180,3 @@ def upper(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Entries above the diagonal, shape `(pairs,)`."""
     found: NDArray[np.float64] = matrix[np.triu_indices(len(matrix), 1)]
     return found
-
-
-def _masks(names: list[str], labels: NDArray[np.int64]) -> list[tuple[str, NDArray[np.bool_]]]:
-    return [(name, labels == index) for index, name in enumerate(names)]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from neuro_decorr.errors import require, unknown_name
 from neuro_decorr.metrics.activity import Activity
-from neuro_decorr.metrics.fluctuations import Bounds, Fluctuations, Over, Source, told
-from neuro_decorr.metrics.measures import independent
+from neuro_decorr.metrics.fluctuations import Bounds, Fluctuations, Over, Source, interval_warnings
+from neuro_decorr.metrics.measures import sampling_floors
 from neuro_decorr.metrics.parameters import check_level
 from neuro_decorr.metrics.samples import Silent
 
@@ -149,7 +149,7 @@ def summary(
     unit, chosen = source.unit, source.in_pieces(block)
     read = Fluctuations.of(source, center=center, silent=silent, intervals=intervals, block=chosen)
     found = {name: read.interval(name, level) for name in read.estimates} if intervals else {}
-    floors = independent(read.population)
+    floors = sampling_floors(read.population)
     nothing = Bounds(math.nan, math.nan)
     rows = {}
     for name, estimate in read.estimates.items():
@@ -172,6 +172,6 @@ def summary(
         time_unit=source.words,
         resolution=read.pieces * unit / read.cells,
         autocorrelation_time=time,
-        warnings=tuple(told(found, read, source, block)),
+        warnings=tuple(interval_warnings(found, read, source, block)),
         rows=rows,
     )

@@ -50,6 +50,11 @@ class Sums:
         """Number of cells."""
         return len(self.lengths)
 
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each unit, shape (units,)."""
+        return self.first.sum(dim=0) / self.lengths.sum() + self.origin
+
     def moments(self, silent: Silent = "nan") -> Moments:
         """Moments of all samples together; see `moments`."""
         check_policy(silent)

@@ -118,12 +118,13 @@ def bin_profile(
 def _row(recording: SpikeTrains | Rates, bin: float, level: float) -> tuple[float, ...]:
     sums = cells(recording, bin)
     whole, without = second_moments(sums)
-    keep = np.isfinite(np.diagonal(correlations(whole)))
+    matrix = correlations(whole)
+    keep = np.isfinite(np.diagonal(matrix))
     if keep.sum() < 2:
         raise InvalidValue(f"recording: {int(keep.sum())} units vary in bins of {bin:g} s; correlations need 2.")
     chosen = np.ix_(keep, keep)
-    r = upper(correlations(whole)[chosen])
-    left = np.array([upper(correlations(matrix)[chosen]).mean() for matrix in without])
+    r = upper(matrix[chosen])
+    left = np.array([upper(correlations(part)[chosen]).mean() for part in without])
     law = independent(recording, bin)
     mean = float(r.mean())
     sizes = sums.lengths.cpu().numpy()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.norse._record import NeuronRecord, added
+from neuro_decorr.norse._record import NeuronRecord, added, mapped
 from neuro_decorr.norse._surrogate import SurrogateGradient, spike
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
 from neuro_decorr.rate.record import check_can_leave, in_backward, in_transform, unwrapped
@@ -231,9 +231,7 @@ class Neurons(nn.Module, ABC, Generic[OwnRule, OwnState]):
         check_can_leave()
         record = added(self._record, record)
         if in_transform():  # inside torch.func.grad every result is seen through it
-            steps, spikes, traces = map(unwrapped, record[:3])
-            pairs = (None if tensor is None else unwrapped(tensor) for tensor in record[3:])
-            record = NeuronRecord(steps, spikes, traces, *pairs)
+            record = mapped(record, unwrapped)
         # Past nn.Module's own assignment, which searches all of its registries.
         object.__setattr__(self, "_record", record)
 

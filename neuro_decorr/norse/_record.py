@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -65,8 +66,13 @@ def is_finite(record: NeuronRecord) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in record if tensor is not None)
 
 
+def mapped(record: NeuronRecord, change: Callable[[Tensor], Tensor]) -> NeuronRecord:
+    """The record with every tensor changed."""
+    steps, spikes, traces = map(change, record[:3])
+    coincidences, together = (None if tensor is None else change(tensor) for tensor in record[3:])
+    return NeuronRecord(steps, spikes, traces, coincidences, together)
+
+
 def cast(record: NeuronRecord, like: Tensor) -> NeuronRecord:
     """The record on the device and in the type of the buffers that it is going to move."""
-    steps, spikes, traces = (tensor.to(like) for tensor in record[:3])
-    coincidences, together = (None if tensor is None else tensor.to(like) for tensor in record[3:])
-    return NeuronRecord(steps, spikes, traces, coincidences, together)
+    return mapped(record, lambda tensor: tensor.to(like))

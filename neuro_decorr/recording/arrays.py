@@ -76,7 +76,7 @@ def of_value(name: str, value: Any, options: Options) -> Raw | Sampled:
         together = clock.spike_seconds(np.concatenate([*cells, np.empty(0)]), options)
         return Raw(np.split(together, np.cumsum([len(cell) for cell in cells])[:-1]))
     array = np.asanyarray(value)
-    if array.ndim == 1 or 1 in array.shape:
+    if array.dtype.kind in "fiub" and (array.ndim == 1 or 1 in array.shape):
         raise InvalidValue(
             f"{name} is one row of numbers, {array.shape}: times of which units? Name two arrays, "
             "variable='times,units'; of a folder of a spike sorter or of suite2p, give the folder."

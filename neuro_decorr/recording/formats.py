@@ -117,7 +117,7 @@ def _of_folder(path: Path, given: str | None) -> str:
     if len(found) > 1:
         raise InvalidValue(f"{path}: holds {' and '.join(found)}; give the format.")
     below = sorted({sub.parent for name in ("spike_clusters.npy", "*spikes.clusters*.npy", "F.npy", "spks.npy")
-                    for sub in path.glob(f"*/{name}")})  # fmt: skip
+                    for depth in ("*", "*/*", "*/*/*") for sub in path.glob(f"{depth}/{name}")})  # fmt: skip
     inside = f" Is it one of {', '.join(map(str, below[:8]))}?" if below else ""
     if not below and (path / "spike_times.npy").is_file():
         raise InvalidValue(f"{path}: holds spike_times.npy, but no spike_clusters.npy: which unit fired is not known.")

@@ -38,6 +38,9 @@ SAMPLES = ("sample", "samples", "time_samples", "spike_sample", "spike_samples")
 UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron", "neuron_id", "cell", "cell_id", "sender")
 """Columns of labels."""
 
+TRIALS = ("trial", "trial_id")
+"""Columns of trials."""
+
 _KEY = b"neuro_decorr"
 
 
@@ -71,15 +74,9 @@ def read_parquet(path: Path, options: Options) -> Raw | Sampled:
         InvalidValue: It cannot be read, or is no such table.
     """
     parquet = require("pyarrow.parquet", "recordings")
-    try:
-        table = parquet.read_table(path)
-        given = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-        frame = table.to_pandas()
-    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise InvalidValue(
-            f"damaged or cut: no Parquet table that can be read ({str(error).splitlines()[0]})."
-        ) from error
-    return from_frame(frame, tidy.checked(given), options)
+    table = parquet.read_table(path)
+    given = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+    return from_frame(table.to_pandas(), tidy.checked(given), options)
 
 
 def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> Raw | Sampled:
@@ -112,7 +109,8 @@ def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> 
         when = when / TIMES[plain[clocks[0]]]
     elif options.get("sampling_rate") is None:
         raise InvalidValue(f"column {clocks[0]!r}: these are samples; give sampling_rate (Hz).")
-    others = [name for name in names if name not in (clocks[0], *owners) and plain[name] != "trial"]
+    trials = [name for name in names if plain[name] in TRIALS][:1]
+    others = [name for name in names if name not in (clocks[0], *owners, *trials)]
     if not owners and not others:
         raise InvalidValue(f"columns: got only {', '.join(names)}; add unit, the label of the unit of each spike.")
     if not owners:
@@ -131,8 +129,8 @@ def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> 
         unit = np.array([known[name] for name in unit.tolist()], dtype=np.int64)
     elif all(name.isdecimal() and str(int(name)) == name for name in np.unique(unit).tolist()):
         unit = unit.astype(np.int64)  # numbers are ordered as numbers
-    trials = [name for name in names if plain[name] == "trial"]
-    return tidy.spikes(when, unit, given, _whole(text.numbers(table, trials[0])) if trials else None)
+    trial = text.whole("trial", text.numbers(table, trials[0]), "allowed are 0, 1, ...") if trials else None
+    return tidy.spikes(when, unit, given, trial)
 
 
 def _rates(
@@ -176,11 +174,12 @@ def _long(
 
 
 def _without_index(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """The table without the column of row numbers that pandas writes unless told not to."""
+    """The table without the column of row numbers that pandas (from 0) and R (from 1) write unless told not to."""
     first = str(table.columns[0]) if len(table.columns) else "unit"
     if first and not first.startswith("Unnamed: "):
         return table
-    if not np.array_equal(text.numbers(table, first), np.arange(len(table))):
+    counted = text.numbers(table, first)
+    if not any(np.array_equal(counted, np.arange(len(table)) + lowest) for lowest in (0, 1)):
         raise InvalidValue("columns: the first one has no name; give it one.")
     notes.append("the first column has no name and counts the rows: left out")
     made: pd.DataFrame = table.iloc[:, 1:]
@@ -205,7 +204,7 @@ def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
         time, unit = tidy.columns(recording)
         table = pandas.DataFrame({"unit": np.array(recording.units)[unit], "time": time})
     else:
-        taken = [name for name in recording.units if _plain(name) in {*TIMES, *SAMPLES, *UNITS, "trial"}]
+        taken = [name for name in recording.units if _plain(name) in {*TIMES, *SAMPLES, *UNITS, *TRIALS}]
         if taken:
             raise InvalidValue(f"units: the label {taken[0]!r} is the name of a column of such tables; choose another.")
         times = [low + recording.step * np.arange(end - first) for first, end, low in recording.rows()]
@@ -242,9 +241,3 @@ def write_parquet(path: Path, recording: SpikeTrains | Rates) -> None:
 
 def _plain(name: str) -> str:
     return name.strip().lower().replace(" ", "_")
-
-
-def _whole(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
-        raise InvalidValue("trial: got numbers that are not whole; allowed are 0, 1, ...")
-    return values.astype(np.int64)

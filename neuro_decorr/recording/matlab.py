@@ -33,15 +33,23 @@ def read(path: Path, options: Options) -> Raw | Sampled:
         InvalidValue: No such variable, several of which none is named, or one that is no recording.
     """
     reader = require("pymatreader", "recordings")
-    held = {
-        name: f"{kind} {'x'.join(map(str, shape))}"
-        for name, shape, kind in reader.whosmat(path)
-        if not name.startswith(("__", "#"))
+    return arrays.choose(_held(reader, path), lambda name: _read(reader, path, [name])[name], options, _HOW)
+
+
+def _held(reader: Any, path: Path) -> dict[str, str]:
+    """Each variable, and what it is, in words."""
+    try:
+        listed = reader.whosmat(path)
+    except TypeError:  # it cannot list variables of MATLAB's own classes, such as strings, which are read as None
+        found = _read(reader, path, None)
+        listed = [(k, getattr(v, "shape", ()), type(v).__name__) for k, v in found.items() if v is not None]
+    return {
+        name: f"{kind} {'x'.join(map(str, shape))}" for name, shape, kind in listed if not name.startswith(("__", "#"))
     }
 
-    def variable(name: str) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes that it cannot read: told below, where they are wanted
-            return reader.read_mat(path, variable_names=[name])[name]
 
-    return arrays.choose(held, variable, options, _HOW)
+def _read(reader: Any, path: Path, names: list[str] | None) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that it cannot read: told where they are wanted
+        held: dict[str, Any] = reader.read_mat(path, variable_names=names)
+    return held

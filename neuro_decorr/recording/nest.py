@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.recording import clock, text
@@ -54,6 +55,7 @@ def read(path: Path, options: Options) -> Raw | Sampled:
             if (m := _THREAD.fullmatch(file.name)) and m.groups() == named.groups()
         )
     tables = [_table(file) for file in files]
+    tables = [table for table in tables if len(table)] or tables[:1]  # a thread without spikes has an empty file
     if any(list(table.columns) != list(tables[0].columns) for table in tables):
         raise InvalidValue(f"{', '.join(file.name for file in files)}: have different columns.")
     table = pandas.concat(tables, ignore_index=True)
@@ -61,28 +63,36 @@ def read(path: Path, options: Options) -> Raw | Sampled:
         [f"{len(files)} files, one a thread: {', '.join(file.name for file in files[:8])}"] if len(files) > 1 else []
     )
     numbers = {name: text.numbers(table, name) for name in table.columns}
-    if not np.isfinite(numbers["sender"]).all() or (numbers["sender"] != np.floor(numbers["sender"])).any():
-        raise InvalidValue("sender: got values that are no whole numbers; NEST writes sender, then time in ms.")
-    sender = numbers["sender"].astype(np.int64)
+    sender = text.whole("sender", numbers["sender"], "NEST writes sender, then time in ms.")
     if "time_ms" in numbers:
         times = numbers["time_ms"] / 1000
     else:
         step = step_of(options, None, "a file with times in steps")
         times = numbers["time_step"] * step - numbers.get("time_offset", np.zeros(len(sender))) / 1000
-    values = [name for name in table.columns if name not in ("sender", *_TIMES)]
-    if not values:
-        trains, labels, told = split(times, sender, None)
-        return Raw(trains, labels, notes=[*notes, *told])
-    wanted = options.get("series") or (values[0] if len(values) == 1 else None)
+    values = {name: column for name, column in numbers.items() if name not in ("sender", *_TIMES)}
+    if values:
+        return _multimeter(sender, times, values, options, notes)
+    trains, labels, told = split(times, sender, None)
+    return Raw(trains, labels, notes=[*notes, *told])
+
+
+def _multimeter(
+    sender: NDArray[np.int64],
+    times: NDArray[np.float64],
+    values: dict[str, NDArray[np.float64]],
+    options: Options,
+    notes: list[str],
+) -> Sampled:
+    wanted = options.get("series") or (next(iter(values)) if len(values) == 1 else None)
     if wanted not in values:
         raise InvalidValue(f"series: got {wanted!r}; a multimeter recorded {', '.join(values)}.")
     units, when = np.unique(sender), np.unique(times)
     if len(sender) != len(units) * len(when):
         raise InvalidValue("a multimeter's senders were not all recorded at the same times; is a file missing?")
-    grid = np.empty((len(when), len(units)))
-    grid[np.searchsorted(when, times), np.searchsorted(units, sender)] = numbers[wanted]
+    grid = np.full((len(when), len(units)), np.nan)
+    grid[np.searchsorted(when, times), np.searchsorted(units, sender)] = values[wanted]
     start, step = clock.equal_steps(when, notes)
-    return Sampled(grid, step, start, units.tolist(), quantity="", notes=notes)
+    return Sampled(grid, step, start, units.tolist(), notes=notes)
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -90,8 +100,9 @@ def _table(path: Path) -> pd.DataFrame:
     lines = [line for line in text.decode(path).splitlines() if line.strip() and not line.startswith("#")]
     head = lines[0].split() if lines else []
     named = head[:1] == ["sender"]
-    names = head if named else ["sender", "time_ms"]
     rows = lines[1:] if named else lines
+    # NEST 2 writes no head, and milliseconds with their decimals: whole numbers are steps.
+    names = head if named else ["sender", "time_ms" if any("." in line for line in rows) else "time_step"]
     if named and not {"time_ms", "time_step"} & set(names):
         raise InvalidValue(f"columns: got {', '.join(names)}; NEST writes sender, then time_ms or time_step.")
     wrong = next((line for line in rows if len(line.split()) != len(names)), None)

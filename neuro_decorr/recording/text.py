@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.recording import tidy
+from neuro_decorr.recording import checks, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,11 +74,16 @@ def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
                 ) from error
     head = lines[top].strip("\r\n") if top < len(lines) else ""
     separator = max("\t;,", key=head.count)
-    names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
+    blanks = separator not in head and len(head.split()) > 1
+    names = head.split() if blanks else [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
     if names and all(is_number(name.replace(",", ".")) for name in names):
         raise InvalidValue(
             f"columns: the first row is numbers ({', '.join(names[:4])}): add a first line such as unit,time; or give "
             "format='nest' for lines of sender and time (ms)."
+        )
+    if blanks:
+        raise InvalidValue(
+            f"columns: blanks stand between {', '.join(names[:8])}; write commas, semicolons or tabs there."
         )
     twice = next((name for k, name in enumerate(names) if name and name in names[:k]), None)
     if twice is not None:
@@ -96,7 +101,7 @@ def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
             f"columns: the first line names {len(names)} ({', '.join(names[:8])}), but rows have more cells; name each."
         ) from error
     except ValueError as error:  # pandas' errors are among these
-        raise InvalidValue(f"no CSV table of a recording: {str(error).splitlines()[0]}.") from error
+        raise InvalidValue(f"no CSV table of a recording: {checks.first_line(error)}.") from error
     rows.columns = names
     rows.attrs["separator"] = separator
     return rows, tidy.checked(given)
@@ -129,6 +134,25 @@ def numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
             raise InvalidValue(f"column {name!r}: got {cells[row]!r} in row {row}; allowed are numbers.") from None
     converted: NDArray[np.float64] = column.astype(np.float64, copy=False)
     return converted
+
+
+def whole(name: str, values: NDArray[np.float64], allowed: str) -> NDArray[np.int64]:
+    """Whole numbers.
+
+    Args:
+        name: What they are, for the error.
+        values: The numbers.
+        allowed: What they should be, for the error.
+
+    Returns:
+        The numbers as integers.
+
+    Raises:
+        InvalidValue: One that is not whole.
+    """
+    if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
+        raise InvalidValue(f"{name}: got numbers that are not whole; {allowed}")
+    return values.astype(np.int64)
 
 
 def is_number(text: str) -> bool:

@@ -144,6 +144,8 @@ def spikes(time: ArrayLike, unit: ArrayLike, given: Mapping[str, Any], trial: Ar
         when, trials = _end_to_end(when, np.asarray(trial), given)
         windows = [[(float(trials.start[0]), float(trials.stop[-1]))]]
         notes.append("times count from the start of each trial: the trials were laid end to end")
+        if "trial_condition" not in given and np.min(trial, initial=1) == 1:
+            notes.append("no spike is in trial 0, which counts as silent: if trials count from 1, subtract 1")
     elif "start" in given or "stop" in given:
         if not {"start", "stop"} <= set(given):
             raise InvalidValue("start and stop: one of them is there without the other; give both.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -16,7 +16,7 @@ from neuro_decorr.report import details, drawing, results
 from neuro_decorr.report.compare import Compared, compare
 from neuro_decorr.report.details import Details
 from neuro_decorr.report.labels import printable
-from neuro_decorr.report.options import Options, listed, period, two
+from neuro_decorr.report.options import Options, as_options, listed, period, two
 from neuro_decorr.report.picture import Picture, chosen, picture
 from neuro_decorr.report.results import Analysis, Part, Table
 from neuro_decorr.report.sample import Sample, sample
@@ -27,14 +27,25 @@ _PREFIXES = ("", "against_")
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Wanted:
     """One recording to be measured."""
 
     path: Path
-    period: tuple[float, float] | None
-    conditions: tuple[str, ...]
-    title: str
+    period: str  # as it was given; empty for all of it
+    conditions: Sequence[str]
+    recording: SpikeTrains | Rates
+
+    @classmethod
+    def read(cls, options: Options, path: Path, given: str, option: str = "--period") -> _Wanted:
+        recording = load(path, **options.reading(period(given, option) if given else None))
+        known = () if recording.trials is None else recording.trials.conditions
+        return cls(path, given, listed(options.trials, known), recording)
+
+    @property
+    def title(self) -> str:
+        trials = f"trials {', '.join(self.conditions)}" if self.conditions else ""
+        return printable(" ".join(filter(None, (self.path.name, self.period, trials))))
 
 
 def analyse(options: Options, *, figures: bool = False) -> Analysis:
@@ -50,16 +61,19 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
     Raises:
         InvalidValue: Whatever is wrong with the file or an option; one line.
     """
-    method = options.method()
-    wanted, recordings, taken = _taken(options)
-    made = chosen(taken, method)
+    method, width = options.method(), options.width
+    wanted = [_Wanted.read(options, options.path, options.period)]
+    if options.against:
+        wanted.append(_against(options, wanted[0]))
+        _check_comparable(wanted[0].recording, wanted[1].recording)
+    taken = [_sample(each, options.pair, width) for each in wanted]
     with View() as view:
         view.stage("surrogates", options.surrogates * len(taken), 0)
-        found = [picture(one, m, method, lambda: view.advance(0)) for one, m in zip(taken, made, strict=True)]
+        made = zip(taken, chosen(taken, method), strict=True)
+        found = [picture(one, surrogates, method, lambda: view.advance(0)) for one, surrogates in made]
         beside = [_beside(one, options, prefix, figures) for one, prefix in zip(found, _PREFIXES, strict=False)]
-        for number, (each, more) in enumerate(zip(wanted, beside, strict=True)):
-            if number == 0 or (each.path, each.period) != (wanted[0].path, wanted[0].period):
-                details.quality(found[number], more)
+        for k in range(1 if wanted[-1].recording is wanted[0].recording else 2):
+            details.quality(found[k], beside[k])
         parts = [_part(one, each.title, more) for one, each, more in zip(found, wanted, beside, strict=True)]
         if figures:
             view.line("figures")
@@ -69,12 +83,40 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
                 part.sheets.extend([*more.drawn(part.title, drawing.counted(one)), *more.sheets])
         if len(found) > 1:
             compared = compare(found[0], found[1], method)
-            difference = _difference(compared, wanted, recordings[0], options.width)
+            difference = _difference(compared, wanted[0], wanted[1], width)
             if figures:
                 names = (parts[0].title, parts[1].title)
                 difference.sheets.append(drawing.comparison(found[0], found[1], style, compared, names))
             parts.insert(1, difference)
     return Analysis(parts, options.record(), results.source([each.path for each in wanted]))
+
+
+def _against(options: Options, first: _Wanted) -> _Wanted:
+    """What is compared with: a file, conditions of trials, or a period, in this order."""
+    text, trials = options.against, first.recording.trials
+    if Path(text).exists():
+        return _Wanted.read(options, Path(text), "")
+    known = set() if trials is None or not options.trials else set(trials.conditions)
+    conditions = listed(text, known)
+    if known and set(conditions) <= known:
+        return replace(first, conditions=conditions)
+    if ":" in text:
+        return _Wanted.read(options, options.path, text, "--against")
+    told = f"; with --trials conditions: {', '.join(sorted(known))}" if known else ""
+    raise InvalidValue(
+        f"--against: {text}: there is no such file; allowed are another recording or a period such as 0s:60s{told}."
+    )
+
+
+def _sample(wanted: _Wanted, pair: str, width: float) -> Sample:
+    try:
+        if pair:  # before anything is computed
+            two(pair, wanted.recording.units)
+            if not isinstance(wanted.recording, SpikeTrains):
+                raise InvalidValue("--pair: the recording has rates and no spikes; leave the option out.")
+        return sample(wanted.recording, width, wanted.conditions)
+    except (InvalidValue, UnknownName) as error:
+        raise InvalidValue(f"{wanted.path}: {error}") from error
 
 
 def _beside(made: Picture, options: Options, prefix: str, figures: bool) -> Details:
@@ -86,47 +128,16 @@ def _beside(made: Picture, options: Options, prefix: str, figures: bool) -> Deta
     return found
 
 
-def _difference(compared: Compared, wanted: Sequence[_Wanted], recording: SpikeTrains | Rates, bin: float) -> Part:
-    title = f"{wanted[1].title} (second) minus {wanted[0].title} (first)"
-    found = Details("")
-    found.tables.extend(compared.tables)
-    found.warnings.extend(compared.warnings)
-    one, other = wanted
-    if (one.path, one.period) == (other.path, other.period) and len(one.conditions) == len(other.conditions) == 1:
+def _difference(compared: Compared, first: _Wanted, second: _Wanted, bin: float) -> Part:
+    found = Details("", tables=compared.tables, warnings=compared.warnings)
+    if first.recording is second.recording and len(first.conditions) == len(second.conditions) == 1:
         found.take(
             "noise_comparison",
-            lambda: metrics.noise_comparison(recording, one.conditions[0], other.conditions[0], bin),
+            lambda: metrics.noise_comparison(first.recording, first.conditions[0], second.conditions[0], bin),
             "Noise correlations under the second condition against those under the first.", printed=True,
         )  # fmt: skip
-    return Part(title, found.facts, found.warnings, found.tables)
-
-
-def _taken(options: Options) -> tuple[list[_Wanted], list[SpikeTrains | Rates], list[Sample]]:
-    width = options.width
-    when = period(options.period) if options.period else None
-    wanted = [_wanted(options.path, when, (), options.period)]
-    recordings = [load(options.path, **options.reading(when))]
-    if options.against:
-        other = _against(options, recordings[0])
-        wanted.append(other)
-        same = (other.path, other.period) == (wanted[0].path, wanted[0].period)
-        recordings.append(recordings[0] if same else load(other.path, **options.reading(other.period)))
-        _check_comparable(recordings[0], recordings[1])
-    taken = []
-    for number, (each, recording) in enumerate(zip(wanted, recordings, strict=True)):
-        conditions: Sequence[str] = each.conditions
-        if options.trials and not conditions:
-            conditions = listed(options.trials, () if recording.trials is None else recording.trials.conditions)
-            wanted[number] = _wanted(each.path, each.period, tuple(conditions), options.period)
-        try:
-            if options.pair:  # before anything is computed
-                two(options.pair, recording.units)
-                if not isinstance(recording, SpikeTrains):
-                    raise InvalidValue("--pair: the recording has rates and no spikes; leave the option out.")
-            taken.append(sample(recording, width, conditions))
-        except (InvalidValue, UnknownName) as error:
-            raise InvalidValue(f"{each.path}: {error}") from error
-    return wanted, recordings, taken
+    title = f"{second.title} (second) minus {first.title} (first)"
+    return _told(title, found.facts, found.warnings, found.tables)
 
 
 def _check_comparable(first: SpikeTrains | Rates, second: SpikeTrains | Rates) -> None:
@@ -141,29 +152,6 @@ def _check_comparable(first: SpikeTrains | Rates, second: SpikeTrains | Rates) -
             f"--against: {len(shared)} labels of units are those of FILE, at least 2 are needed: got {named[1]}, ...; "
             f"FILE has {named[0]}, ...; give the same units the same labels."
         )
-
-
-def _against(options: Options, first: SpikeTrains | Rates) -> _Wanted:
-    """What is compared with: a file, conditions of trials, or a period, in this order."""
-    text = options.against
-    if Path(text).exists():
-        return _wanted(Path(text), None, (), "")
-    when = period(options.period) if options.period else None
-    conditions = () if first.trials is None or not options.trials else first.trials.conditions
-    chosen = listed(text, conditions)
-    if set(chosen) <= set(conditions):
-        return _wanted(options.path, when, tuple(chosen), options.period)
-    if ":" in text:
-        return _wanted(options.path, period(text, "--against"), (), text)
-    known = f"; with --trials conditions: {', '.join(sorted(set(conditions)))}" if conditions else ""
-    raise InvalidValue(
-        f"--against: {text}: there is no such file; allowed are another recording or a period such as 0s:60s{known}."
-    )
-
-
-def _wanted(path: Path, when: tuple[float, float] | None, conditions: tuple[str, ...], told: str) -> _Wanted:
-    trials = f"trials {', '.join(conditions)}" if conditions else ""
-    return _Wanted(path, when, conditions, printable(" ".join(filter(None, (path.name, told, trials)))))
 
 
 def _part(made: Picture, title: str, more: Details) -> Part:
@@ -192,5 +180,9 @@ def _part(made: Picture, title: str, more: Details) -> Part:
             f"{prefix}pairs", f"Correlation of every pair in bins of {drawing.width(taken.bin)}{without}.", pairs, False
         ),
     ]
-    warnings = [*getattr(made.summary, "warnings", ()), *more.warnings]
-    return Part(title, [*facts, *more.facts], warnings, [tables[0], *more.tables, tables[1]])
+    warnings = [*made.summary.warnings, *more.warnings]
+    return _told(title, [*facts, *more.facts], warnings, [tables[0], *more.tables, tables[1]])
+
+
+def _told(title: str, facts: Sequence[str], warnings: Sequence[str], tables: Sequence[Table]) -> Part:
+    return Part(title, [*map(as_options, facts)], [*map(as_options, warnings)], tables)

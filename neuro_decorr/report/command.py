@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import click
 from rich.console import Console
@@ -15,13 +14,19 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.report.tables import cell
+
+if TYPE_CHECKING:
+    from neuro_decorr.report.results import Part
+
 _OPTIONS: dict[str, dict[str, tuple[str | None, str]]] = {
     "What is measured": {
         "bin": ("TIME", "Width of the bins, with its unit."),
         "period": ("START:END", "Such as 0s:60s; all of the recording without it."),
         "trials": ("A,B", "Only bins in trials of these conditions; their mean response is removed for chance."),
         "against": ("WHAT", "Compare with another FILE, another period START:END or, with --trials, conditions A,B."),
-        "units": ("A,B", "Only these units."),
+        "units": ("A,B", "Only these units; a label that holds a comma in double quotes."),
         "pair": ("A,B", "The correlogram of these two units against jittered spikes too."),
     },
     "Statistics": {
@@ -80,7 +85,7 @@ def _analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> N
     """
     from neuro_decorr.report import results
     from neuro_decorr.report.analyse import analyse as run
-    from neuro_decorr.report.options import Options
+    from neuro_decorr.report.options import Options, as_options
     from neuro_decorr.study import files
 
     options = Options(path=file, **given)
@@ -88,7 +93,10 @@ def _analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> N
         results.check_directory(out, options.record())
     if html is not None:
         results.check_page(html)
-    analysis = run(options, figures=out is not None or html is not None)
+    try:
+        analysis = run(options, figures=out is not None or html is not None)
+    except InvalidValue as error:
+        raise InvalidValue(as_options(str(error))) from error
     console = Console()
     for part in analysis.parts:
         _print(console, part)
@@ -123,7 +131,7 @@ def command() -> click.Command:
     return _Grouped("analyse", params=parameters, callback=_analyse, help=_analyse.__doc__, context_settings=settings)
 
 
-def _print(console: Console, part: Any) -> None:
+def _print(console: Console, part: Part) -> None:
     console.print(Text(part.title, style="bold"), soft_wrap=True)
     for line in part.warnings:
         console.print(Text(f"  warning: {line}", style="yellow"), soft_wrap=True)
@@ -135,16 +143,10 @@ def _print(console: Console, part: Any) -> None:
         for name in shown.frame.columns:
             table.add_column(Text(str(name)), justify="left" if name in text else "right", no_wrap=True)
         for row in shown.frame.itertuples(index=False):
-            table.add_row(*(Text(_cell(value)) for value in row))
+            table.add_row(*(Text(cell(value, 3)) for value in row))
         # As wide as the numbers need: cut, they would be others.
         wide = console.options.update(max_width=10_000)
         console.width = max(console.width, Measurement.get(console, wide, table).maximum)
         console.print(Text(f"  {shown.caption}", style="italic"), soft_wrap=True)
         console.print(table)
     console.print()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.3g}"
-    return "" if value is None else str(value)

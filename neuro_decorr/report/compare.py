@@ -7,6 +7,7 @@ from typing import final
 
 from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording.checks import chosen
 from neuro_decorr.report.labels import printable
 from neuro_decorr.report.picture import LEVEL, Method, Picture
 from neuro_decorr.report.results import Table
@@ -59,10 +60,10 @@ def compare(first: Picture, second: Picture, method: Method) -> Compared:
     if found.matched:
         caption += " Matched: spikes deleted at random until every unit has its lower rate in both."
     tables = [Table("comparison", caption, found.to_frame(), True)]
-    warnings = [*map(printable, found.warnings)]
+    warnings = list(map(printable, found.warnings))
     shared = [unit for unit in first.units if unit in set(second.units)]
     if first.removed and first.removed == second.removed and len(shared) > 1:
-        left = [made.made.samples[:, made.positions(shared)].astype("float64") for made in (first, second)]
+        left = [made.surrogates.samples[:, chosen(shared, made.units)].astype("float64") for made in (first, second)]
         again = metrics.comparison(left[0], left[1], level=LEVEL, seed=method.seed)
         caption = f"The same without {first.removed}. {again.facts}."
         tables.append(Table("comparison_without", caption, again.to_frame().drop(columns="rates"), True))

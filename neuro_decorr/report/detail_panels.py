@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from neuro_decorr import metrics
-from neuro_decorr.report.panels import DATA, NULL, SECOND, legend
+from neuro_decorr.report.panels import DATA, NULL, SECOND, Array, dots, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_DOTS = 3_000
-"""Pairs that are drawn one by one; of more every so many-th."""
 
 
 def profile(axes: Axes, found: metrics.PairProfile) -> None:
@@ -23,20 +21,15 @@ def profile(axes: Axes, found: metrics.PairProfile) -> None:
         axes: Where to.
         found: The profile.
     """
-    every = max(1, -(-len(found.x) // _DOTS))
-    axes.scatter(found.x[::every], found.r[::every], s=5, color=DATA, alpha=0.25, linewidths=0, rasterized=True)
+    dots(axes, found.x, found.r, DATA)
     kept = np.isfinite(found.mean)
-    centre, mean = found.centre[kept], found.mean[kept]
-    axes.fill_between(centre, found.null_low[kept], found.null_high[kept], color=NULL, alpha=0.5, linewidth=0,
-                      label="exchanged between units")  # fmt: skip
-    errors = np.array([mean - found.low[kept], found.high[kept] - mean]).clip(min=0)
-    axes.errorbar(centre, mean, yerr=errors, fmt="o-", markersize=4, linewidth=1, color=SECOND, label="mean of pairs")
-    axes.axhline(0, color="black", linewidth=0.5)
+    points, null = (found.mean, found.low, found.high), (found.null_low, found.null_high)
+    _beside_null(axes, found.centre[kept], [each[kept] for each in points], [each[kept] for each in null],
+                 ("exchanged between units", "mean of pairs"), fmt="o-", color=SECOND)  # fmt: skip
     axes.set(xlabel=found.axis, ylabel="correlation")
     # The means are what is shown: single pairs beyond five times their reach are cut off.
-    shown = np.concatenate([found.low[kept], found.high[kept], found.null_low[kept], found.null_high[kept], [0.0]])
-    shown = shown[np.isfinite(shown)]
-    reach = 5 * max(float(np.abs(shown).max(initial=0.0)), 1e-3)
+    shown = np.concatenate([each[kept] for each in (*points[1:], *null)])
+    reach = 5 * max(float(np.abs(shown[np.isfinite(shown)]).max(initial=0.0)), 1e-3)
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, -reach), min(top, reach))
     legend(axes, room=0.35)
@@ -49,13 +42,8 @@ def widths(axes: Axes, found: metrics.BinProfile) -> None:
         axes: Where to.
         found: The profile.
     """
-    milliseconds = 1e3 * found.bins
-    axes.fill_between(milliseconds, found.null_low, found.null_high, color=NULL, alpha=0.5, linewidth=0,
-                      label="units that share nothing")  # fmt: skip
-    errors = np.array([found.mean - found.low, found.high - found.mean]).clip(min=0)
-    axes.errorbar(milliseconds, found.mean, yerr=errors, fmt="o-", markersize=4, linewidth=1, color=DATA,
-                  label="mean of all pairs")  # fmt: skip
-    axes.axhline(0, color="black", linewidth=0.5)
+    _beside_null(axes, 1e3 * found.bins, (found.mean, found.low, found.high), (found.null_low, found.null_high),
+                 ("units that share nothing", "mean of all pairs"), fmt="o-")  # fmt: skip
     axes.set(xscale="log", xlabel="width of the bins (ms)", ylabel="mean correlation")
     axes.xaxis.set_major_formatter("{x:g}")
     legend(axes, room=0.35)
@@ -70,12 +58,10 @@ def coupling(axes: Axes, found: metrics.PopulationCoupling) -> None:
     """
     order = np.argsort(found.correlation)
     order = order[np.isfinite(found.correlation[order])]
-    rank, value = np.arange(1, len(order) + 1), found.correlation[order]
-    axes.fill_between(rank, found.null_low[order], found.null_high[order], color=NULL, alpha=0.5, linewidth=0,
-                      step="mid", label="others shifted")  # fmt: skip
-    errors = np.array([value - found.low[order], found.high[order] - value]).clip(min=0)
-    axes.errorbar(rank, value, yerr=errors, fmt="o", markersize=3, linewidth=0.8, color=DATA, label="a unit")
-    axes.axhline(0, color="black", linewidth=0.5)
+    ranks = np.arange(1, len(order) + 1, dtype=np.float64)
+    points, null = (found.correlation, found.low, found.high), (found.null_low, found.null_high)
+    _beside_null(axes, ranks, [each[order] for each in points], [each[order] for each in null],
+                 ("others shifted", "a unit"), step="mid", fmt="o")  # fmt: skip
     axes.set(xlabel="unit, ordered by coupling", ylabel="r with the sum of the others")
     axes.locator_params(axis="x", integer=True)
     legend(axes, room=0.35)
@@ -96,3 +82,15 @@ def pair(axes: Axes, found: metrics.PairCorrelogram) -> None:
         axes.plot(lags, bound, color=SECOND, linewidth=1, linestyle="--", label=None if number else "at all lags")
     axes.set(xlabel="lag (ms), second after first", ylabel="pairs of spikes", xlim=(lags[0], lags[-1]))
     legend(axes, room=0.35)
+
+
+def _beside_null(
+    axes: Axes, x: Array, points: Sequence[Array], null: Sequence[Array], names: tuple[str, str], *,
+    step: Literal["mid"] | None = None, fmt: str, color: str = DATA,
+) -> None:  # fmt: skip
+    """Points with their intervals (value, low, high) over the band of chance (low, high), and zero."""
+    axes.fill_between(x, null[0], null[1], color=NULL, alpha=0.5, linewidth=0, step=step, label=names[0])
+    value, low, high = points
+    errors = np.array([value - low, high - value]).clip(min=0)
+    axes.errorbar(x, value, yerr=errors, fmt=fmt, markersize=4, linewidth=1, color=color, label=names[1])
+    axes.axhline(0, color="black", linewidth=0.5)

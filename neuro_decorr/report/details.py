@@ -12,6 +12,7 @@ import numpy as np
 from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue, MissingExtra, require
 from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording.checks import chosen
 from neuro_decorr.report import detail_panels
 from neuro_decorr.report.labels import printable
 from neuro_decorr.report.picture import Picture
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BETWEEN = "bars, 95 % intervals over units; grey, the middle 95 % when it is exchanged between units; dots, pairs"
+_WIDTHS = (
+    "mean correlation against the width of the bins; bars, 95 % intervals over time; grey, 95 % of units that share "
+    "nothing"
+)
+_COUPLING = (
+    "correlation of each unit with the sum of all others, ordered; bars, 95 % intervals over time; grey, the middle "
+    "95 % when the others are shifted in time"
+)
 
 
 @final
@@ -78,7 +87,7 @@ class Details:
             return []
         letters = "ABCDE"[: len(self.panels)]
         rows = [letters[k : k + 2] for k in range(0, len(letters), 2)]
-        layout = ";".join(row if len(row) == 2 or len(rows) == 1 else f"{row}." for row in rows)
+        layout = ";".join(row if len(row) == 2 or len(rows) == 1 else 2 * row for row in rows)
         size = (9.2 if len(letters) > 1 else 5.0, 3.4 * len(rows))
         return [sheet(f"{self.prefix}profiles", f"What correlations of {title} go with", self.panels, n, layout, size)]
 
@@ -94,8 +103,8 @@ def always(made: Picture, prefix: str) -> Details:
     if taken.within_trials:
         caption = "Noise correlations: without the mean response; their mean with its interval, null and p."
         found.take("noise", lambda: metrics.noise_correlations(taken.recording, taken.bin), caption, printed=True)
-    elif made.made.cutoff is not None:
-        activity, cutoff = _untrialled(made), made.made.cutoff
+    elif made.surrogates.cutoff is not None:
+        activity, cutoff = _untrialled(made), made.surrogates.cutoff
         caption = f"Correlations of what is slower and faster than {cutoff:.3g} s, and what each adds to the mean."
         found.take("slow_fast", lambda: metrics.slow_fast(activity, taken.bin, cutoff=cutoff), caption, printed=True)
     return found
@@ -132,18 +141,11 @@ def written(made: Picture, found: Details, seed: int) -> None:
             _profile(found, activity, taken.bin, "distance", seed)
         widths = found.take("bin_widths", lambda: metrics.bin_profile(activity), "Mean correlation by width of bins.")
         if widths is not None:
-            told = (
-                "mean correlation against the width of the bins; bars, 95 % intervals over time; grey, 95 % of units "
-            )
-            found.panels.append(Panel(told + "that share nothing", partial(detail_panels.widths, found=widths)))
+            found.panels.append(Panel(_WIDTHS, partial(detail_panels.widths, found=widths)))
         coupled = found.take("coupling", lambda: metrics.population_coupling(activity, taken.bin),
                              "Correlation of every unit with the sum of the others.")  # fmt: skip
         if coupled is not None:
-            told = (
-                "correlation of each unit with the sum of all others, ordered; bars, 95 % intervals over time; grey, "
-            )
-            told += "the middle 95 % when the others are shifted in time"
-            found.panels.append(Panel(told, partial(detail_panels.coupling, found=coupled)))
+            found.panels.append(Panel(_COUPLING, partial(detail_panels.coupling, found=coupled)))
     elif len(set(taken.recording.trials.conditions if taken.recording.trials else ())) > 1:
         _profile(found, taken.recording, None, "signal", seed)
     found.take(
@@ -173,11 +175,10 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
         seed: Of the jitter.
 
     Raises:
-        InvalidValue: The recording has no spikes, or no unit of that label; see `metrics.pair_correlogram`.
+        InvalidValue: See `metrics.pair_correlogram`.
     """
     trains = made.sample.recording
-    if not isinstance(trains, SpikeTrains):
-        raise InvalidValue("pair: the recording has rates and no spikes.")
+    assert isinstance(trains, SpikeTrains)  # which was asked before anything was computed
     drawn = metrics.pair_correlogram(trains, *labels, seed=seed)
     first, second = map(printable, labels)
     found.take("pair", lambda: drawn, f"Correlogram of {first} and {second}.")
@@ -189,8 +190,8 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
     told = f"spikes of {second} around those of {first}; grey, 95 % of jittered spikes at each lag; dashed, at all "
     told += f"lags together; p = {drawn.p_value:.2g}"
     panel = Panel(told, partial(detail_panels.pair, found=drawn))
-    where = {unit: len(times) for unit, times in zip(trains.units, trains.times, strict=True)}
-    n = f"{where[labels[0]]} and {where[labels[1]]} spikes in {trains.duration:g} s"
+    counts = [len(trains.times[row]) for row in chosen(labels, trains.units)]
+    n = f"{counts[0]} and {counts[1]} spikes in {trains.duration:g} s"
     found.sheets.append(sheet(f"{found.prefix}pair", f"{first} and {second}", [panel], n, "A", (5.6, 3.6)))
 
 
@@ -203,19 +204,19 @@ class _Dimensions:
     """
 
     def __init__(self, made: Picture) -> None:
-        values, moments = np.asarray(made.made.samples, dtype=np.float64), made.made.observed
+        values, moments = np.asarray(made.surrogates.samples, dtype=np.float64), made.surrogates.observed
         shared = metrics.shared_variance(values, cutoff=None)
-        self.rows: dict[str, tuple[float, float]] = {
-            "participation_ratio": (moments.participation_ratio(), np.nan),
-            "participation_ratio_samples": (moments.participation_ratio("samples"), np.nan),
+        ratios = {
+            "participation_ratio": moments.participation_ratio(),
+            "participation_ratio_samples": moments.participation_ratio("samples"),
+        }
+        nulls = {name: np.nan if made.chance is None else float(made.chance.measures[name].mean()) for name in ratios}
+        self.rows: dict[str, tuple[float, float]] = {name: (value, nulls[name]) for name, value in ratios.items()} | {
             "parallel_analysis": (float(made.above), 0.0),
             "factors": (float(shared.factors), 0.0),
             "dimensions_95": (float(shared.dimensions), 0.0),
             "percent_shared": (shared.mean_percent, 0.0),
         }
-        if made.chance is not None:
-            for name in ("participation_ratio", "participation_ratio_samples"):
-                self.rows[name] = (self.rows[name][0], float(made.chance.measures[name].mean()))
 
     def to_frame(self) -> pd.DataFrame:
         """One row a measure."""

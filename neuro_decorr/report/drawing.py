@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neuro_decorr.errors import require
 from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording.checks import chosen
 from neuro_decorr.report import chance, labels, panels, subsamples
 from neuro_decorr.report.compare import Compared
 from neuro_decorr.report.correlogram import Correlogram, correlogram
@@ -22,6 +23,7 @@ from neuro_decorr.report.sheets import Panel, Sheet, sheet
 Array = NDArray[np.float64]
 
 _PLACES = 100  # along a course
+_RATES = "correlation of each pair against the geometric mean of both rates, with which correlations of counts grow"
 
 
 @final
@@ -78,7 +80,7 @@ def ordered(made: Picture, units: Sequence[str]) -> Array:
         made: The numbers of a recording.
         units: Labels.
     """
-    rows = made.positions(list(units))
+    rows = chosen(units, made.units)
     part: Array = made.correlation[np.ix_(rows, rows)]
     return part
 
@@ -116,29 +118,38 @@ def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> 
     Returns:
         Activity, correlations, dimensions.
     """
-    n, treated = counted(made), (made.made.samples, made.made.trial)
     units = [unit for unit in style.order if unit in set(made.units)]
-    names = labels.drawn(units)
+    names, treatment = labels.drawn(units), _treatment(made)
+
+    def drawn(heading: str, shown: list[Panel], layout: str, size: tuple[float, float], note: str = "") -> Sheet:
+        return sheet(f"{prefix}{heading.lower()}", f"{heading} of {title}", shown, counted(made), layout, size, note)
+
+    course, lagged = _course(made.sample), correlogram(made.surrogates.samples, made.surrogates.trial)
+    if isinstance(made.sample.recording, SpikeTrains):
+        raster = _raster(made.sample.recording, units, names)
+        activity = drawn("Activity", [raster, course], "A;A;B", (7.0, 5.4), names.note)
+    else:
+        activity = drawn("Activity", [course], "A", (7.0, 2.8))
+    note = " ".join(filter(None, [treatment, names.note]))
     return [
-        _activity(made.sample, units, names, title, prefix, n),
-        _correlations(made, units, names, correlogram(*treated), style.limit, title, prefix, n),
-        _dimensions(made, subsamples.growth(*treated, seed), title, prefix, n),
+        activity,
+        drawn("Correlations", _correlations(made, units, names, lagged, style.limit), "AAB;AAC", (9.2, 4.8), note),
+        drawn("Dimensions", _dimensions(made, seed), "AB", (9.2, 3.6), treatment),
     ]
 
 
-def _activity(taken: Sample, units: Sequence[str], names: labels.Labels, title: str, prefix: str, n: str) -> Sheet:
-    shown, record, note = [], taken.recording, ""
-    if isinstance(record, SpikeTrains):
-        where = {unit: row for row, unit in enumerate(record.units)}
-        times, note = [record.times[where[unit]] for unit in units], names.note
-        shown.append(
-            Panel(
-                "spikes, units in the order of the matrix of correlations",
-                partial(panels.raster, times=times, labels=names, start=record.start, stop=record.stop),
-            )
-        )
+def _raster(trains: SpikeTrains, units: Sequence[str], names: labels.Labels) -> Panel:
+    times = [trains.times[row] for row in chosen(units, trains.units)]
+    return Panel(
+        "spikes, units in the order of the matrix of correlations",
+        partial(panels.raster, times=times, labels=names, start=trains.start, stop=trains.stop),
+    )
+
+
+def _course(taken: Sample) -> Panel:
+    record = taken.recording
+    spikes = isinstance(record, SpikeTrains)
     what = "rate (Hz)" if isinstance(record, SpikeTrains) else record.quantity or "value"
-    scale = taken.bin if isinstance(record, SpikeTrains) else 1.0
     if taken.within_trials:
         groups = np.unique(taken.trial, return_index=True)[1]
         place: Array = np.arange(1, len(groups) + 1, dtype=np.float64)
@@ -148,26 +159,21 @@ def _activity(taken: Sample, units: Sequence[str], names: labels.Labels, title: 
         place = record.start + taken.bin * (groups + np.diff(groups, append=len(taken.values)) / 2)
         xlabel, unit, ends = "time (s)", width(float(np.diff(groups)[0]) * taken.bin), (record.start, record.stop)
     sums = np.add.reduceat(taken.values, groups, axis=0, dtype=np.float64)
-    levels = sums / np.diff(groups, append=len(taken.values))[:, None] / scale
-    shown.append(
-        Panel(
-            f"mean of each {unit}: line, mean over units; band, the middle half of the units (not an interval)",
-            partial(panels.course, place=place, values=levels, xlabel=xlabel, ylabel=what, ends=ends),
-        )
+    levels = sums / np.diff(groups, append=len(taken.values))[:, None] / (taken.bin if spikes else 1.0)
+    return Panel(
+        f"mean of each {unit}: line, mean over units; band, the middle half of the units (not an interval)",
+        partial(panels.course, place=place, values=levels, xlabel=xlabel, ylabel=what, ends=ends),
     )
-    layout, size = ("A;A;B", (7.0, 5.4)) if len(shown) == 2 else ("A", (7.0, 2.8))
-    return sheet(f"{prefix}activity", f"Activity of {title}", shown, n, layout, size, note)
 
 
 def _correlations(
-    made: Picture, units: Sequence[str], names: labels.Labels, lagged: Correlogram, limit: float, title: str,
-    prefix: str, n: str,
-) -> Sheet:  # fmt: skip
+    made: Picture, units: Sequence[str], names: labels.Labels, lagged: Correlogram, limit: float
+) -> list[Panel]:
     pairs = made.correlation[np.triu_indices(len(made.units), 1)]
     part = f" of {lagged.units} of the units, evenly spaced" if lagged.units < len(made.units) else ""
     told = "" if made.chance is None else f"; grey, that of {len(made.chance)} surrogates, p = {made.p_value:.2g}"
     null = 1.96 * np.array([-lagged.deviation, lagged.deviation])
-    shown = [
+    return [
         Panel(
             f"correlation of every pair; the colour scale ends at {limit:.2g}, units are ordered by clustering",
             partial(panels.matrix, correlation=ordered(made, units), labels=names, limit=limit),
@@ -185,20 +191,19 @@ def _correlations(
                     quartiles=lagged.quartiles, null=null),
         ),
     ]  # fmt: skip
-    note = " ".join(filter(None, [_treatment(made), names.note]))
-    return sheet(f"{prefix}correlations", f"Correlations of {title}", shown, n, "AAB;AAC", (9.2, 4.8), note)
 
 
 def _treatment(made: Picture, where: str = "all panels") -> str:
     return f"In {where}, {made.removed} was removed first." if made.removed else ""
 
 
-def _dimensions(made: Picture, grown: subsamples.Growth, title: str, prefix: str, n: str) -> Sheet:
+def _dimensions(made: Picture, seed: int) -> list[Panel]:
+    grown = subsamples.growth(made.surrogates.samples, made.surrogates.trial, seed)
     edge, source = made.edge
     null = None if made.chance is None else np.quantile(made.chance.spectrum.null, [0.025, 0.975], axis=0)
     band = "" if null is None else "grey band, the middle 95 % of the surrogates at each rank; "
     block = "trials" if made.sample.within_trials else f"blocks of {width(grown.block * made.sample.bin)}"
-    shown = [
+    return [
         Panel(
             f"eigenvalues of the correlation matrix; {band}dashed, what the largest of units that share nothing "
             f"does not pass ({source}): {made.above} of {len(made.eigenvalues)} do",
@@ -211,7 +216,6 @@ def _dimensions(made: Picture, grown: subsamples.Growth, title: str, prefix: str
                     units=len(made.units)),
         ),
     ]  # fmt: skip
-    return sheet(f"{prefix}dimensions", f"Dimensions of {title}", shown, n, "AB", (9.2, 3.6), _treatment(made))
 
 
 def comparison(first: Picture, second: Picture, style: Style, compared: Compared, names: tuple[str, str]) -> Sheet:
@@ -251,12 +255,8 @@ def comparison(first: Picture, second: Picture, style: Style, compared: Compared
     ]
     layout, size = "ABC;DDD", (11.5, 7.2)
     if found.geometric_rates is not None:
-        caption = (
-            "correlation of each pair against the geometric mean of both rates, with which correlations of counts "
-        )
-        caption += "grow"
         draw = partial(panels.against_rates, rates=found.geometric_rates, correlations=found.correlations, names=short)
-        shown.append(Panel(caption, draw))
+        shown.append(Panel(_RATES, draw))
         layout = "ABC;DDE"
     samples = [len(made.sample.values) for made in (first, second)]
     n = f"{len(units)} units in both, {len(upper[0])} pairs, {samples[0]} and {samples[1]} bins"

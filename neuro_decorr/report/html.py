@@ -9,6 +9,8 @@ from typing import Any
 
 ROWS = 200
 """How many rows of a table a page shows; the file has all."""
+_SHORT = 36
+"""Letters of a cell that is not broken into lines: longer than the names of measures."""
 
 _STYLE = """
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222; }
@@ -18,7 +20,10 @@ figure { margin: 1.5rem 0; } figure img { max-width: 100%; height: auto; } figca
 li, p, pre, td, figcaption { overflow-wrap: break-word; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.9rem; }
 th, td { padding: 0.2rem 0.7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; } td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number, th.number { text-align: right; } td.number { font-variant-numeric: tabular-nums; }
+th, td.number, td.short { white-space: nowrap; }
+dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: 0.3rem 1rem; font-size: 0.9rem; }
+dt, dd { margin: 0; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; } ul.warning { border-left: 4px solid #d55e00; background: #fdf1e7; padding: 0.5rem 2rem; }
 @media (max-width: 40rem) { figure .scroll img { max-width: none; width: 42rem; } }
 @media print {
@@ -95,12 +100,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "",
 
 
 def definitions(values: Mapping[str, Any]) -> str:
-    """Names with their values, as a table.
+    """Names with their values, as a list.
 
     Args:
         values: Scalars, lists or dicts by name.
     """
-    return table(["", ""], [[name, _plain(value)] for name, value in values.items()])
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(_plain(value))}</dd>\n" for name, value in values.items())
+    return f"<dl>\n{items}</dl>\n"
 
 
 def folded(title: str, content: str) -> str:
@@ -129,7 +135,7 @@ def bullets(lines: Sequence[str], kind: str = "") -> str:
 def _cell(text: str) -> str:
     number = _number(text)
     if number is None:
-        return f"<td>{escape(text)}</td>"
+        return f'<td class="short">{escape(text)}</td>' if len(text) <= _SHORT else f"<td>{escape(text)}</td>"
     shown = text if text.lstrip("-").isdigit() else f"{number:.4g}"
     return f'<td class="number">{escape(shown)}</td>'
 

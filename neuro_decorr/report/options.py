@@ -1,22 +1,24 @@
-"""The options of `neuro-decorr analyse`, each checked on its own: what was got, what is allowed, how to mend it."""
+"""The options of `neuro-decorr analyse`, each checked on its own: what was got, what is allowed, how to mend it.
+
+Every command imports this module for the defaults, so that it imports what measures only when something is measured.
+"""
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast, final, get_args
+from typing import TYPE_CHECKING, Any, cast, final, get_args
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.null import FEWEST
-from neuro_decorr.metrics.surrogates import Kind
-from neuro_decorr.metrics.trends import Cutoff
-from neuro_decorr.recording.checks import chosen
-from neuro_decorr.recording.options import Layout
-from neuro_decorr.recording.options import Options as Reading
-from neuro_decorr.report.picture import Method
+
+if TYPE_CHECKING:
+    from neuro_decorr.metrics.trends import Cutoff
+    from neuro_decorr.recording.options import Options as Reading
+    from neuro_decorr.report.picture import Method
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _FREQUENCIES = {"Hz": 1.0, "kHz": 1e3}
@@ -91,6 +93,10 @@ class Options:
         Raises:
             InvalidValue: An option is not allowed.
         """
+        from neuro_decorr.metrics.null import FEWEST
+        from neuro_decorr.metrics.surrogates import Kind
+        from neuro_decorr.report.picture import Method
+
         if self.surrogates < FEWEST and self.surrogates != 0:
             raise InvalidValue(
                 f"--surrogates: got {self.surrogates}; allowed are 0 (none) and {FEWEST} and more: fewer cannot reach "
@@ -112,6 +118,8 @@ class Options:
         Raises:
             InvalidValue: One of them is not allowed.
         """
+        from neuro_decorr.recording.options import Layout
+
         given: dict[str, Any] = {"period": period} | {
             name: getattr(self, name) for name in ("format", "series", "condition", "variable") if getattr(self, name)
         }
@@ -125,7 +133,7 @@ class Options:
         for name in ("duplicates", "outside"):
             given[name] = word(f"--{name}", getattr(self, name), ("error", "drop"))
         given["durations"] = word("--durations", self.durations, ("error", "common"))
-        return cast(Reading, {**given, "sort": self.sort})
+        return cast("Reading", {**given, "sort": self.sort})
 
     def record(self) -> dict[str, Any]:
         """All of them as JSON can hold them."""
@@ -199,7 +207,7 @@ def period(text: str, option: str = "--period") -> tuple[float, float]:
 
 
 def listed(text: str, known: Iterable[str] = ()) -> list[str]:
-    """Labels separated by commas; a text that is a known label as a whole is that one, commas and all.
+    """Labels separated by commas; one that holds a comma stands in double quotes, or is known as a whole.
 
     Args:
         text: What was given.
@@ -210,11 +218,12 @@ def listed(text: str, known: Iterable[str] = ()) -> list[str]:
     """
     if text in set(known):
         return [text]
-    return [label.strip() for label in text.split(",") if label.strip()]
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    return [label.strip() for row in rows for label in row if label.strip()]
 
 
 def two(text: str, known: Sequence[str]) -> tuple[str, str]:
-    """Two labels, of which either may hold commas.
+    """Two labels, of which either may hold commas: in double quotes, or where no other way to read them is known.
 
     Args:
         text: What was given to `--pair`.
@@ -226,15 +235,35 @@ def two(text: str, known: Sequence[str]) -> tuple[str, str]:
     Raises:
         InvalidValue: Not two different labels of units, or two ways to read them.
     """
-    parts = text.split(",")
-    splits = [(",".join(parts[:k]).strip(), ",".join(parts[k:]).strip()) for k in range(1, len(parts))]
-    found = [(first, second) for first, second in splits if first != second and {first, second} <= set(known)]
+    from neuro_decorr.recording.checks import chosen
+
+    labels, parts = listed(text), text.split(",")
+    ways = [labels] if len(labels) == 2 else [[",".join(parts[:k]), ",".join(parts[k:])] for k in range(1, len(parts))]
+    pairs = [(first.strip(), second.strip()) for first, second in ways]
+    found = [pair for pair in pairs if pair[0] != pair[1] and set(pair) <= set(known)]
     if len(found) == 1:
         return found[0]
-    strange = "" if len(splits) != 1 else next((label for label in splits[0] if label not in known), "")
-    if strange:
-        chosen([strange], known)
+    if len(labels) == 2:
+        chosen(labels, known)
     raise InvalidValue(f"--pair: got {text!r}; give the labels of two different units, as in {','.join(known[:2])}.")
+
+
+def as_options(message: str) -> str:
+    """A message about arguments in Python as one about options of the command: `sort=True` as `--sort`.
+
+    Args:
+        message: Of `neuro_decorr.recording.load`, or of a measure.
+    """
+    return _ARGUMENT.sub(_option, message.replace("high_pass, detrended", "--high-pass"))
+
+
+_NAMES = "|".join(field.name for field in fields(Options))
+_ARGUMENT = re.compile(rf"\b({_NAMES})(?:=True\b|=(['\"])(.*?)\2|(?<=sampling_rate)=(\d+)|(?= \((?:s|Hz)\)))")
+
+
+def _option(found: re.Match[str]) -> str:
+    value = found[3] or (f"{found[4]}Hz" if found[4] else "")
+    return f"--{found[1].replace('_', '-')} {value}".rstrip()
 
 
 def word(option: str, got: str, allowed: Iterable[str]) -> str:

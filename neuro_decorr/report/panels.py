@@ -27,7 +27,7 @@ _NAMED = 40
 _DECADE = 10
 """Largest over smallest from which on an axis is logarithmic."""
 _DOTS = 3_000
-"""Points that a scatter shows one by one; more are counted in hexagons."""
+"""Pairs that are drawn one by one."""
 
 
 def raster(axes: Axes, times: Sequence[Array], labels: Labels, start: float, stop: float) -> None:
@@ -80,7 +80,7 @@ def course(
     axes.set_ylabel(ylabel, parse_math=False)
     if levels.min() >= 0:
         axes.set_ylim(bottom=0)
-    legend(axes)
+    legend(axes, room=0.35)
 
 
 def matrix(
@@ -176,7 +176,7 @@ def eigenspectrum(
         low, high = np.asarray(null, dtype=np.float64)
         kept = low > 1e-12 * high[0]
         axes.fill_between(
-            ranks[kept], low[kept], high[kept], color=NULL, alpha=0.6, linewidth=0, label="surrogates, 95 %"
+            ranks[kept], low[kept], high[kept], color=NULL, alpha=0.6, linewidth=0, label="surrogates at each rank"
         )
     axes.plot(ranks[positive], values[positive], marker="o", markersize=3, linewidth=0.8, color=DATA, label="data")
     axes.axhline(edge, color=SECOND, linestyle="--", linewidth=1, label=edge_name)
@@ -224,9 +224,10 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
         share = chance / (counts.sum() * np.diff(coarse))
         axes.stairs(share, coarse, fill=True, color=NULL, alpha=0.6, label="surrogates")
     axes.hist(found, coarse.tolist(), density=True, histtype="step", linewidth=1.5, color=DATA, label="data")
-    axes.axvline(float(found.mean()), color=DATA, linestyle=":", label=f"mean {found.mean():.3g}")
+    mean, room = float(found.mean()), 0.5
+    axes.axvline(mean, ymax=1 / (1 + room), color=DATA, linestyle=":", label=f"mean {mean:.3g}")  # below the legend
     axes.set(xlabel="correlation of a pair", ylabel="density")
-    legend(axes, room=0.5)
+    legend(axes, room=room)
 
 
 def dimensionality(axes: Axes, samples: ArrayLike, naive: ArrayLike, corrected: ArrayLike, units: int) -> None:
@@ -248,6 +249,7 @@ def dimensionality(axes: Axes, samples: ArrayLike, naive: ArrayLike, corrected: 
         axes.fill_between(sizes[kept], sets.min(axis=1), sets.max(axis=1), color=colour, alpha=0.25, linewidth=0)
     axes.axhline(units, color="black", linestyle=":", linewidth=0.8, label=f"{units} units")
     axes.set(xscale="log", xlabel="samples", ylabel="participation ratio", ylim=(0, 1.6 * units))
+    axes.xaxis.set_major_formatter("{x:g}")
     legend(axes)
 
 
@@ -320,13 +322,25 @@ def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: 
         names: What both are called.
     """
     x, y = np.asarray(rates, dtype=np.float64), np.asarray(correlations, dtype=np.float64)
-    every = max(1, -(-x.shape[1] // _DOTS))
     for k, colour in enumerate((DATA, SECOND)):
-        axes.scatter(x[k, ::every], y[k, ::every], s=5, color=colour, alpha=0.3, linewidths=0, label=names[k],
-                     rasterized=True)  # fmt: skip
+        dots(axes, x[k], y[k], colour, names[k])
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel="geometric mean rate (Hz)", ylabel="correlation")
     legend(axes)
+
+
+def dots(axes: Axes, x: Array, y: Array, colour: str, label: str | None = None) -> None:
+    """Pairs of units as dots; of more than 3,000 every so many-th.
+
+    Args:
+        axes: Where to.
+        x: Places, shape `(pairs,)`.
+        y: Heights, of the same shape.
+        colour: Of the dots.
+        label: For the legend; none when None.
+    """
+    every = max(1, -(-len(x) // _DOTS))
+    axes.scatter(x[::every], y[::every], s=5, color=colour, alpha=0.3, linewidths=0, label=label, rasterized=True)
 
 
 def legend(axes: Axes, room: float = 0.0) -> None:

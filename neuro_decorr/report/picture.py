@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -78,27 +79,35 @@ class Picture:
     Attributes:
         sample: What was measured.
         summary: The standard set with its intervals and floors, of the samples as they are.
-        made: The surrogates, and the data treated as they are: without drifts, or without responses to trials.
-        units: Labels of the units that are compared with surrogates: those that vary in what is left.
-        table: One row a measure.
-        correlation: Of what is compared with surrogates, shape `(units, units)`.
-        eigenvalues: Of that correlation, descending.
+        surrogates: How they are made, and the data treated as they are: without drifts, or without responses to trials.
         chance: What surrogates give; None without them.
     """
 
     sample: Sample
     summary: metrics.Summary
-    made: metrics.Surrogates
-    units: tuple[str, ...]
-    table: pd.DataFrame
-    correlation: Array
-    eigenvalues: Array
+    surrogates: metrics.Surrogates
     chance: Chance | None
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """Labels of the units that are compared with surrogates: those that vary in what is left."""
+        return tuple(self.sample.recording.units[unit] for unit in self.surrogates.units.tolist())
+
+    @cached_property
+    def correlation(self) -> Array:
+        """Of what is compared with surrogates, shape `(units, units)`."""
+        found: Array = self.surrogates.observed.correlation.numpy()
+        return found
+
+    @cached_property
+    def eigenvalues(self) -> Array:
+        """Of that correlation, descending."""
+        return np.linalg.eigvalsh(self.correlation)[::-1].astype(np.float64, copy=False)
 
     @property
     def p_value(self) -> float | None:
         """Of the mean absolute correlation against the surrogates."""
-        observed = self.made.observed.pairs.mean_absolute
+        observed = self.surrogates.observed.pairs.mean_absolute
         return None if self.chance is None else p_value(observed, self.chance.measures["mean_absolute_correlation"])
 
     @property
@@ -106,7 +115,7 @@ class Picture:
         """What the largest eigenvalue of units that share nothing does not pass, and where that is from."""
         if self.chance is not None:
             return self.chance.spectrum.edge, "95 % of surrogates"
-        return metrics.marchenko_pastur_edge(self.made.observed.samples, len(self.units)), "Marchenko-Pastur"
+        return metrics.marchenko_pastur_edge(self.surrogates.observed.samples, len(self.units)), "Marchenko-Pastur"
 
     @property
     def above(self) -> int:
@@ -116,32 +125,41 @@ class Picture:
     @property
     def removed(self) -> str:
         """What was removed before the comparison with surrogates, in words; empty where nothing was."""
-        trials = self.made.kind.startswith("trial")
+        trials = self.surrogates.kind.startswith("trial")
         found = ["the mean response to each condition"] if trials else []
-        if self.made.cutoff is not None:
-            found.append(f"what is slower than {self.made.cutoff:.3g} {'trials' if trials else 's'}")
+        if self.surrogates.cutoff is not None:
+            found.append(f"what is slower than {self.surrogates.cutoff:.3g} {'trials' if trials else 's'}")
         return " and ".join(found)
 
     @property
     def facts(self) -> list[str]:
         """What the numbers rest on."""
-        kind = self.made.kind.replace("_", " ")
-        found = [self.summary.facts, f"Chance by {kind}: {self.made.reason}."]
+        if self.chance is None:
+            without = f" What figures show is without {self.removed}." if self.removed else ""
+            return [self.summary.facts, f"No surrogates: of chance there is the floor alone.{without}"]
+        kind = self.surrogates.kind.replace("_", " ")
+        return [
+            self.summary.facts,
+            f"Chance by {kind}: {self.surrogates.reason}.",
+            f"Mean |r| against {len(self.chance)} surrogates: p = {self.p_value:.2g}.",
+        ]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Estimate, interval, floor; the measure of what is left where something was removed; surrogates' middle."""
+        table = self.summary.to_frame().reset_index()
+        compared = measures(self.surrogates.observed)
+        if self.removed:
+            table["compared"] = [compared.get(name, math.nan) for name in table["measure"]]
         if self.chance is not None:
-            found.append(f"Mean |r| against {len(self.chance)} surrogates: p = {self.p_value:.2g}.")
-        return found
-
-    def positions(self, units: tuple[str, ...] | list[str]) -> list[int]:
-        """Rows of some units in the correlation.
-
-        Args:
-            units: Labels.
-        """
-        where = {unit: row for row, unit in enumerate(self.units)}
-        return [where[unit] for unit in units]
-
-
-_KEY = "mean_absolute_correlation"
+            none = math.nan, math.nan
+            middles = [self.chance.middle(name) if name in compared else none for name in table["measure"]]
+            table["null_low"], table["null_high"] = zip(*middles, strict=True)
+        column = "compared" if self.removed else "estimate"
+        row = {"measure": [f"eigenvalues above {self.edge[1]}"], column: [float(self.above)]}
+        pandas = require("pandas", "recordings")
+        whole: pd.DataFrame = pandas.concat([table, pandas.DataFrame(row)], ignore_index=True)
+        return whole
 
 
 def chosen(taken: Sequence[Sample], method: Method) -> list[metrics.Surrogates]:
@@ -192,24 +210,4 @@ def picture(
         taken.recording, bin=taken.bin, silent="drop", over=taken.over, level=LEVEL, block=method.block_of(taken),
     )  # fmt: skip
     found = Chance.of(made, method.surrogates, method.seed, tick) if method.surrogates else None
-    units = tuple(np.array(taken.recording.units)[made.units].tolist())
-    correlation = made.observed.correlation.numpy()
-    eigenvalues = np.linalg.eigvalsh(correlation)[::-1]
-    one = Picture(taken, summary, made, units, summary.to_frame(), correlation, eigenvalues, found)
-    return replace(one, table=_table(one))
-
-
-def _table(made: Picture) -> pd.DataFrame:
-    """Estimate, interval, floor; the measure of what is left where something was removed; the surrogates' middle."""
-    table = made.summary.to_frame().reset_index()
-    compared = measures(made.made.observed)
-    if made.removed:
-        table["compared"] = [compared.get(name, math.nan) for name in table["measure"]]
-    if made.chance is not None:
-        middles = [made.chance.middle(name) if name in compared else (math.nan, math.nan) for name in table["measure"]]
-        table["null_low"], table["null_high"] = zip(*middles, strict=True)
-    column = "compared" if made.removed else "estimate"
-    row = {"measure": [f"eigenvalues above {made.edge[1]}"], column: [float(made.above)]}
-    pandas = require("pandas", "recordings")
-    whole: pd.DataFrame = pandas.concat([table, pandas.DataFrame(row)], ignore_index=True)
-    return whole
+    return Picture(taken, summary, made, found)

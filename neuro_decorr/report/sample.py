@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics.fluctuations import FEWEST_TRIALS
 from neuro_decorr.recording import Rates, SpikeTrains
 
 _FEWEST = 40  # samples: fewer allow no honest interval
@@ -24,7 +25,6 @@ class Sample:
         recording: The recording, or the period of it; of its trials only those that are measured.
         values: Counts or means of the units that vary, shape `(samples, units)`.
         trial: Trial of each sample; all zero without trials.
-        units: Labels of these units.
         silent: Labels of the units that never vary: left out, and reported.
         bin: Width of a bin (s).
         within_trials: Whether the samples are those inside the trials of the recording.
@@ -33,7 +33,6 @@ class Sample:
     recording: SpikeTrains | Rates
     values: NDArray[Any]
     trial: NDArray[np.int64]
-    units: tuple[str, ...]
     silent: tuple[str, ...]
     bin: float
     within_trials: bool
@@ -42,15 +41,6 @@ class Sample:
     def over(self) -> Literal["time", "trials"]:
         """What fluctuates, as `metrics.summary` calls it."""
         return "trials" if self.within_trials else "time"
-
-    def positions(self, units: Sequence[str]) -> list[int]:
-        """Columns of some units.
-
-        Args:
-            units: Labels of units that vary.
-        """
-        where = {unit: column for column, unit in enumerate(self.units)}
-        return [where[unit] for unit in units]
 
 
 def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str] = ()) -> Sample:
@@ -65,7 +55,8 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         The samples.
 
     Raises:
-        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples, or what the counting refuses.
+        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples or 10 trials, or what the
+            counting refuses.
     """
     if isinstance(recording, SpikeTrains) and recording.spikes == 0:
         raise InvalidValue(
@@ -76,7 +67,13 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         if recording.trials is None:
             why = "".join(f" ({note})" for note in recording.notes if "trials" in note)
             raise InvalidValue(f"trials: the recording has none{why}; leave the option out.")
-        recording = replace(recording, trials=recording.trials.select(conditions))
+        trials = recording.trials.select(conditions)
+        if len(trials) < FEWEST_TRIALS:
+            raise InvalidValue(
+                f"trials: got {len(trials)}; intervals need at least {FEWEST_TRIALS}: choose more conditions, or leave "
+                "the option out."
+            )
+        recording = replace(recording, trials=trials)
         spikes = isinstance(recording, SpikeTrains)
         values, trial = recording.trial_counts(bin) if spikes else recording.trial_binned(bin)  # type: ignore[union-attr]
     else:
@@ -88,6 +85,5 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
             f"recording: got {int(varying.sum())} units that vary in {len(values)} bins of {bin:g} s; correlations and "
             f"their intervals need at least 2 units in {_FEWEST} bins."
         )
-    names = np.array(recording.units)
-    kept, left = (tuple(names[which].tolist()) for which in (varying, ~varying))
-    return Sample(recording, values[:, varying], trial, kept, left, bin, bool(conditions))
+    silent = tuple(unit for unit, varies in zip(recording.units, varying, strict=True) if not varies)
+    return Sample(recording, values[:, varying], trial, silent, bin, bool(conditions))

@@ -6,7 +6,7 @@ import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from neuro_decorr.errors import require
 from neuro_decorr.report.figures import rendered
@@ -43,12 +43,8 @@ class Sheet:
         return rendered(self.figure, self.name, self.caption, "png", tight=False)
 
 
-Layout: TypeAlias = str
-"""Which place each panel has: letters as `matplotlib.figure.Figure.subplot_mosaic` takes them, such as `AB;AC`."""
-
-
 def sheet(
-    name: str, title: str, panels: Sequence[Panel], n: str, layout: Layout, size: tuple[float, float], note: str = ""
+    name: str, title: str, panels: Sequence[Panel], n: str, layout: str, size: tuple[float, float], note: str = ""
 ) -> Sheet:
     """Draw the panels of a figure, and compose its caption.
 
@@ -57,7 +53,7 @@ def sheet(
         title: What the figure is of: the caption begins with it.
         panels: In the order of their letters.
         n: What was counted, as in `30 units (435 pairs), 2000 bins of 50 ms`.
-        layout: Places of the panels.
+        layout: Places of the panels: letters as `Figure.subplot_mosaic` of matplotlib takes them, such as `AB;AC`.
         size: Width and height (inches).
         note: What else the caption has to say.
 

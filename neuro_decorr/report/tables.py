@@ -51,8 +51,17 @@ def markdown(table: pd.DataFrame, digits: int = 4) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [names, rule, *rows])
 
 
-def _cell(value: Any, digits: int) -> str:
+def cell(value: Any, digits: int | None = None) -> str:
+    """A value as text, empty where there is none.
+
+    Args:
+        value: Of any type.
+        digits: Significant digits of a float; all when None.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) == "<NA>":
         return ""
-    text = f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-    return text.replace("|", r"\|").replace("\n", " ")
+    return f"{value:.{digits}g}" if digits is not None and isinstance(value, float) else str(value)
+
+
+def _cell(value: Any, digits: int) -> str:
+    return cell(value, digits).replace("|", r"\|").replace("\n", " ")

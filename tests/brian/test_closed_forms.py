@@ -7,10 +7,11 @@ from typing import Any
 import brian2
 import numpy as np
 import pytest
-from brian2 import Hz, Network, NeuronGroup, Synapses, TimedArray, ms, second
+from brian2 import Hz, Network, NeuronGroup, Synapses, ms, second
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue
+from tests.brian.told import told
 
 PAIRS, STEPS = 800, 2000
 SPIKING, TOGETHER = 0.04, 0.02  # probabilities in a step: of a neuron, and of a pair where it has a common input
@@ -25,16 +26,12 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _numpy(brian_on_numpy: None) -> None:
-    pass
+pytestmark = pytest.mark.usefixtures("brian_on_numpy")
 
 
 def trains(together: float) -> tuple[np.ndarray, np.ndarray]:
     """Two trains a pair, each spiking with the same probability in every step, both in one with that of `together`."""
     generator = np.random.default_rng(1)
-    if together == SPIKING**2:
-        return tuple(generator.random((2, STEPS, PAIRS)) < SPIKING)
     common = generator.random((STEPS, PAIRS)) < (together - SPIKING**2) / (1 - 2 * SPIKING + together)
     own = generator.random((2, STEPS, PAIRS)) < 1 - (1 - SPIKING) / (1 - common.mean())
     return tuple(common | own)
@@ -52,17 +49,8 @@ def learnt(kind: str, step: float, spikes: tuple[np.ndarray, np.ndarray], **opti
         parameters["homeostasis"] = nd.brian.Homeostasis(target_rate=target_rate)
     if name in {"lateral_covariance", "correlation_measuring"}:
         parameters["mean_time"] = 1000 * step * ms
-    groups = [
-        NeuronGroup(
-            PAIRS,
-            "dg/dt = -g/(10*second) : 1",
-            threshold="told(t, i) > 0.5",
-            method="euler",
-            namespace={"told": TimedArray(train.astype(float), dt=step * ms)},
-        )
-        for train in spikes
-    ]
-    synapses: Synapses = nd.brian.get(name, **parameters).synapses(*groups, drive="g_post -= w")
+    groups = [told(train, step=step) for train in spikes]
+    synapses: Synapses = nd.brian.get(name, **parameters).synapses(*groups, drive="g_post -= w*mV")
     synapses.connect(j="i")
     kept = np.exp(-step / TRACE_TIME)
     for companion in (synapses.companions.source, synapses.companions.target):  # as after a long time
@@ -104,9 +92,8 @@ def test_a_measured_correlation_is_that_of_the_steps() -> None:
     weights = learnt("correlation_measuring", 1.0, spikes, rate=5e-2, mean_time=20_000 * ms) * 1e-6
     kept = np.exp(-1.0 / TRACE_TIME)
     expected = (TOGETHER / SPIKING**2 - 1) * (1 - kept) / (1 + kept)
-    assert weights.mean() == pytest.approx(
-        expected, rel=0.05
-    )  # six time constants of the weight, 1/(2 rate p window), and 800 pairs
+    # After six time constants of the weight, 1/(2 rate p window), over 800 pairs.
+    assert weights.mean() == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("step", [2.0, 4.0])

@@ -21,7 +21,6 @@ def relearnt(model: Model, fired: np.ndarray, pre: np.ndarray, post: np.ndarray)
     rule = model.rule
     trace_time, start = float(rule.trace_time), round(model.frozen * 1e-3 / STEP)
     weights, trace, mean = np.zeros(len(pre)), np.zeros(fired.shape[1]), np.zeros(fired.shape[1])
-
     kept = np.exp(-STEP / trace_time)
 
     def change(trace: np.ndarray, neuron: np.ndarray) -> np.ndarray:

@@ -174,8 +174,26 @@ def test_every_neuron_has_a_target_of_its_own() -> None:
         nd.brian.Homeostasis(target_rate=[1.0, 2.0])
 
 
-def test_foldiak_keeps_the_rates_of_the_model() -> None:
-    """By default it begins with each neuron's own rate, after counting it."""
+def test_target_rates_of_other_neurons_are_not_taken_for_zero() -> None:
+    """`foldiak` compares the source with its target rates too, which an array for the target does not hold."""
+    homeostasis = nd.brian.Homeostasis(target_rate=[30.0, 40.0, 50.0] * Hz)
+    rule, cells, others = nd.brian.get("foldiak", homeostasis=homeostasis), poisson(), poisson(3)
+    for source in (others, cells, cells[:3], cells[3:]):
+        with pytest.raises(InvalidValue, match="compares with those of other neurons of the source group") as caught:
+            rule.synapses(source, cells[1:4], drive="g_post -= w")
+        assert "\n" not in str(caught.value)
+    within = rule.synapses(cells[2:4], cells[1:4], drive="g_post -= w")
+    within.connect()
+    expected = np.array([40.0, 50.0]) * 0.5e-3 / np.tanh(0.5 / 50)
+    np.testing.assert_allclose(within.source_expected[:, 2], expected, rtol=1e-12)
+    between = nd.brian.get("lateral_covariance", homeostasis=homeostasis).synapses(
+        others, cells[1:4], drive="g_post -= w"
+    )
+    np.testing.assert_array_equal(between.companions.target.target_rate / Hz, [0, 30, 40, 50, 0])
+
+
+def test_foldiak_begins_with_the_neurons_own_rates() -> None:
+    """By default, after counting them."""
     homeostasis = nd.brian.get("foldiak").homeostasis
     assert homeostasis.target_rate is None and homeostasis.calibration == 100 * second
 
@@ -194,26 +212,22 @@ def summing(target: NeuronGroup, name: str) -> Synapses:
 
 
 def test_a_drive_into_a_sum_is_refused() -> None:
-    """Before or after the other synapses are made: inhibition of any strength would do nothing."""
-    for first in (True, False):
-        group = NeuronGroup(
-            4, "dv/dt = (current - v)/(10*ms) : volt\ncurrent : volt", threshold="v > 1*mV", reset="v = 0*mV"
-        )
-        rule = nd.brian.get("vogels")
-        if first:
-            others = summing(group, "current")
-            with pytest.raises(InvalidValue, match="'others' set at every time step"):
-                rule.synapses(group, drive="current_post -= w*mV")
-            continue
-        synapses = rule.synapses(group[1:3], drive="current_post -= w*mV")
-        synapses.connect()
-        others = summing(group, "current")
-        with pytest.raises(Exception, match="preparing an object") as caught:
-            Network(group, others, synapses).run(1 * ms)
-        assert "(summed)" in str(caught.value.__cause__)
-        allowed = rule.synapses(group, drive="v_post -= w*mV")
-        allowed.connect()
-        Network(group, others, allowed).run(1 * ms)
+    """After or before the other synapses are made: inhibition of any strength would do nothing."""
+    group = NeuronGroup(
+        4, "dv/dt = (current - v)/(10*ms) : volt\ncurrent : volt", threshold="v > 1*mV", reset="v = 0*mV"
+    )
+    rule = nd.brian.get("vogels")
+    synapses = rule.synapses(group[1:3], drive="current_post -= w*mV")
+    synapses.connect()
+    others = summing(group, "current")
+    with pytest.raises(InvalidValue, match="'others' set at every time step"):
+        rule.synapses(group, drive="current_post -= w*mV")
+    with pytest.raises(Exception, match="preparing an object") as caught:
+        Network(group, others, synapses).run(1 * ms)
+    assert "(summed)" in str(caught.value.__cause__)
+    allowed = rule.synapses(group, drive="v_post -= w*mV")
+    allowed.connect()
+    Network(group, others, allowed).run(1 * ms)
 
 
 def test_a_drive_into_what_never_decays_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -39,9 +39,8 @@ def test_the_weight_onto_itself_is_that_of_the_loop_and_reaches_the_drive() -> N
 
     late = np.vstack([np.zeros((1, NEURONS), dtype=bool), spikes[:-1]])
     trace, mean, weight, received = (np.zeros(NEURONS) for _ in range(4))
-    lowest = highest = weight
+    lowest, highest, kept = weight, weight, np.exp(-1 / TRACE_TIME)
     for step in range(STEPS):
-        kept = np.exp(-1 / TRACE_TIME)
         seen = trace * (1 + kept) / 2  # of what synapses read in this step, before its spikes and after them
         weight = weight + RATE * ((seen - mean) ** 2 - DISPERSION * mean / 2)
         mean = mean + (seen - mean) / np.clip(step, TRACE_TIME, MEAN_TIME)

@@ -14,11 +14,11 @@ def trains(seed: int, probability: float = 0.05) -> np.ndarray:
     return np.random.default_rng(seed).random((STEPS, NEURONS)) < probability
 
 
-def told(spikes: np.ndarray, more: str = "") -> NeuronGroup:
-    """Neurons of these spikes, with some variables more."""
+def told(spikes: np.ndarray, more: str = "", step: float = STEP) -> NeuronGroup:
+    """Neurons of these spikes in time steps of so many milliseconds, with some variables more."""
     return NeuronGroup(
         spikes.shape[1],
         f"g : volt\n{more}",
         threshold="spiking(t, i) > 0.5",
-        namespace={"spiking": TimedArray(spikes.astype(float), dt=STEP * ms)},
+        namespace={"spiking": TimedArray(spikes.astype(float), dt=step * ms)},
     )

@@ -201,7 +201,9 @@ def test_slow_changes_have_no_interval_and_a_warning() -> None:
     [
         (np.ones((50, 3)), np.ones((50, 4)), {}, "got 4 units, the first has 3"),
         (np.ones((50, 3)), np.ones((50, 3)), {}, "0 units vary in both"),
-        (poisson(8, 60), np.ones((50, 12)), {"bin": 0.1}, "got a recording and an array"),
+        (poisson(8, 60), np.ones((50, 12)), {"bin": 0.1}, "got an array, the first is SpikeTrains"),
+        (poisson(8, 60), Rates(np.ones((600, 12)), 0.1), {"bin": 0.1}, "got Rates, the first is SpikeTrains"),
+        (Rates(np.ones((600, 12)), 0.1), poisson(8, 60), {"bin": 0.1}, "got SpikeTrains, the first is Rates"),
         (poisson(8, 60), poisson(8, 60).select(["3"]), {"bin": 0.1}, "1 units of one label"),
         (np.eye(30), np.eye(30), {"level": 2}, "level: got 2"),
         (np.eye(30), np.eye(30), {"block": -1}, "block must be"),

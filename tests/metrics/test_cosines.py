@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.stats
+import torch
 
 from neuro_decorr.metrics import cosines, mean_absolute_correlation
 from neuro_decorr.recording import SpikeTrains
@@ -48,6 +49,11 @@ def test_draws_have_the_variance_of_all_signs_whatever_the_multiplicity() -> Non
 def test_white_units_have_the_floor_of_independent_samples() -> None:
     law = cosines.independent(np.random.default_rng(1).normal(size=(4000, 10)))
     np.testing.assert_allclose(upper(law.variance), 1 / 3999, rtol=0.1)  # each a mean of 3,999 products of squares
+
+
+def test_a_tensor_with_history_is_as_its_array() -> None:
+    x = torch.from_numpy(np.random.default_rng(6).normal(size=(60, 3))).requires_grad_()
+    np.testing.assert_allclose(cosines.independent(x).variance, cosines.independent(x.detach().numpy()).variance)
 
 
 def test_units_with_trends_of_their_own_are_as_one_sample() -> None:

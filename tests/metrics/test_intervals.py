@@ -87,6 +87,7 @@ def test_rates_are_measured_as_they_are_or_in_bins() -> None:
     x = activity()
     rates = Rates(x, step=0.01)
     assert metrics.summary(rates).rows == metrics.summary(x).rows
+    assert metrics.summary(rates).bin == 0.01
     assert metrics.summary(rates, bin=0.02).record() == pytest.approx(
         metrics.summary(x.reshape(100, 2, 6).mean(axis=1)).record()
     )

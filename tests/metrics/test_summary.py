@@ -153,28 +153,13 @@ def test_counts_in_chunks_are_the_array() -> None:
     assert {name: in_chunks[name] for name in whole} == pytest.approx(whole, rel=1e-9, nan_ok=True)
 
 
-def test_silent_and_sparse_units_are_told() -> None:
-    trains = SpikeTrains([*poisson(units=3).times, np.array([]), np.array([0.5, 2.0])], 0.0, 60.0)
-    kept, dropped = (metrics.summary(trains, bin=0.1, silent=silent) for silent in ("nan", "drop"))
-    assert (kept.silent, kept.sparse, dropped.silent) == (1, 2, 1)
-    assert math.isnan(kept["mean_correlation"].estimate) and math.isfinite(dropped["mean_correlation"].estimate)
-    assert "1 silent (policy: drop); 2 with fewer than 3 spikes" in dropped.facts
-
-
-def test_trials_are_measured_and_resampled_as_wholes() -> None:
+def test_trials_are_measured_without_what_lies_between_them() -> None:
     trials = Trials(np.arange(0, 60, 2.0), np.arange(1, 61, 2.0))
     trains = poisson(trials=trials)
     summary = metrics.summary(trains, bin=0.1, over="trials")
     assert (summary.samples, summary.time_unit, summary.resolution) == (300, "trials", 1)
     counts = trains.counts(0.1).reshape(30, 20, 4)[:, :10].reshape(-1, 4)
     assert summary["mean_variance"].estimate == pytest.approx(counts.var(axis=0, ddof=1).mean())
-
-
-def test_rates_are_measured_at_their_step() -> None:
-    x = np.random.default_rng(0).normal(size=(100, 3))
-    summary = metrics.summary(Rates(x, step=0.05), intervals=False)
-    assert summary.bin == 0.05
-    assert summary.record() == pytest.approx(metrics.summary(x, intervals=False).record(), nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -191,14 +176,3 @@ def test_rates_are_measured_at_their_step() -> None:
 def test_bad_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         metrics.summary(np.random.default_rng(0).normal(size=(100, 3)), **options)
-
-
-def test_bad_recordings() -> None:
-    with pytest.raises(InvalidValue, match="bin: spike trains need one"):
-        metrics.summary(poisson())
-    with pytest.raises(InvalidValue, match="wider than the 60 s"):
-        metrics.summary(poisson(), bin=90.0)
-    with pytest.raises(InvalidValue, match="trials: the recording has none"):
-        metrics.summary(poisson(), bin=0.1, over="trials")
-    with pytest.raises(InvalidValue, match="samples: got 15; intervals need at least 20"):
-        metrics.summary(np.random.default_rng(0).normal(size=(15, 3)))

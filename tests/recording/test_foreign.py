@@ -63,6 +63,13 @@ def test_alf(tmp_path: Path) -> None:
         load(probe, condition="side")
 
 
+def test_a_folder_above_names_those_below(tmp_path: Path) -> None:
+    probe = alf(tmp_path / "mouse" / "001")
+    for above in (probe.parent, tmp_path / "mouse" / "001", tmp_path / "mouse"):
+        with pytest.raises(InvalidValue, match=r"Is it one of .*probe00\?$"):
+            load(above)
+
+
 def test_alf_with_a_table_of_trials(tmp_path: Path) -> None:
     probe = alf(tmp_path)
     for file in (tmp_path / "alf").glob("*.npy"):
@@ -134,20 +141,31 @@ LINES = [(3, 10.1), (1, 20.2), (3, 30.3), (1, 45.0)]
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "options"),
     [
-        ("spikes-5-0.gdf", "".join(f"{s}\t{t:.3f}\t\n" for s, t in LINES)),  # NEST 2
+        ("spikes-5-0.gdf", "".join(f"{s}\t{t:.3f}\t\n" for s, t in LINES), {}),  # NEST 2
+        ("spikes-5-0.gdf", "".join(f"{s}\t{round(t * 10)}\t\n" for s, t in LINES), {"step": 1e-4}),  # and in steps
         ("spikes-5-0.dat", "# NEST version: 3.6\n# RecordingBackendASCII version: 2\nsender\ttime_ms\n"
-         + "".join(f"{s}\t{t:.3f}\n" for s, t in LINES)),
-        ("spikes-5-0.dat", "sender time_step time_offset\n" + "".join(f"{s} {round(t * 10)} 0.0\n" for s, t in LINES)),
+         + "".join(f"{s}\t{t:.3f}\n" for s, t in LINES), {}),
+        ("spikes-5-0.dat", "sender time_step time_offset\n" + "".join(f"{s} {round(t * 10)} 0.0\n" for s, t in LINES),
+         {"step": 1e-4}),
     ],
 )  # fmt: skip
-def test_nest(name: str, content: str, tmp_path: Path) -> None:
+def test_nest(name: str, content: str, options: dict[str, float], tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
-    found = spikes(tmp_path / name, period=(0, 0.05), **({"step": 1e-4} if "time_step" in content else {}))
+    found = spikes(tmp_path / name, period=(0, 0.05), **options)
     assert found.units == ("1", "3")
     np.testing.assert_allclose(found.times[0], [0.0202, 0.045], rtol=1e-12)
     np.testing.assert_allclose(found.times[1], [0.0101, 0.0303], rtol=1e-12)
+    if options:
+        with pytest.raises(InvalidValue, match=r"a file with times in steps does not say .* give step \(s\)"):
+            load(tmp_path / name)
+
+
+def test_lines_of_time_and_sender_are_not_those_of_nest(tmp_path: Path) -> None:
+    (tmp_path / "a.gdf").write_text("".join(f"{t}\t{s}\n" for s, t in LINES))
+    with pytest.raises(InvalidValue, match="sender: got numbers that are not whole; NEST writes sender, then time in"):
+        load(tmp_path / "a.gdf")
 
 
 def test_nest_writes_one_file_a_thread(tmp_path: Path) -> None:
@@ -157,6 +175,9 @@ def test_nest_writes_one_file_a_thread(tmp_path: Path) -> None:
     found = spikes(tmp_path / "ex-7-1.dat")
     assert found.units == ("2", "4") and found.notes[0] == "2 files, one a thread: ex-7-0.dat, ex-7-1.dat"
     assert spikes(tmp_path / "ex-7-1.dat", format="nest").spikes == 4
+    for thread, content in enumerate(("", "5\t12\n5\t14\n")):  # NEST 2, in steps; no neuron of the first thread fires
+        (tmp_path / f"old-3-{thread}.gdf").write_text(content)
+    assert spikes(tmp_path / "old-3-1.gdf", step=1e-4).times[0].tolist() == pytest.approx([0.0012, 0.0014])
 
 
 def test_a_multimeter_of_nest(tmp_path: Path) -> None:
@@ -166,6 +187,9 @@ def test_a_multimeter_of_nest(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.values, [[1.1, 2.1], [1.2, 2.2], [1.3, 2.3]])
     assert found.step == pytest.approx(1e-4)
     with pytest.raises(InvalidValue, match="a multimeter recorded V_m, g"):
+        load(tmp_path / "m-1-0.dat")
+    (tmp_path / "m-1-0.dat").write_text("\n".join(["sender time_ms V_m", "1 0.1 5", "1 0.2 5", "1 0.2 5", "2 0.1 5"]))
+    with pytest.raises(InvalidValue, match="unit '2', sample 1"):  # 1 is there twice, 2 is not there at 0.2 ms
         load(tmp_path / "m-1-0.dat")
     (tmp_path / "m-1-0.dat").write_text("sender time_ms\n1 2 3\n")
     with pytest.raises(InvalidValue, match="NEST writes 2 numbers a line here"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,33 @@ def test_the_candidates_are_listed(file: Path) -> None:
         load(file)
     for listed in ("spikes (cell 1x3)", "rates (double 30x4)", "data (struct"):
         assert listed in str(caught.value)
+
+
+def mat_string(name: bytes) -> bytes:
+    """A variable of class `string`, as MATLAB writes it: class 17, then the name of the class, then numbers."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    numbers = element(6, struct.pack("<II", 13, 0)) + element(5, struct.pack("<ii", 6, 1)) + element(1, b"")
+    numbers += element(6, struct.pack("<6I", 0xDD000000, 2, 1, 1, 1, 1))
+    opaque = element(6, struct.pack("<II", 17, 0)) + element(1, name) + element(1, b"MCOS") + element(1, b"string")
+    return element(14, opaque + element(14, numbers))
+
+
+def test_a_string_beside_the_recording(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"dff": RATES})
+    whole = (tmp_path / "a.mat").read_bytes()
+    (tmp_path / "a.mat").write_bytes(whole[:128] + mat_string(b"animal") + whole[128:])
+    np.testing.assert_array_equal(rates(tmp_path / "a.mat", step=0.1).values, RATES)
+    with pytest.raises(InvalidValue, match="there is no 'animal'; there are dff"):
+        load(tmp_path / "a.mat", variable="animal")
+
+
+def test_texts_are_no_row_of_numbers(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"names": ["left", "right"]})
+    with pytest.raises(InvalidValue, match=r"values: got <U5 of shape \(2,\); allowed are numbers"):
+        load(tmp_path / "a.mat")
 
 
 def test_a_matrix_of_more_units_than_samples_is_asked_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def table(head: str, separator: str = ",", decimal: str = ".", end: str = "\n") 
         table("cluster_id,spike_time").encode(),
         table("\n# a remark\nunit,time\n").encode(),
         pd.DataFrame(ROWS, columns=["unit", "time"]).to_csv().encode(),  # with its index
+        pd.DataFrame(ROWS, columns=["unit", "time"], index=range(1, 61)).to_csv(quoting=2).encode(),  # as R writes it
         pd.DataFrame(ROWS, columns=["unit", "time"]).to_csv(decimal=",", index=False).encode(),
         pd.DataFrame([(u, 1000 * t) for u, t in ROWS], columns=["neuron", "time_ms"]).to_csv(index=False).encode(),
     ],
@@ -44,6 +46,21 @@ def test_the_same_spikes(content: bytes, tmp_path: Path) -> None:
     assert isinstance(found, SpikeTrains) and found.units == ("2", "10")  # numbers in the order of numbers
     for unit, label in enumerate((2, 10)):
         np.testing.assert_allclose(found.times[unit], [t for u, t in ROWS if u == label], rtol=1e-15)
+
+
+@pytest.mark.parametrize("column", ["trial", "Trial", "trial_id"])
+def test_times_from_the_start_of_each_trial(column: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{column},neuron_id,spike_time\n0,5,0.25\n1,5,0.25\n1,7,0.5\n")
+    with pytest.raises(InvalidValue, match="trial: every spike has a trial, but how long a trial lasts is not there"):
+        load(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text(f"# trial_duration = 2\n{(tmp_path / 'a.csv').read_text()}")
+    found = load(tmp_path / "a.csv")
+    assert isinstance(found, SpikeTrains) and [times.tolist() for times in found.times] == [[0.25, 2.25], [2.5]]
+    assert not any("silent:" in note for note in found.notes)
+    (tmp_path / "a.csv").write_text(f"# trial_duration = 2\n{column},unit,time\n1,5,0.25\n2,5,0.25\n")
+    late = load(tmp_path / "a.csv")
+    assert late.trials is not None and len(late.trials) == 3
+    assert any("no spike is in trial 0, which counts as silent: if trials count from 1" in note for note in late.notes)
 
 
 def test_times_in_samples(tmp_path: Path) -> None:
@@ -62,6 +79,7 @@ def test_times_in_samples(tmp_path: Path) -> None:
     [
         (table("unit,time").replace("2,", "µ,").encode("latin-1"), "not UTF-8 at byte 10"),
         (table("3,0.05").encode(), "the first row is numbers (3, 0.05): add a first line such as unit,time"),
+        (table("unit time", " ").encode(), "blanks stand between unit, time; write commas, semicolons or tabs"),
         (b'unit,time\n1,"1,234.5"\n', "the comma may be of thousands"),
         (b'unit,time\n1,"1,234"\n1,"2,345"\n', "the comma may be of thousands"),
         (b"unit,time\n1,1_0\n", "got '1_0' in row 0; allowed are numbers"),
@@ -87,8 +105,6 @@ HEADERS = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in HEADERS.items() for value in values])
 def test_a_header_of_another_kind_is_one_clear_line(key: str, value: object, tmp_path: Path) -> None:
-    import json
-
     header = {"start": 0.0, "stop": 20.0, key: value}
     lines = "".join(f"# {name} = {json.dumps(entry)}\n" for name, entry in header.items())
     (tmp_path / "a.csv").write_text(lines + "unit,time\n0,1.5\n0,2.5\n")

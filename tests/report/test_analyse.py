@@ -131,8 +131,9 @@ def test_one_that_drifts_and_one_that_does_not_are_treated_alike(tmp_path: Path)
     steady = SpikeTrains([np.sort(generator.uniform(0, 60, 600)) for _ in range(12)], 0, 60)
     second = save(steady, tmp_path / "second.npz")
     found = analyse(Options(first, against=str(second), bin="500ms", surrogates=0))
-    told = [next(fact for fact in part.facts if fact.startswith("Chance")) for part in (found.parts[0], found.parts[2])]
-    assert all("slower than 12 is removed" in fact for fact in told), told
+    for part in (found.parts[0], found.parts[2]):
+        told = next(fact for fact in part.facts if fact.startswith("No surrogates"))
+        assert "without what is slower than 12 s" in told
 
 
 def test_trials_of_a_condition() -> None:
@@ -177,6 +178,8 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--against", "absent.npz"], "--against: absent.npz: there is no such file"),
         (["absent.npz"], "absent.npz: there is no such file"),
         (["silent.csv"], "silent.csv: recording: no spikes of 2 units from 0 to 10 s"),
+        (["unsorted.csv"], "or ask for that with --sort."),
+        (["few.npz", "--trials", "a"], "few.npz: trials: got 9; intervals need at least 10: choose more conditions"),
         (["text.nwb"], "text.nwb: holds csv, though its name says nwb"),
         ([MODES, "--out", "full"], "holds something else (thesis.tex)"),
     ],
@@ -187,6 +190,9 @@ def test_bad_input_is_one_line_and_code_2(
     monkeypatch.chdir(tmp_path)
     save(SpikeTrains([[], []], 0, 10), tmp_path / "silent.csv")
     save(SpikeTrains([[1.0], [2.0]], 0, 10, ["x", "y"]), tmp_path / "other.npz")
+    few = Trials(np.arange(9.0), np.arange(9) + 0.5, ["a"] * 9)
+    save(SpikeTrains([[1.0], [2.0]], 0, 10, trials=few), tmp_path / "few.npz")
+    (tmp_path / "unsorted.csv").write_text("unit,time\na,2.5\na,1.5\nb,3.5\n")
     for name, quantity in (("volts", "V"), ("hertz", "Hz")):
         save(Rates(np.eye(50, 2), 0.05, quantity=quantity), tmp_path / f"{name}.npz")
     (tmp_path / "text.nwb").write_text("unit,time\n")

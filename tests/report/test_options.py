@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,32 @@ def test_what_is_read_is_told_to_the_reader_in_its_own_units() -> None:
 def test_a_label_with_a_comma_is_one_label_where_it_is_known() -> None:
     assert options.listed("left, up", ["left, up", "down"]) == ["left, up"]
     assert options.listed("left, up", ["left", "up"]) == ["left", "up"]
+
+
+def test_a_label_with_a_comma_stands_in_double_quotes() -> None:
+    assert Options(HERE, units='"left, up",b').reading(None)["units"] == ["left, up", "b"]
+    assert options.two('"a,b",c', ["a,b", "c", "a", "b,c"]) == ("a,b", "c")
+
+
+@pytest.mark.parametrize(
+    ("argument", "option"),
+    [
+        ("ask for that with sort=True.", "ask for that with --sort."),
+        ('durations="common" for the time', "--durations common for the time"),
+        ("variable='NAME' (a cell), or variable='TIMES,UNITS'", "--variable NAME (a cell), or --variable TIMES,UNITS"),
+        ("Then sampling_rate=1000 reads them", "Then --sampling-rate 1000Hz reads them"),
+        ("give step (s) or sampling_rate (Hz).", "give --step (s) or --sampling-rate (Hz)."),
+        ("slow changes first (high_pass, detrended)", "slow changes first (--high-pass)"),
+        ("allowed are 'time_units' and 'units_time'", "allowed are 'time_units' and 'units_time'"),
+    ],
+)
+def test_arguments_in_messages_are_options(argument: str, option: str) -> None:
+    assert options.as_options(argument) == option
+
+
+def test_the_commands_are_known_before_what_measures_is_imported() -> None:
+    code = "import sys, neuro_decorr.commands; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_period_has_two_ends_in_order() -> None:

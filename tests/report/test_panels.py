@@ -102,7 +102,7 @@ def test_the_spectrum_has_the_null_at_every_rank(axes: Axes) -> None:
     assert axes.lines[1].get_ydata()[0] == 1.5
     extents = axes.collections[0].get_paths()[0].get_extents()
     assert (extents.x0, extents.x1, extents.y0, extents.y1) == (1, 5, 0.6, 1.6)
-    assert texts(axes) == ["surrogates, 95 %", "data", "95 % of surrogates"]
+    assert texts(axes) == ["surrogates at each rank", "data", "95 % of surrogates"]
 
 
 @pytest.mark.parametrize("spread", [0.001, 0.1])

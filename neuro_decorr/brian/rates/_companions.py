@@ -6,6 +6,7 @@ from typing import Any
 
 from brian2 import CodeRunner, Equations, NeuronGroup, Quantity, Synapses, linked_var
 
+from neuro_decorr.brian._checks import numbers
 from neuro_decorr.brian._companion import give, set_values
 from neuro_decorr.brian._strings import declared
 from neuro_decorr.brian.rates._place import Place
@@ -63,7 +64,8 @@ def part(place: Place, companion: NeuronGroup) -> Any:
     """The part of a companion that belongs to the user's subgroup."""
     if place.group is place.whole:
         return companion
-    return companion[place.first : place.first + len(place.group)]
+    own = numbers(place.group)
+    return companion[own.start : own.stop]
 
 
 def layer(units: Any, name: str, equations: str, sums: str, hold: Quantity) -> tuple[NeuronGroup, Synapses]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from brian2 import DimensionMismatchError, NeuronGroup, Quantity, Subgroup, get_unit, have_same_dimensions, second
+from brian2 import DimensionMismatchError, NeuronGroup, Quantity, get_unit, have_same_dimensions, second
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
@@ -48,11 +48,6 @@ class Place:
     def whole(self) -> Any:
         """The whole group."""
         return whole_group(self.group)
-
-    @property
-    def first(self) -> int:
-        """Number of the first unit within the whole group."""
-        return int(self.group.start) if isinstance(self.group, Subgroup) else 0
 
     @property
     def steps(self) -> int:
@@ -112,18 +107,22 @@ def check_linear(place: Place, rule: str) -> None:
     if place.output not in substituted:
         return
     own = {place.output, place.inhibition, *equations.diff_eq_names}
-    variables = [Symbol(name, real=True) for name in sorted(own)]
-    expression = str_to_sympy(substituted[place.output].code)
-    try:
-        slopes = [expression.diff(variable) for variable in variables]
-    except AttributeError:  # of a comparison: Sympy has no derivative
-        slopes = [expression]
-    if any(slope.has(Derivative) or slope.free_symbols.intersection(variables) for slope in slopes):
+    slopes = [_slope(substituted[place.output].code, name) for name in own]
+    symbols = [Symbol(name, real=True) for name in own]
+    if any(slope is None or slope.has(Derivative) or slope.has(*symbols) for slope in slopes):
         raise InvalidValue(
             f"the rule '{rule}' needs units that answer linearly to their inhibition, and '{place.output}' of group "
             f"'{place.whole.name}' rectifies or saturates: its weights would grow without bound or not decorrelate. "
             "Use nd.brian.get('anti_hebbian'), which learns from activities alone."
         )
+
+
+def _slope(code: str, variable: str) -> Any:
+    """The derivative of an expression by a variable; None of a comparison, of which Sympy has none."""
+    try:
+        return str_to_sympy(code).diff(Symbol(variable, real=True))
+    except AttributeError:
+        return None
 
 
 def _dimensions(place: Place, what: str, name: str) -> Any:
@@ -170,9 +169,8 @@ def _time_constant(place: Place, namespace: dict[str, Any]) -> float | None:
     equation = place.whole.equations.get(place.output)
     if equation is None or equation.type != DIFFERENTIAL_EQUATION:
         return None
-    try:
-        slope = str_to_sympy(equation.expr.code).diff(Symbol(place.output, real=True))
-    except AttributeError:  # of a comparison: Sympy has no derivative
+    slope = _slope(equation.expr.code, place.output)
+    if slope is None:
         return None
     code = sympy_to_str(slope)
     identifiers = get_identifiers(code)

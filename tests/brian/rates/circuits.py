@@ -20,11 +20,13 @@ def inputs(seed: int = 0, units: int = UNITS, stimuli: int = STIMULI) -> NDArray
     return generator.normal(size=(stimuli, units)) @ (np.eye(units) + 0.3 * generator.normal(size=(units, units)))
 
 
-def rate_units(stimuli: NDArray[np.float64], hold: float = HOLD, name: str = "rates") -> NeuronGroup:
-    """The user's model; nothing of it knows of plasticity."""
+def rate_units(
+    stimuli: NDArray[np.float64], hold: float = HOLD, name: str = "rates", answer: str = "z - inhibition"
+) -> NeuronGroup:
+    """The user's model; nothing of it knows of plasticity. `answer`: what the activity goes to."""
     return NeuronGroup(
         stimuli.shape[1],
-        "dx/dt = (-x + z - inhibition)/tau : 1\nz = stimulus(t, i) : 1\ninhibition : 1",
+        f"dx/dt = (-x + {answer})/tau : 1\nz = stimulus(t, i) : 1\ninhibition : 1",
         method="euler",
         name=name,
         namespace={"stimulus": TimedArray(stimuli, dt=hold * ms), "tau": TAU * ms},

@@ -258,22 +258,14 @@ def test_other_refusals() -> None:
         rule("lateral").synapses(named, output="x", inhibition="w", inputs="z", hold=10 * second)
 
 
-def nonlinear(answer: str, stimuli: np.ndarray, name: str = "units*") -> NeuronGroup:
-    return NeuronGroup(
-        stimuli.shape[1],
-        f"dx/dt = (-x + {answer})/tau : 1\nz = stimulus(t, i) : 1\ninhibition : 1",
-        method="euler",
-        name=name,
-        namespace={"stimulus": TimedArray(stimuli, dt=HOLD * ms), "tau": 10 * ms},
-    )
+DRIVEN = "(z - inhibition + 1)"
 
 
-@pytest.mark.parametrize("answer", ["clip(z - inhibition + 1, 0, 1000)", "tanh(z - inhibition)", "u*int(u > 0)"])
+@pytest.mark.parametrize("answer", [f"clip({DRIVEN}, 0, 1000)", "tanh(z - inhibition)", f"{DRIVEN}*int({DRIVEN} > 0)"])
 def test_units_that_rectify_or_saturate(answer: str) -> None:
     """`lateral` refuses them; `anti_hebbian` decorrelates what its weights leave of other stimuli."""
     stimuli = np.random.default_rng(0).normal(size=(700, 6)) @ (np.eye(6) + 0.4)
-    answer = answer.replace("u", "(z - inhibition + 1)") if answer.startswith("u*") else answer
-    group = nonlinear(answer, stimuli)
+    group = rate_units(stimuli, hold=HOLD, answer=answer)
     with pytest.raises(InvalidValue, match="'lateral' needs units that answer linearly") as caught:
         lateral(group, "lateral", time_constant=10 * ms)
     assert "\n" not in str(caught.value)
