@@ -129,7 +129,8 @@ def shared_variance(
     )
     values, step = sampled(activity, bin)
     varying = ~moments(values).constant.numpy()
-    x = values[:, varying]
+    x = values if varying.all() else values[:, varying]
+    del values  # as large as the recording, as is every step from here on
     if x.shape[1] < 2 or len(x) < 4 * folds:
         raise InvalidValue(
             f"samples: got {len(x)} samples of {x.shape[1]} units that vary; at least {4 * folds} of 2 are needed."
@@ -138,7 +139,7 @@ def shared_variance(
     removed = 0 if slower is None else components(len(x), slower, step)
     degrees_left(len(x), removed)
     x = without(x, removed)
-    x = x / x.std(axis=0)  # percent of a unit's own variance, whatever its scale
+    x /= x.std(axis=0)  # percent of a unit's own variance, whatever its scale
     gap = _gap(x, len(x) // folds // 2)
     scores = _scores(x, folds, gap, min(max_factors, x.shape[1] - 1))
     behind = scores.mean(axis=0).max() - scores.mean(axis=0)
@@ -160,23 +161,24 @@ def shared_variance(
 
 def _gap(x: Array, most: int) -> int:
     """Samples until the mean autocorrelation of the units has fallen to a tenth, at most half a fold."""
-    spectrum = np.abs(np.fft.rfft(x, 2 * len(x), axis=0)) ** 2
-    correlation = np.fft.irfft(spectrum.mean(axis=1))[: most + 1]
+    # One unit at a time: the spectra of all would take four times the memory of the samples.
+    power = sum(np.square(np.abs(np.fft.rfft(unit, 2 * len(x)))) for unit in x.T)
+    correlation = np.fft.irfft(power)[: most + 1]
     fallen = np.flatnonzero(correlation <= 0.1 * correlation[0])
     return int(fallen[0]) if len(fallen) else most
 
 
-def _folds(samples: int, folds: int, gap: int) -> Iterator[tuple[NDArray[np.intp], slice]]:
-    """Samples to train with and those held out, of each fold."""
-    every = np.arange(samples)
-    for held in np.array_split(every, folds):
+def _folds(samples: int, folds: int, gap: int) -> Iterator[tuple[slice, slice]]:
+    """Samples held out, and these with the neighbours that are left out of the training, of each fold."""
+    for held in np.array_split(np.arange(samples), folds):
         first, last = int(held[0]), int(held[-1])
-        yield every[(every < first - gap) | (every > last + gap)], slice(first, last + 1)
+        yield slice(first, last + 1), slice(max(0, first - gap), last + gap + 1)
 
 
 def _scores(x: Array, folds: int, gap: int, most: int) -> Array:
     """Mean log-likelihood of a held-out sample, one row a fold: 0, 1, ... factors, until two bring no more."""
-    parts = [_moments_of(x, training, held) for training, held in _folds(len(x), folds, gap)]
+    sums = x.sum(axis=0), x.T @ x
+    parts = [_moments_of(x, sums, held, left_out) for held, left_out in _folds(len(x), folds, gap)]
     columns: list[list[float]] = []
     for factors in range(most + 1):
         columns.append([_likelihood(covariance, second, factors) for covariance, second in parts])
@@ -186,17 +188,23 @@ def _scores(x: Array, folds: int, gap: int, most: int) -> Array:
     return np.array(columns).T
 
 
-def _moments_of(x: Array, training: NDArray[np.intp], held: slice) -> tuple[Array, Array]:
-    """Covariance of the samples to train with, and second moment of those held out about the mean of the former."""
-    mean = x[training].mean(axis=0)
-    covariance: Array = np.cov(x[training], rowvar=False, ddof=0).astype(np.float64)
+def _moments_of(x: Array, sums: tuple[Array, Array], held: slice, left_out: slice) -> tuple[Array, Array]:
+    """Covariance of the samples to train with, and second moment of those held out about the mean of the former.
+
+    The former are those of all, whose sums are given, less those left out; variances are one, so that it loses nothing.
+    """
+    away = x[left_out]
+    count = len(x) - len(away)
+    mean = (sums[0] - away.sum(axis=0)) / count
+    covariance: Array = (sums[1] - away.T @ away) / count - np.outer(mean, mean)
     still = np.flatnonzero(covariance.diagonal() < 1e-12)
     if len(still):
         raise InvalidValue(
             f"samples: unit {int(still[0])} of those that vary does so in one fold of consecutive samples alone; leave "
             "units with so few events out."
         )
-    return covariance, (x[held] - mean).T @ (x[held] - mean) / (held.stop - held.start)
+    tested = x[held] - mean
+    return covariance, tested.T @ tested / len(tested)
 
 
 def _likelihood(covariance: Array, second: Array, factors: int) -> float:

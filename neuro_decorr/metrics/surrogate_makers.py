@@ -77,10 +77,7 @@ def shifted_around(values: Array, removed: int) -> Surrogates:
     length = data.shape[1]
 
     def draw(source: np.random.Generator) -> Moments:
-        shifted = torch.empty_like(data)
-        for row, by in enumerate(source.integers(0, length, len(data)).tolist()):
-            shifted[row, by:], shifted[row, :by] = data[row, : length - by], data[row, length - by :]
-        return _moments(shifted, removed)
+        return _moments(data, removed, source.integers(0, length, len(data)))
 
     return _made("circular_shift", data, removed, kept, draw)
 
@@ -228,20 +225,33 @@ def _rows(values: Array) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values.T, dtype=np.float32))
 
 
-def _moments(rows: torch.Tensor, removed: int) -> Moments:
-    """Moments of units with mean zero that have lost so many degrees of freedom beside that of the mean."""
-    units, samples = rows.shape
+def _moments(rows: torch.Tensor, removed: int, shifts: NDArray[np.int64] | None = None) -> Moments:
+    """Moments of units with mean zero that have lost so many degrees of freedom beside that of the mean.
+
+    With shifts, of the rows moved so far to the right, around the end; some samples at a time, which stay in the cache.
+    """
+    values = rows.numpy()
+    units, samples = values.shape
     degrees = degrees_left(samples, removed)
-    product = torch.zeros(units, units, dtype=torch.float64)
-    fourth, unit_fourth = torch.zeros(2, dtype=torch.float64)
+    product = np.zeros((units, units))
+    fourth = unit_fourth = 0.0
+    no_shifts = np.zeros(units, dtype=np.int64)
+    held = np.empty((units, min(samples, _ROWS)), dtype=np.float32)
+    squares = np.empty_like(held)
     for start in range(0, samples, _ROWS):
-        part = rows[:, start : start + _ROWS]
-        product += (part @ part.T).double()
-        squares = part.square()
-        fourth += squares.sum(dim=0).square().sum(dtype=torch.float64)
-        unit_fourth += squares.square().sum(dtype=torch.float64)
-    if not bool((product.diagonal() > 0).all()):
+        stop = min(start + _ROWS, samples)
+        part, square = held[:, : stop - start], squares[:, : stop - start]
+        for row, own, by in zip(part, values, no_shifts if shifts is None else shifts, strict=True):
+            first = (start - int(by)) % samples
+            before = min(stop - start, samples - first)
+            row[:before], row[before:] = own[first : first + before], own[: stop - start - before]
+        product += part @ part.T
+        np.multiply(part, part, out=square)
+        fourth += float(np.square(square.sum(axis=0), dtype=np.float64).sum())
+        unit_fourth += sum(float(own @ own) for own in square)
+    if not (product.diagonal() > 0).all():
         raise InvalidValue("activity: a unit never varies in a surrogate; leave out units with hardly any spikes.")
     silent = torch.zeros(units, dtype=torch.bool)
     mean = torch.zeros(units, dtype=torch.float64)
-    return Moments(degrees + 1, units, 0, True, product / degrees, silent, mean, fourth, unit_fourth)
+    sums = torch.tensor([fourth, unit_fourth], dtype=torch.float64)
+    return Moments(degrees + 1, units, 0, True, torch.from_numpy(product / degrees), silent, mean, *sums)

@@ -23,6 +23,9 @@ Cutoff: TypeAlias = float | Literal["auto"] | None
 """Fluctuations slower than this (s; samples of an array) are removed first. `"auto"`: than a tenth of what is there
 where units drift, else none; None: none."""
 
+_UNITS = 16
+"""Units whose slow part is removed at a time."""
+
 SLOWEST, NEXT = 4, 20
 """Units drift where the slowest 4 cosines hold more of their variance than 4 of the slowest 20 should."""
 
@@ -241,16 +244,19 @@ def cosines(samples: int, count: int) -> Array:
 
 
 def without(values: Array, count: int) -> Array:
-    """Values `(samples, units)` less their mean and the slowest cosines."""
-    centered = values - values.mean(axis=0)
-    if count <= NEXT:
-        basis = cosines(len(values), count)
-        left: Array = centered - basis @ (basis.T @ centered)
-        return left
-    # The cosines are the Fourier series of the activity followed by its mirror image.
-    spectrum = np.fft.rfft(np.concatenate([centered, centered[::-1]]), axis=0)
-    spectrum[: count + 1] = 0
-    return np.fft.irfft(spectrum, 2 * len(values), axis=0)[: len(values)]
+    """Values `(samples, units)` less their mean and the slowest cosines; some units at a time, for the sake of memory."""
+    left: Array = values - values.mean(axis=0)
+    basis = cosines(len(values), count) if count <= NEXT else None
+    for start in range(0, left.shape[1], _UNITS):
+        part = left[:, start : start + _UNITS]
+        if basis is not None:
+            part -= basis @ (basis.T @ part)
+            continue
+        # The cosines are the Fourier series of the activity followed by its mirror image.
+        spectrum = np.fft.rfft(np.concatenate([part, part[::-1]]), axis=0)
+        spectrum[: count + 1] = 0
+        part[:] = np.fft.irfft(spectrum, 2 * len(values), axis=0)[: len(values)]
+    return left
 
 
 def _correlation(part: Array, power: Array) -> Array:

@@ -67,8 +67,8 @@ def count_dtype(times: Sequence[NDArray[np.float64]], start: float, bin: float) 
     """
     largest = 0
     for unit in times:
-        # 255 spikes fit one byte wherever they lie; only a unit with more can need a second look.
-        if len(unit) > max(largest, 255):
+        # 255 spikes fit one byte wherever they lie, and so do more where no 256 of them are within a bin.
+        if len(unit) > max(largest, 255) and float((unit[255:] - unit[:-255]).min()) < bin * (1 + 1e-6):
             index = indices(unit, start, bin)
             edges = np.flatnonzero(np.diff(index, prepend=index[0] - 1, append=index[-1] + 1))
             largest = max(largest, int(np.diff(edges).max()))

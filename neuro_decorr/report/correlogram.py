@@ -60,7 +60,7 @@ def correlogram(values: NDArray[Any], trial: NDArray[np.int64], longest: int = L
     pairs = of_pairs(values[:, chosen], trial, most)
     both = np.concatenate([pairs, pairs[::-1]], axis=1)
     own = _autocorrelations(values[:, chosen], trial, min(shortest - 1, max(4 * most, shortest // 4)))
-    deviation = np.array([_deviation(own, shortest - abs(lag), lag, trials) for lag in range(-most, most + 1)])
+    deviation = _deviations(own, shortest, most, trials)
     return Correlogram(
         np.arange(-most, most + 1), both.mean(axis=1), np.quantile(both, [0.25, 0.75], axis=1), deviation, len(chosen)
     )
@@ -103,22 +103,29 @@ def _autocorrelations(values: NDArray[Any], trial: NDArray[np.int64], longest: i
     return found
 
 
-def _deviation(own: Array, length: int, lag: int, trials: int) -> float:
-    """Standard deviation of the mean over pairs and directions at a lag, of units that share nothing."""
+def _deviations(own: Array, shortest: int, most: int, trials: int) -> Array:
+    """Standard deviations of the mean over pairs and directions at all lags, of units that share nothing."""
     longest, units = len(own) - 1, own.shape[1]
     every = np.concatenate([own[:0:-1], own])  # from the most negative lag on
+    total = every.sum(axis=1)
     ks = np.arange(-longest, longest + 1)
-    weight = np.clip(1 - np.abs(ks) / length, 0, None)
-    total = 0.0
-    for shift in (0, 2 * lag):
-        moved = np.zeros_like(every)
-        source = ks + shift
-        inside = np.abs(source) <= longest
-        moved[inside] = every[source[inside] + longest]
-        # Over all ordered pairs: the product of the sums, less each unit with itself.
-        total += float(weight @ (every.sum(axis=1) * moved.sum(axis=1) - (every * moved).sum(axis=1)))
-    pairs = units * (units - 1) / 2
-    return float(np.sqrt(max(total / 2, 0.0) / 2 / length / trials) / pairs)
+
+    def products(shift: int) -> Array:
+        """Sums over ordered pairs of units of the products at k and k + shift: the product of sums, less own ones."""
+        found = np.zeros(len(every))
+        kept = max(0, len(every) - shift)
+        alone = np.einsum("ku,ku->k", every[:kept], every[shift:])
+        found[:kept] = total[:kept] * total[shift:] - alone
+        return found
+
+    here = products(0)
+    deviations = np.empty(most + 1)
+    for lag in range(most + 1):
+        length = shortest - lag
+        weight = np.clip(1 - np.abs(ks) / length, 0, None)
+        both = float(weight @ (here + products(2 * lag)))
+        deviations[lag] = np.sqrt(max(both / 2, 0.0) / 2 / length / trials)
+    return np.concatenate([deviations[:0:-1], deviations]) / (units * (units - 1) / 2)
 
 
 def _standard(values: NDArray[Any]) -> Array:

@@ -8,17 +8,17 @@ from neuro_decorr import metrics
 from neuro_decorr.report import subsamples
 
 
-def test_sub_samples_are_blocks_from_everywhere_without_repetition() -> None:
-    generator = np.random.default_rng(0)
-    firsts = []
-    for _ in range(50):
-        rows = subsamples._rows(1000, 31, 200, generator)
-        assert len(set(rows.tolist())) == 200
-        assert (np.diff(rows) == 1).sum() >= 200 - 8  # seven blocks, and one that is cut
-        firsts.append(rows[0])
-    assert np.mean(firsts) > 300 and max(firsts) > 700  # not the first samples: those would begin at 0
-    short = [subsamples._rows(1000, 31, 10, generator) for _ in range(50)]
-    assert all((np.diff(rows) == 1).all() for rows in short) and np.mean([rows[0] for rows in short]) > 300
+def test_sub_samples_are_whole_blocks_from_everywhere_without_repetition() -> None:
+    """Each block has a direction of its own, which no two blocks share: the ratio counts the blocks that were drawn."""
+    values = np.zeros((3200, 32))
+    values[np.arange(3200), np.arange(3200) // 100] = np.tile([1.0, -1.0], 1600)
+    found = subsamples.growth(values, np.zeros(3200, dtype=int), seed=0)
+    assert found.block == 100
+    for size, ratios in zip(found.samples.tolist(), found.naive, strict=True):
+        if size >= 200:
+            assert size % 100 == 0
+            np.testing.assert_allclose(ratios, size // 100)
+    assert (found.naive[found.samples < 100] <= 2).all()
 
 
 def test_a_recording_that_begins_otherwise_is_not_judged_by_its_beginning() -> None:
@@ -37,3 +37,4 @@ def test_a_recording_that_begins_otherwise_is_not_judged_by_its_beginning() -> N
 def test_trials_are_the_blocks_of_a_recording_with_trials() -> None:
     values = np.random.default_rng(0).normal(size=(200, 3))
     assert subsamples.growth(values, np.repeat(np.arange(20), 10), seed=0).block == 10
+    assert set(np.diff(subsamples.growth(values, np.repeat(np.arange(40), 5), seed=0).samples) % 5) == {0}
