@@ -125,7 +125,8 @@ def _deviations(own: Array, shortest: int, most: int, trials: int) -> Array:
         weight = np.clip(1 - np.abs(ks) / length, 0, None)
         both = float(weight @ (here + products(2 * lag)))
         deviations[lag] = np.sqrt(max(both / 2, 0.0) / 2 / length / trials)
-    return np.concatenate([deviations[:0:-1], deviations]) / (units * (units - 1) / 2)
+    both_sides: Array = np.concatenate([deviations[:0:-1], deviations]) / (units * (units - 1) / 2)
+    return both_sides
 
 
 def _standard(values: NDArray[Any]) -> Array:
