@@ -1,0 +1,218 @@
+"""Reading a report from synapses, their companions and the pairs that were measured."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from brian2 import Synapses, get_logger
+from numpy.typing import NDArray
+
+from neuro_decorr.brian import _pairs
+from neuro_decorr.brian._after_run import AfterRun
+from neuro_decorr.brian._advice import advice
+from neuro_decorr.brian._checks import numbers
+from neuro_decorr.brian._pairs import HALVES, MEMORY, SUMS
+from neuro_decorr.brian.report import ENOUGH, OFF, SHORTEST, PairCovariances, Phase, Report
+from neuro_decorr.errors import Unsupported
+
+Array = NDArray[np.float64]
+
+
+def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight: str) -> None:
+    """Let synapses have a `report()`, and warn, once, at the end of a run where they have learnt and it is not enough.
+
+    Args:
+        rule: Of the synapses.
+        synapses: With companions.
+        source: Presynaptic group.
+        target: Postsynaptic group.
+        weight: Name of the weight.
+    """
+    before = synapses.companions.source if rule.sees_source else None
+    pairs = _pairs.attach(synapses, source, target, before, synapses.companions.target, rule.trace_time)
+    known = weakref.ref(synapses)  # a reference would make a circle, and keep the names of deleted synapses
+
+    def report() -> Report:
+        return _read(rule, known(), pairs, weight)
+
+    synapses.add_attribute("report")
+    synapses.report = report
+    warned = False
+
+    def tell() -> None:
+        nonlocal warned
+        if warned or not rule.decorrelates or not _may_say(rule, pairs):
+            return
+        found = report()
+        if found.verdict == "not converged":
+            warned = True
+            get_logger(__name__).warn(
+                f"'{known().name}' is not where it should be:\n{found}\nIts report() says the same.",
+                "not_converged",
+            )
+
+    synapses.contained_objects.append(AfterRun(tell, target.clock, f"{synapses.name}_tells"))
+
+
+def _may_say(rule: Any, pairs: Synapses) -> bool:
+    """Whether weights have moved, and rest or have no end."""
+    if not value(pairs, "learned"):
+        return False
+    return bool(value(pairs, "rested")) or (rule.schedule is None and value(pairs, "learned") >= MEMORY)
+
+
+def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
+    """The report; Unsupported before a program has run."""
+    try:
+        companion = synapses.companions.target
+        weights, of_pair = _weights(synapses, pairs, weight)
+        smallest, largest = (value(synapses, f"{bound}_weight") for bound in ("smallest", "largest"))
+        connected = ~np.isnan(of_pair) if rule.sees_source else np.ones(len(of_pair), dtype=bool)
+        free = connected & (of_pair > smallest) & (of_pair < largest) if rule.sees_source else connected
+        now = covariances(pairs, "now", connected)
+        rate, within, bounded = (None, None, None) if now is None else _rates(synapses, pairs)
+        report = Report(
+            rule=rule.name,
+            phase=_phase(companion),
+            elapsed=value(companion, "elapsed"),
+            learned=value(pairs, "learned"),
+            before=covariances(pairs, "before", connected),
+            now=now,
+            at_smallest=float(np.mean(weights <= smallest)) if len(weights) else math.nan,
+            at_largest=float(np.mean(weights >= largest)) if len(weights) else math.nan,
+            gain=_gain(companion),
+            rate=rate,
+            within=within,
+            bias_at_bound=bounded,
+            verdict="undecided",
+            advice=(),
+        )
+        if rule.decorrelates and now is not None and now.seconds >= SHORTEST and _may_say(rule, pairs):
+            missed = now.times_floor > ENOUGH or (rate is not None and abs(rate - 1) > OFF)
+            if missed or value(pairs, "rested"):
+                report = replace(report, verdict="not converged" if missed else "converged")
+        among_free = covariances(pairs, "now", free)
+    except NotImplementedError as error:
+        raise Unsupported("the program has not run yet: ask for the report afterwards.") from error
+    return replace(report, advice=advice(report, among_free, decorrelates=rule.decorrelates))
+
+
+def value(group: Any, name: str) -> float:
+    """A shared variable of a group."""
+    return float(np.asarray(getattr(group, f"{name}_")))
+
+
+def _gain(companion: Any) -> float | None:
+    """What was measured, once learning has begun."""
+    if "weight_unit" not in companion.variables or not value(companion, "begun"):
+        return None
+    return 1 / float(np.asarray(companion.weight_unit_).flat[0])
+
+
+def _phase(companion: Any) -> Phase:
+    """Of the schedule, at the end of the last run."""
+    elapsed = value(companion, "elapsed") + 1e-9
+    if value(companion, "begun") and value(companion, "frozen"):
+        return "frozen"
+    times: dict[Phase, str] = {"baseline": "baseline", "calibration": "calibration", "probing": "probing_time"}
+    if "learning_time" in companion.variables:
+        times |= {"learning": "learning_time", "annealing": "annealing_time", "consolidation": "consolidation_time"}
+    for phase, name in times.items():
+        elapsed -= value(companion, name) if name in companion.variables else 0.0
+        if elapsed < 0:
+            return phase
+    resumed = "resumed" in companion.variables and value(companion, "resumed")
+    return "held" if "learning_time" in companion.variables and not resumed else "learning"
+
+
+def _weights(synapses: Synapses, pairs: Synapses, weight: str) -> tuple[Array, Array]:
+    """All weights, and of the measured pairs: the mean over the synapses of a pair, NaN where it has none."""
+    weights = np.asarray(getattr(synapses, f"{weight}_"), dtype=float)
+    asked = np.asarray(pairs.i, dtype=np.int64) * len(pairs.target) + np.asarray(pairs.j, dtype=np.int64)
+    if not len(asked) or not len(weights):
+        return weights, np.full(len(asked), np.nan)
+    pre, post = (
+        np.asarray(neurons, dtype=np.int64) + numbers(group).start
+        for neurons, group in ((synapses.i, synapses.source), (synapses.j, synapses.target))
+    )
+    order, total, number = np.argsort(asked), np.zeros(len(asked)), np.zeros(len(asked))
+    ways = [(pre, post), (post, pre)] if pairs.source is pairs.target else [(pre, post)]
+    for one, other in ways:
+        sought = one * len(pairs.target) + other
+        found = order[np.minimum(np.searchsorted(asked, sought, sorter=order), len(asked) - 1)]
+        hit = asked[found] == sought
+        np.add.at(total, found[hit], weights[hit])
+        np.add.at(number, found[hit], 1)
+    with np.errstate(invalid="ignore"):
+        return weights, total / number
+
+
+def _sums(pairs: Synapses, window: str, half: str) -> tuple[float, dict[str, Array]]:
+    """Number of samples of one half of a measurement, and the sums over them of each pair."""
+    sums = {name: np.asarray(getattr(pairs, f"{name}_{window}_{half}_"), dtype=float) for name in SUMS}
+    return value(pairs, f"number_{window}_{half}"), sums
+
+
+def covariances(pairs: Synapses, window: str, among: NDArray[np.bool_]) -> PairCovariances | None:
+    """Of some pairs, in one measurement; None where it has too few samples, or no pair with spikes."""
+    found, variances, count = [], [], 0.0
+    for half in HALVES:
+        number, sums = _sums(pairs, window, half)
+        if number < 2:
+            return None
+        means = {name: total[among] / number for name, total in sums.items()}
+        found.append(means["xy"] - means["x"] * means["y"])
+        variances.append((means["xx"] - means["x"] ** 2, means["yy"] - means["y"] ** 2))
+        count += number
+    scale = np.sqrt(np.mean([x for x, _ in variances], axis=0) * np.mean([y for _, y in variances], axis=0))
+    spiking = scale > 0
+    if not spiking.any():
+        return None
+    period = value(pairs, "period")
+    if window == "now" and not value(pairs, "rested"):  # older samples count less: so many equal ones say as much
+        count *= 2 / (2 - min(count * period / MEMORY, 1.0))
+    even, odd = (half[spiking] for half in found)
+    correlated = even / scale[spiking], odd / scale[spiking]
+    return PairCovariances(
+        seconds=count * period,
+        pairs=int(spiking.sum()),
+        covariance=_root(even * odd),
+        covariance_noise=_root((even - odd) ** 2) / 2,
+        correlation=_root(correlated[0] * correlated[1]),
+        correlation_noise=_root((correlated[0] - correlated[1]) ** 2) / 2,
+        mean_correlation=float(np.mean(correlated)),
+    )
+
+
+def _root(squares: Array) -> float:
+    """Of the mean; 0 where that is negative, as an estimate of nothing can be."""
+    return math.sqrt(max(float(squares.mean()), 0.0))
+
+
+def _rates(synapses: Synapses, pairs: Synapses) -> tuple[float | None, float | None, float | None]:
+    """The population's rate over its target, the share of neurons near theirs, and of those whose bias is at its bound."""
+    companion = synapses.companions.target
+    if "target_rate" not in companion.variables:
+        return None, None, None
+    number, total = 0.0, np.full(len(companion), np.nan)
+    halves = [_sums(pairs, "now", half) for half in HALVES]
+    for side, neurons in (("x", pairs.i), ("y", pairs.j)):
+        if side == "y" or pairs.source is pairs.target:
+            total[np.asarray(neurons)] = sum(sums[side] for _, sums in halves)
+    number = sum(count for count, _ in halves)
+    part = slice(numbers(synapses.target).start, numbers(synapses.target).stop)
+    kept = value(companion, "kept")
+    rates = total[part] / number * (1 - kept) / float(companion.clock.dt)
+    targets = np.broadcast_to(np.asarray(companion.target_rate_), len(companion))[part]
+    known = ~np.isnan(rates) & (targets > 0)
+    if not known.any():
+        return None, None, None
+    rates, targets = rates[known], targets[known]
+    bound = value(companion, "largest_bias") * targets
+    bias = np.asarray(companion.bias_rate_)[part][known]
+    near = float(np.mean(np.abs(rates / targets - 1) <= 0.1))
+    return float(rates.sum() / targets.sum()), near, float(np.mean(np.abs(bias) >= bound))
