@@ -13,50 +13,43 @@ def advice(report: Report, free: PairCovariances | None, *, decorrelates: bool) 
         free: Covariances of the pairs whose weights are at no bound.
         decorrelates: Whether it is of a rule to decorrelate.
     """
-    found = [*_bounds(report)]
-    now = report.now
     if report.phase in ("baseline", "calibration", "probing"):
-        found = ["nothing is learnt yet: run on, until `rule.learnt` where there is a schedule"]
-    elif report.phase in ("learning", "annealing"):
+        return ("nothing is learnt yet: run on, until `rule.learnt` where there is a schedule",)
+    found, now = [], report.now
+    if report.at_largest > MANY:
+        found.append(
+            f"{report.at_largest:.0%} of the weights are at largest_weight: raise it, or give the drive a larger unit "
+            "(10*w*mV)"
+        )
+    if report.phase in ("learning", "annealing"):
         found.append(
             "weights move, and what is held will be a little worse: run until `rule.learnt`, or freeze(synapses, "
             f"homeostasis=True), and {SHORTEST:.0f} s of the held population, for a verdict"
         )
     elif decorrelates and report.verdict == "undecided":
         found.append(f"run {SHORTEST:.0f} s with resting weights for a verdict")
-    elif decorrelates and now is not None and now.times_floor > ENOUGH:
-        found += _correlated(report, now, free)
-    return tuple(found)
-
-
-def _bounds(report: Report) -> list[str]:
-    found = []
-    if report.at_largest > MANY:
-        found.append(
-            f"{report.at_largest:.0%} of the weights are at largest_weight: raise it, or give the drive a larger unit "
-            "(10*w*mV)"
-        )
+    elif decorrelates and now is not None and now.times_floor > ENOUGH and not found:
+        found.append(_why(free))
     if report.bias_at_bound is not None and report.bias_at_bound > MANY:
         found.append(
-            f"{report.bias_at_bound:.0%} of the neurons have their bias at its bound: raise Homeostasis(largest_bias=...)"
+            f"{report.bias_at_bound:.0%} of the neurons have their bias at its bound: raise "
+            "Homeostasis(largest_bias=...)"
         )
     if report.rate is not None and abs(report.rate - 1) > OFF and report.phase in ("consolidation", "held"):
         found.append(
             f"the population's rate is {report.rate:.2f} of its target: raise Homeostasis(rate=...), or "
             "Schedule(consolidation=...)"
         )
-    return found
+    return tuple(found)
 
 
-def _correlated(report: Report, now: PairCovariances, free: PairCovariances | None) -> list[str]:
-    """Why correlations are left."""
-    if report.at_largest > MANY:
-        return []
+def _why(free: PairCovariances | None) -> str:
+    """Correlations are left."""
     if free is None or free.times_floor <= ENOUGH:
-        return ["what is left is of pairs whose weights are at smallest_weight: lower it, such as smallest_weight=-1.0"]
+        return "what is left is of pairs whose weights are at smallest_weight: lower it, such as smallest_weight=-1.0"
     if free.mean_correlation > free.correlation / 2:
-        return ["inhibition has not grown enough: raise rate, such as threefold, or Schedule(learning=...)"]
-    return [
-        "correlations of both signs are left, as by weights that scatter: lower rate, raise Schedule(annealing=...) or, "
-        "where inhibition is slow or late, trace_time"
-    ]
+        return "inhibition has not grown enough: raise rate, such as threefold, or Schedule(learning=...)"
+    return (
+        "correlations of both signs are left, as by weights that scatter: lower rate, raise Schedule(annealing=...) "
+        "or, where inhibition is slow or late, trace_time"
+    )

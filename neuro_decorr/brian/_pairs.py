@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def _sample() -> str:
 
 def _pairs(source: range, target: range, *, one_group: bool) -> NDArray[np.int64]:
     """Numbers of the neurons of each pair, shape (2, pairs): all, or those of partners at distances spread evenly."""
-    distances = range(len(source))
+    distances: Sequence[int] = range(len(source))
     if len(source) > PARTNERS + 1:
         distances = sorted({round(len(source) * 0.618034 * k) % len(source) for k in range(1, PARTNERS + 1)})
     post = np.repeat(np.arange(len(target)), len(distances))

@@ -12,8 +12,8 @@ from brian2 import Synapses, get_logger
 from numpy.typing import NDArray
 
 from neuro_decorr.brian import _pairs
-from neuro_decorr.brian._after_run import AfterRun
 from neuro_decorr.brian._advice import advice
+from neuro_decorr.brian._after_run import AfterRun
 from neuro_decorr.brian._checks import numbers
 from neuro_decorr.brian._pairs import HALVES, MEMORY, SUMS
 from neuro_decorr.brian.report import ENOUGH, OFF, SHORTEST, PairCovariances, Phase, Report
@@ -34,6 +34,7 @@ def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight:
     """
     before = synapses.companions.source if rule.sees_source else None
     pairs = _pairs.attach(synapses, source, target, before, synapses.companions.target, rule.trace_time)
+    name = str(synapses.name)
     known = weakref.ref(synapses)  # a reference would make a circle, and keep the names of deleted synapses
 
     def report() -> Report:
@@ -51,7 +52,7 @@ def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight:
         if found.verdict == "not converged":
             warned = True
             get_logger(__name__).warn(
-                f"'{known().name}' is not where it should be:\n{found}\nIts report() says the same.",
+                f"'{name}' is not where it should be:\n{found}\nIts report() says the same.",
                 "not_converged",
             )
 
@@ -194,7 +195,7 @@ def _root(squares: Array) -> float:
 
 
 def _rates(synapses: Synapses, pairs: Synapses) -> tuple[float | None, float | None, float | None]:
-    """The population's rate over its target, the share of neurons near theirs, and of those whose bias is at its bound."""
+    """The population's rate over its target, and the shares of neurons near theirs and with a bias at its bound."""
     companion = synapses.companions.target
     if "target_rate" not in companion.variables:
         return None, None, None

@@ -19,7 +19,10 @@ class Gain:
     the neurons get a bias of A spikes of weight 1 a second, the other half -A, exchanged twice a period. With $n_+$ and
     $n_-$ the spikes of a period under both, A grows until these differ by the response that is asked for,
 
-    $$\ln A \leftarrow \ln A + \mathrm{clip}\Bigl(1 - \frac{R}{R_0}, -1, 1\Bigr), \qquad R = \frac{n_+ - n_-}{n_+ + n_-},$$
+    $$
+    \ln A \leftarrow \ln A + \mathrm{clip}\Bigl(1 - \frac{R}{R_0}, -1, 1\Bigr), \qquad
+    R = \frac{n_+ - n_-}{n_+ + n_-},
+    $$
 
     and the gain is the least-squares slope of $(n_+ - n_-) / (N T)$ on A over all periods T, in Hz per Hz. From then on
     the drive sees $w / \text{gain}$ in place of w, and -bias / gain: `rate`, the bounds of the weights and those of the

@@ -26,9 +26,9 @@ class PairCovariances:
     r"""Covariances of the traces of pairs of neurons, without what a finite time shows of independent ones.
 
     Traces are sampled once a trace time. The samples are halved, by blocks of 40, and with $c$ and $c'$ a pair's
-    covariances in the two halves $\langle c\, c' \rangle$ over pairs is the mean square covariance: errors of the halves
-    are independent, and do not enter on average. The noise is $\langle (c - c')^2 \rangle^{1/2} / 2$. For the correlation
-    every covariance is divided by the two deviations.
+    covariances in the two halves $\langle c\, c' \rangle$ over pairs is the mean square covariance: errors of the two
+    are independent, and do not enter on average. The noise is $\langle (c - c')^2 \rangle^{1/2} / 2$. For the
+    correlation every covariance is divided by the two deviations.
 
     Attributes:
         seconds: How long they were measured.
@@ -75,8 +75,8 @@ class Report:
         rate: Of the population in the time of `now`, over its target; None without a homeostasis.
         within: Share of neurons within 10 % of their targets.
         bias_at_bound: Share of neurons whose bias is at its bound.
-        verdict: `converged` where the weights rest and correlations are at most 1.5 times those of independent neurons in
-            100 s of recording (`now.times_floor`), the population's rate within 5 % of its target.
+        verdict: `converged` where the weights rest and correlations are at most 1.5 times those of independent neurons
+            in 100 s of recording (`now.times_floor`), the population's rate within 5 % of its target.
         advice: What to raise, or to wait for.
     """
 
@@ -104,25 +104,26 @@ class Report:
         """In plain text."""
         lines = [
             f"{self.rule}: {self.verdict}",
-            f"{self.phase}, {self.elapsed:.0f} s after the first run, of which the weights could move in "
-            f"{self.learned:.0f} s",
+            f"{self.phase}, {self.elapsed:.4g} s after the first run, of which the weights could move in "
+            f"{self.learned:.4g} s",
         ]
         for what, found in (("before learning", self.before), ("now", self.now)):
             if found is not None:
                 lines.append(
-                    f"{what}, {found.pairs} pairs in {found.seconds:.0f} s: covariance of traces {found.covariance:.2g} "
-                    f"(noise of a pair {found.covariance_noise:.2g}), correlation {found.correlation:.3f} (noise "
-                    f"{found.correlation_noise:.3f}, mean {found.mean_correlation:+.3f}); in {RECORDING:.0f} s of "
-                    f"recording {found.times_floor:.2f} times that of independent neurons"
+                    f"{what}, {found.pairs} pairs in {found.seconds:.0f} s: covariance of traces "
+                    f"{found.covariance:.2g} (noise of a pair {found.covariance_noise:.2g}), correlation "
+                    f"{found.correlation:.3f} (noise {found.correlation_noise:.3f}, mean {found.mean_correlation:+.3f})"
+                    f"; in {RECORDING:.0f} s of recording {found.times_floor:.2f} times that of independent neurons"
                 )
         lines.append(f"weights: {self.at_smallest:.0%} at the smallest, {self.at_largest:.0%} at the largest")
         if self.gain is not None:
             lines.append(
-                f"gain: one spike of weight 1 in the drive takes {self.gain:.2g} spikes; the drive sees w/{self.gain:.2g}"
+                f"gain: one spike of weight 1 in the drive takes {self.gain:.2g} spikes, so the drive sees "
+                f"w/{self.gain:.2g}"
             )
         if self.rate is not None and self.within is not None and self.bias_at_bound is not None:
             lines.append(
-                f"rates: the population at {self.rate:.3f} of its target, {self.within:.0%} of the neurons within 10 %; "
-                f"{self.bias_at_bound:.0%} with a bias at its bound"
+                f"rates: the population at {self.rate:.3f} of its target, {self.within:.0%} of the neurons within "
+                f"10 %; {self.bias_at_bound:.0%} with a bias at its bound"
             )
         return "\n".join([*lines, *self.advice])
