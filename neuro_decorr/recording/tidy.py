@@ -27,7 +27,7 @@ from neuro_decorr.recording.assembly import Raw, split
 from neuro_decorr.recording.rates import Rates
 from neuro_decorr.recording.sampled import Sampled
 from neuro_decorr.recording.spikes import SpikeTrains
-from neuro_decorr.recording.trials import Trials
+from neuro_decorr.recording.trials import Trials, labelled
 
 KEYS = (
     "start", "stop", "units", "gaps", "trial_start", "trial_stop", "trial_condition", "trial_duration", "step",
@@ -139,10 +139,12 @@ def spikes(time: ArrayLike, unit: ArrayLike, given: Mapping[str, Any], trial: Ar
     """
     _check_rows(given, len(np.asarray(time)))
     when = checks.numbers("time", time)
-    windows, trials, notes = None, _trials(given), list(given.get("notes", ()))
-    if trial is not None and trials is None:
-        when, trials = _end_to_end(when, np.asarray(trial), given)
-        windows = [[(float(trials.start[0]), float(trials.stop[-1]))]]
+    notes = list(given.get("notes", ()))
+    windows, trials = None, _trials(given, notes)
+    if trial is not None and "trial_start" not in given:
+        when, whole = _end_to_end(when, np.asarray(trial), given)
+        windows = [[(float(whole.start[0]), float(whole.stop[-1]))]]
+        trials = labelled(whole.start, whole.stop, given.get("trial_condition"), notes)
         notes.append("times count from the start of each trial: the trials were laid end to end")
         if "trial_condition" not in given and np.min(trial, initial=1) == 1:
             notes.append("no spike is in trial 0, which counts as silent: if trials count from 1, subtract 1")
@@ -169,9 +171,10 @@ def rates(values: NDArray[Any], given: Mapping[str, Any]) -> Sampled:
         InvalidValue: The header contradicts the table.
     """
     _check_rows(given, len(values))
+    notes = list(given.get("notes", ()))
     return Sampled(
-        values, given["step"], given.get("start", 0.0), given.get("units"), _trials(given), given.get("quantity", ""),
-        list(given.get("notes", ())), given.get("gaps", ()), given.get("positions"),
+        values, given["step"], given.get("start", 0.0), given.get("units"), _trials(given, notes),
+        given.get("quantity", ""), notes, given.get("gaps", ()), given.get("positions"),
     )  # fmt: skip
 
 
@@ -180,10 +183,10 @@ def _check_rows(given: Mapping[str, Any], found: int) -> None:
         raise InvalidValue(f"rows: the header says {given['rows']:g}, {found} are there: the file is damaged or cut.")
 
 
-def _trials(given: Mapping[str, Any]) -> Trials | None:
+def _trials(given: Mapping[str, Any], notes: list[str]) -> Trials | None:
     if "trial_start" not in given and "trial_stop" not in given:
         return None
-    return Trials(given.get("trial_start", ()), given.get("trial_stop", ()), given.get("trial_condition"))
+    return labelled(given.get("trial_start", ()), given.get("trial_stop", ()), given.get("trial_condition"), notes)
 
 
 def _end_to_end(
@@ -211,5 +214,5 @@ def _end_to_end(
     count = len(conditions) if conditions is not None else int(trial.max(initial=0)) + 1
     if trial.size and trial.max() >= count:
         raise InvalidValue(f"trial: got trial {trial.max()}, but conditions of {count} trials.")
-    trials = Trials.every(duration, count, conditions=conditions)
+    trials = Trials.every(duration, count)
     return trials.start[trial] + time, trials

@@ -27,7 +27,8 @@ class Trials:
         conditions: Label of each trial; all alike, `""`, when not given.
 
     Raises:
-        InvalidValue: No trials, unequal lengths, NaN, ends that do not follow starts, trials that overlap.
+        InvalidValue: No trials, unequal lengths, NaN (of conditions too), ends that do not follow starts, trials that
+            overlap.
     """
 
     start: NDArray[np.float64]
@@ -36,7 +37,8 @@ class Trials:
 
     def __init__(self, start: ArrayLike, stop: ArrayLike, conditions: Iterable[object] | None = None) -> None:
         first, last = (numbers(f"trials.{name}", value) for name, value in (("start", start), ("stop", stop)))
-        labels = [""] * len(first) if conditions is None else [str(label) for label in conditions]
+        given = [""] * len(first) if conditions is None else list(conditions)
+        labels = [str(label) for label in given]
         if not len(first) == len(last) == len(labels) or len(first) == 0:
             raise InvalidValue(
                 f"trials: got {len(first)} starts, {len(last)} ends and {len(labels)} conditions; "
@@ -44,6 +46,11 @@ class Trials:
             )
         if not (np.isfinite(first).all() and np.isfinite(last).all()):
             raise InvalidValue("trials: a start or an end is NaN or infinite; leave that trial out.")
+        if (wrong := np.flatnonzero(missing(given))).size:
+            raise InvalidValue(
+                f"trials: the condition of trial {wrong[0]} is missing ({labels[wrong[0]]}); name it, or leave that "
+                "trial out."
+            )
         if (wrong := np.flatnonzero(last <= first)).size:
             k = int(wrong[0])
             raise InvalidValue(
@@ -156,6 +163,40 @@ def none_there(notes: Iterable[str], otherwise: str) -> InvalidValue:
     return InvalidValue(f"trials: the recording has none{why}; give them to it, or {otherwise}.")
 
 
+def missing(labels: Iterable[object]) -> NDArray[np.bool_]:
+    """Which labels are cells of a table that hold nothing: NaN and what pandas and numpy write for it.
+
+    Args:
+        labels: Labels, or their texts.
+    """
+    return np.array([label is None or str(label) in ("nan", "NaN", "NaT", "<NA>") for label in labels], dtype=bool)
+
+
+def labelled(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | None, notes: list[str]) -> Trials | None:
+    """Trials of which some may have no condition.
+
+    Args:
+        start: Start of each trial (s).
+        stop: Its end (s).
+        conditions: Label of each trial; all alike when None.
+        notes: Told here: trials whose condition is missing are left out.
+
+    Returns:
+        The others; None where there is no other.
+
+    Raises:
+        InvalidValue: See `Trials`.
+    """
+    none = missing(conditions or ())
+    if conditions is None or not none.any() or not len(none) == len(np.ravel(start)) == len(np.ravel(stop)):
+        return Trials(start, stop, conditions)
+    notes.append(f"{none.sum()} of {len(none)} trials have no condition (NaN): left out")
+    if none.all():
+        return None
+    first, last = np.ravel(start)[~none], np.ravel(stop)[~none]
+    return Trials(first, last, [conditions[k] for k in np.flatnonzero(~none).tolist()])
+
+
 def of_table(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | None, notes: list[str]) -> Trials | None:
     """The trials of a table that may hold unfinished or overlapping ones.
 
@@ -163,8 +204,8 @@ def of_table(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | N
         start: Start of each trial (s).
         stop: Its end (s).
         conditions: Label of each trial.
-        notes: Told here: trials without a start or an end are left out; trials that overlap are not used at all, so
-            that no spike counts twice.
+        notes: Told here: trials without a start, an end or a condition are left out; trials that overlap are not used
+            at all, so that no spike counts twice.
 
     Returns:
         The trials, in the order of time; None where none can be used.
@@ -173,7 +214,8 @@ def of_table(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | N
         InvalidValue: Unequal lengths, no numbers, or ends that do not follow their starts.
     """
     first, last = (numbers(f"trials.{name}", value) for name, value in (("start", start), ("stop", stop)))
-    labels = np.array([""] * len(first) if conditions is None else [str(label) for label in conditions], dtype=object)
+    given = [""] * len(first) if conditions is None else conditions
+    labels = np.array([None if label is None else str(label) for label in given], dtype=object)
     if not len(first) == len(last) == len(labels):
         raise InvalidValue(f"trials: got {len(first)} starts, {len(last)} ends and {len(labels)} conditions.")
     whole = np.isfinite(first) & np.isfinite(last)
@@ -191,4 +233,4 @@ def of_table(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | N
             f"s, before {last[k]:g} s), and spikes would count twice"
         )
         return None
-    return Trials(first, last, labels.tolist())
+    return labelled(first, last, labels.tolist(), notes)

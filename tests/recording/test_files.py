@@ -229,6 +229,29 @@ def test_trials_on_their_own_clock_are_laid_end_to_end(tmp_path: Path) -> None:
     np.testing.assert_array_equal(counts, [[1, 0], [1, 1], [0, 0]])
 
 
+@pytest.mark.parametrize("layout", ["csv of trials", "csv end to end", "npz of numbers", "npz of texts"])
+def test_trials_whose_condition_is_missing_are_left_out(layout: str, tmp_path: Path) -> None:
+    rows = "".join(f"{unit},{trial + 0.25},{trial}\n" for trial in range(3) for unit in "ab")
+    path = tmp_path / f"a.{layout[:3]}"
+    if layout == "csv of trials":
+        top = "# start = 0\n# stop = 3\n# trial_start = [0, 1, 2]\n# trial_stop = [1, 2, 3]\n"
+        path.write_text(f'{top}# trial_condition = ["x", NaN, "y"]\nunit,time,trial\n{rows}')
+    elif layout == "csv end to end":
+        path.write_text(
+            '# trial_duration = 1\n# trial_condition = ["x", NaN, "y"]\nunit,time,trial\n'
+            + "".join(f"{unit},0.25,{trial}\n" for trial in range(3) for unit in "ab")
+        )
+    else:
+        conditions = [1.5, np.nan, 2.5] if "numbers" in layout else ["x", np.nan, "y"]
+        clock = {"start": 0.0, "stop": 3.0, "trial_start": np.arange(3.0), "trial_stop": np.arange(3.0) + 1}
+        np.savez(path, time=np.tile(np.arange(3) + 0.25, 2), unit=np.repeat([0, 1], 3), trial_condition=conditions,
+                 **clock)  # fmt: skip
+    found = load(path)
+    assert found.trials is not None and found.trials.start.tolist() == [0, 2] and found.trials.stop.tolist() == [1, 3]
+    assert found.trials.conditions == (("1.5", "2.5") if "numbers" in layout else ("x", "y"))
+    assert "1 of 3 trials have no condition (NaN): left out" in found.notes
+
+
 def test_rates_outside_the_period_may_be_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("time,a\n0,nan\n1,1\n2,2\n")
     found = load(tmp_path / "a.csv", period=(1, 3))

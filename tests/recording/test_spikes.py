@@ -142,6 +142,7 @@ def make(times: object, **changed: object) -> SpikeTrains:
         (lambda: make([[1.0]], gaps=[(0, 10)]), "nothing was recorded"),
         (lambda: make([[4.5]], gaps=[(4, 5)]), "1 spikes lie between 4 and 5 s, in a gap"),
         (lambda: make([[1.0]], trials=Trials([9], [11])), r"trial 0 \(9 to 11 s\) is not inside the recording"),
+        (lambda: Trials([1, 3], [2, 4], ["a", np.nan]), r"the condition of trial 1 is missing \(nan\); name it, or"),
         (lambda: make([[1.0]]).counts(11), "got 11 s, wider than the 10 s that are there"),
         (lambda: make([[1.0]]).counts(0), "bin: got 0; allowed is a positive number of seconds"),
         (lambda: make([[1.0]]).counts("50ms"), "bin: got '50ms'; allowed is a positive number of seconds"),
