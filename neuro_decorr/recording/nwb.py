@@ -134,13 +134,13 @@ def _spikes(table: Any, notes: list[str], options: Options) -> Raw:
     quality = next((name for name in QUALITY if name in table.colnames), None)
     if quality is None and options.get("quality"):
         raise InvalidValue(f"quality: the units have none of the columns {', '.join(QUALITY)}.")
-    raw = Raw(times, names, windows, notes=notes, positions=_positions(table))
+    raw = Raw(times, names, windows, notes=notes, positions=_positions(table, notes))
     select(raw, options, None if quality is None else [str(label) for label in table[quality][:]])
     return raw
 
 
-def _positions(table: Any) -> np.ndarray | None:
-    """Where units are: a column of their own, or the electrode of those that have exactly one."""
+def _positions(table: Any, notes: list[str]) -> np.ndarray | None:
+    """Where units are: a column of their own, or the electrode of those that have exactly one; else a note why not."""
     if POSITION in table.colnames:
         return np.asarray(table[POSITION][:], dtype=np.float64)
     if "electrodes" not in table.colnames:
@@ -149,11 +149,16 @@ def _positions(table: Any) -> np.ndarray | None:
     electrodes = index.target.table
     names = next((names for names in _ELECTRODE if set(names) <= set(electrodes.colnames)), None)
     if names is None:
+        notes.append("positions of the units are not known: the electrodes have neither rel_x, rel_y nor x, y, z")
         return None
     places = np.column_stack([np.asarray(electrodes[name][:], dtype=np.float64) for name in names])
     rows = np.split(np.asarray(index.target.data[:]), np.asarray(index.data[:])[:-1])
     found = np.array([places[own[0]] if len(own) == 1 else np.full(len(names), np.nan) for own in rows])
-    return found if np.isfinite(found).any() else None
+    if np.isfinite(found).any():
+        return found
+    why = "those of the electrodes are NaN" if any(len(own) == 1 for own in rows) else "no unit has one electrode"
+    notes.append(f"positions of the units are not known: {why}")
+    return None
 
 
 def _trials(held: Any, options: Options, notes: list[str]) -> Trials | None:
@@ -169,5 +174,5 @@ def _trials(held: Any, options: Options, notes: list[str]) -> Trials | None:
         column = own[0]
     elif column is None and own:
         notes.append(f"which column of the trials is the condition? Name one of {', '.join(own)}; none is used")
-    conditions = None if column is None else [str(value) for value in table[column][:]]
+    conditions = None if column is None else list(table[column][:])
     return of_table(table["start_time"][:], table["stop_time"][:], conditions, notes)

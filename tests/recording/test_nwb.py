@@ -134,6 +134,26 @@ def test_positions_of_electrodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.positions, [[0, 0, 0], [2, 4, 6], nowhere, [1, 2, 3]])
 
 
+@pytest.mark.parametrize(
+    ("place", "own", "why"),
+    [
+        ({}, ([0], [1], [2], [0]), "the electrodes have neither rel_x, rel_y nor x, y, z"),
+        ({"x": np.nan, "y": np.nan, "z": np.nan}, ([0], [1], [2], [0]), "those of the electrodes are NaN"),
+        ({"x": 1.0, "y": 2.0, "z": 3.0}, ([0, 1], [1, 2], [0, 2], [0, 1, 2]), "no unit has one electrode"),
+    ],
+)
+def test_positions_that_are_not_known(place: dict[str, float], own: tuple[list[int]], why: str, tmp_path: Path) -> None:
+    held = session()
+    shank = held.create_electrode_group("s", description="d", location="V1", device=held.create_device(name="probe"))
+    for _ in range(3):
+        held.add_electrode(location="V1", group=shank, **place)
+    for times, electrodes in zip(TRAINS, own, strict=True):
+        held.add_unit(spike_times=times, electrodes=electrodes)
+    found = load(write(tmp_path / "a.nwb", held))
+    assert found.positions is None
+    assert [note for note in found.notes if "position" in note] == [f"positions of the units are not known: {why}"]
+
+
 def trials(stop: Callable[[int], float], **columns: Callable[[int], Any]) -> pynwb.NWBFile:
     held = units()
     for name in columns:
@@ -173,6 +193,13 @@ def test_the_condition_of_trials(
     assert any("which column" in note for note in found.notes) == (labels == {""})
     with pytest.raises(InvalidValue, match="condition: got 'odour'; the trials have "):
         load(tmp_path / "a.nwb", condition="odour")
+
+
+def test_trials_whose_condition_is_missing_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nwb", trials(four, contrast=lambda k: [np.nan, 0.5, 1.0, 0.5][k % 4]))
+    found = load(path)
+    assert found.trials is not None and found.trials.conditions == ("0.5", "1.0", "0.5") * 5
+    assert found.notes == ("5 of 20 trials have no condition (NaN): left out",)
 
 
 def test_unfinished_and_overlapping_trials(tmp_path: Path) -> None:
