@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, TypedDict, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
@@ -14,7 +18,8 @@ from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.repeats import by_condition, in_trials, kept_over_trials
 from neuro_decorr.metrics.surrogate_makers import Made, Surrogates
 from neuro_decorr.metrics.trends import Cutoff
-from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording import Rates, SpikeTrains
+from neuro_decorr.recording.binning import SLACK
 
 Kind: TypeAlias = Literal["auto", Made]
 """One of `Made`, or `"auto"`: chosen by what varies, see `surrogates`."""
@@ -24,6 +29,8 @@ SHIFTED, FEWEST_SHIFTED = 20, 6
 """Trials a condition from which on `"auto"` shifts them, and fewest that can be shifted."""
 SLOW_TRIALS = 6
 """Where units drift over trials, what is slower than so many trials is removed."""
+SHORTEST = 10
+"""Samples between two gaps of a recording; where there are fewer, they are left out: nothing can be shifted there."""
 
 
 class Making(TypedDict, total=False):
@@ -58,6 +65,9 @@ def surrogates(
     length, cut from every unit at a place of its own, the data's from the middle. Windows of linear trends, of random
     walks and of stationary activity have, after that, the same distribution wherever they lie, so that p-values of
     independent units are uniform.
+
+    At a gap of a recording the level of all units jumps at the same time, each its own way. So what lies between two
+    gaps loses its mean and is shifted by itself, `"local_shift"`: nothing is carried over a gap.
 
     Cost: P N for each cosine that is removed, P N^2 for each surrogate.
 
@@ -102,7 +112,13 @@ def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff
     tenth = trends.tenth(values, step)
     slower = (tenth if found.found else None) if cutoff == "auto" else cutoff
     removed = 0 if slower is None else trends.components(len(values), slower, step)
-    if kind == "circular_shift" or (kind == "auto" and not found.found):
+    if isinstance(activity, SpikeTrains | Rates) and activity.gaps and kind not in ("dither", "jitter"):
+        parts = _between_gaps(activity, step, len(values))
+        asked = None if reach is None else round(reach / step)
+        made, by = _shifted_between_gaps(values, parts, kind, None if slower is None else slower / step, asked)
+        reach = by * step
+        how = f"each of {len(parts)} parts between gaps loses its mean and is shifted in itself, by up to {reach:.3g}"
+    elif kind == "circular_shift" or (kind == "auto" and not found.found):
         made, reach = makers.shifted_around(values, removed), None
         how = "every unit is shifted by any amount, around the end"
     elif kind in ("local_shift", "auto"):
@@ -118,6 +134,37 @@ def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff
         how = f"every spike is {'moved by up to' if kind == 'dither' else 'drawn anew in its window of'} {reach:.3g}"
     what = "nothing is removed" if slower is None else f"what is slower than {slower:.3g} is removed"
     return dataclasses.replace(made, reason=f"{found}; {what}; {how}", cutoff=slower, reach=reach)
+
+
+def _between_gaps(recording: SpikeTrains | Rates, step: float, samples: int) -> list[NDArray[np.intp]]:
+    """The samples between the gaps, as far as there are enough."""
+    lengths = [math.floor((high - low) / step + SLACK) for low, high in recording.pieces]
+    parts = [part for part in np.split(np.arange(samples), np.cumsum(lengths)[:-1]) if len(part) >= SHORTEST]
+    if not parts:
+        raise InvalidValue(
+            f"activity: between gaps there are {max(lengths)} samples at most, and surrogates need {SHORTEST}; choose "
+            "narrower bins."
+        )
+    return parts
+
+
+def _shifted_between_gaps(
+    values: trends.Array, parts: list[NDArray[np.intp]], kind: Kind, cutoff: float | None, reach: int | None
+) -> tuple[Surrogates, int]:
+    """Local shifts of every part by itself, and how far they go at most (samples)."""
+    if kind == "circular_shift":
+        raise InvalidValue(
+            "kind: 'circular_shift' carries activity over the gaps of the recording; choose 'local_shift', or a period "
+            "without gaps."
+        )
+    reaches = [max(1, round(len(part) / 10)) if reach is None else reach for part in parts]
+    if any(by < 1 or 4 * by > len(part) for by, part in zip(reaches, parts, strict=True)):
+        raise InvalidValue(
+            f"reach: got {reach} samples; between two gaps there are only {min(map(len, parts))}, and a local shift "
+            "moves units by 1 sample or more, and by a quarter at most: choose another reach."
+        )
+    made = makers.shifted_trials(values[:, None], parts, reaches, cutoff)  # of one sample each
+    return dataclasses.replace(made, kind="local_shift", trial=np.zeros_like(made.trial)), max(reaches)
 
 
 def over_trials(

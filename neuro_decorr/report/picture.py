@@ -127,6 +127,8 @@ class Picture:
         """What was removed before the comparison with surrogates, in words; empty where nothing was."""
         trials = self.surrogates.kind.startswith("trial")
         found = ["the mean response to each condition"] if trials else []
+        if self.sample.recording.gaps and self.surrogates.kind == "local_shift":
+            found.append("the mean of each part between gaps")
         if self.surrogates.cutoff is not None:
             found.append(f"what is slower than {self.surrogates.cutoff:.3g} {'trials' if trials else 's'}")
         return " and ".join(found)
@@ -185,6 +187,11 @@ def chosen(taken: Sequence[Sample], method: Method) -> list[metrics.Surrogates]:
 
 
 def _surrogates(taken: Sample, kind: Kind, cutoff: Cutoff) -> metrics.Surrogates:
+    if kind != "auto" and kind.startswith("trial") != taken.within_trials:
+        what = "exchanges trials: choose them with --trials, or another kind"
+        if taken.within_trials:
+            what = "keeps no trials; with --trials allowed are auto, trial_shuffle and trial_shift"
+        raise InvalidValue(f"--surrogate: {kind} {what}.")
     activity = taken.recording if taken.within_trials else replace(taken.recording, trials=None)
     return metrics.surrogates(activity, taken.bin, kind=kind, cutoff=cutoff)
 

@@ -12,7 +12,7 @@ from neuro_decorr import data, metrics
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.metrics.null import SurrogateNull
 from neuro_decorr.metrics.parallel import ParallelAnalysis
-from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording import Rates, SpikeTrains
 
 ALONE = sorted(simulated.ALONE)
 GAIN = "one gain of all units, 20 %"
@@ -42,6 +42,62 @@ def test_sizes_at_full_length(kind: str) -> None:
         passed += ParallelAnalysis.of(chosen, drawn).dimensions > 0
     assert 0.02 <= reached / repetitions <= 0.08
     assert 0.02 <= passed / repetitions <= 0.08
+
+
+def interrupted(time: float, parts: int, length: float, gap: float, seed: int, units: int = 15) -> Rates:
+    """Counts of units with slow states of their own, recorded in parts (s) with gaps (s) between them."""
+    source, step = np.random.default_rng(seed), 0.05
+    period, kept = round((length + gap) / step), round(length / step)
+    rates = np.exp(0.5 * simulated.state(time / step, parts * period, units, source))
+    inside = np.arange(parts * period) % period < kept
+    gaps = [(k * (length + gap) + length, (k + 1) * (length + gap)) for k in range(parts - 1)]
+    return Rates(source.poisson(0.4 * rates[inside]).astype(float), step, gaps=gaps)
+
+
+@pytest.mark.parametrize("runs", [40, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [(30, 20, 10, 60), (5, 20, 10, 20)])
+def test_levels_that_jump_at_gaps_are_no_correlation(times: tuple[float, int, float, float], runs: int) -> None:
+    """Shifts over the gaps find one in .17 and .13 of them: the levels of all units jump at the same time."""
+    nulls = [metrics.surrogate_null(interrupted(*times, seed), surrogates=19, seed=seed) for seed in range(runs)]
+    assert {null.kind for null in nulls} == {"local_shift"}
+    found = sum(null.p_value <= 0.05 for null in nulls)
+    assert found <= scipy.stats.binom.ppf(0.9999, runs, 0.05)
+
+
+@pytest.mark.parametrize(("kind", "cutoff"), [("auto", "auto"), ("local_shift", None), ("auto", 2.0)])
+def test_no_spike_is_carried_over_a_gap(kind: str, cutoff: float | str | None) -> None:
+    """Every unit has a size of its own before and after the gap: all that a surrogate may hold there."""
+    source = np.random.default_rng(0)
+    sizes = np.array([[1.0, 10.0], [100.0, 1000.0]])  # part, unit
+    signs = source.choice([-1.0, 1.0], (120, 2))
+    values = signs * np.repeat(sizes, [50, 70], axis=0)
+    recording = Rates(values, 0.1, gaps=[(5.0, 9.0)])
+    made = metrics.surrogates(recording, kind=kind, cutoff=cutoff)
+    assert made.reach == pytest.approx(0.7) and len(made.samples) == 120 - 2 * 5 - 2 * 7
+    drawn = made.draw(np.random.default_rng(1))
+    # Of independent signs the variance is the mean square of what is there; a part of the other size would show.
+    power = np.square(made.samples).sum(axis=0)
+    np.testing.assert_allclose(drawn.covariance.diagonal() * drawn.degrees, power, rtol=0.1)
+    if cutoff is None:
+        parts = np.split(made.samples, [40])
+        for part, size, original in zip(parts, sizes, np.split(values, [50]), strict=True):
+            by = 5 if len(part) == 40 else 7
+            middle = original[by:-by]
+            np.testing.assert_allclose(part, middle - middle.mean(axis=0), atol=1e-4 * size.max())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "circular_shift"}, "'circular_shift' carries activity over the gaps"),
+        ({"reach": 2.0}, "reach: got 20 samples; between two gaps there are only 50"),
+        ({"bin": 1.0}, "between gaps there are 7 samples at most, and surrogates need 10"),
+    ],
+)
+def test_what_gaps_do_not_allow(arguments: dict, message: str) -> None:
+    values = np.random.default_rng(0).normal(size=(120, 3))
+    with pytest.raises(InvalidValue, match=message):
+        metrics.surrogates(Rates(values, 0.1, gaps=[(5.0, 9.0)]), **arguments)
 
 
 @pytest.mark.parametrize(("kind", "least"), [("linear trends", 25), ("random walks", 8)])
