@@ -61,8 +61,9 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
     Raises:
         InvalidValue: Whatever is wrong with the file or an option; one line.
     """
-    method, width = options.method(), options.width
+    method, _ = options.method(), options.width()  # before anything is read
     wanted = [_Wanted.read(options, options.path, options.period)]
+    width = options.width(getattr(wanted[0].recording, "step", None))
     if options.against:
         wanted.append(_against(options, wanted[0]))
         _check_comparable(wanted[0].recording, wanted[1].recording)
@@ -74,6 +75,9 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
         beside = [_beside(one, options, prefix, figures) for one, prefix in zip(found, _PREFIXES, strict=False)]
         for k in range(1 if wanted[-1].recording is wanted[0].recording else 2):
             details.quality(found[k], beside[k])
+            if options.pair:
+                labels = two(options.pair, found[k].sample.recording.units)
+                details.pair(found[k], beside[k], labels, options.seed)
         parts = [_part(one, each.title, more) for one, each, more in zip(found, wanted, beside, strict=True)]
         if figures:
             view.line("figures")
@@ -121,8 +125,6 @@ def _sample(wanted: _Wanted, pair: str, width: float) -> Sample:
 
 def _beside(made: Picture, options: Options, prefix: str, figures: bool) -> Details:
     found = details.always(made, prefix)
-    if options.pair:
-        details.pair(made, found, two(options.pair, made.sample.recording.units), options.seed)
     if figures:
         details.written(made, found, options.seed)
     return found
@@ -185,4 +187,7 @@ def _part(made: Picture, title: str, more: Details) -> Part:
 
 
 def _told(title: str, facts: Sequence[str], warnings: Sequence[str], tables: Sequence[Table]) -> Part:
-    return Part(title, [*map(as_options, facts)], [*map(as_options, warnings)], tables)
+    told = list(dict.fromkeys(map(as_options, warnings)))
+    # Nearly independent units, the ordinary case, are no fault of the data.
+    ordinary = [line for line in told if line.startswith("participation_ratio_both is withheld")]
+    return Part(title, [*map(as_options, facts), *ordinary], [line for line in told if line not in ordinary], tables)

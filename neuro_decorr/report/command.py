@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: dict[str, dict[str, tuple[str | None, str]]] = {
     "What is measured": {
-        "bin": ("TIME", "Width of the bins, with its unit."),
+        "bin": ("TIME", "Width of the bins, with its unit; without it 50ms, of rates whole steps."),
         "period": ("START:END", "Such as 0s:60s; all of the recording without it."),
         "trials": ("A,B", "Only bins in trials of these conditions; their mean response is removed for chance."),
         "against": ("WHAT", "Compare with another FILE, another period START:END or, with --trials, conditions A,B."),

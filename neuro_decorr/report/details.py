@@ -22,6 +22,8 @@ from neuro_decorr.report.sheets import Panel, Sheet, sheet
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHIFTS = 20  # autocorrelation times
+_REACHES = 50, 250  # bins: fewer shifts make a coarse null, more take long
 _BETWEEN = "bars, 95 % intervals over units; grey, the middle 95 % when it is exchanged between units; dots, pairs"
 _WIDTHS = (
     "mean correlation against the width of the bins; bars, 95 % intervals over time; grey, 95 % of units that share "
@@ -137,13 +139,22 @@ def written(made: Picture, found: Details, seed: int) -> None:
     taken, activity = made.sample, _untrialled(made)
     if not taken.within_trials:
         _profile(found, activity, taken.bin, "rate", seed)
-        if getattr(activity, "positions", None) is not None:
+        if activity.positions is None:
+            found.facts.append("No r against distance: where the units are is not known.")
+        else:
             _profile(found, activity, taken.bin, "distance", seed)
         widths = found.take("bin_widths", lambda: metrics.bin_profile(activity), "Mean correlation by width of bins.")
         if widths is not None:
             found.panels.append(Panel(_WIDTHS, partial(detail_panels.widths, found=widths)))
-        coupled = found.take("coupling", lambda: metrics.population_coupling(activity, taken.bin),
-                             "Correlation of every unit with the sum of the others.")  # fmt: skip
+        # Shifts within the autocorrelation would leave the coupling in its null.
+        reach = int(np.clip(_SHIFTS * made.summary.autocorrelation_time / taken.bin, *_REACHES))
+        coupled = found.take(
+            "coupling",
+            lambda: metrics.population_coupling(
+                activity, taken.bin, max_shift=min(reach, (len(taken.values) - 1) // 4)
+            ),
+            "Correlation of every unit with the sum of the others.",
+        )
         if coupled is not None:
             found.panels.append(Panel(_COUPLING, partial(detail_panels.coupling, found=coupled)))
     elif len(set(taken.recording.trials.conditions if taken.recording.trials else ())) > 1:

@@ -126,7 +126,7 @@ def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> 
 
     course, lagged = _course(made.sample), correlogram(made.surrogates.samples, made.surrogates.trial)
     if isinstance(made.sample.recording, SpikeTrains):
-        raster = _raster(made.sample.recording, units, names)
+        raster = _raster(made.sample, made.sample.recording, units, names)
         activity = drawn("Activity", [raster, course], "A;A;B", (7.0, 5.4), names.note)
     else:
         activity = drawn("Activity", [course], "A", (7.0, 2.8))
@@ -138,11 +138,13 @@ def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> 
     ]
 
 
-def _raster(trains: SpikeTrains, units: Sequence[str], names: labels.Labels) -> Panel:
+def _raster(taken: Sample, trains: SpikeTrains, units: Sequence[str], names: labels.Labels) -> Panel:
     times = [trains.times[row] for row in chosen(units, trains.units)]
+    trials = trains.trials if taken.within_trials else None
+    windows = [] if trials is None else list(zip(trials.start.tolist(), trials.stop.tolist(), strict=True))
     return Panel(
-        "spikes, units in the order of the matrix of correlations",
-        partial(panels.raster, times=times, labels=names, start=trains.start, stop=trains.stop),
+        "spikes, units in the order of the matrix of correlations" + ("; shaded, the trials" if windows else ""),
+        partial(panels.raster, times=times, labels=names, start=trains.start, stop=trains.stop, windows=windows),
     )
 
 

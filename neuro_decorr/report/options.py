@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neuro_decorr.recording.options import Options as Reading
     from neuro_decorr.report.picture import Method
 
+_BIN = 0.05
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _FREQUENCIES = {"Hz": 1.0, "kHz": 1e3}
 _QUANTITY = re.compile(r"\s*(-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([A-Za-z]+)\s*")
@@ -32,7 +33,7 @@ class Options:
 
     Attributes:
         path: File or folder of a recording.
-        bin: Width of a bin with its unit.
+        bin: Width of a bin with its unit; 50 ms when empty, of rates the whole number of their steps nearest to it.
         trials: Conditions, separated by commas: only bins in their trials.
         period: `START:END` with units.
         against: Another recording, another period, or, with `trials`, other conditions.
@@ -58,7 +59,7 @@ class Options:
     """
 
     path: Path
-    bin: str = "50ms"
+    bin: str = ""
     trials: str = ""
     period: str = ""
     against: str = ""
@@ -82,10 +83,18 @@ class Options:
     durations: str = "error"
     sort: bool = False
 
-    @property
-    def width(self) -> float:
-        """Width of a bin (s)."""
-        return positive(self.bin, "--bin", "50ms")
+    def width(self, step: float | None = None) -> float:
+        """Width of a bin (s).
+
+        Args:
+            step: Of rates (s); None of spikes.
+
+        Raises:
+            InvalidValue: No duration.
+        """
+        if self.bin:
+            return positive(self.bin, "--bin", "50ms")
+        return _BIN if step is None else max(1, round(_BIN / step)) * step
 
     def method(self) -> Method:
         """How chance and intervals are found.
@@ -254,15 +263,29 @@ def as_options(message: str) -> str:
     Args:
         message: Of `neuro_decorr.recording.load`, or of a measure.
     """
-    return _ARGUMENT.sub(_option, message.replace("high_pass, detrended", "--high-pass"))
+    for said, asked in _SAID.items():
+        message = message.replace(said, asked)
+    return _ARGUMENT.sub(_option, _FIRST.sub(_option, message))
 
 
+_SAID = {
+    "high_pass, detrended": "--high-pass",
+    "high-pass: cutoff must": "--high-pass: must",
+    "give the format": "give --format",
+    "give one as format": "give one as --format",
+    "give the period": "give --period",
+    "choose a smaller reach, or leave the condition out": "leave the condition out of --trials",
+    "leave it out (Trials.select)": "leave it out of --trials",
+}
+_FIRST = re.compile(
+    r"(?:^|(?<=: ))(bin|block|period|series|condition|quality|layout|variable|format|sampling_rate)(?=: )"
+)
 _NAMES = "|".join(field.name for field in fields(Options))
 _ARGUMENT = re.compile(rf"\b({_NAMES})(?:=True\b|=(['\"])(.*?)\2|(?<=sampling_rate)=(\d+)|(?= \((?:s|Hz)\)))")
 
 
 def _option(found: re.Match[str]) -> str:
-    value = found[3] or (f"{found[4]}Hz" if found[4] else "")
+    value = "" if found.re is _FIRST else found[3] or (f"{found[4]}Hz" if found[4] else "")
     return f"--{found[1].replace('_', '-')} {value}".rstrip()
 
 

@@ -30,7 +30,10 @@ _DOTS = 3_000
 """Pairs that are drawn one by one."""
 
 
-def raster(axes: Axes, times: Sequence[Array], labels: Labels, start: float, stop: float) -> None:
+def raster(
+    axes: Axes, times: Sequence[Array], labels: Labels, start: float, stop: float,
+    windows: Sequence[tuple[float, float]] = (),
+) -> None:  # fmt: skip
     """Spikes of every unit, a tick each, from the start for as long as a figure can tell spikes apart.
 
     Args:
@@ -39,6 +42,7 @@ def raster(axes: Axes, times: Sequence[Array], labels: Labels, start: float, sto
         labels: Of the units, in the same order.
         start: Start of the recording (s).
         stop: Its end (s); the title tells the period that is shown where that is not all.
+        windows: Periods (s) that are shaded.
 
     Raises:
         InvalidValue: No units.
@@ -53,6 +57,8 @@ def raster(axes: Axes, times: Sequence[Array], labels: Labels, start: float, sto
         np.concatenate(inside), heights, linestyle="none", marker="|", markersize=height, markeredgewidth=0.5,
         color="black", rasterized=True,
     )  # fmt: skip
+    bars = [(low, high - low) for low, high in windows if low < shown]
+    axes.broken_barh(bars, (0.5, len(inside)), color=DATA, alpha=0.2, linewidth=0)
     axes.set(xlim=(start, shown), ylim=(len(inside) + 0.5, 0.5), xlabel="time (s)", ylabel="unit, clustered")
     _named(axes.yaxis, labels)
     if shown < stop:
@@ -77,6 +83,8 @@ def course(
     axes.fill_between(at, low, high, color=DATA, alpha=0.25, linewidth=0, label="half of the units")
     axes.plot(at, levels.mean(axis=1), color=DATA, label="mean of the units")
     axes.set(xlabel=xlabel, xlim=ends)
+    if xlabel == "trial":
+        _whole(axes.xaxis)
     axes.set_ylabel(ylabel, parse_math=False)
     if levels.min() >= 0:
         axes.set_ylim(bottom=0)
@@ -154,7 +162,7 @@ def correlogram(axes: Axes, lags: ArrayLike, mean: ArrayLike, quartiles: ArrayLi
     axes.plot(delays, np.asarray(mean), color=DATA, label="mean of the pairs")
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set(xlabel=f"lag ({unit})", ylabel="cross-correlation", xlim=(delays[0], delays[-1]))
-    legend(axes, room=0.6)
+    legend(axes, room=0.9)
 
 
 def eigenspectrum(
@@ -224,7 +232,7 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
         share = chance / (counts.sum() * np.diff(coarse))
         axes.stairs(share, coarse, fill=True, color=NULL, alpha=0.6, label="surrogates")
     axes.hist(found, coarse.tolist(), density=True, histtype="step", linewidth=1.5, color=DATA, label="data")
-    mean, room = float(found.mean()), 0.5
+    mean, room = float(found.mean()), 0.9
     axes.axvline(mean, ymax=1 / (1 + room), color=DATA, linestyle=":", label=f"mean {mean:.3g}")  # below the legend
     axes.set(xlabel="correlation of a pair", ylabel="density")
     legend(axes, room=room)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -166,8 +166,12 @@ def check_page(path: Path) -> None:
 def _check_writable(path: Path, option: str) -> None:
     """Before anything is computed: the folder that is there already must take new files."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InvalidValue(f"{option}: nothing can be written into {folder}; choose another place.")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".neuro-decorr-", dir=folder):  # permissions alone do not tell
+            pass
+    except OSError as error:
+        told = error.strerror or error
+        raise InvalidValue(f"{option}: nothing can be written into {folder} ({told}); choose another place.") from error
 
 
 def source(paths: Sequence[Path]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
@@ -14,6 +16,8 @@ from neuro_decorr.metrics.fluctuations import FEWEST_TRIALS
 from neuro_decorr.recording import Rates, SpikeTrains
 
 _FEWEST = 40  # samples: fewer allow no honest interval
+_SPARSEST = 1e-4  # spikes a bin: below, hardly any bin has one, and correlations say nothing but which bins these are
+_BYTES = 10  # a count: held once as it is, and twice as float32 while surrogates are made
 
 
 @final
@@ -55,14 +59,16 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         The samples.
 
     Raises:
-        InvalidValue: No spikes, fewer than two units that vary, fewer than 40 samples or 10 trials, or what the
-            counting refuses.
+        InvalidValue: No spikes, hardly any in a bin, fewer than two units that vary, fewer than 40 samples or 10
+            trials, trials with unequal numbers of bins, or what the counting refuses.
     """
     if isinstance(recording, SpikeTrains) and recording.spikes == 0:
         raise InvalidValue(
             f"recording: no spikes of {len(recording.units)} units from {recording.start:g} to {recording.stop:g} s; "
             "there is nothing to correlate."
         )
+    if isinstance(recording, SpikeTrains):
+        _check_bins(recording, bin)
     if conditions:
         if recording.trials is None:
             why = "".join(f" ({note})" for note in recording.notes if "trials" in note)
@@ -76,6 +82,7 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         recording = replace(recording, trials=trials)
         spikes = isinstance(recording, SpikeTrains)
         values, trial = recording.trial_counts(bin) if spikes else recording.trial_binned(bin)  # type: ignore[union-attr]
+        _check_alike(trials.durations, np.bincount(trial), bin)
     else:
         values = recording.counts(bin) if isinstance(recording, SpikeTrains) else recording.binned(bin)
         trial = np.zeros(len(values), dtype=np.int64)
@@ -87,3 +94,40 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
         )
     silent = tuple(unit for unit, varies in zip(recording.units, varying, strict=True) if not varies)
     return Sample(recording, values[:, varying], trial, silent, bin, bool(conditions))
+
+
+def _check_bins(trains: SpikeTrains, bin: float) -> None:
+    """Refuse bins so narrow that they hold hardly a spike, or that their counts do not fit the memory."""
+    bins, firing = trains.bins(bin), sum(map(bool, map(len, trains.times)))
+    held = trains.spikes / (bins * firing)
+    if held < _SPARSEST:
+        raise InvalidValue(
+            f"bin: {bin:g} s makes {bins} bins, in each of which a unit fires {held:.1g} spikes; allowed are "
+            f"{_SPARSEST:g} spikes and more, here bins of {bin * _SPARSEST / held:.2g} s and wider."
+        )
+    needed, memory = _BYTES * bins * len(trains.units), _memory()
+    if needed > memory:
+        raise InvalidValue(
+            f"bin: {bin:g} s makes {bins} bins of {len(trains.units)} units, which need some {needed / 1e9:.2g} GB; "
+            f"this machine has {memory / 1e9:.2g} GB: choose wider bins, a shorter period or fewer units."
+        )
+
+
+def _memory() -> float:
+    """Of this machine (bytes); not limited where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # Windows
+        return math.inf
+
+
+def _check_alike(durations: NDArray[np.float64], bins: NDArray[np.int64], bin: float) -> None:
+    """Refuse trials with unequal numbers of bins: their mean response, bin by bin, is not there."""
+    if bins.min() == bins.max():
+        return
+    shortest = math.floor(1000 * durations.min()) / 1000
+    raise InvalidValue(
+        f"trials: they last {durations.min():g} to {durations.max():g} s and hold {bins.min()} to {bins.max()} bins of "
+        f"{bin:g} s; all have to hold the same number: choose a wider bin (at most {shortest:g} s), conditions whose "
+        "trials are equally long, or shorten the trials to one length in the file."
+    )

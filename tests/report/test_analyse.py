@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -169,8 +170,14 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--pair", "a0,a0"], "give the labels of two different units"),
         ([MODES, "--pair", "a0,zz"], "there is no unit 'zz'"),
         ([MODES, "--bin", "0s"], "allowed are durations above zero"),
-        ([MODES, "--bin", "200s"], "bin: got 200 s, wider than the 100 s"),
+        ([MODES, "--bin", "200s"], "--bin: got 200 s, wider than the 100 s"),
         ([MODES, "--bin", "10s"], "in 10 bins of 10 s"),
+        ([MODES, "--bin", "1us"], "in each of which a unit fires 8e-06 spikes; allowed are 0.0001 spikes and more"),
+        (["unequal.npz", "--trials", "a"], "they last 1 to 1.4 s and hold 20 to 28 bins of 0.05 s; all have to hold"),
+        ([MODES, "--surrogate", "trial-shift"], "--surrogate: trial_shift exchanges trials: choose them with --trials"),
+        ([MODES, "--trials", "control", "--surrogate", "dither"], "with --trials allowed are auto, trial_shuffle and"),
+        ([MODES, "--block", "50s", "--surrogates", "0"], "--block: got 2 blocks in the recording"),
+        ([MODES, "--high-pass", "1ms"], "--high-pass: must be a finite number >= 0.1"),
         ([MODES, "--period", "5s"], "a period is START:END"),
         ([MODES, "--period", "5s:1s"], "the end must follow the start"),
         ([MODES, "--period", "50s:200s"], "choose a period that begins and ends inside"),
@@ -182,6 +189,7 @@ def test_trials_of_a_condition() -> None:
         (["few.npz", "--trials", "a"], "few.npz: trials: got 9; intervals need at least 10: choose more conditions"),
         (["text.nwb"], "text.nwb: holds csv, though its name says nwb"),
         ([MODES, "--out", "full"], "holds something else (thesis.tex)"),
+        ([MODES, "--out", "text.nwb"], "--out: text.nwb is no directory; nothing is overwritten"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
@@ -192,6 +200,8 @@ def test_bad_input_is_one_line_and_code_2(
     save(SpikeTrains([[1.0], [2.0]], 0, 10, ["x", "y"]), tmp_path / "other.npz")
     few = Trials(np.arange(9.0), np.arange(9) + 0.5, ["a"] * 9)
     save(SpikeTrains([[1.0], [2.0]], 0, 10, trials=few), tmp_path / "few.npz")
+    unequal = Trials(2 * np.arange(20.0), 2 * np.arange(20) + np.tile([1, 1.4], 10), ["a"] * 20)
+    save(SpikeTrains([[1.0], [2.0]], 0, 40, trials=unequal), tmp_path / "unequal.npz")
     (tmp_path / "unsorted.csv").write_text("unit,time\na,2.5\na,1.5\nb,3.5\n")
     for name, quantity in (("volts", "V"), ("hertz", "Hz")):
         save(Rates(np.eye(50, 2), 0.05, quantity=quantity), tmp_path / f"{name}.npz")
@@ -201,6 +211,45 @@ def test_bad_input_is_one_line_and_code_2(
     assert main(["analyse", *arguments]) == 2
     said = capsys.readouterr()
     assert told in said.err and len(said.err.splitlines()) == 1 and said.out == ""
+
+
+@pytest.mark.parametrize("option", ["--out", "--html"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0o500)
+    if os.geteuid() == 0:  # to whom every folder is open, but for those that the kernel keeps
+        closed = Path("/proc")
+    held = sorted(tmp_path.rglob("*"))
+    assert main(["analyse", "absent.npz", option, str(closed / "new")]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"neuro-decorr: {option}: nothing can be written into {closed} (")
+    assert len(said.err.splitlines()) == 1 and said.out == "" and sorted(tmp_path.rglob("*")) == held
+
+
+def test_counts_that_do_not_fit_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neuro_decorr.report.sample._memory", lambda: 1e6)
+    with pytest.raises(
+        InvalidValue, match=r"makes 10000 bins of 30 units, which need some 0.003 GB; .* 0.001 GB"
+    ):
+        analyse(Options(Path(MODES), bin="10ms"))
+
+
+@pytest.mark.parametrize(("step", "bin"), [(1 / 30, 2 / 30), (0.02, 0.04), (0.2, 0.2)])
+def test_without_a_width_the_bins_of_rates_are_whole_steps(step: float, bin: float, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(400, 3))
+    found = analyse(Options(save(Rates(values, step), tmp_path / "a.npz"), surrogates=0))
+    assert f" samples of {bin:g} s" in " ".join(found.parts[0].facts)
+    expected = np.corrcoef(values.reshape(-1, round(bin / step), 3).mean(axis=1), rowvar=False)
+    np.testing.assert_allclose(found.table("pairs")["correlation"], expected[np.triu_indices(3, 1)], rtol=1e-5)
+
+
+def test_what_independent_units_do_not_have_is_no_warning() -> None:
+    found = analyse(Options(Path(MODES), trials="control", against="inhibited", surrogates=0))
+    for part, told in zip(found.parts, (0, 1, 1), strict=True):
+        assert sum(line.startswith("participation_ratio_both is withheld") for line in part.facts) == told
+        assert not any("participation_ratio_both" in line for line in part.warnings)
 
 
 def test_trials_that_were_all_left_out_are_told_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_the_raster_shows_every_spike_of_a_short_recording_in_the_order_given(ax
     assert axes.get_ylim() == (3.5, 0.5)  # from top to bottom, as the rows of the matrix
 
 
+def test_the_raster_shades_trials_and_counts_them_in_whole_numbers(axes: Axes) -> None:
+    panels.raster(axes, [np.array([1.0, 2.0, 9.0])], labels.drawn(["a"]), 0, 10, [(1.0, 2.5), (4.0, 4.5)])
+    (shaded,) = axes.collections
+    spans = [path.get_extents() for path in shaded.get_paths()]
+    np.testing.assert_allclose([[span.x0, span.x1] for span in spans], [[1, 2.5], [4, 4.5]])
+    axes.clear()
+    panels.course(axes, np.arange(1, 5), np.ones((4, 2)), "trial", "rate (Hz)", (0.5, 4.5))
+    assert all(place == round(place) for place in axes.get_xticks())
+
+
 def test_a_long_raster_says_what_it_leaves_out(axes: Axes) -> None:
     panels.raster(axes, [np.linspace(0, 100, 30_001)] * 2, labels.drawn(["a", "b"]), 0.0, 100.0)
     assert len(axes.lines[0].get_xdata()) == pytest.approx(20_000, abs=2)
