@@ -149,7 +149,8 @@ def shared_variance(
     if factors == 0:
         percent[varying] = 0.0
         return SharedVariance(percent, 0, 0, math.nan, 0.0, scores, gap, slower)
-    shared, own = _fit(np.cov(x, rowvar=False, ddof=0), factors, _CONVERGED)
+    covariance: Array = np.cov(x, rowvar=False, ddof=0).astype(np.float64)
+    shared, own = _fit(covariance, factors, _CONVERGED)
     percent[varying] = 100 * shared.diagonal() / (shared.diagonal() + own)
     eigenvalues, vectors = np.linalg.eigh(shared)
     explained = np.cumsum(eigenvalues[::-1]) / eigenvalues.sum()

@@ -31,8 +31,8 @@ def growth(values: NDArray[Any], trial: NDArray[np.int64], seed: int) -> Growth:
     """Participation ratio of random sub-samples of more and more samples.
 
     The first samples of a recording are not like the rest of it: they are early. So each sub-sample is of blocks of
-    time (or of whole trials of one length) drawn from all of it without replacement; whole blocks, since single samples would hide the
-    autocorrelation. One that is shorter than two blocks is a window at a random place.
+    time (or of whole trials of one length) drawn from all of it without replacement; whole blocks, since single samples
+    would hide the autocorrelation. One that is shorter than two blocks is a window at a random place.
 
     Cost: about 3 P N^2, and 32 N^2 for each sub-sample. Memory: 256 N^2 bytes.
 
@@ -54,8 +54,8 @@ def growth(values: NDArray[Any], trial: NDArray[np.int64], seed: int) -> Growth:
     generator = np.random.default_rng(seed)
     sizes: list[int] = []
     found: list[list[tuple[float, float]]] = []
-    for size in np.unique(np.geomspace(min(10, count), count, SIZES).astype(int)).tolist():
-        blocks = round(size / count * cells)
+    for wanted in np.unique(np.geomspace(min(10, count), count, SIZES).astype(int)).tolist():
+        size, blocks = wanted, round(wanted / count * cells)
         if blocks < 2:
             starts = generator.integers(0, count - size + 1, DRAWS).tolist()
             drawn = [metrics.moments(values[start : start + size]) for start in starts]
