@@ -69,6 +69,65 @@ def test_gain_modulation(rows: int, features: int, seed: int, rate: float) -> No
     np.testing.assert_allclose(state["matrix"].numpy(), matrix, rtol=1e-9, atol=1e-9)
 
 
+@given(rows=st.integers(1, 12), features=st.integers(1, 6), seed=st.integers(0, 1_000), rate=st.floats(1e-3, 0.1))
+def test_slow_synapses(rows: int, features: int, seed: int, rate: float) -> None:
+    inputs = batch(rows, features, seed)[1]
+    rule = rules.get("gain_modulation", rate=rate, synapse_rate=rate / 2, interneurons=features)
+    state = rule.initial_state(features, dtype=torch.float64)
+    frame, gains, matrix = rule.frame(features).numpy().copy(), np.zeros(features), np.eye(features)
+    for _ in range(3):
+        outputs = inputs @ matrix.T
+        for k in range(features):
+            seen = outputs @ frame[:, k]
+            variance = np.mean(seen**2)
+            gains[k] += rate * (min(rule.saturation, variance) - 1)
+            hebbian = np.mean(seen[:, None] * outputs, axis=0) * (
+                min(rule.saturation, variance) / max(variance, 1e-300)
+            )
+            moved = frame[:, k] + rate / 2 * gains[k] * (hebbian - frame[:, k])
+            frame[:, k] = moved / np.sqrt(np.sum(moved**2))
+        matrix = np.linalg.inv(np.eye(features) + frame @ np.diag(gains) @ frame.T)
+        suite.run(rule, torch.from_numpy(inputs), 1, state)
+    np.testing.assert_allclose(state["frame"].numpy(), frame, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(state["matrix"].numpy(), matrix, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("interneurons", [2, 6])
+def test_slow_synapses_end_on_the_strongest_and_the_weakest_axes(interneurons: int) -> None:
+    """As many of the strongest as there are positive gains; the declared C is the best of these fixed points."""
+    inputs = suite.rows_with(suite.covariance(30.0, 6))
+    rule = rules.get("gain_modulation", interneurons=interneurons, rate=0.1, synapse_rate=0.05)
+    state = suite.run(rule, inputs, 4_000)
+    moment = inputs.T @ inputs / len(inputs)
+    values = torch.linalg.eigvalsh(moment)
+    strongest = int((state["gains"] > 0).sum())
+    left = values[interneurons - strongest : 6 - strongest]
+    ones = torch.ones(interneurons, dtype=torch.float64)
+    found = torch.linalg.eigvalsh(suite.second_moment(state, inputs))
+    torch.testing.assert_close(found, torch.cat([left, ones]).sort().values, rtol=1e-4, atol=1e-4)
+    axes = [list(range(interneurons - p)) + list(range(6 - p, 6)) for p in range(interneurons + 1)]
+    gained = [float((values[chosen].sqrt() - 1).square().sum()) for chosen in axes]
+    chosen = axes[int(np.argmax(gained))]
+    best = values.clone()
+    best[chosen] = 1.0
+    torch.testing.assert_close(torch.linalg.eigvalsh(rule.fixed_point(moment)), best.sort().values)
+
+
+def test_slow_synapses_learn_the_axes_that_contexts_share() -> None:
+    """Covariances (I + V diag(l) V^T)^2 of one V that is not orthogonal: synapses become V, up to signs and order."""
+    generator = np.random.default_rng(0)
+    known = np.array([[1.0, 0.5], [0.0, 0.75**0.5]])
+    rule = rules.get("gain_modulation", interneurons=2, rate=0.05, synapse_rate=0.005)
+    state = rule.initial_state(2, dtype=torch.float64)
+    for _ in range(100):
+        root = np.eye(2) + known @ np.diag(generator.uniform(0, 3, 2)) @ known.T
+        suite.run(rule, suite.rows_with(torch.from_numpy(root @ root)), 40, state)
+    alignment = np.abs(known.T @ state["frame"].numpy())
+    order = alignment.argmax(axis=1)
+    assert sorted(order.tolist()) == [0, 1]
+    assert alignment[np.arange(2), order].min() > 0.999
+
+
 @pytest.mark.parametrize("name", ["zca", "iterative_norm"])
 def test_batch_comparators(name: str) -> None:
     """Averages at first, then at the rate; the transform is that of the running covariance."""
@@ -231,6 +290,7 @@ def test_a_batch_of_silence_is_harmless(name: str) -> None:
         ("gain_modulation", {"interneurons": 0}, "interneurons must be a whole number >= 1"),
         ("gain_modulation", {"seed": 0.5}, "seed must be a whole number"),
         ("gain_modulation", {"saturation": 1.0}, "saturation must be a number > 1"),
+        ("gain_modulation", {"synapse_rate": -1.0}, "synapse_rate must be a finite number >= 0"),
         ("zca", {"damping": -1.0}, "damping must be a finite number >= 0"),
         ("zca", {"rate": 2.0}, "rate must be a finite number > 0 and <= 1"),
         ("zca", {"epsilon": 0}, "epsilon must be a finite number > 0"),
