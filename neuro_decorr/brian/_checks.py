@@ -6,11 +6,12 @@ import math
 from dataclasses import field, fields
 from typing import Any
 
-from brian2 import Equations, Quantity, Subgroup, get_unit, have_same_dimensions
+import numpy as np
+from brian2 import Equations, Quantity, Subgroup, get_unit, have_same_dimensions, second
 from brian2.units.fundamentalunits import get_dimensions
 
 from neuro_decorr import checks
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 
 
 def number(default: float, *, above: float | str | None = None) -> Any:
@@ -31,8 +32,16 @@ def quantity(default: Quantity, *, above: str | None = None, companion: bool = F
         above: Name of another field, a quantity, that it must exceed.
         companion: Whether it is a parameter of the neurons' companions, under the same name.
     """
-    metadata = {"above": above, "unit": get_unit(default.dim), "companion": companion}
-    return field(default_factory=lambda: default, metadata=metadata)
+    metadata = {"above": above, "example": default, "companion": companion}
+    return field(default_factory=lambda: default, hash=False, metadata=metadata)  # quantities have no hash
+
+
+def plain_numbers(rule: Any) -> None:
+    """Let numbers of numpy in the fields of a rule be Python's, which are printed, compared and hashed as such."""
+    for entry in fields(rule):
+        value = getattr(rule, entry.name)
+        if isinstance(value, np.ndarray | np.generic) and not isinstance(value, Quantity) and value.ndim == 0:
+            object.__setattr__(rule, entry.name, value.item())
 
 
 def check_fields(rule: Any) -> None:
@@ -41,6 +50,7 @@ def check_fields(rule: Any) -> None:
     Raises:
         InvalidValue: Numbers or quantities outside their range, or of other units; the message names all of them.
     """
+    plain_numbers(rule)
     problems: dict[str, str | None] = {}
     for entry in fields(rule):
         if "above" not in entry.metadata:
@@ -48,8 +58,8 @@ def check_fields(rule: Any) -> None:
         value, above = getattr(rule, entry.name), entry.metadata["above"]
         if isinstance(above, str):  # of another field; a wrong one has its own problem
             above = getattr(rule, above) if problems.get(above) is None else None
-        if "unit" in entry.metadata:
-            problems[entry.name] = _quantity(entry.name, value, entry.metadata["unit"], above)
+        if "example" in entry.metadata:
+            problems[entry.name] = _quantity(entry.name, value, entry.metadata["example"], above)
         else:
             problems[entry.name] = checks.number(entry.name, value, above=above, hint="without units")
     checks.refuse(rule.name, *problems.values())
@@ -67,16 +77,18 @@ def check_choice(rule: Any, name: str, *choices: str) -> None:
         raise InvalidValue(f"{rule.name}: {name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
 
 
-def check_quantity(owner: str, name: str, value: Any, unit: Quantity) -> None:
-    """Raise InvalidValue unless a value is one finite, positive quantity of a unit's dimensions."""
-    checks.refuse(owner, _quantity(name, value, unit))
+def check_quantity(owner: str, name: str, value: Any, example: Quantity) -> None:
+    """Raise InvalidValue unless a value is one finite, positive quantity of the dimensions of an example."""
+    checks.refuse(owner, _quantity(name, value, example))
 
 
-def _quantity(name: str, value: Any, unit: Quantity, above: Any = None) -> str | None:
-    """Of a value that must be one finite quantity of a unit's dimensions, above 0 or another quantity."""
-    if not have_same_dimensions(value, unit):
-        got = getattr(get_dimensions(value), "__str__", lambda: "1")()
-        return f"{name} needs units of {unit}, got {value!r} (units {got}); write {name}=20*{unit!r}"
+def _quantity(name: str, value: Any, example: Quantity, above: Any = None) -> str | None:
+    """Of a value that must be one finite quantity of the dimensions of an example, above 0 or another quantity."""
+    if not isinstance(value, Quantity) or not have_same_dimensions(value, example):
+        bare = isinstance(value, int | float | np.number) and not isinstance(value, Quantity) and value > 0
+        got = f"{value!r} (units {get_dimensions(value)})" if isinstance(value, Quantity) else shown(value)
+        meant = _written(float(value if bare else example), example)
+        return f"{name} needs units of {get_unit(example.dim)}, got {got}; write {name}={meant}"
     bound = 0.0 if above is None else float(above)
     if getattr(value, "shape", ()) != () or not bound < float(value) < math.inf:
         what = "positive" if above is None else f"above {above}"
@@ -84,15 +96,40 @@ def _quantity(name: str, value: Any, unit: Quantity, above: Any = None) -> str |
     return None
 
 
-def check_group(group: Any, role: str) -> None:
-    """Raise InvalidValue unless a group emits spikes."""
+def _written(value: float, like: Quantity) -> str:
+    """A time or a rate as one writes it: milliseconds below a second."""
+    if have_same_dimensions(like, second):
+        return f"{value * 1e3:g}*ms" if value < 1 else f"{value:g}*second"
+    return f"{value:g}*{get_unit(like.dim)}"
+
+
+def event_names(on_event: Any) -> dict[str, str]:
+    """Which event of the presynaptic and of the postsynaptic neurons counts as a spike, by 'pre' and 'post'."""
+    if isinstance(on_event, str):
+        return {"pre": on_event, "post": on_event}
+    if not isinstance(on_event, dict) or not {"pre", "post"}.issuperset(on_event):
+        raise InvalidValue(
+            "on_event must be the name of an event, or of those of both sides, such as on_event={'pre': 'burst', "
+            f"'post': 'spike'}}, got {on_event!r}."
+        )
+    return {"pre": "spike", "post": "spike"} | on_event
+
+
+def check_group(group: Any, role: str, event: str = "spike") -> None:
+    """Raise InvalidValue unless a group emits spikes, or events that count as spikes."""
     if not hasattr(group, "events"):
         raise InvalidValue(f"the {role} of the synapses must be a group of Brian2, got {type(group).__name__}.")
-    if "spike" not in group.events:
+    if event in group.events:
+        return
+    if event != "spike":
         raise InvalidValue(
-            f"the {role} '{group.name}' emits no spikes, from which lateral plasticity learns; give the NeuronGroup "
-            "a threshold, such as threshold='v > -50*mV'."
+            f"on_event: the {role} '{group.name}' has no event {event!r}, which the NeuronGroup gets by "
+            f"events={{{event!r}: ...}}; it has: {', '.join(group.events) or 'none'}."
         )
+    raise InvalidValue(
+        f"the {role} '{group.name}' emits no spikes, from which lateral plasticity learns; give the NeuronGroup "
+        "a threshold, such as threshold='v > -50*mV'."
+    )
 
 
 def check_step(rule: Any, group: Any) -> None:
@@ -104,15 +141,21 @@ def check_step(rule: Any, group: Any) -> None:
         )
 
 
-def check_clashes(rule: Any, weight: str, *groups: Any) -> None:
+def check_clashes(rule: Any, weight: str, own: Equations, *groups: Any) -> None:
     """Raise InvalidValue where the synapses would have a variable that their neurons have too.
 
     Args:
         rule: Whose model the synapses have.
         weight: What the weight is called in it.
+        own: Equations of the user's in it.
         *groups: Of the neurons on both sides.
     """
     others = Equations(rule.model).names - {"w"}
+    if declared := sorted(own.names & {weight, *others} - set(rule.namespace)):
+        raise InvalidValue(
+            f"model declares '{declared[0]}', which the rule '{rule.name}' has: call it otherwise. One value a synapse "
+            f"can be declared of {', '.join(rule.namespace)}."
+        )
     if not str(weight).isidentifier() or weight.startswith("_") or weight.endswith(("_pre", "_post")):
         raise InvalidValue(f"weight must be a name of a variable, such as weight='w_lateral', got {weight!r}.")
     if weight in others:
@@ -120,13 +163,14 @@ def check_clashes(rule: Any, weight: str, *groups: Any) -> None:
             f"weight={weight!r} is the name of another variable of the rule '{rule.name}'; take another."
         )
     for group in groups:
-        for name in sorted({weight, *others} & set(group.variables)):
+        for name in sorted({weight, *others, *own.names} & set(group.variables)):
             mend = (
                 "call the weight otherwise, here with weight='w_lateral' and so in the drive"
                 if name == weight
                 else f"call it otherwise in your group, such as 'my_{name}'"
             )
-            raise InvalidValue(f"group '{group.name}' has a variable '{name}', and so has '{rule.name}': {mend}.")
+            owner = "model" if name in own.names else f"'{rule.name}'"
+            raise InvalidValue(f"group '{group.name}' has a variable '{name}', and so has {owner}: {mend}.")
 
 
 def whole_group(group: Any) -> Any:

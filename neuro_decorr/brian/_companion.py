@@ -34,6 +34,7 @@ def attach(
     source: Any,
     target: Any,
     *,
+    events: dict[str, str],
     shared: Iterable[str],
     bias_drive: str | None,
     self_drive: str | None,
@@ -45,19 +46,22 @@ def attach(
         synapses: From `source` to `target`; they gain `companions` and `contained_objects`.
         source: Presynaptic group; None where the plasticity sees nothing of it.
         target: Postsynaptic group.
+        events: Which event of each side counts as a spike, by 'pre' and 'post'.
         shared: Variables that its neurons share, which the synapses see.
         bias_drive: What the bias does to the target at every time step; None for a rule without one.
         self_drive: What a spike does to its own neuron, with `self_weight`; None for a rule without one.
     """
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
     part = slice(numbers(target).start, numbers(target).stop)
-    after, before = _companion(contents, postsynaptic, synapses, "target"), None
+    after, before = _companion(contents, postsynaptic, synapses, "target", events["post"]), None
     rates = None if contents.homeostasis is None else contents.homeostasis.target_rate
     if isinstance(rates, tuple):
         after.target_rate[part] = _target_rates(rates, target, source if "expected" in contents.seen else target)
     if source is not None:
+        before = after
         # Equal, not the same: a subgroup has a weak reference to its group.
-        before = after if presynaptic == postsynaptic else _companion(contents, presynaptic, synapses, "source")
+        if presynaptic != postsynaptic or events["pre"] != events["post"]:
+            before = _companion(contents, presynaptic, synapses, "source", events["pre"])
     for side, group, index in (("target", after, "_synaptic_post"), ("source", before, "_synaptic_pre")):
         for name in contents.seen if group is not None else ():
             setattr(synapses, f"{side}_{name}", linked_var(group, name, index=index))
@@ -74,7 +78,9 @@ def attach(
     if self_drive is not None:
         model = "self_weight : 1 (linked)"
         model += "" if contents.gain is None else "\nweight_unit : 1 (linked)"
-        own = _one_to_one(synapses, "self", target, target, target.clock, model=model, on_pre=self_drive)
+        own = _one_to_one(
+            synapses, "self", target, target, target.clock, model=model, on_pre=self_drive, on_event=events["post"]
+        )
         if contents.gain is not None:
             own.weight_unit = linked_var(after, "weight_unit", index="_synaptic_post")
         own.self_weight = linked_var(after, "self_weight", index="_synaptic_post")
@@ -110,14 +116,14 @@ def _one_to_one(synapses: Synapses, what: str, source: Any, target: Any, clock: 
     return made
 
 
-def _companion(contents: Contents, group: Any, synapses: Synapses, side: str) -> NeuronGroup:
+def _companion(contents: Contents, group: Any, synapses: Synapses, side: str, event: str) -> NeuronGroup:
     """One set of traces for each neuron of a whole group, filled by its spikes."""
     name, common = f"{synapses.name}_{side}", {"clock": group.clock, "namespace": {}}
     traces = NeuronGroup(len(group), contents.equations, method="euler", name=f"{name}_traces", **common)
     set_values(traces, contents.values)
     traces.run_regularly(contents.on_step, when="end", name=f"{name}_traces_time")
     entering = {f"at_{number}": statements for number, statements in enumerate(contents.on_spike.values())}
-    filling = Synapses(group, traces, on_pre=entering, name=f"{name}_spikes", **common)
+    filling = Synapses(group, traces, on_pre=entering, on_event=event, name=f"{name}_spikes", **common)
     for pathway, order in zip(entering, contents.on_spike, strict=True):
         getattr(filling, pathway).order = order
     filling.connect(j="i")

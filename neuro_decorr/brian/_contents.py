@@ -93,9 +93,9 @@ class Contents:
             if (kind := self.homeostasis.kind) != "one":  # that is one of the values
                 lines.append(_TARGET_RATE[kind])
         if self.gain is not None:
-            lines.append(_probe.HELD.format(held="frozen" if self.homeostasis is None else "held"))
-        if bias := self._bias:
-            lines.append(f"bias = dt*({bias}) : 1")
+            lines.append(_probe.HELD)
+        if self.homeostasis is not None:
+            lines.append(f"bias = dt*({_BALANCE}) : 1" if self.gain is None else _probe.BIAS.format(balance=_BALANCE))
         if self.variance is not None:
             change = "pace*self_rate*((deviation - trace*(1 - seen))**2 - dispersion*mean/2)"
             lines.append(f"dself_weight/dt = {change} : 1")
@@ -135,19 +135,15 @@ class Contents:
         return calibrated, calibrated if self.gain is None else f"{calibrated} + probing_time"
 
     @property
-    def _bias(self) -> str:
-        """What is injected, spikes of weight 1 a second; empty for nothing."""
-        if self.gain is None:
-            return "" if self.homeostasis is None else _BALANCE
-        probe = "probing*amplitude*direction"
-        return probe if self.homeostasis is None else f"weight_unit*({_BALANCE}) + {probe}"
-
-    @property
     def values(self) -> dict[str, Any]:
         """The values of its shared parameters, by name."""
         found: dict[str, Any] = dict(self.own)
         if (homeostasis := self.homeostasis) is not None:
-            found |= {"homeostasis": 1.0, "homeostasis_rate": homeostasis.rate_of(measured=self.gain is not None), "calibration": self.calibration}
+            found |= {
+                "homeostasis": 1.0,
+                "homeostasis_rate": homeostasis.rate_of(measured=self.gain is not None),
+                "calibration": self.calibration,
+            }
             found |= {"largest_bias": homeostasis.largest_bias, "average_time": homeostasis.average_time}
             if homeostasis.kind == "one":
                 found["target_rate"] = homeostasis.target_rate

@@ -31,6 +31,11 @@ def check_names(drive: str, source: Any, target: Any, weight: str, what: str) ->
     """
     example = f"{what}='gi_post -= {weight}*mV'"
     lines = _lines(drive)
+    if not lines:
+        raise InvalidValue(
+            f"{what} says what an inhibitory spike does to your neurons: give it, such as {example}; or drive=None, to "
+            "learn from spike trains alone."
+        )
     if not any(weight in get_identifiers(line) for line in lines):
         raise InvalidValue(f"{what} must use the weight {weight}, got {drive!r}; write something like {example}.")
     for line in lines:

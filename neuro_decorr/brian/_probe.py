@@ -8,22 +8,23 @@ from brian2 import Hz, NeuronGroup, Synapses, linked_var
 from neuro_decorr.brian.gain import Gain
 
 HELD = """\
-probing = (1 - {held})*calibrated*(1 - begun) : 1 (shared)
-direction = 1 - 2*((i + floor(2*(t + dt/2)/probe_period)) % 2) : 1
-answer : 1
-answers : 1
-amplitude : Hz (linked)
+probing = (1 - held)*calibrated*(1 - begun) : 1 (shared)
+probe_direction = 1 - 2*((i + floor(2*(t + dt/2)/probe_period)) % 2) : 1
+probe_answer : 1
+probe_spikes : 1
+probe_amplitude : Hz (linked)
 weight_unit : 1 (linked)"""
 """Of a companion: what its neurons get in addition, and how they answer."""
-ON_SPIKE = "answer_post += probing_post*direction_post\nanswers_post += probing_post"
+BIAS = "bias = dt*(weight_unit*({balance}) + probing*probe_amplitude*probe_direction) : 1"
+ON_SPIKE = "probe_answer_post += probing_post*probe_direction_post\nprobe_spikes_post += probing_post"
 EQUATIONS = """\
-amplitude : Hz
+probe_amplitude : Hz
 probe_slope : Hz**2
 probe_power : Hz**2
 all_answer : 1
-all_answers : 1
+all_spikes : 1
 answer_before : 1
-answers_before : 1
+spikes_before : 1
 weight_unit : 1
 probed_neurons : 1 (constant)
 probe_response : 1 (constant)
@@ -31,15 +32,26 @@ probe_period : second (constant)
 probe_gain = probe_slope/clip(probe_power, 1e-30*Hz**2, inf*Hz**2) : 1"""
 """Of the population."""
 AT_PERIOD = """\
-all_differ = all_answer - answer_before
-all_asked = all_answers - answers_before
+new_answer = all_answer - answer_before
+new_spikes = all_spikes - spikes_before
 answer_before = all_answer
-answers_before = all_answers
-probe_slope += amplitude*all_differ/(probed_neurons*probe_period)
-probe_power += amplitude**2*int(all_asked > 0)
-amplitude = clip(amplitude*exp(int(all_asked > 0)*clip(1 - all_differ/clip(all_asked, 1, inf)/probe_response, -1, 1)), 1e-3*Hz, 1e6*Hz)
-weight_unit = 1 + int(probe_gain > 0)*(1/clip(probe_gain, 1e-9, inf) - 1)"""
-SUMS = "all_answer_post = answer_pre : 1 (summed)\nall_answers_post = answers_pre : 1 (summed)"
+spikes_before = all_spikes
+probe_slope += probe_amplitude*new_answer/(probed_neurons*probe_period)
+probe_power += probe_amplitude**2*int(new_spikes > 0)
+probe_growth = clip(1 - new_answer/clip(new_spikes, 1, inf)/probe_response, -1, 1)*int(new_spikes > 0)
+probe_amplitude = clip(probe_amplitude*exp(probe_growth), 1e-3*Hz, 1e6*Hz)
+weight_unit = 1 + int(probe_gain > 0)*int(probe_amplitude < 1e6*Hz)*(1/clip(probe_gain, 1e-9, inf) - 1)"""
+SUMS = "all_answer_post = probe_answer_pre : 1 (summed)\nall_spikes_post = probe_spikes_pre : 1 (summed)"
+
+
+def printed_parts(gain: Gain) -> dict[str, str]:
+    """What is added, each part under its heading."""
+    return {
+        "the drive": "w stands for w*weight_unit, which is 1 until the gain is measured",
+        f"population, one neuron, in steps of {gain.period}": f"{EQUATIONS}\nprobe_response = {gain.response}",
+        "sums over the companion, at the start of a period": SUMS,
+        "at the end of a period": AT_PERIOD,
+    }
 
 
 def attach(gain: Gain, synapses: Synapses, companions: list[NeuronGroup], part: slice) -> NeuronGroup:
@@ -56,7 +68,7 @@ def attach(gain: Gain, synapses: Synapses, companions: list[NeuronGroup], part: 
     """
     name = f"{synapses.name}_population"
     population = NeuronGroup(1, EQUATIONS, dt=gain.period, name=name, namespace={})
-    population.amplitude = 1e-3 * Hz
+    population.probe_amplitude = 1e-3 * Hz
     population.weight_unit = 1
     population.probed_neurons, population.probe_response = part.stop - part.start, gain.response
     population.probe_period = gain.period
@@ -64,7 +76,7 @@ def attach(gain: Gain, synapses: Synapses, companions: list[NeuronGroup], part: 
     sums = Synapses(companions[0], population, SUMS, clock=population.clock, name=f"{name}_sums", namespace={})
     sums.connect(i=np.arange(part.start, part.stop), j=0)
     for companion in companions:
-        companion.amplitude = linked_var(population, "amplitude")
+        companion.probe_amplitude = linked_var(population, "probe_amplitude")
     for group in (*companions, synapses):
         group.weight_unit = linked_var(population, "weight_unit")
     synapses.contained_objects.extend([population, sums])

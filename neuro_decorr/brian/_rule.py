@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import re
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from brian2 import Quantity, Synapses, ms
+from brian2 import Equations, Quantity, ms
 
 from neuro_decorr.brian import _companion, _drive, _reading
-from neuro_decorr.brian._at_run import AtRun
+from neuro_decorr.brian._at_run import AtRun, point_to_user
 from neuro_decorr.brian._checks import (
     check_choice,
     check_clashes,
     check_fields,
     check_group,
     check_step,
+    event_names,
     number,
     quantity,
 )
 from neuro_decorr.brian._contents import FILLING, Contents
+from neuro_decorr.brian._model import MOVING, own_equations, set_by_rule, tell_what_learns, with_own
+from neuro_decorr.brian._probe import printed_parts
 from neuro_decorr.brian._strings import assigned, declared, printed, refuse
+from neuro_decorr.brian._synapses import LateralSynapses, Orders
 from neuro_decorr.brian.gain import Gain
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 from neuro_decorr.errors import InvalidValue
 
-PRE_FIRST, POST_FIRST = (FILLING - 1, FILLING + 1), (FILLING + 1, FILLING - 1)
-"""Orders of on_pre and on_post: what comes first does not see the spikes of the same time step, the other does."""
+_ORDERS = {"pre_first": Orders(FILLING - 2, FILLING - 1, FILLING + 1)}
+_ORDERS["post_first"] = Orders(FILLING - 2, FILLING + 1, FILLING - 1)
+"""What comes before the spikes of a time step are filled in does not see them, what comes after does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +52,8 @@ class SpikingRule(ABC):
         homeostasis: Keeps every postsynaptic neuron's rate; None for none.
         variance: Brings every postsynaptic neuron's count variance to a target; None for none.
         schedule: When it learns, and when everything is held; None to learn without end.
-        gain: Measures what the drive does to rates, so that a spike of weight w takes w spikes; None to take the drive
-            as it is.
+        gain: Measures what the drive does to rates, by the bias of the homeostasis, so that a spike of weight w takes w
+            spikes; None, or without a homeostasis, weights are what the drive makes of them.
         smallest_weight: Bound of the weights w while they learn.
         largest_weight: Bound of the weights w while they learn.
         same_step: Two spikes of one time step count as one pair: by `"pre_first"`, the published order, the plasticity
@@ -89,7 +95,12 @@ class SpikingRule(ABC):
         """
         check_fields(self)
         check_choice(self, "same_step", "pre_first", "post_first")
-        for name, kind in (("homeostasis", Homeostasis), ("variance", Variance), ("schedule", Schedule), ("gain", Gain)):
+        for name, kind in (
+            ("homeostasis", Homeostasis),
+            ("variance", Variance),
+            ("schedule", Schedule),
+            ("gain", Gain),
+        ):
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
                 raise InvalidValue(f"{self.name}: {name} must be nd.brian.{kind.__name__}(...) or None, got {value!r}.")
@@ -112,12 +123,10 @@ class SpikingRule(ABC):
     @property
     def model(self) -> str:
         """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
-        sides = ("source", "target") if self.sees_source else ("target",)
-        linked = "\n".join(f"{side}_{name} : 1 (linked)" for side in sides for name in self.seen)
+        linked = "\n".join(f"{name} : 1 (linked)" for name in self._links if name not in self.seen_by_all)
         linked += "".join(f"\n{name} : {unit} (linked, shared)" for name, unit in self.seen_by_all.items())
-        linked += "" if self.gain is None else "\nweight_unit : 1 (linked)"
-        moving = "moving = int(learning*pace > 0) : 1 (shared)"
-        return f"w : 1\n{linked}\n{moving}\n{declared(self.namespace)}"
+        linked += "" if self._measured is None else "\nweight_unit : 1 (linked)"
+        return f"w : 1\n{linked}\n{MOVING}\n{declared(self.namespace)}"
 
     @property
     def traces(self) -> str:
@@ -166,13 +175,13 @@ class SpikingRule(ABC):
             )
         learning = schedule.learning + schedule.annealing + schedule.consolidation
         waiting = schedule.baseline + self._contents.calibration
-        return waiting + learning if self.gain is None else waiting + self.gain.probing + learning
+        return waiting + learning if self._measured is None else waiting + self._measured.probing + learning
 
     @property
     def _contents(self) -> Contents:
         """Of the companions of the neurons."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
-        parts = (self.homeostasis, self.variance, self.schedule, self.gain)
+        parts = (self.homeostasis, self.variance, self.schedule, self._measured)
         return Contents(self.seen, own, *parts, self._entering)
 
     @property
@@ -187,28 +196,50 @@ class SpikingRule(ABC):
     @property
     def _parts(self) -> dict[str, str]:
         """What is added, each part under its heading."""
-        return {
+        own, parted, at_post = (f"(synapses, order {order})" for order in (self._orders[1], *self._orders[::2]))
+        found = {
             "model of the synapses": self.model,
-            f"on_pre (synapses, order {self._orders[0]})": self.on_pre,
-            f"on_post (synapses, order {self._orders[1]})": self.on_post,
+            "linked": "\n".join(f"{name} = linked_var({variable})" for name, variable in self._links.items()),
+            f"transmission {own} before on_pre, or with a delay {parted}": "the drive",
+            f"on_pre {own}": self.on_pre,
+            f"on_post {at_post}": self.on_post,
             "parameters of the synapses": assigned(self.namespace),
-            "companion, one set of traces a neuron": self.traces,
+            "companion, one set of traces a neuron (groups, order 0)": self.traces,
             **{f"at a neuron's spike (synapses, order {order})": text for order, text in self.on_spike.items()},
-            "at the end of a time step": self.on_step,
+            "at the end of a time step (end, order 0)": self.on_step,
             "parameters of the companion": assigned(self.trace_values),
         }
+        if self.homeostasis is not None:
+            found["bias of the companion (start, order 0)"] = "bias_drive, or the drive with -bias for the weight"
+        if self.variance is not None:
+            found["at a neuron's spike, onto itself (synapses, order 0)"] = "the drive with self_weight for the weight"
+        found["for the report, once a trace_time (end, order 1)"] = "sums of the traces of some pairs, and of products"
+        return found if self._measured is None else found | printed_parts(self._measured)
+
+    @property
+    def _links(self) -> dict[str, str]:
+        """What the synapses see of companions, by their own names for it, as arguments of `linked_var`."""
+        sides = {"source": "_synaptic_pre", "target": "_synaptic_post"}
+        seen = {
+            f"{side}_{name}": f"companions.{side}, '{name}', index='{index}'"
+            for side, index in sides.items()
+            if side == "target" or self.sees_source
+            for name in self.seen
+        }
+        return seen | {name: f"companions.target, '{name}'" for name in self.seen_by_all}
 
     def synapses(
         self,
         source: Any,
         target: Any = None,
-        drive: str | None = None,
+        drive: str | None = "",
         *,
         bias_drive: str | None = None,
         weight: str = "w",
-        delay: Any = None,
+        model: str | Equations = "",
+        on_event: str | dict[str, str] = "spike",
         **options: Any,
-    ) -> Synapses:
+    ) -> LateralSynapses:
         """Synapses that learn by this rule; connect them as any others.
 
         The groups stay as they are. What else is needed comes along: a companion with one set of traces a neuron,
@@ -218,44 +249,45 @@ class SpikingRule(ABC):
         Args:
             source: Group of the presynaptic neurons, or a subgroup; it must spike.
             target: Group of the postsynaptic neurons, or a subgroup; the source where None.
-            drive: What a presynaptic spike does, with the weight `w`, such as `'gi_post -= w*mV'`.
+            drive: What a presynaptic spike does, with the weight `w`, such as `'gi_post -= w*mV'`; None to learn from
+                spike trains alone, from which a `SpikeGeneratorGroup` may come: then a rule without a homeostasis.
             bias_drive: What the bias of the rate homeostasis does at every time step, with `bias`, the number of spikes
                 of weight 1 that it stands for, such as `'ge_post += bias*mV'`; where None, the drive with -bias for w.
             weight: Name of the weight in the synapses and in the drive; another one where your neurons have a `w`.
-            delay: Of the transmission (the plasticity has none): a time, or `'heterogeneous'` for delays that are set
-                after connecting, `synapses.transmission.delay = ...`. Where None, both share one pathway, which is
-                faster and smaller.
-            **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace.
+            model: Equations of your own in the synapses. Where they declare a parameter of the rule, such as
+                `'learning : 1'`, every synapse has its own, 0 until you set it.
+            on_event: Which event of the neurons counts as a spike, in all that is learnt and kept: of a NeuronGroup
+                with `events`, the same for both sides, or `{'pre': 'burst', 'post': 'spike'}`.
+            **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace, and delay. It is of the
+                transmission, while the plasticity has none; so is `synapses.delay = ...` after connecting.
 
         Returns:
-            A plain `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`,
+            `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`,
             and after a run its `report()` is an `nd.brian.Report`.
 
         Raises:
             InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does
                 not fit, an option that is the rule's own.
         """
-        refuse(self, options, {"model", "on_pre", "on_post", "on_event"})
-        target = source if target is None else target
-        check_group(source, "source")
-        check_group(target, "target")
-        if drive is None:
-            raise InvalidValue(
-                "drive says what an inhibitory spike does to your neurons: give it, such as drive='gi_post -= w*mV'."
-            )
-        check_clashes(self, weight, source, target)
+        refuse(self, options, {"on_pre", "on_post"})
+        target, events, own = source if target is None else target, event_names(on_event), own_equations(model)
+        check_group(source, "source", events["pre"])
+        check_group(target, "target", events["post"])
+        check_clashes(self, weight, own, source, target)
         drives = self._drives(drive, bias_drive, source, target, weight)
-        synapses = self._learning(source, target, self._scaled(drive, weight), weight, delay, options)
-        _drive.check_units(drive, synapses, "drive")
-        if "bias_drive" in drives:  # as free of units as w
-            _drive.check_units(re.sub(r"\bbias\b", weight, drives["bias_drive"]), synapses, "bias_drive")
+        synapses = self._learning(source, target, drive, weight, own, events, options)
+        for what, statement in drives.items():  # the bias is as free of units as w
+            _drive.check_units(re.sub(r"\bbias\b", weight, statement), synapses, what)
         self_drive = None
-        if self.variance is not None:
+        if self.variance is not None and drive is not None:
             _drive.check_names(drive, target, target, weight, "drive")  # of a neuron onto itself
             self_drive = re.sub(rf"\b{weight}\b", self._scaled("self_weight", "self_weight"), drive)
 
+        made = weakref.proxy(synapses)  # a reference would make a circle, and keep the names of deleted synapses
+
         def check() -> None:
             check_step(self, target)
+            tell_what_learns(made, own)
             for what, statement in drives.items():
                 _drive.check_summed(statement, target, what)
 
@@ -268,66 +300,76 @@ class SpikingRule(ABC):
             synapses,
             source if self.sees_source else None,
             target,
+            events=events,
             shared=self.seen_by_all,
             bias_drive=drives.get("bias_drive"),
             self_drive=self_drive,
         )
         _reading.give_report(self, synapses, source, target, weight)
-        return synapses
-
-    def _scaled(self, drive: str, weight: str) -> str:
-        """The drive of a weight in spikes, where the gain is measured."""
-        return drive if self.gain is None else re.sub(rf"\b{weight}\b", f"({weight}*weight_unit)", drive)
-
-    def _drives(self, drive: str, bias_drive: str | None, source: Any, target: Any, weight: str) -> dict[str, str]:
-        """What a spike does, and the bias where there is one, by the name of the argument; their names are checked."""
-        _drive.check_names(drive, source, target, weight, "drive")
-        if bias_drive is not None:
-            if self.homeostasis is None and self.gain is None:
-                raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
-            _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
-        elif self.homeostasis is not None or self.gain is not None:
-            bias_drive = _drive.with_bias(drive, weight)
-        return {"drive": drive} if bias_drive is None else {"drive": drive, "bias_drive": bias_drive}
-
-    def _learning(
-        self, source: Any, target: Any, drive: str, weight: str, delay: Any, options: dict[str, Any]
-    ) -> Synapses:
-        """Synapses that transmit and learn in the order of the rule, without what they read."""
-        model, learning_pre, learning_post = (
-            re.sub(r"\bw\b", weight, text) for text in (self.model, self.on_pre, self.on_post)
-        )
-        on_pre = _pathways(drive, learning_pre, delay, in_one=self._orders == PRE_FIRST)
-        on_post = {"learning_post": learning_post} if learning_post else None
-        if not (delay is None or isinstance(delay, str)):
-            options["delay"] = {"transmission": delay}
-        synapses = Synapses(source, target, model=model, on_pre=on_pre, on_post=on_post, **options)
-        if "transmission" in on_pre:  # a spike transmits the weight that there was before it
-            synapses.transmission.order = min(self._orders) - 1
-            synapses.learning_pre.order = self._orders[0]
-        if learning_post:
-            synapses.learning_post.order = self._orders[1]
-        _companion.set_values(synapses, self.namespace)
+        point_to_user(synapses)
         return synapses
 
     @property
-    def _orders(self) -> tuple[int, int]:
-        """Of the plasticity at a presynaptic and at a postsynaptic spike, within the slot `synapses`."""
-        return PRE_FIRST if self.same_step == "pre_first" else POST_FIRST
+    def _measured(self) -> Gain | None:
+        """How the gain is measured; None where it is not."""
+        return None if self.homeostasis is None else self.gain
+
+    def _scaled(self, drive: str, weight: str) -> str:
+        """The drive of a weight in spikes, where the gain is measured."""
+        return drive if self._measured is None else re.sub(rf"\b{weight}\b", f"({weight}*weight_unit)", drive)
+
+    def _drives(
+        self, drive: str | None, bias_drive: str | None, source: Any, target: Any, weight: str
+    ) -> dict[str, str]:
+        """What a spike does, and the bias where there is one, by the name of the argument; their names are checked."""
+        acting = [name for name in ("homeostasis", "variance") if getattr(self, name) is not None]
+        if drive is None and acting:
+            raise InvalidValue(
+                f"drive=None drives nothing, so that {' and '.join(acting)} could not act; give a drive, such as "
+                f"drive='gi_post -= w*mV', or nd.brian.get('{self.name}', {'=None, '.join(acting)}=None)."
+            )
+        if drive is not None:
+            _drive.check_names(drive, source, target, weight, "drive")
+        if bias_drive is not None:
+            if self.homeostasis is None:
+                raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
+            _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
+        elif drive is not None and self.homeostasis is not None:
+            bias_drive = _drive.with_bias(drive, weight)
+        return {what: text for what, text in (("drive", drive), ("bias_drive", bias_drive)) if text is not None}
+
+    def _learning(
+        self,
+        source: Any,
+        target: Any,
+        drive: str | None,
+        weight: str,
+        own: Equations,
+        events: dict[str, str],
+        options: dict[str, Any],
+    ) -> LateralSynapses:
+        """Synapses that transmit and learn in the order of the rule, without what they read."""
+        model, on_pre, on_post = (re.sub(r"\bw\b", weight, text) for text in (self.model, self.on_pre, self.on_post))
+        transmission = None if drive is None else self._scaled(drive, weight)
+        synapses = LateralSynapses(
+            source,
+            target,
+            transmission,
+            (on_pre, on_post),
+            self._orders,
+            model=with_own(model, own),
+            on_event={"pre": events["pre"], "learning_pre": events["pre"], "learning_post": events["post"]},
+            **options,
+        )
+        _companion.set_values(synapses, set_by_rule(self, own))
+        return synapses
+
+    @property
+    def _orders(self) -> Orders:
+        """Of what synapses do, within the slot `synapses`."""
+        return _ORDERS[self.same_step]
 
     def _step(self, change: str) -> str:
         """A bounded step of the weight; nothing before the start or while frozen, not even the bounds."""
         bounded = f"clip(w + learning*pace*learning_rate*({change}), smallest_weight, largest_weight)"
         return f"w = moving*{bounded} + (1 - moving)*w"
-
-
-def _pathways(drive: str, learning: str, delay: Any, in_one: bool) -> dict[str, str]:
-    """What a presynaptic spike does: two pathways where the transmission has a delay, otherwise one where it can be.
-
-    One reads a synapse once instead of twice, and stores the list of every neuron's synapses once.
-    """
-    if delay is None and in_one:
-        return {"transmission_learning_pre": f"{drive}\n{learning}"}  # in this order: the weight before the spike
-    if isinstance(delay, str) and delay != "heterogeneous":
-        raise InvalidValue(f"delay must be a time such as 2*ms, 'heterogeneous' or None, got {delay!r}.")
-    return {"transmission": drive, "learning_pre": learning}

@@ -6,18 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from brian2 import Hz, NeuronGroup, Quantity, Synapses, second
+from brian2 import Hz, NeuronGroup, Quantity, second
 
-from neuro_decorr.brian._checks import check_choice, check_count, number, quantity
+from neuro_decorr.brian._at_run import point_to_user
+from neuro_decorr.brian._checks import check_choice, check_count, event_names, number, quantity
+from neuro_decorr.brian._contents import FILLING
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian._strings import assigned, declared
+from neuro_decorr.brian._synapses import LateralSynapses, Orders
 from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.errors import InvalidValue
 
 _PHASE = 0.618
 """Of the first interneuron, in steps between two of them. From 0, charges would meet the threshold exactly after
 whole numbers of time steps, and the rounding of a target of Brian2 would decide in which step they spike."""
+
+
+_ANSWER = FILLING
+"""When interneurons spike, as an order of the slot `synapses`: within the time step of the spikes that they hear."""
 
 
 @register
@@ -32,20 +39,21 @@ class FeedbackInhibition(SpikingRule):
 
     $$
     \text{spike of } k:\; w_{kj} \leftarrow w_{kj} + \eta\, (x_j - \bar x_j), \qquad
-    \text{spike of } j:\; w_{kj} \leftarrow w_{kj} - \eta\, (1 + \kappa)\, (1 + x_j - \bar x_j)
-    \frac{w_{kj}}{\theta}
+    \text{spike of } j:\; w_{kj} \leftarrow w_{kj} - \eta\, \bigl((1 + \kappa) (x_j - \bar x_j) +
+    \tfrac{\kappa}{2}\bigr) \frac{w_{kj}}{\theta}
     $$
 
-    with the trace x of `lateral_covariance`. The first part is Hebbian. The second takes off what neuron j itself
-    contributed to the spikes of k, and kappa times that. With C the covariance of the traces and V its diagonal, for
-    traces of a decay tau, on average
+    with the trace x of `lateral_covariance`, in which a spike of the same time step counts half. The first part is
+    Hebbian. The second takes off what neuron j itself contributed to the spikes of k, and kappa times that and half a
+    spike. With C the covariance of the traces and V its diagonal, for traces of a decay tau, on average
 
     $$\dot w_k = \frac{\eta}{\theta \tau}\, (C - V - \kappa V')\, w_k, \qquad V' = V + \tfrac{\tau}{2} \rho$$
 
     (rho: rates, a diagonal matrix), since $\langle S_i x_j \rangle + \langle S_j x_i \rangle = 2 C_{ij} / \tau$ in a
-    stationary state. So the weights grow along common modes, those in which the population varies more than its neurons
-    each on their own, and rest where these are down to C w = (V + kappa V') w: for trains as variable as Poisson's, V'
-    = 2 V, 1 + 2 kappa times the private variance. Shared by N neurons, that is a correlation of 2 kappa / N a mode.
+    stationary state; in time steps of dt tau stands for 2 dt / (1 - exp(-2 dt / tau)). So the weights grow along common
+    modes, those in which the population varies more than its neurons each on their own, and rest where these are down
+    to C w = (V + kappa V') w: for trains as variable as Poisson's, V' = 2 V, 1 + 2 kappa times the private variance.
+    Shared by N neurons, that is a correlation of 2 kappa / N a mode.
     This is Oja's rule, with the feedback of the inhibition, not the length of w, as what ends the growth. Several
     interneurons share the modes among them: only their span is learnt. Where there are fewer than modes, it is that of
     the leading ones, as any other span is unstable. kappa must not be too small: for kappa = 0 nothing ends the growth
@@ -75,7 +83,7 @@ class FeedbackInhibition(SpikingRule):
     title = "k spiking interneurons learn the leading common modes and cancel them, Dale's law kept"
     equation = (
         "w <- w + rate (x_j - <x_j>) at a spike of interneuron k, "
-        "w <- w - rate (1 + excess) (1 + x_j - <x_j>) w / threshold at a spike of j"
+        "w <- w - rate ((1 + excess) (x_j - <x_j>) + excess / 2) w / threshold at a spike of j"
     )
     fixed_point_text = "common modes down to (1 + 2 excess) times the private variance, the leading ones first"
     locality = "trace of the neuron, weight, spikes of both"
@@ -109,9 +117,14 @@ class FeedbackInhibition(SpikingRule):
             )
 
     @property
+    def _orders(self) -> Orders:
+        """A spike of a neuron is heard, interneurons spike (`_ANSWER`), and these spikes are transmitted."""
+        return Orders(transmission=_ANSWER + 1, learning_pre=_ANSWER + 2, learning_post=_ANSWER - 1)
+
+    @property
     def _entering(self) -> dict[int, float]:
-        """After all: interneurons answer a time step later, and a spike counts as one beside the trace."""
-        return {max(self._orders) + 1: 1.0}
+        """Half of a spike before all, and half after all: two of the same step are one pair, in both directions."""
+        return {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
 
     @property
     def on_pre(self) -> str:
@@ -121,7 +134,7 @@ class FeedbackInhibition(SpikingRule):
     @property
     def on_post(self) -> str:
         """A spike of the neuron: it excites, and takes off what it excites of its own."""
-        own = self._step("-(1 + excess)*(1 + target_deviation)*w/threshold_pre")
+        own = self._step("-((1 + excess)*target_deviation + excess/2)*w/threshold_pre")
         return f"charge_pre += w\n{own}"
 
     @property
@@ -142,9 +155,8 @@ class FeedbackInhibition(SpikingRule):
     @property
     def _parts(self) -> dict[str, str]:
         interneurons = {
-            f"{self.interneurons} interneurons (threshold='charge >= threshold', reset='charge -= threshold')": (
-                self.equations
-            ),
+            f"{self.interneurons} interneurons, threshold='charge >= threshold' (synapses, order {_ANSWER}), "
+            "reset='charge -= threshold' (resets, order 0)": self.equations,
             "parameters of the interneurons": assigned(self._interneuron_values),
         }
         return interneurons | super()._parts
@@ -153,20 +165,23 @@ class FeedbackInhibition(SpikingRule):
         self,
         source: Any,
         target: Any = None,
-        drive: str | None = None,
+        drive: str | None = "",
+        *,
+        on_event: str | dict[str, str] = "spike",
         **options: Any,
-    ) -> Synapses:
+    ) -> LateralSynapses:
         """Interneurons for a population, and the synapses between them: connect them as any others.
 
         Args:
             source: The population, a group or a subgroup; it must spike.
             target: None, or the population again: interneurons inhibit those whom they hear.
             drive: What a spike of an interneuron does to the population, with the weight `w`, such as
-                `'gi_post -= w*mV'`.
+                `'gi_post -= w*mV'`; None to learn from spike trains alone.
+            on_event: Which event of the population counts as a spike.
             **options: As of `SpikingRule.synapses`.
 
         Returns:
-            Plain `brian2.Synapses` from the interneurons (`synapses.source`, to be recorded as any group) to the
+            `brian2.Synapses` from the interneurons (`synapses.source`, to be recorded as any group) to the
             population, not connected yet, every weight zero.
 
         Raises:
@@ -189,7 +204,10 @@ class FeedbackInhibition(SpikingRule):
         )
         for name, value in self._interneuron_values.items():
             setattr(interneurons, name, value)
+        interneurons.thresholder["spike"].when, interneurons.thresholder["spike"].order = "synapses", _ANSWER
         interneurons.charge = self.threshold * (np.arange(self.interneurons) + _PHASE) / self.interneurons
-        synapses = super().synapses(interneurons, source, drive, **options)
+        events = {"pre": "spike", "post": event_names(on_event)["post"]}
+        synapses = super().synapses(interneurons, source, drive, on_event=events, **options)
         synapses.contained_objects.append(interneurons)
+        point_to_user(synapses)
         return synapses

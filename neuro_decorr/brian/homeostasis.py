@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -39,10 +39,10 @@ class Homeostasis:
 
     name: ClassVar[str] = "homeostasis"
 
-    target_rate: Quantity | tuple[Quantity, ...] | None = None
+    target_rate: Quantity | tuple[Quantity, ...] | None = field(default=None, hash=False)  # quantities have no hash
     calibration: Quantity = quantity(100 * second)
     largest_bias: float = number(100.0, above=0)
-    rate: Quantity | None = None
+    rate: Quantity | None = field(default=None, hash=False)
     average_time: Quantity = quantity(20 * second)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class Homeostasis:
         Raises:
             InvalidValue: A quantity that is not positive, or of other units.
         """
-        if self.target_rate is not None and np.ndim(self.target_rate) == 1:  # the tuple has an equality and a hash
+        if self.target_rate is not None and np.ndim(self.target_rate) == 1:  # the tuple has an equality of one truth
             each = tuple(self.target_rate)
             for rate in each or (0 * Hz,):
                 check_quantity(self.name, "target_rate", rate, Hz)

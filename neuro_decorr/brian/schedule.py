@@ -1,4 +1,4 @@
-"""A course of learning that ends: baseline, calibration, learning, annealing, consolidation, held."""
+"""A course of learning that ends: baseline, calibration, probing, learning, annealing, consolidation, held."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class Schedule:
 
     1. Baseline: nothing changes and nothing is counted; for a measurement before.
     2. Calibration: the homeostasis counts each neuron's rate (`Homeostasis.calibration`; none with a target rate).
-    3. Learning, at the rule's rate $\eta$.
-    4. Annealing: the rate falls linearly to zero, $\eta\, (t_a - t) / T_a$. A constant rate leaves weights that
+    3. Probing: the gain of the drive is measured (`Gain.probing`; none without one).
+    4. Learning, at the rule's rate $\eta$.
+    5. Annealing: the rate falls linearly to zero, $\eta\, (t_a - t) / T_a$. A constant rate leaves weights that
        walk about their fixed point, by an amount that grows with the rate; whenever they are frozen, that is kept.
-    5. Consolidation: the weights stay, bit by bit, while the homeostasis finds the bias that belongs to them.
-    6. Held: the weights stay, and so does the bias, at its running average; nothing learns any more.
+    6. Consolidation: the weights stay, bit by bit, while the homeostasis finds the bias that belongs to them.
+    7. Held: the weights stay, and so does the bias, at its running average; nothing learns any more.
 
     `rule.learnt` is when the last phase begins: `run(rule.learnt)`, and every later run is of the held population.
     `freeze` and `thaw` work on top of it: while frozen, the phases go on and pass.
@@ -34,9 +35,9 @@ class Schedule:
 
     name: ClassVar[str] = "schedule"
 
-    baseline: Quantity = field(default_factory=lambda: 0 * second)
-    learning: Quantity = quantity(160 * second)
-    annealing: Quantity = quantity(80 * second)
+    baseline: Quantity = field(default_factory=lambda: 0 * second, hash=False)  # quantities have no hash
+    learning: Quantity = quantity(80 * second)
+    annealing: Quantity = quantity(100 * second)
     consolidation: Quantity = quantity(80 * second)
 
     def __post_init__(self) -> None:

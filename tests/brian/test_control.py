@@ -35,9 +35,9 @@ def test_two_lines_and_a_plain_run() -> None:
     group = neurons()
     equations = str(group.equations)
     homeostasis = nd.brian.Homeostasis(target_rate=30 * Hz)
-    synapses = nd.brian.get(homeostasis=homeostasis, rate=0.001).synapses(group, drive="gi_post -= w*mV")
+    synapses = nd.brian.get(homeostasis=homeostasis, rate=0.001, gain=None).synapses(group, drive="gi_post -= w*mV")
     synapses.connect(condition="i != j")
-    assert type(synapses) is Synapses
+    assert isinstance(synapses, Synapses)
     run(300 * ms)
     assert np.ptp(synapses.w[:]) > 0 and np.ptp(synapses.companions.target.bias_rate / Hz) > 0
     assert str(group.equations) == equations
@@ -45,7 +45,7 @@ def test_two_lines_and_a_plain_run() -> None:
 
 def test_freeze_and_thaw() -> None:
     group = neurons()
-    synapses = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=30 * Hz), rate=0.001).synapses(
+    synapses = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=30 * Hz), rate=0.001, gain=None).synapses(
         group, drive="gi_post -= w*mV"
     )
     synapses.connect(condition="i != j")
@@ -86,7 +86,7 @@ def test_matrices_go_in_and_out() -> None:
 
 def test_store_and_restore() -> None:
     group = neurons()
-    rule = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=30 * Hz), rate=0.001)
+    rule = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=30 * Hz), rate=0.001, gain=None)
     synapses = rule.synapses(group, drive="gi_post -= w*mV")
     synapses.connect(condition="i != j")
     network = brian2.Network(group, synapses)
@@ -147,7 +147,7 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
 @pytest.mark.parametrize(
     ("drive", "message"),
     [
-        (None, "give it, such as drive='gi_post -= w"),
+        ("", "give it, such as drive='gi_post -= w"),
         ("gi_post -= 1*mV", "must use the weight w"),
         ("g_post -= w*mV", "did you mean 'gi'"),
         ("gi_post -= w*speed_pre", "no variable of group 'cells'"),

@@ -52,22 +52,22 @@ def loop(spikes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, list[tupl
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
     charge = THRESHOLD * (np.arange(INTERNEURONS) + 0.618) / INTERNEURONS
     for step in range(STEPS):
-        warm = np.clip(step, TRACE_TIME, MEAN_TIME)
-        trace = trace * np.exp(-1 / TRACE_TIME)
-        mean = mean + (trace - mean) / warm  # of what the synapses read
+        warm, kept = np.clip(step, TRACE_TIME, MEAN_TIME), np.exp(-1 / TRACE_TIME)
+        mean = mean + (trace * (1 + kept) / 2 - mean) / warm  # of what the synapses read: half of a spike, on average
+        trace = trace * kept + spikes[step] / 2
         charge = charge + THRESHOLD * SPONTANEOUS
+        for k in range(INTERNEURONS):
+            for j in np.flatnonzero(spikes[step]):
+                charge[k] += weights[k, j]
+                own = ((1 + EXCESS) * (trace[j] - mean[j]) + EXCESS / 2) * weights[k, j] / THRESHOLD
+                weights[k, j] = np.clip(weights[k, j] - RATE * own, 0, 1)
         above = np.flatnonzero(charge >= THRESHOLD)
         for k in above:
             fired.append((step, int(k)))
             for j in range(NEURONS):
                 weights[k, j] = np.clip(weights[k, j] + RATE * (trace[j] - mean[j]), 0, 1)
-        for k in range(INTERNEURONS):
-            for j in np.flatnonzero(spikes[step]):
-                charge[k] += weights[k, j]
-                own = (1 + EXCESS) * (1 + trace[j] - mean[j]) * weights[k, j] / THRESHOLD
-                weights[k, j] = np.clip(weights[k, j] - RATE * own, 0, 1)
         charge[above] -= THRESHOLD
-        trace = trace + spikes[step]
+        trace = trace + spikes[step] / 2
     return weights, fired
 
 
@@ -148,7 +148,7 @@ def test_the_users_lines() -> None:
     lateral.connect()
     monitor = StateMonitor(lateral.source, "charge", record=True)
     brian2.run(200 * ms)
-    assert type(lateral) is brian2.Synapses and len(lateral) == 6 * INTERNEURONS
+    assert isinstance(lateral, brian2.Synapses) and len(lateral) == 6 * INTERNEURONS
     assert np.ptp(lateral.w[:]) > 0 and np.ptp(lateral.companions.target.bias_rate / Hz) > 0
     assert np.ptp(monitor.charge) > 0 and str(neurons.equations) == equations
     nd.brian.freeze(lateral)

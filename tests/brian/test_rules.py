@@ -8,7 +8,6 @@ import pytest
 from brian2 import Hz, Network, NeuronGroup, SpikeGeneratorGroup, StateMonitor, Synapses, ms, second
 
 import neuro_decorr as nd
-from neuro_decorr.errors import InvalidValue
 
 STEP = 1.0  # ms
 NEURONS, STEPS = 6, 400
@@ -107,7 +106,7 @@ def test_bias_integrates_the_difference_from_the_target_and_reaches_the_drive() 
     trains = spikes(1)
     source, neurons, telling = relay(trains)
     homeostasis = nd.brian.Homeostasis(target_rate=20 * Hz, rate=3 * Hz)
-    rule = nd.brian.get("lateral_covariance", rate=1e-9, homeostasis=homeostasis)
+    rule = nd.brian.get("lateral_covariance", rate=1e-9, homeostasis=homeostasis, gain=None)
     synapses = rule.synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
     network = Network(source, neurons, telling, synapses)
@@ -148,7 +147,7 @@ def test_own_rates_are_counted_before_anything_is_learnt() -> None:
     trains = spikes(2, 0.2)
     source, neurons, telling = relay(trains)
     homeostasis = nd.brian.Homeostasis(calibration=300 * ms)
-    synapses = nd.brian.get(homeostasis=homeostasis, rate=0.1).synapses(neurons, drive="g_post -= w*mV")
+    synapses = nd.brian.get(homeostasis=homeostasis, rate=0.1, gain=None).synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
     synapses.w = 0.1
     network = Network(source, neurons, telling, synapses)
@@ -175,22 +174,6 @@ def test_transmission_is_delayed_and_plasticity_is_not() -> None:
     assert received[0] > 0 and received[1] == 0
 
 
-def test_one_pathway_transmits_and_learns_what_two_do() -> None:
-    """In one, the drive stands before the step of the weight; of two, the order is Brian2's."""
-    trains = spikes(7)
-    results = []
-    for delay in (None, 0 * ms, "heterogeneous"):
-        source, neurons, telling = relay(trains)
-        synapses = nd.brian.get(homeostasis=None, rate=0.02).synapses(neurons, drive="g_post -= w*mV", delay=delay)
-        synapses.connect(condition="i != j")
-        Network(source, neurons, telling, synapses).run(STEPS * STEP * ms)
-        results.append((nd.brian.weights_to_matrix(synapses), np.asarray(neurons.g)))
-    assert np.nanstd(results[0][0]) > 0 and results[0][1].std() > 0
-    for weights, received in results[1:]:
-        np.testing.assert_array_equal(weights, results[0][0])
-        np.testing.assert_allclose(received, results[0][1], rtol=1e-12)
-
-
 def test_presynaptic_spikes_alone_move_weights_by_twice_as_much() -> None:
     trains = spikes(8)
     source, neurons, telling = relay(trains)
@@ -212,28 +195,10 @@ def test_presynaptic_spikes_alone_move_weights_by_twice_as_much() -> None:
     np.testing.assert_allclose(nd.brian.weights_to_matrix(synapses), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_delays_of_their_own() -> None:
-    """One spike arrives at every neuron after its own delay; the weights are those without delays."""
-    trains = np.zeros((STEPS, NEURONS), dtype=bool)
-    trains[10, 0] = True
-    source, neurons, telling = relay(trains)
-    rule = nd.brian.get(homeostasis=None)
-    synapses = rule.synapses(neurons, drive="g_post -= w*mV", delay="heterogeneous")
-    synapses.connect(i=0, j=range(1, NEURONS))
-    synapses.w = 0.5
-    synapses.transmission.delay = "j*5*ms"
-    course = StateMonitor(neurons, "g", record=True)
-    Network(source, neurons, telling, synapses, course).run(60 * ms)
-    arrived = (np.asarray(course.g)[1:] != 0).argmax(axis=1)
-    np.testing.assert_array_equal(np.diff(arrived), 5)  # ms, and steps
-    with pytest.raises(InvalidValue, match="delay must be a time such as"):
-        rule.synapses(neurons, drive="g_post -= w*mV", delay="random")
-
-
 def test_subgroups_learn_as_the_same_neurons_of_the_whole_do() -> None:
     trains = spikes(4)
     source, neurons, telling = relay(trains)
-    rule = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=20 * Hz), rate=0.02)
+    rule = nd.brian.get(homeostasis=nd.brian.Homeostasis(target_rate=20 * Hz), rate=0.02, gain=None)
     whole = rule.synapses(neurons, drive="g_post -= w*mV", bias_drive="g_post += 0*bias*mV")
     part = rule.synapses(neurons[2:5], neurons[1:4], drive="g_post -= w*mV", bias_drive="g_post += bias*mV")
     whole.connect()

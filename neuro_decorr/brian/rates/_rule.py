@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from brian2 import Quantity, Synapses, ms
 from brian2.core.namespace import get_local_namespace
 
+from neuro_decorr.brian._at_run import point_to_user
+from neuro_decorr.brian._checks import plain_numbers
 from neuro_decorr.brian._strings import assigned, printed, refuse
 from neuro_decorr.brian.rates._place import Place, check_linear, check_place
 from neuro_decorr.errors import InvalidValue
@@ -55,6 +57,7 @@ class RateRule(ABC):
         Raises:
             InvalidValue: A parameter outside its range.
         """
+        plain_numbers(self)
         self.library  # noqa: B018  # it checks itself
 
     @property
@@ -144,4 +147,6 @@ class RateRule(ABC):
         if self.needs_linear_units:
             check_linear(place, self.name)
         options["namespace"] = {**(place.whole.namespace or {}), **(options.get("namespace") or {})}
-        return self._make(place, options)
+        synapses = self._make(place, options)
+        point_to_user(synapses)
+        return synapses
