@@ -29,14 +29,16 @@ ORDERS: list[dict[str, Any]] = [{"delay": 0 * ms}, {"order": 3}, {"delay": 0 * m
     ids=str,
 )
 def test_a_spike_transmits_the_weight_that_there_was_before_it(name: str, options: dict[str, Any]) -> None:
-    """The monitor sees the weights when a step starts: their sum over spikes is what has arrived."""
+    """The monitor sees the weights when a step starts, or when interneurons spike, which first hear the neurons: their
+    sum over spikes is what has arrived."""
     neurons = told(trains(0, 0.1))
     rule = quick(name, rate=0.05)
     bias = {} if rule.homeostasis is None else {"bias_drive": "g_post += 0*bias*mV"}
     synapses = rule.synapses(neurons, drive="g_post -= w*mV", **bias, **options)
     synapses.connect(condition="i != j")
     synapses.w = 0.3
-    course, spikes = StateMonitor(synapses, "w", record=True), SpikeMonitor(synapses.source)
+    answer = {"when": "synapses", "order": 0} if name == "feedback_inhibition" else {}
+    course, spikes = StateMonitor(synapses, "w", record=True, **answer), SpikeMonitor(synapses.source)
     Network(neurons, synapses, course, spikes).run(STEPS * STEP * ms)
     fired = np.zeros((len(synapses.source), STEPS))
     fired[spikes.i, np.round(spikes.t / (STEP * ms)).astype(int)] = 1
@@ -58,7 +60,7 @@ def test_the_order_within_a_time_step() -> None:
         "lateral_bias_injection",
         "lateral_target_traces_stateupdater",
         f"{cells.name}_spike_thresholder",
-        "lateral_transmission",
+        "lateral_pre",
         "lateral_learning_pre",
         "lateral_target_spikes_at_0",
         "lateral_learning_post",
