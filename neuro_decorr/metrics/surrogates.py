@@ -112,27 +112,28 @@ def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff
     tenth = trends.tenth(values, step)
     slower = (tenth if found.found else None) if cutoff == "auto" else cutoff
     removed = 0 if slower is None else trends.components(len(values), slower, step)
+    unit = "s" if isinstance(activity, SpikeTrains | Rates) else "samples"
     if isinstance(activity, SpikeTrains | Rates) and activity.gaps and kind not in ("dither", "jitter"):
         parts = _between_gaps(activity, step, len(values))
         asked = None if reach is None else round(reach / step)
         made, by = _shifted_between_gaps(values, parts, kind, None if slower is None else slower / step, asked)
         reach = by * step
-        how = f"each of {len(parts)} parts between gaps loses its mean and is shifted in itself, by up to {reach:.3g}"
+        how = f"each of {len(parts)} parts between gaps loses its mean and is shifted in itself, up to {reach:.3g} {unit}"
     elif kind == "circular_shift" or (kind == "auto" and not found.found):
         made, reach = makers.shifted_around(values, removed), None
         how = "every unit is shifted by any amount, around the end"
     elif kind in ("local_shift", "auto"):
         reach = tenth if reach is None else reach
         made = makers.shifted_locally(values, round(reach / step), None if slower is None else slower / step)
-        how = f"every unit is shifted by up to {reach:.3g}, nothing around the end"
+        how = f"every unit is shifted by up to {reach:.3g} {unit}, nothing around the end"
     else:
         if not isinstance(activity, SpikeTrains):
             raise InvalidValue(f"kind: {kind!r} moves spikes; give SpikeTrains, or choose a shift.")
         assert kind in ("dither", "jitter")
         reach = DITHERED_BINS * step if reach is None else reach
         made = makers.moved(activity, step, kind, reach, removed)
-        how = f"every spike is {'moved by up to' if kind == 'dither' else 'drawn anew in its window of'} {reach:.3g}"
-    what = "nothing is removed" if slower is None else f"what is slower than {slower:.3g} is removed"
+        how = f"every spike is {'moved by up to' if kind == 'dither' else 'drawn anew in its window of'} {reach:.3g} s"
+    what = "nothing is removed" if slower is None else f"what is slower than {slower:.3g} {unit} is removed"
     return dataclasses.replace(made, reason=f"{found}; {what}; {how}", cutoff=slower, reach=reach)
 
 

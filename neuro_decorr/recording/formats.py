@@ -121,6 +121,10 @@ def _of_folder(path: Path, given: str | None) -> str:
     inside = f" Is it one of {', '.join(map(str, below[:8]))}?" if below else ""
     if not below and (path / "spike_times.npy").is_file():
         raise InvalidValue(f"{path}: holds spike_times.npy, but no spike_clusters.npy: which unit fired is not known.")
+    if not below and any(path.glob("cluster_*.tsv")):
+        raise InvalidValue(
+            f"{path}: holds tables of phy, but no spike_times.npy; give the folder with all of its files."
+        )
     neo = neo_files.candidates(path) if not below else []
     tried = f" Neo would try {', '.join(neo[:8])}: give one as format." if neo else ""
     raise InvalidValue(f"{path}: is a folder, but none of {', '.join(_FOLDERS)}.{inside}{tried}")

@@ -180,7 +180,7 @@ def _without_index(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         return table
     counted = text.numbers(table, first)
     if not any(np.array_equal(counted, np.arange(len(table)) + lowest) for lowest in (0, 1)):
-        raise InvalidValue("columns: the first one has no name; give it one.")
+        raise InvalidValue("columns: the first one has no name and does not count the rows; name it, or leave it out.")
     notes.append("the first column has no name and counts the rows: left out")
     made: pd.DataFrame = table.iloc[:, 1:]
     made.attrs = table.attrs

@@ -44,7 +44,8 @@ def read(path: Path, options: Options) -> Sampled:
     wanted = options.get("series") or "corrected"
     if wanted not in SERIES:
         raise InvalidValue(f"series: got {wanted!r}; allowed are {', '.join(SERIES)}.")
-    step = step_of(options, None, "suite2p keeps the frame rate in ops.npy, a pickle, which can run any program and so")
+    kept = "suite2p, apart from ops.npy, which is not read because it is a pickle and a pickle can run any program,"
+    step = step_of(options, None, kept)
     notes = []
     if wanted == "corrected":
         values, neuropil = folders.array(path / "F.npy"), folders.array(path / "Fneu.npy")

@@ -99,17 +99,18 @@ def sample(recording: SpikeTrains | Rates, bin: float, conditions: Sequence[str]
 def _check_bins(trains: SpikeTrains, bin: float) -> None:
     """Refuse bins so narrow that they hold hardly a spike, or that their counts do not fit the memory."""
     bins, firing = trains.bins(bin), sum(map(bool, map(len, trains.times)))
+    asked = "".join(f" ({note})" for note in trains.notes if "milliseconds" in note)
     held = trains.spikes / (bins * firing)
     if held < _SPARSEST:
         raise InvalidValue(
             f"bin: {bin:g} s makes {bins} bins, in each of which a unit fires {held:.1g} spikes; allowed are "
-            f"{_SPARSEST:g} spikes and more, here bins of {bin * _SPARSEST / held:.2g} s and wider."
+            f"{_SPARSEST:g} spikes and more, here bins of {bin * _SPARSEST / held:.2g} s and wider{asked}."
         )
     needed, memory = _BYTES * bins * len(trains.units), _memory()
     if needed > memory:
         raise InvalidValue(
             f"bin: {bin:g} s makes {bins} bins of {len(trains.units)} units, which need some {needed / 1e9:.2g} GB; "
-            f"this machine has {memory / 1e9:.2g} GB: choose wider bins, a shorter period or fewer units."
+            f"this machine has {memory / 1e9:.2g} GB: choose wider bins, a shorter period or fewer units{asked}."
         )
 
 

@@ -141,6 +141,12 @@ def test_a_missing_file_is_named(name: str, told: str, tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_tables_alone_are_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "cluster_group.tsv").write_text(GROUP.replace(" ", "\t"))
+    with pytest.raises(InvalidValue, match=r"holds tables of phy, but no spike_times.npy; give the folder with all of"):
+        load(tmp_path)
+
+
 def test_other_folders(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="is a folder, but none of phy, alf, suite2p"):
         load(tmp_path)

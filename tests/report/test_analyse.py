@@ -234,6 +234,17 @@ def test_counts_that_do_not_fit_the_memory_are_not_made(monkeypatch: pytest.Monk
         analyse(Options(Path(MODES), bin="10ms"))
 
 
+def test_milliseconds_read_as_seconds_make_too_many_bins_and_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neuro_decorr.report.sample._memory", lambda: 1e6)
+    times = np.random.default_rng(0).uniform(0, 60_000.0, 400)
+    rows = "".join(f"{k % 2},{time}\n" for k, time in enumerate(np.sort(times)))
+    (tmp_path / "a.csv").write_text(f"unit,time\n{rows}")
+    with pytest.raises(InvalidValue, match=r"need some .* fewer units \(no unit fires .* milliseconds\?"):
+        analyse(Options(tmp_path / "a.csv"))
+
+
 @pytest.mark.parametrize(("step", "bin"), [(1 / 30, 2 / 30), (0.02, 0.04), (0.2, 0.2)])
 def test_without_a_width_the_bins_of_rates_are_whole_steps(step: float, bin: float, tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(400, 3))
