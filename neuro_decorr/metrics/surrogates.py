@@ -118,7 +118,7 @@ def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff
         asked = None if reach is None else round(reach / step)
         made, by = _shifted_between_gaps(values, parts, kind, None if slower is None else slower / step, asked)
         reach = by * step
-        how = f"each of {len(parts)} parts between gaps loses its mean and is shifted in itself, up to {reach:.3g} {unit}"
+        how = f"each of {len(parts)} parts between gaps is shifted in itself, less its mean, up to {reach:.3g} {unit}"
     elif kind == "circular_shift" or (kind == "auto" and not found.found):
         made, reach = makers.shifted_around(values, removed), None
         how = "every unit is shifted by any amount, around the end"

@@ -103,9 +103,7 @@ def test_suite2p(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.values, expected[CELL == 1].T, atol=1e-6)  # float32 keeps 24 bits of numbers <= 1
     assert found.values.dtype == np.float32
     np.testing.assert_array_equal(rates(tmp_path, step=0.1, series="spks", quality=["all"]).values, (F**2).T)
-    with pytest.raises(
-        InvalidValue, match=r"ops.npy, which is not read .*give step \(s\) or sampling_rate"
-    ):
+    with pytest.raises(InvalidValue, match=r"ops.npy, which is not read .*give step \(s\) or sampling_rate"):
         load(tmp_path)
     with pytest.raises(InvalidValue, match="allowed are corrected, F, Fneu, spks"):
         load(tmp_path, step=0.1, series="dff")
