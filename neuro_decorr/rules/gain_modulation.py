@@ -53,8 +53,8 @@ class GainModulation(Rule):
     otherwise takes d (d + 1) / 2. Columns are kept at length one, which the published equations are not: W and g matter
     by g w w^T alone, and otherwise wander along the scale that they share. The saturation holds for synapses too.
 
-    For any number of interneurons the resting gains of fixed synapses minimise the convex function tr(D S) + sum g, whose gradient is
-    1 - w^T C w for each interneuron: C at rest is unique.
+    For any number of interneurons the resting gains of fixed synapses minimise the convex function tr(D S) + sum g,
+    whose gradient is 1 - w^T C w for each interneuron: C at rest is unique.
 
     Source: Duong, Lipshutz, Heeger, Chklovskii, Simoncelli (2023), Adaptive whitening in neural populations with
     gain-modulating interneurons, arXiv:2301.11955; synapses: the same but Heeger (2023), Adaptive whitening with fast
@@ -212,9 +212,9 @@ class GainModulation(Rule):
     def fixed_point(self, covariance: Tensor) -> Tensor:
         """The identity for the full frame, or N slow interneurons; fewer: unit variance along the direction of each.
 
-        Fewer slow interneurons K than units whiten p of the strongest axes, by positive gains, and K - p of the weakest,
-        by negative ones. Each p has a stable fixed point, and the start decides. This is the one with the least
-        tr(D S) + tr(D^-1): the K axes whose deviations are farthest from one.
+        Fewer slow interneurons K than units whiten p of the strongest axes, by positive gains, and K - p of the
+        weakest, by negative ones. Each p has a stable fixed point, and the start decides. This is the one with the
+        least tr(D S) + tr(D^-1): the K axes whose deviations are farthest from one.
         """
         matrix = self._resting_matrix(covariance)
         return matrix @ covariance @ matrix

@@ -77,7 +77,12 @@ class Configuration(study.Configuration):
             consolidation=self.consolidation * second,
         )
         rule: nd.brian.SpikingRule = nd.brian.get(
-            "lateral_covariance", rate=self.rate, largest_weight=LARGEST, homeostasis=homeostasis, schedule=schedule
+            "lateral_covariance",
+            rate=self.rate,
+            largest_weight=LARGEST,
+            homeostasis=homeostasis,
+            schedule=schedule,
+            gain=None,
         )
         return rule
 
