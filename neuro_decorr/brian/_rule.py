@@ -23,6 +23,7 @@ from neuro_decorr.brian._checks import (
     quantity,
 )
 from neuro_decorr.brian._contents import FILLING, Contents
+from neuro_decorr.brian._device import check_device
 from neuro_decorr.brian._model import MOVING, own_equations, set_by_rule, tell_what_learns, with_own
 from neuro_decorr.brian._probe import printed_parts
 from neuro_decorr.brian._strings import assigned, declared, printed, refuse
@@ -268,7 +269,9 @@ class SpikingRule(ABC):
         Raises:
             InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does
                 not fit, an option that is the rule's own.
+            Unsupported: Another device than Brian2's own.
         """
+        check_device()
         refuse(self, options, {"on_pre", "on_post"})
         target, events, own = source if target is None else target, event_names(on_event), own_equations(model)
         check_group(source, "source", events["pre"])

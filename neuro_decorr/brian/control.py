@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
-from brian2.devices.device import all_devices
 from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr.brian._companion import set_values
+from neuro_decorr.brian._device import device_name
 from neuro_decorr.brian.companions import Companions
 from neuro_decorr.errors import InvalidValue, Unsupported
 
@@ -67,17 +67,13 @@ def _switch(synapses: Synapses, frozen: float, **others: float) -> None:
     set_values(group, {name: value for name, value in others.items() if name in group.variables})
 
 
-def _target() -> str:
-    """The name of the device in use, as `set_device` takes it."""
-    return next((str(name) for name, device in all_devices.items() if device is get_device()), "this device")
-
-
 def _check_not_run(what: str) -> None:
     """Raise Unsupported where the program has been compiled and run already: a change would reach nothing, silently."""
     if getattr(get_device(), "has_been_run", False):
+        name = device_name()
         raise Unsupported(
-            f"{what} cannot change a program of {_target()} that has run already. Say all before it is built: "
-            f"set_device('{_target()}', build_on_run=False), every run(), then device.build(); or run it again with "
+            f"{what} cannot change a program of {name} that has run already. Say all before it is built: "
+            f"set_device('{name}', build_on_run=False), every run(), then device.build(); or run it again with "
             "other values by device.run(run_args={synapses.learning: 0})."
         )
 
@@ -115,7 +111,8 @@ def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.flo
     try:
         matrix[_pairs(synapses)] = np.asarray(getattr(synapses, f"{variable}_"))
     except NotImplementedError as error:
-        raise Unsupported(f"on {_target()} the weights are known after the program has run; read them then.") from error
+        message = f"on {device_name()} the weights are known after the program has run; read them then."
+        raise Unsupported(message) from error
     return matrix
 
 

@@ -11,6 +11,7 @@ from brian2.core.namespace import get_local_namespace
 
 from neuro_decorr.brian._at_run import point_to_user
 from neuro_decorr.brian._checks import plain_numbers
+from neuro_decorr.brian._device import check_device
 from neuro_decorr.brian._strings import assigned, printed, refuse
 from neuro_decorr.brian.rates._place import Place, check_linear, check_place
 from neuro_decorr.errors import InvalidValue
@@ -135,7 +136,9 @@ class RateRule(ABC):
         Raises:
             InvalidValue: Names, units or times that do not fit, or an option that is the rule's own.
             UnknownName: A variable that the group lacks.
+            Unsupported: Another device than Brian2's own.
         """
+        check_device()
         refuse(self, options, {"model", "on_pre", "on_post", "on_event", "source", "target"})
         if "delay" in options:
             raise InvalidValue(
