@@ -158,7 +158,8 @@ def test_intervals_over_units_cover(shared: float) -> None:
 @pytest.mark.parametrize("units", [12, 25, 60])
 def test_intervals_over_units_cover_at_each_number(units: int, shared: float) -> None:
     means = dyads(1000, units, shared).mean(axis=0)
-    assert (means >= 0.92).all() and (means <= 0.985).all()  # without effects of units it errs to the safe side
+    # Without effects of units it errs to the safe side, as the docstring of `over_units` says.
+    assert (means >= 0.92).all() and (means <= (1.0 if shared == 0 else 0.98)).all(), means
 
 
 def profiles(repetitions: int, units: int, first: int = 0) -> tuple[list[bool], list[bool]]:
