@@ -45,7 +45,7 @@ def rule(interneurons: int, given: argparse.Namespace) -> nd.brian.SpikingRule:
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=1 * Hz)
     name, options = "feedback_inhibition", {"interneurons": interneurons, "rate": 2e-2}
     if interneurons == 0:
-        name, options = "lateral_covariance", {"rate": 1e-2}
+        name, options = "lateral_covariance", {"rate": 1e-2, "gain": None}
     made: nd.brian.SpikingRule = nd.brian.get(name, schedule=schedule, homeostasis=homeostasis, **options)
     return made
 

@@ -94,6 +94,7 @@ def lateral(case: str, group: NeuronGroup) -> Synapses:
             trace_time=TRACE,
             mean_time=MEAN,
             homeostasis=nd.brian.Homeostasis(target_rate=TARGET, rate=BIAS),
+            gain=None,
             moved_by="presynaptic" if case == ONE_SIDED else "both",
         )
         return rule.synapses(group, drive=drive)

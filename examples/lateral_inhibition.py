@@ -59,7 +59,7 @@ def simulate(neurons: int = 50, seed: int = 1) -> tuple[dict[str, SpikeTrains], 
     mixing.connect()
     mixing.strength = "rand()"
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=2 * Hz)
-    rule = nd.brian.get("lateral_covariance", rate=1e-2, homeostasis=homeostasis, schedule=SCHEDULE)
+    rule = nd.brian.get("lateral_covariance", rate=1e-2, homeostasis=homeostasis, schedule=SCHEDULE, gain=None)
     lateral = rule.synapses(cells, drive="gi_post -= 10*w*mV")
     lateral.connect(condition="i != j")
     spikes = SpikeMonitor(cells)

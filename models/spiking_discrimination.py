@@ -262,7 +262,7 @@ def _lateral(inputs: NeuronGroup, size: Size, shared: dict[str, Any]) -> Synapse
     fifth = size.adaptation / 5 * second
     homeostasis = nd.brian.Homeostasis(calibration=fifth, rate=1 * Hz)
     schedule = nd.brian.Schedule(learning=2 * fifth, annealing=fifth, consolidation=fifth)
-    rule = nd.brian.get("lateral_covariance", rate=1e-3, homeostasis=homeostasis, schedule=schedule)
+    rule = nd.brian.get("lateral_covariance", rate=1e-3, homeostasis=homeostasis, schedule=schedule, gain=None)
     lateral = rule.synapses(inputs, drive="inhibition_post -= w*inhibition_size", name="lateral", **shared)
     lateral.connect(condition="i != j")
     return lateral

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from neuro_decorr.brian.report import ENOUGH, MANY, OFF, SHORTEST, PairCovariances, Report
 
 
-def advice(report: Report, free: PairCovariances | None, *, decorrelates: bool) -> tuple[str, ...]:
+def advice(report: Report, free: PairCovariances | None, rule: Any) -> tuple[str, ...]:
     """Sentences, the most urgent first.
 
     Args:
         report: Without advice.
         free: Covariances of the pairs whose weights are at no bound.
-        decorrelates: Whether it is of a rule to decorrelate.
+        rule: Of the synapses.
     """
     if report.phase in ("baseline", "calibration", "probing"):
-        return ("nothing is learnt yet: run on, until `rule.learnt` where there is a schedule",)
+        return ("nothing is learnt yet: run on" + (f", until {rule.learnt}" if rule.schedule else ""),)
     found, now = [], report.now
     if report.at_largest > MANY:
         found.append(
             f"{report.at_largest:.0%} of the weights are at largest_weight: raise it, or give the drive a larger unit "
             "(10*w*mV)"
         )
-    if report.phase in ("learning", "annealing"):
+    if report.gain is None and rule.gain is not None and rule.homeostasis is not None:
         found.append(
-            "weights move, and what is held will be a little worse: run until `rule.learnt`, or freeze(synapses, "
-            f"homeostasis=True), and {SHORTEST:.0f} s of the held population, for a verdict"
+            "the gain of the drive was not measured: the neurons were silent, or did not answer to the drive, or the "
+            "homeostasis was held meanwhile; weights are what the drive makes of them"
         )
-    elif decorrelates and report.verdict == "undecided":
+    if report.phase in ("learning", "annealing"):
+        end = f"run until {rule.learnt}" if rule.schedule else "freeze(synapses, homeostasis=True)"
+        found.append(
+            f"weights move, and what is held will be a little worse: {end}, and {SHORTEST:.0f} s more, for a verdict"
+        )
+    elif rule.decorrelates and report.verdict == "undecided":
         found.append(f"run {SHORTEST:.0f} s with resting weights for a verdict")
-    elif decorrelates and now is not None and now.times_floor > ENOUGH and not found:
+    elif rule.decorrelates and now is not None and now.times_floor > ENOUGH and not found:
         found.append(_why(free))
     if report.bias_at_bound is not None and report.bias_at_bound > MANY:
         found.append(

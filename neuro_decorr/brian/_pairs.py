@@ -24,22 +24,22 @@ _PHASES = """\
 waited : 1 (linked, shared)
 has_begun : 1 (linked, shared)
 pace_now : 1 (linked, shared)
-period : second (shared, constant)
+pair_period : second (shared, constant)
 resting = has_begun*int(pace_now == 0) : 1 (shared)
 rested : 1 (shared)
 share_kept : 1 (shared)
-half : 1 (shared)
-samples : 1 (shared)
-learned : second (shared)
+pair_half : 1 (shared)
+pair_samples : 1 (shared)
+pair_learned : second (shared)
 """
 """`resting`: the weights do not move, after the beginning of learning; a new measurement begins when that changes.
-`learned`: how long they have moved."""
+`pair_learned`: how long they have moved."""
 _SAMPLE = f"""\
-share_kept = (1 - abs(resting - rested))*(1 - (1 - resting)*period/({MEMORY}*second))
+share_kept = (1 - abs(resting - rested))*(1 - (1 - resting)*pair_period/({MEMORY}*second))
 rested = resting
-half = floor(samples/{BLOCK}) % 2
-samples += 1
-learned += period*int(pace_now > 0)
+pair_half = floor(pair_samples/{BLOCK}) % 2
+pair_samples += 1
+pair_learned += pair_period*int(pace_now > 0)
 """
 """Halves of a measurement that lie apart have independent errors: their product has none on average, whatever the
 correlations in time, and their difference shows how large these errors are."""
@@ -56,7 +56,7 @@ def _sample() -> str:
     for name, value in {"number": "1", **SUMS}.items():  # what is shared comes first, as Brian2 wants it
         for window in WINDOWS:
             kept, counting = ("share_kept*", "has_begun") if window == "now" else ("", "(1 - waited)")
-            for half, share in zip(HALVES, ("(1 - half)", "half"), strict=True):
+            for half, share in zip(HALVES, ("(1 - pair_half)", "pair_half"), strict=True):
                 total = f"{name}_{window}_{half}"
                 lines.append(f"{total} = {kept}{total} + {counting}*{share}*{value}")
     return "\n".join(lines)
@@ -97,7 +97,7 @@ def attach(
         setattr(measured, name, linked_var(after, seen))
     pre, post = _pairs(numbers(target if before is None else source), numbers(target), one_group=one_group)
     measured.connect(i=pre, j=post)
-    measured.period = period
+    measured.pair_period = period
     measured.run_regularly(_sample(), clock=measured.clock, when="end", order=1, name=f"{synapses.name}_pairs_sample")
     synapses.contained_objects.append(measured)
     return measured

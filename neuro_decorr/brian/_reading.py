@@ -61,30 +61,32 @@ def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight:
 
 def _may_say(rule: Any, pairs: Synapses) -> bool:
     """Whether weights have moved, and rest or have no end."""
-    if not value(pairs, "learned"):
+    if not value(pairs, "pair_learned"):
         return False
-    return bool(value(pairs, "rested")) or (rule.schedule is None and value(pairs, "learned") >= MEMORY)
+    return bool(value(pairs, "rested")) or (rule.schedule is None and value(pairs, "pair_learned") >= MEMORY)
 
 
 def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
     """The report; Unsupported before a program has run."""
     try:
         companion = synapses.companions.target
-        weights, of_pair = _weights(synapses, pairs, weight)
-        smallest, largest = (value(synapses, f"{bound}_weight") for bound in ("smallest", "largest"))
-        connected = ~np.isnan(of_pair) if rule.sees_source else np.ones(len(of_pair), dtype=bool)
-        free = connected & (of_pair > smallest) & (of_pair < largest) if rule.sees_source else connected
+        weights = np.asarray(getattr(synapses, f"{weight}_"), dtype=float)
+        smallest, largest = weights <= synapses.smallest_weight_, weights >= synapses.largest_weight_
+        connected = free = np.ones(len(pairs), dtype=bool)
+        if rule.sees_source:
+            bounded_share = _of_pairs(synapses, pairs, smallest | largest)
+            connected, free = ~np.isnan(bounded_share), bounded_share < 1
         now = covariances(pairs, "now", connected)
         rate, within, bounded = (None, None, None) if now is None else _rates(synapses, pairs)
         report = Report(
             rule=rule.name,
             phase=_phase(companion),
             elapsed=value(companion, "elapsed"),
-            learned=value(pairs, "learned"),
+            learned=value(pairs, "pair_learned"),
             before=covariances(pairs, "before", connected),
             now=now,
-            at_smallest=float(np.mean(weights <= smallest)) if len(weights) else math.nan,
-            at_largest=float(np.mean(weights >= largest)) if len(weights) else math.nan,
+            at_smallest=float(smallest.mean()) if len(weights) else math.nan,
+            at_largest=float(largest.mean()) if len(weights) else math.nan,
             gain=_gain(companion),
             rate=rate,
             within=within,
@@ -99,7 +101,7 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
         among_free = covariances(pairs, "now", free)
     except NotImplementedError as error:
         raise Unsupported("the program has not run yet: ask for the report afterwards.") from error
-    return replace(report, advice=advice(report, among_free, decorrelates=rule.decorrelates))
+    return replace(report, advice=advice(report, among_free, rule))
 
 
 def value(group: Any, name: str) -> float:
@@ -111,7 +113,8 @@ def _gain(companion: Any) -> float | None:
     """What was measured, once learning has begun."""
     if "weight_unit" not in companion.variables or not value(companion, "begun"):
         return None
-    return 1 / float(np.asarray(companion.weight_unit_).flat[0])
+    unit = float(np.asarray(companion.weight_unit_).flat[0])
+    return None if unit == 1 else 1 / unit  # exactly 1: nobody answered, or it was held
 
 
 def _phase(companion: Any) -> Phase:
@@ -130,12 +133,11 @@ def _phase(companion: Any) -> Phase:
     return "held" if "learning_time" in companion.variables and not resumed else "learning"
 
 
-def _weights(synapses: Synapses, pairs: Synapses, weight: str) -> tuple[Array, Array]:
-    """All weights, and of the measured pairs: the mean over the synapses of a pair, NaN where it has none."""
-    weights = np.asarray(getattr(synapses, f"{weight}_"), dtype=float)
+def _of_pairs(synapses: Synapses, pairs: Synapses, values: NDArray[Any]) -> Array:
+    """Of the measured pairs: the mean of a value over the synapses of a pair, NaN where it has none."""
     asked = np.asarray(pairs.i, dtype=np.int64) * len(pairs.target) + np.asarray(pairs.j, dtype=np.int64)
-    if not len(asked) or not len(weights):
-        return weights, np.full(len(asked), np.nan)
+    if not len(asked) or not len(values):
+        return np.full(len(asked), np.nan)
     pre, post = (
         np.asarray(neurons, dtype=np.int64) + numbers(group).start
         for neurons, group in ((synapses.i, synapses.source), (synapses.j, synapses.target))
@@ -146,10 +148,10 @@ def _weights(synapses: Synapses, pairs: Synapses, weight: str) -> tuple[Array, A
         sought = one * len(pairs.target) + other
         found = order[np.minimum(np.searchsorted(asked, sought, sorter=order), len(asked) - 1)]
         hit = asked[found] == sought
-        np.add.at(total, found[hit], weights[hit])
+        np.add.at(total, found[hit], values[hit])
         np.add.at(number, found[hit], 1)
     with np.errstate(invalid="ignore"):
-        return weights, total / number
+        return total / number
 
 
 def _sums(pairs: Synapses, window: str, half: str) -> tuple[float, dict[str, Array]]:
@@ -173,7 +175,7 @@ def covariances(pairs: Synapses, window: str, among: NDArray[np.bool_]) -> PairC
     spiking = scale > 0
     if not spiking.any():
         return None
-    period = value(pairs, "period")
+    period = value(pairs, "pair_period")
     if window == "now" and not value(pairs, "rested"):  # older samples count less: so many equal ones say as much
         count *= 2 / (2 - min(count * period / MEMORY, 1.0))
     even, odd = (half[spiking] for half in found)

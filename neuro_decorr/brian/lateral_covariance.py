@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 from brian2 import Quantity, second
 
 from neuro_decorr.brian._checks import check_choice, quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
+from neuro_decorr.brian.gain import Gain
 from neuro_decorr.brian.homeostasis import Homeostasis
+from neuro_decorr.brian.schedule import Schedule
 
 
 @register
@@ -34,9 +37,12 @@ class LateralCovariance(SpikingRule):
     Attributes:
         mean_time: Averaging time of the means of the traces, several seconds.
         moved_by: Whose spikes move a weight: those of `"both"` neurons, or those of the `"presynaptic"` one alone, by
-            twice as much. The drift is the same where the covariance of the two trains is symmetric in time (shared
-            input), single weights scatter more, and 2000 neurons run two to three times as fast: a neuron's incoming
-            weights lie far apart in memory.
+            $2 \eta\, (x_i - \bar x_i)$ at the time $\tau \ln 2$ after the spike, when half of what the trace says of
+            spikes near to it is of later ones. A spike of i that is s later than that of j then counts $e^{s/\tau}$
+            for s below $\tau \ln 2$, instead of $e^{-|s|/\tau}$: as much in all, and as much for two that coincide.
+            At once, it would see earlier spikes of i, which w_ji changes and not w_ij, and the two weights would drift
+            apart. Single weights scatter more, and large populations run faster: a neuron's incoming weights lie far
+            apart in memory.
     """
 
     name = "lateral_covariance"
@@ -51,6 +57,8 @@ class LateralCovariance(SpikingRule):
 
     mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
+    schedule: Schedule | None = field(default_factory=Schedule)
+    gain: Gain | None = field(default_factory=Gain)
     moved_by: Literal["both", "presynaptic"] = "both"
 
     def __post_init__(self) -> None:
@@ -63,11 +71,13 @@ class LateralCovariance(SpikingRule):
         check_choice(self, "moved_by", "both", "presynaptic")
 
     @property
-    def _entering(self) -> dict[int, float]:
-        """Seen at presynaptic spikes alone, twice, a spike of the same time step is one pair when half of it is there.
+    def _late(self) -> Quantity | None:
+        """So long that half of the trace is of spikes after the presynaptic one."""
+        return None if self.moved_by == "both" else self.trace_time * np.log(2)
 
-        As everywhere, the mean is that of before and after the spikes.
-        """
+    @property
+    def _entering(self) -> dict[int, float]:
+        """Of spikes that are `_late` apart half is seen, since the mean is that of before and after the spikes."""
         if self.moved_by == "both":
             return super()._entering
         return {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}

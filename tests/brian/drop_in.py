@@ -19,7 +19,7 @@ import neuro_decorr as nd
 from tests.brian.on_target import Results
 
 CONNECT = 'lateral.connect(condition="i != j")'
-PAIRED = {"rate": 0.05, "trace_time": 20 * ms}
+PAIRED = {"rate": 0.05, "trace_time": 20 * ms, "gain": None}
 HOMEOSTASIS = nd.brian.Homeostasis(target_rate=10 * Hz)
 
 

@@ -26,7 +26,7 @@ def spiking_rules() -> list[str]:
 def quick(name: str, **parameters: Any) -> nd.brian.SpikingRule:
     """A rule whose times fit into some hundred milliseconds."""
     usual = nd.brian.get(name)
-    short: dict[str, Any] = {"rate": 0.01, "trace_time": 20 * ms, "mean_time": 80 * ms}
+    short: dict[str, Any] = {"rate": 0.01, "trace_time": 20 * ms, "mean_time": 80 * ms, "gain": None}
     if usual.homeostasis is not None:
         target = None if usual.homeostasis.target_rate is None else 40 * Hz
         short["homeostasis"] = nd.brian.Homeostasis(calibration=40 * ms, target_rate=target, average_time=50 * ms)

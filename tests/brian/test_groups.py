@@ -120,7 +120,7 @@ def test_homeostasis_without_plasticity() -> None:
         )
         neurons.drive = "(22 + 2*i)*mV"
         homeostasis = nd.brian.Homeostasis(target_rate=target, rate=200 * Hz)
-        synapses = nd.brian.get(homeostasis=homeostasis).synapses(neurons, drive="gi_post -= w*mV")
+        synapses = nd.brian.get(homeostasis=homeostasis, gain=None).synapses(neurons, drive="gi_post -= w*mV")
         synapses.connect(condition="i != j")
         nd.brian.freeze(synapses)
         spikes = brian2.SpikeMonitor(neurons)

@@ -33,7 +33,7 @@ def neurons(*declarations: str) -> NeuronGroup:
 
 
 def rule() -> nd.brian.SpikingRule:
-    return nd.brian.get(rate=1e-3, homeostasis=nd.brian.Homeostasis(target_rate=30 * Hz))
+    return nd.brian.get(rate=1e-3, homeostasis=nd.brian.Homeostasis(target_rate=30 * Hz), gain=None)
 
 
 def test_neurons_may_have_every_name_of_the_companion() -> None:

@@ -27,7 +27,7 @@ def _time_step(brian_on_numpy: None) -> None:
 
 def rule() -> nd.brian.SpikingRule:
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * ms, rate=3 * Hz, average_time=30 * ms)
-    return nd.brian.get(rate=0.02, trace_time=20 * ms, mean_time=200 * ms, homeostasis=homeostasis, schedule=SCHEDULE)
+    return nd.brian.get(rate=0.02, trace_time=20 * ms, mean_time=200 * ms, homeostasis=homeostasis, schedule=SCHEDULE, gain=None)
 
 
 def loop(fired: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,7 +91,7 @@ def test_every_phase_is_that_of_the_loop_and_leaves_alone_what_it_should() -> No
 def test_the_bias_that_is_frozen_by_hand_stays_at_its_average() -> None:
     source, neurons, telling = relay(spikes(8, 0.1))
     homeostasis = nd.brian.Homeostasis(target_rate=20 * Hz, average_time=30 * ms)
-    synapses = nd.brian.get(homeostasis=homeostasis).synapses(neurons, drive="g_post -= w*mV")
+    synapses = nd.brian.get(homeostasis=homeostasis, gain=None).synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
     network = Network(source, neurons, telling, synapses)
     network.run(200 * ms)
@@ -134,4 +134,4 @@ def test_no_schedule() -> None:
     with pytest.raises(InvalidValue, match=r"must be nd\.brian\.Schedule"):
         nd.brian.get(schedule=100 * second)
     with pytest.raises(InvalidValue, match="never ends to learn"):
-        _ = nd.brian.get().learnt
+        _ = nd.brian.get("vogels").learnt

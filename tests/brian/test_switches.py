@@ -70,7 +70,8 @@ def test_thawed_after_the_end_of_a_schedule_they_learn_again() -> None:
     """And not before it: a pause in the middle does not change when all is held."""
     schedule = nd.brian.Schedule(learning=100 * ms, annealing=50 * ms, consolidation=50 * ms)
     homeostasis = nd.brian.Homeostasis(target_rate=50 * Hz)
-    rule = nd.brian.get(rate=0.05, trace_time=20 * ms, mean_time=80 * ms, schedule=schedule, homeostasis=homeostasis)
+    times = {"trace_time": 20 * ms, "mean_time": 80 * ms, "schedule": schedule}
+    rule = nd.brian.get(rate=0.05, homeostasis=homeostasis, gain=None, **times)
     neurons = poisson()
     synapses = lateral(rule, neurons)
     companion, network = synapses.companions.target, Network(neurons, synapses)
@@ -122,7 +123,7 @@ def integrator(seconds: float, **parameters: Any) -> np.ndarray:
     )
     neurons.v = "i*mV"
     target = nd.brian.Homeostasis(target_rate=20 * Hz, **parameters)
-    synapses = nd.brian.get(homeostasis=target).synapses(neurons, drive="g_post -= w*mV")
+    synapses = nd.brian.get(homeostasis=target, gain=None).synapses(neurons, drive="g_post -= w*mV")
     synapses.connect(condition="i != j")
     nd.brian.freeze(synapses)
     spikes = SpikeMonitor(neurons)

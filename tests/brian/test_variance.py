@@ -87,7 +87,7 @@ def dispersion(target: float | None) -> np.ndarray:
     )
     variance = None if target is None else nd.brian.Variance(dispersion=target, rate=5 * Hz)
     homeostasis = nd.brian.Homeostasis(target_rate=12 * Hz, rate=3 * Hz)
-    rule = nd.brian.get(rate=1e-12, variance=variance, homeostasis=homeostasis)
+    rule = nd.brian.get(rate=1e-12, variance=variance, homeostasis=homeostasis, gain=None)
     synapses = rule.synapses(neurons, drive="gi_post -= 10*w*mV")
     synapses.connect(condition="i == j + 1")
     spikes = SpikeMonitor(neurons)
