@@ -17,7 +17,7 @@ from neuro_decorr.recording import Rates, SpikeTrains
 
 _FEWEST = 40  # samples: fewer allow no honest interval
 _SPARSEST = 1e-4  # spikes a bin: below, hardly any bin has one, and correlations say nothing but which bins these are
-_BYTES = 10  # a count: held once as it is, and twice as float32 while surrogates are made
+_BYTES = 16  # a count, as measured: as it is, in float64 on the way to surrogates, and twice in float32
 
 
 @final

@@ -230,7 +230,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
 
 def test_counts_that_do_not_fit_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuro_decorr.report.sample._memory", lambda: 1e6)
-    with pytest.raises(InvalidValue, match=r"makes 10000 bins of 30 units, which need some 0.003 GB; .* 0.001 GB"):
+    with pytest.raises(InvalidValue, match=r"makes 10000 bins of 30 units, which need some 0.0048 GB; .* 0.001 GB"):
         analyse(Options(Path(MODES), bin="10ms"))
 
 
