@@ -198,11 +198,12 @@ class SpikingRule(ABC):
     def _parts(self) -> dict[str, str]:
         """What is added, each part under its heading."""
         own, parted, at_post = (f"(synapses, order {order})" for order in (self._orders[1], *self._orders[::2]))
+        late = "" if self._late is None else f", {self._late} after the spike"
         found = {
             "model of the synapses": self.model,
             "linked": "\n".join(f"{name} = linked_var({variable})" for name, variable in self._links.items()),
             f"transmission {own} before on_pre, or with a delay {parted}": "the drive",
-            f"on_pre {own}": self.on_pre,
+            f"on_pre {own}{late}": self.on_pre,
             f"on_post {at_post}": self.on_post,
             "parameters of the synapses": assigned(self.namespace),
             "companion, one set of traces a neuron (groups, order 0)": self.traces,
@@ -360,6 +361,7 @@ class SpikingRule(ABC):
             transmission,
             (on_pre, on_post),
             self._orders,
+            self._late,
             model=with_own(model, own),
             on_event={"pre": events["pre"], "learning_pre": events["pre"], "learning_post": events["post"]},
             **options,
@@ -371,6 +373,11 @@ class SpikingRule(ABC):
     def _orders(self) -> Orders:
         """Of what synapses do, within the slot `synapses`."""
         return _ORDERS[self.same_step]
+
+    @property
+    def _late(self) -> Quantity | None:
+        """How long after a presynaptic spike its plasticity is; None for at once."""
+        return None
 
     def _step(self, change: str) -> str:
         """A bounded step of the weight; nothing before the start or while frozen, not even the bounds."""

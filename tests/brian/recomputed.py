@@ -86,12 +86,13 @@ def weights(rule: nd.brian.SpikingRule, given: Given) -> np.ndarray:
     mean = [means(trace[k], sides[k], given, rule) if centred else None for k in (0, 1)]
     aim = [rates_reached(trains, given, rule) * window if rule.name == "foldiak" else None for trains in sides]
     found = np.zeros(len(given.pre))
-    events = [(step, 0, k) for k, train in enumerate(given.source) for step in train]
+    late = round(float(rule.trace_time) * np.log(2) / given.step) if one_sided else 0
+    events = [(step + late, 0, k) for k, train in enumerate(given.source) for step in train]
     events += [(step, 1, k) for k, train in enumerate(given.target) for step in train]
     fired = [{(step, k) for k, train in enumerate(trains) for step in train} for trains in sides]
     for step, post, neuron in sorted(events, key=lambda event: (event[0], event[1] != interneurons)):
         # The presynaptic spikes of a step come first, but those of interneurons, who answer within the step.
-        if step < given.first:
+        if not given.first <= step < given.steps:
             continue
         chosen = np.flatnonzero((given.pre, given.post)[post] == neuron)
         other = (given.post, given.pre)[post][chosen]

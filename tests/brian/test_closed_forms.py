@@ -18,8 +18,8 @@ SPIKING, TOGETHER = 0.04, 0.02  # probabilities in a step: of a neuron, and of a
 TRACE_TIME = 20.0  # ms
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
-    "lateral_covariance": ("lateral_covariance", {"homeostasis": None}),
-    "presynaptic": ("lateral_covariance", {"homeostasis": None, "moved_by": "presynaptic"}),
+    "lateral_covariance": ("lateral_covariance", {"homeostasis": None, "schedule": None}),
+    "presynaptic": ("lateral_covariance", {"homeostasis": None, "schedule": None, "moved_by": "presynaptic"}),
     "vogels": ("vogels", {}),
     "foldiak": ("foldiak", {}),
     "correlation_measuring": ("correlation_measuring", {}),
