@@ -69,7 +69,7 @@ def attach(
         setattr(synapses, name, linked_var(after, name))
     if contents.gain is not None:
         both = [after] if before is None or before is after else [after, before]
-        _probe.attach(contents.gain, synapses, both, part)
+        population = _probe.attach(contents.gain, synapses, both, part)
     give(synapses, after, before)
     if bias_drive is not None:
         statement = re.sub(r"\bbias\b", "bias_pre", bias_drive)
@@ -82,7 +82,7 @@ def attach(
             synapses, "self", target, target, target.clock, model=model, on_pre=self_drive, on_event=events["post"]
         )
         if contents.gain is not None:
-            own.weight_unit = linked_var(after, "weight_unit", index="_synaptic_post")
+            own.weight_unit = linked_var(population, "weight_unit")
         own.self_weight = linked_var(after, "self_weight", index="_synaptic_post")
     device = get_device()
     if hasattr(device, "synapses"):  # standalone: it declares the pathways of a Network's own synapses only
