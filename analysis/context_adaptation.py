@@ -97,5 +97,7 @@ def _lines(axis: Axes, rows: pd.DataFrame, against: str, title: str, smooth: int
         axis.plot(own.index, mean, color=colour, label=words)
         axis.fill_between(own.index, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
     axis.set_yscale("log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("")
     axis.set_ylabel("distance from white")
     axis.set_title(title, loc="left", fontsize=10)

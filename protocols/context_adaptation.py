@@ -50,8 +50,8 @@ class Configuration(study.Configuration):
     contexts: int = Field(150, ge=2, description="contexts in a row")
     hold: int = Field(60, ge=2, description="updates a context")
     batch: int = Field(16, ge=1, description="samples an update")
-    rates: tuple[float, ...] = Field((0.03, 0.1, 0.3), description="rates of gains")
-    synapse_rates: tuple[float, ...] = Field((0.001, 0.003, 0.01), description="rates of slow synapses")
+    rates: tuple[float, ...] = Field((0.1, 0.3, 1.0), description="rates of gains")
+    synapse_rates: tuple[float, ...] = Field((0.0003, 0.001, 0.003, 0.01, 0.03), description="rates of slow synapses")
     selection_seeds: int = Field(1, ge=1, description="seeds that choose the rates")
 
 
