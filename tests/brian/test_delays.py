@@ -13,7 +13,7 @@ from brian2 import Network, StateMonitor, Synapses, get_device, ms, mV
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue
-from tests.brian.every_rule import quick, spiking_rules
+from tests.brian.every_rule import quick
 from tests.brian.on_target import Results, simulate
 from tests.brian.told import NEURONS, STEP, STEPS, told, trains
 
@@ -41,7 +41,7 @@ def learnt(synapses: Synapses, *others: Any) -> np.ndarray:
     return nd.brian.weights_to_matrix(synapses)
 
 
-@pytest.mark.parametrize("rule", spiking_rules())
+@pytest.mark.parametrize("rule", ["lateral_covariance", "feedback_inhibition"])
 def test_delays_that_are_set_change_no_weight(rule: str) -> None:
     """The plasticity has none; `feedback_inhibition` hears the population at once too."""
     synapses = lateral(rule)

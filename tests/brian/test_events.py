@@ -21,10 +21,9 @@ from brian2 import (
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue
-from tests.brian.every_rule import quick, spiking_rules
+from tests.brian.every_rule import quick
 from tests.brian.told import NEURONS, STEP, STEPS, told, trains
 
-ALONE = sorted(set(spiking_rules()) - {"foldiak"})
 pytestmark = pytest.mark.usefixtures("brian_on_numpy")
 
 
@@ -51,7 +50,7 @@ def learnt(source: Any, target: Any = None, rule: nd.brian.SpikingRule | None = 
     return nd.brian.weights_to_matrix(synapses)
 
 
-@pytest.mark.parametrize("rule", ALONE)
+@pytest.mark.parametrize("rule", ["lateral_covariance", "feedback_inhibition"])
 def test_spike_trains_alone_teach_what_neurons_of_these_spikes_do(rule: str) -> None:
     spikes = trains(1)
     expected = learnt(told(spikes), rule=unbiased(rule), drive="g_post -= w*mV")
@@ -110,7 +109,7 @@ def bursting(bursts: np.ndarray, spikes: np.ndarray) -> NeuronGroup:
     )
 
 
-@pytest.mark.parametrize("rule", spiking_rules())
+@pytest.mark.parametrize("rule", ["lateral_covariance", "feedback_inhibition"])
 def test_events_count_as_spikes(rule: str) -> None:
     """What is learnt from bursts, and kept of them, is what neurons learn whose spikes these are."""
     bursts, spikes = trains(3), trains(4)

@@ -13,7 +13,7 @@ from brian2 import Hz, Network, NeuronGroup, Quantity, Synapses, ms, second
 
 import neuro_decorr as nd
 from neuro_decorr.errors import InvalidValue
-from tests.brian.every_rule import quick, spiking_rules
+from tests.brian.every_rule import quick
 from tests.brian.told import STEP, told, trains
 
 pytestmark = pytest.mark.usefixtures("brian_on_numpy")
@@ -141,7 +141,7 @@ def test_errors_of_a_run_name_the_users_line() -> None:
     assert "trace_time must be at least" in str(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("name", spiking_rules())
+@pytest.mark.parametrize("name", ["lateral_covariance", "vogels", "feedback_inhibition"])
 def test_what_is_printed_is_all_that_is_added(name: str) -> None:
     """The slot and the order of every object that acts in a network, every statement, every link."""
     variance = {"variance": nd.brian.Variance()} if name == "lateral_covariance" else {}
