@@ -74,7 +74,7 @@ def test_companions_hold_what_the_page_lists_and_only_where_it_says_so() -> None
         return set(lateral.companions.target.variables)
 
     everything = held("lateral_covariance", homeostasis=own_rate, variance=nd.brian.Variance())
-    assert set().union(*(names for names, _ in rows)) <= everything and len(rows) == 6
+    assert set().union(*(names for names, _ in rows)) <= everything and len(rows) == 7
     assert "counted" in everything - held("lateral_covariance", homeostasis=given)
     least = held("vogels")
     for names, needed in rows:
