@@ -34,10 +34,9 @@ class LateralCovariance(SpikingRule):
     Source: anti-Hebbian decorrelation of Foldiak (1990), doi:10.1007/BF02331346, in the spike-based, mean-subtracted
     form; traces of Vogels et al. (2011), doi:10.1126/science.1211095.
 
-    By default the gain of the drive is measured, so that weights and the rate are about spikes, and all is held after 400
-    s: `schedule=None` learns without end, `gain=None` takes the drive as it is. With C the covariance of two traces,
-    weights of N neurons that are all correlated grow by 2 rate C / tau a second to about r^1/2 N^-1/2: at the default
-    rate and 10 Hz within some ten to twenty seconds for 20 to 400 neurons, about as long as is good: faster ones scatter.
+    By default the gain of the drive is measured, so that weights and the rate are about spikes, and all is held after
+    400 s: `schedule=None` learns without end, `gain=None` takes the drive as it is. The default rate brings 20 to 400
+    neurons to their fixed point in some tens of seconds; a larger one scatters more.
 
     Attributes:
         mean_time: Averaging time of the means of the traces, several seconds.
@@ -65,7 +64,7 @@ class LateralCovariance(SpikingRule):
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
     schedule: Schedule | None = field(default_factory=Schedule)
     gain: Gain | None = field(default_factory=Gain)
-    moved_by: Literal["both", "presynaptic", "clock"] = "both"
+    moved_by: Literal["both", "presynaptic"] = "both"
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -74,7 +73,7 @@ class LateralCovariance(SpikingRule):
             InvalidValue: A number or a quantity outside its range, or of other units; a choice that there is not.
         """
         super().__post_init__()
-        check_choice(self, "moved_by", "both", "presynaptic", "clock")
+        check_choice(self, "moved_by", "both", "presynaptic")
 
     @property
     def _late(self) -> Quantity | None:
@@ -86,22 +85,14 @@ class LateralCovariance(SpikingRule):
         """Of spikes that are `_late` apart half is seen, since the mean is that of before and after the spikes."""
         if self.moved_by == "both":
             return super()._entering
-        if self.moved_by == "clock":  # sees what there is before them
-            return {max(self._orders) + 1: 1.0}
         return {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
 
     @property
     def on_pre(self) -> str:
-        """The postsynaptic trace against its mean; nothing where no spike moves weights."""
-        change = {"both": "target_deviation", "presynaptic": "2*target_deviation", "clock": ""}[self.moved_by]
-        return change and self._step(change)
+        """The postsynaptic trace against its mean."""
+        return self._step("target_deviation" if self.moved_by == "both" else "2*target_deviation")
 
     @property
     def on_post(self) -> str:
-        """The presynaptic trace against its mean; nothing where postsynaptic spikes move no weights."""
+        """The presynaptic trace against its mean; nothing where presynaptic spikes alone move weights."""
         return self._step("source_deviation") if self.moved_by == "both" else ""
-
-    @property
-    def on_clock(self) -> str:
-        """The product of both, where no spike moves weights."""
-        return self._step("source_deviation*target_deviation") if self.moved_by == "clock" else ""
