@@ -40,7 +40,7 @@ def learn(neurons: NeuronGroup, synapses: Synapses, steps: int = STEPS) -> np.nd
     return nd.brian.weights_to_matrix(synapses)
 
 
-@pytest.mark.parametrize("rule", ["lateral_covariance", "vogels", "feedback_inhibition"])
+@pytest.mark.parametrize("rule", ["lateral_covariance", "feedback_inhibition"])
 def test_some_synapses_are_fixed_and_the_others_learn_as_without_them(rule: str) -> None:
     expected = learn(*lateral(rule))
     neurons, synapses = lateral(rule, model="learning : 1")

@@ -50,18 +50,16 @@ def learnt(source: Any, target: Any = None, rule: nd.brian.SpikingRule | None = 
     return nd.brian.weights_to_matrix(synapses)
 
 
-@pytest.mark.parametrize("rule", ["lateral_covariance", "feedback_inhibition"])
-def test_spike_trains_alone_teach_what_neurons_of_these_spikes_do(rule: str) -> None:
+def test_spike_trains_alone_teach_what_neurons_of_these_spikes_do() -> None:
     spikes = trains(1)
-    expected = learnt(told(spikes), rule=unbiased(rule), drive="g_post -= w*mV")
-    found = learnt(generated(spikes), rule=unbiased(rule), drive=None)
+    expected = learnt(told(spikes), drive="g_post -= w*mV")
+    found = learnt(generated(spikes), drive=None)
     assert np.nanstd(found) > 1e-3
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("order", ["pre_first", "post_first"])
-def test_trains_of_two_groups(order: str) -> None:
-    rule = unbiased("vogels", same_step=order)
+def test_trains_of_two_groups() -> None:
+    rule = unbiased("vogels", same_step="post_first")
     first, second_ = trains(1), trains(2)
     expected = learnt(told(first), told(second_), rule, drive="g_post -= w*mV")
     np.testing.assert_array_equal(learnt(generated(first), generated(second_), rule, drive=None), expected)
@@ -155,11 +153,11 @@ def test_rates_are_kept_of_the_events() -> None:
     nd.brian.freeze(synapses)
     spikes, events = SpikeMonitor(cells), brian2.EventMonitor(cells, "burst")
     network = Network(cells, synapses, spikes, events)
-    network.run(2 * second)
+    network.run(1 * second)
     before = spikes.num_spikes, events.num_events
-    network.run(2 * second)
-    assert (events.num_events - before[1]) / 40 == pytest.approx(10, abs=1)
-    assert (spikes.num_spikes - before[0]) / 40 == pytest.approx(30, abs=3)
+    network.run(1 * second)
+    assert (events.num_events - before[1]) / 20 == pytest.approx(10, abs=1)
+    assert (spikes.num_spikes - before[0]) / 20 == pytest.approx(30, abs=3)
 
 
 @pytest.mark.parametrize(

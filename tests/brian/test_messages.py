@@ -141,7 +141,7 @@ def test_errors_of_a_run_name_the_users_line() -> None:
     assert "trace_time must be at least" in str(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("name", ["lateral_covariance", "vogels", "feedback_inhibition"])
+@pytest.mark.parametrize("name", ["lateral_covariance", "feedback_inhibition"])
 def test_what_is_printed_is_all_that_is_added(name: str) -> None:
     """The slot and the order of every object that acts in a network, every statement, every link."""
     variance = {"variance": nd.brian.Variance()} if name == "lateral_covariance" else {}
