@@ -22,8 +22,6 @@ from neuro_decorr.report.sheets import Panel, Sheet, sheet
 if TYPE_CHECKING:
     import pandas as pd
 
-_SHIFTS = 20  # autocorrelation times
-_REACHES = 50, 250  # bins: fewer shifts make a coarse null, more take long
 _BETWEEN = "bars, 95 % intervals over units; grey, the middle 95 % when it is exchanged between units; dots, pairs"
 _WIDTHS = (
     "mean correlation against the width of the bins; bars, 95 % intervals over time; grey, 95 % of units that share "
@@ -31,7 +29,7 @@ _WIDTHS = (
 )
 _COUPLING = (
     "correlation of each unit with the sum of all others, ordered; bars, 95 % intervals over time; grey, the middle "
-    "95 % when the others are shifted in time"
+    "95 % when the others are shifted by up to 50 bins: what is slower stays in it"
 )
 
 
@@ -146,15 +144,8 @@ def written(made: Picture, found: Details, seed: int) -> None:
         widths = found.take("bin_widths", lambda: metrics.bin_profile(activity), "Mean correlation by width of bins.")
         if widths is not None:
             found.panels.append(Panel(_WIDTHS, partial(detail_panels.widths, found=widths)))
-        # Shifts within the autocorrelation would leave the coupling in its null.
-        reach = int(np.clip(_SHIFTS * made.summary.autocorrelation_time / taken.bin, *_REACHES))
-        coupled = found.take(
-            "coupling",
-            lambda: metrics.population_coupling(
-                activity, taken.bin, max_shift=min(reach, (len(taken.values) - 1) // 4)
-            ),
-            "Correlation of every unit with the sum of the others.",
-        )
+        coupled = found.take("coupling", lambda: metrics.population_coupling(activity, taken.bin),
+                             "Correlation of every unit with the sum of the others.")  # fmt: skip
         if coupled is not None:
             found.panels.append(Panel(_COUPLING, partial(detail_panels.coupling, found=coupled)))
     elif len(set(taken.recording.trials.conditions if taken.recording.trials else ())) > 1:
