@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,14 @@ def test_the_figure_and_the_table_show_every_circuit(tmp_path: Path) -> None:
         own = ends[(ends["world"] == row["contexts"]) & (ends["circuit"] == row["circuit"])]
         assert row["last"] == pytest.approx(own["error"].mean())
     assert (tmp_path / "figures" / "context_adaptation.png").stat().st_size > 10_000
+
+
+def test_the_page_runs_and_its_layer_has_learnt_the_axes() -> None:
+    page = Path(context_adaptation.__file__).parent.parent / "docs" / "context_adaptation.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    torch.manual_seed(0)
+    exec(block, names)
+    left = names["left"]
+    assert isinstance(left, torch.Tensor)
+    assert float((left - torch.eye(10)).norm()) / 10**0.5 < 0.5  # ten random gains stay above 1
