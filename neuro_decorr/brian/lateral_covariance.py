@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from brian2 import Quantity, second
 
 from neuro_decorr.brian._checks import check_choice, number, quantity
@@ -40,13 +39,10 @@ class LateralCovariance(SpikingRule):
 
     Attributes:
         mean_time: Averaging time of the means of the traces, several seconds.
-        moved_by: Whose spikes move a weight: those of `"both"` neurons, or those of the `"presynaptic"` one alone, by
-            $2 \eta\, (x_i - \bar x_i)$ at the time $\tau \ln 2$ after the spike, when half of what the trace says of
-            spikes near to it is of later ones. A spike of i that is s later than that of j then counts $e^{s/\tau}$
-            for s below $\tau \ln 2$, instead of $e^{-|s|/\tau}$: as much in all, and as much for two that coincide.
-            At once, it would see earlier spikes of i, which w_ji changes and not w_ij, and the two weights would drift
-            apart. Single weights scatter more, and large populations run faster: a neuron's incoming weights lie far
-            apart in memory.
+        moved_by: What moves a weight: `"spikes"`, as above, or a `"clock"` in every half of a trace time, by
+            $\eta\, (x_i - \bar x_i)(x_j - \bar x_j)$. The mean change is the same, since the trace of a trace counts
+            pairs with the same exponential; single weights scatter somewhat more. Large populations run faster: a
+            neuron's incoming weights lie far apart in memory, and the clock goes through all of them in their order.
     """
 
     name = "lateral_covariance"
@@ -59,12 +55,12 @@ class LateralCovariance(SpikingRule):
     seen = ("deviation",)
     decorrelates = True
 
-    rate: float = number(3e-3, above=0)
+    rate: float = number(2e-3, above=0)
     mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
     schedule: Schedule | None = field(default_factory=Schedule)
     gain: Gain | None = field(default_factory=Gain)
-    moved_by: Literal["both", "presynaptic"] = "both"
+    moved_by: Literal["spikes", "clock"] = "spikes"
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -73,26 +69,34 @@ class LateralCovariance(SpikingRule):
             InvalidValue: A number or a quantity outside its range, or of other units; a choice that there is not.
         """
         super().__post_init__()
-        check_choice(self, "moved_by", "both", "presynaptic")
-
-    @property
-    def _late(self) -> Quantity | None:
-        """So long that half of the trace is of spikes after the presynaptic one."""
-        return self.trace_time * np.log(2) if self.moved_by == "presynaptic" else None
+        check_choice(self, "moved_by", "spikes", "clock")
 
     @property
     def _entering(self) -> dict[int, float]:
-        """Of spikes that are `_late` apart half is seen, since the mean is that of before and after the spikes."""
-        if self.moved_by == "both":
-            return super()._entering
-        return {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
+        """A clock sees what there is before them."""
+        return super()._entering if self.moved_by == "spikes" else {max(self._orders) + 1: 1.0}
+
+    @property
+    def seen_by_all(self) -> dict[str, str]:
+        """With what products of deviations are multiplied, where a clock moves the weights."""
+        return super().seen_by_all if self.moved_by == "spikes" else {**super().seen_by_all, "sampled": "Hz"}
+
+    @property
+    def namespace(self) -> dict[str, Any]:
+        """With the time between two samples, in whole time steps."""
+        return super().namespace | ({} if self.moved_by == "spikes" else {"sampling_time": self.trace_time / 2})
 
     @property
     def on_pre(self) -> str:
         """The postsynaptic trace against its mean."""
-        return self._step("target_deviation" if self.moved_by == "both" else "2*target_deviation")
+        return self._step("target_deviation") if self.moved_by == "spikes" else ""
 
     @property
     def on_post(self) -> str:
-        """The presynaptic trace against its mean; nothing where presynaptic spikes alone move weights."""
-        return self._step("source_deviation") if self.moved_by == "both" else ""
+        """The presynaptic trace against its mean."""
+        return self._step("source_deviation") if self.moved_by == "spikes" else ""
+
+    @property
+    def on_clock(self) -> str:
+        """Both against their means."""
+        return self._step("sampling_time*sampled*source_deviation*target_deviation") if self.moved_by == "clock" else ""

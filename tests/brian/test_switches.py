@@ -236,7 +236,7 @@ def test_a_drive_into_what_never_decays_is_told(caplog: pytest.LogCaptureFixture
         group = NeuronGroup(2, f"v : 1\n{equations}", threshold="v > 1", reset=reset, method="euler")
         caplog.clear()
         nd.brian.get("vogels").synapses(group, drive="kept_post -= w")
-        return " ".join(record.getMessage() for record in caplog.records if "drive" in record.getMessage())
+        return " ".join(record.getMessage() for record in caplog.records if "_drive" in record.name)
 
     assert "'kept' of group" in told("kept : 1") and "for good" in caplog.text
     assert not told("dkept/dt = -kept/(5*ms) : 1")
