@@ -61,7 +61,7 @@ def covered(model: Model, runs: int) -> dict[str, tuple[int, int]]:
         rows = [one[name] for one in found]
         mean = np.mean([row.estimate for row in rows])
         shown = [row for row in rows if np.isfinite(row.low)]
-        result[name] = (sum(row.low <= mean <= row.high for row in shown), len(shown))
+        result[name] = (sum(bool(row.low <= mean <= row.high) for row in shown), len(shown))
     return result
 
 

@@ -244,7 +244,7 @@ def cosines(samples: int, count: int) -> Array:
 
 
 def without(values: Array, count: int) -> Array:
-    """Values `(samples, units)` less their mean and the slowest cosines; some units at a time, for the sake of memory."""
+    """Values `(samples, units)` less their mean and the slowest cosines; some units at a time, to save memory."""
     left: Array = values - values.mean(axis=0)
     basis = cosines(len(values), count) if count <= NEXT else None
     for start in range(0, left.shape[1], _UNITS):
