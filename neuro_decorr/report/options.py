@@ -41,7 +41,7 @@ class Options:
         surrogates: How many surrogates tell what chance gives; 0 for none.
         surrogate: How they are made; chosen by what varies in the data when `auto`.
         high_pass: Slower changes than this are removed from each unit first, with its unit; none are when empty.
-        seed: Seed of surrogates, bootstrap and sub-samples.
+        seed: Seed of surrogates and sub-samples.
         pair: Labels of two units, separated by a comma, whose correlogram is wanted.
         format: What the file is; found by its content when empty.
         units: Labels of the units wanted, separated by commas.
