@@ -194,6 +194,7 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
     panel = Panel(told, partial(detail_panels.pair, found=drawn))
     counts = [len(trains.times[row]) for row in chosen(labels, trains.units)]
     n = f"{counts[0]} and {counts[1]} spikes in {trains.duration:g} s"
+    n += ", inside and outside of the trials" * made.sample.within_trials
     found.sheets.append(sheet(f"{found.prefix}pair", f"{first} and {second}", [panel], n, "A", (5.6, 3.6)))
 
 
