@@ -6,7 +6,7 @@ checks it): the number of spikes, which sets the cost, makes no difference betwe
 
 - static: the synapses transmit a constant weight. The floor.
 - lateral_covariance: the rule with its rate homeostasis, two lines on the same neurons; and with
-  moved_by="presynaptic".
+  moved_by="clock", which is not the clock-driven opponent: once in half a trace time.
 - clock-driven: the same learning written by hand as one statement for every synapse and time step, in a single pass
   (`run_regularly`), w += dt*rate*(x_j (x_i - <x_i>) + x_i (x_j - <x_j>))/tau: spikes are replaced by x/tau, which has
   the same mean drift, since the trace of a trace counts coincidences with the same exponential. Traces, means and bias
@@ -50,11 +50,11 @@ TRACE, MEAN = 50 * ms, 10 * second
 TARGET, BIAS = 10 * Hz, 10 * Hz  # rate that the homeostasis keeps, and its own rate
 PASSES = 4e8  # synapses times steps of a clock-driven run
 HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-ONE_SIDED = "lateral_covariance, presynaptic"
+CLOCK = "lateral_covariance, clock"
 CASES = (
     "static",
     "lateral_covariance",
-    ONE_SIDED,
+    CLOCK,
     "clock-driven",
 )  # a rule of nd.brian is added here, and in lateral()
 NEURON = """
@@ -95,7 +95,7 @@ def lateral(case: str, group: NeuronGroup) -> Synapses:
             mean_time=MEAN,
             homeostasis=nd.brian.Homeostasis(target_rate=TARGET, rate=BIAS),
             gain=None,
-            moved_by="presynaptic" if case == ONE_SIDED else "both",
+            moved_by="clock" if case == CLOCK else "spikes",
         )
         return rule.synapses(group, drive=drive)
     synapses = Synapses(group, group, "w : 1", on_pre=drive, namespace={"trace_time": TRACE, "learning_rate": RATE})

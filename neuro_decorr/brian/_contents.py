@@ -33,6 +33,9 @@ _DEVIATION = (
 )
 """Of a trace from its mean, one number to read for every synapse. The mean follows what synapses read of the trace,
 dmean/dt = (trace*seen - mean)/time: any other mean would let independent neurons learn."""
+_SAMPLED = "sampled = (1 - kept**2)/(kept**2*dt) : Hz (shared)"
+"""Times the time between two samples of the product of two deviations, so that spikes of one step count as one pair:
+about 2/trace_time, and more by a step, as samples are taken before a step's spikes."""
 _BIAS = """\
 dbias_rate/dt = balancing*homeostasis_rate*target_rate : Hz
 dbias_average/dt = balancing*(bias_rate - bias_average)/average_time : Hz
@@ -57,6 +60,7 @@ class Contents:
         schedule: Of the rule.
         gain: Of the rule.
         entering: Which share of a spike enters the trace at which order of the slot `synapses`.
+        shared: Variables that its neurons share, which the plasticity sees.
     """
 
     seen: tuple[str, ...]
@@ -66,6 +70,7 @@ class Contents:
     schedule: Schedule | None
     gain: Gain | None
     entering: dict[int, float]
+    shared: tuple[str, ...]
 
     @property
     def centred(self) -> bool:
@@ -86,6 +91,8 @@ class Contents:
         lines = [_TRACE.format(seen=seen), self._phases]
         if self.centred:
             lines.append(_DEVIATION)
+        if "sampled" in self.shared:
+            lines.append(_SAMPLED)
         if self.schedule is not None:
             lines.append(_RESUMED)
         if self.homeostasis is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from brian2 import Equations, Quantity, ms
+from brian2.groups.group import CodeRunner
 
 from neuro_decorr.brian import _companion, _drive, _reading
 from neuro_decorr.brian._at_run import AtRun, point_to_user
@@ -71,8 +72,6 @@ class SpikingRule(ABC):
     source: ClassVar[str]
     seen: ClassVar[tuple[str, ...]] = ("trace",)
     """Which variables of the two neurons' companions the plasticity sees."""
-    seen_by_all: ClassVar[dict[str, str]] = {"pace": "1"}
-    """Which variables of a companion that its neurons share, with their units; `pace` is a factor of the rate."""
     sees_source: ClassVar[bool] = True
     """Whether it sees those of the presynaptic neuron."""
     decorrelates: ClassVar[bool] = False
@@ -120,6 +119,16 @@ class SpikingRule(ABC):
     @abstractmethod
     def on_post(self) -> str:
         """The plasticity at a postsynaptic spike; empty for none."""
+
+    @property
+    def on_clock(self) -> str:
+        """The plasticity in every half of a trace time; empty for none."""
+        return ""
+
+    @property
+    def seen_by_all(self) -> dict[str, str]:
+        """Which variables of a companion that its neurons share, with their units; `pace` is a factor of the rate."""
+        return {"pace": "1"}
 
     @property
     def model(self) -> str:
@@ -183,7 +192,7 @@ class SpikingRule(ABC):
         """Of the companions of the neurons."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
         parts = (self.homeostasis, self.variance, self.schedule, self._measured)
-        return Contents(self.seen, own, *parts, self._entering)
+        return Contents(self.seen, own, *parts, self._entering, tuple(self.seen_by_all))
 
     @property
     def _entering(self) -> dict[int, float]:
@@ -198,13 +207,13 @@ class SpikingRule(ABC):
     def _parts(self) -> dict[str, str]:
         """What is added, each part under its heading."""
         own, parted, at_post = (f"(synapses, order {order})" for order in (self._orders[1], *self._orders[::2]))
-        late = "" if self._late is None else f", {self._late} after the spike"
         found = {
             "model of the synapses": self.model,
             "linked": "\n".join(f"{name} = linked_var({variable})" for name, variable in self._links.items()),
             f"transmission {own} before on_pre, or with a delay {parted}": "the drive",
-            f"on_pre {own}{late}": self.on_pre,
+            f"on_pre {own}": self.on_pre,
             f"on_post {at_post}": self.on_post,
+            f"on_clock {own}, every half of a trace time": self.on_clock,
             "parameters of the synapses": assigned(self.namespace),
             "companion, one set of traces a neuron (groups, order 0)": self.traces,
             **{f"at a neuron's spike (synapses, order {order})": text for order, text in self.on_spike.items()},
@@ -361,23 +370,24 @@ class SpikingRule(ABC):
             transmission,
             (on_pre, on_post),
             self._orders,
-            self._late,
             model=with_own(model, own),
             on_event={"pre": events["pre"], "learning_pre": events["pre"], "learning_post": events["post"]},
             **options,
         )
         _companion.set_values(synapses, set_by_rule(self, own))
+        if self.on_clock:  # not run_regularly, which would also put the synapses into their source
+            step, name = source.clock.dt, f"{synapses.name}_learning_clock"
+            time = max(round(self.trace_time / 2 / step), 1) * step  # no sample within a step
+            _companion.set_values(synapses, {"sampling_time": time})
+            code, order = re.sub(r"\bw\b", weight, self.on_clock), self._orders.learning_pre
+            times = {"dt": time, "when": "synapses", "order": order}
+            synapses.contained_objects.append(CodeRunner(synapses, "stateupdate", code=code, name=name, **times))
         return synapses
 
     @property
     def _orders(self) -> Orders:
         """Of what synapses do, within the slot `synapses`."""
         return _ORDERS[self.same_step]
-
-    @property
-    def _late(self) -> Quantity | None:
-        """How long after a presynaptic spike its plasticity is; None for at once."""
-        return None
 
     def _step(self, change: str) -> str:
         """A bounded step of the weight; nothing before the start or while frozen, not even the bounds."""

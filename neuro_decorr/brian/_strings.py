@@ -28,7 +28,7 @@ def assigned(values: dict[str, Any]) -> str:
 
 def printed(rule: Any, parts: dict[str, str]) -> str:
     """What a rule adds to the user's model, to be read and pasted: text by heading."""
-    return f"{rule.name}: {rule.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in parts.items())
+    return f"{rule.name}: {rule.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in parts.items() if text)
 
 
 def refuse(rule: Any, options: Collection[str], own: set[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, final
 
 import numpy as np
-from brian2 import Quantity, Synapses, have_same_dimensions, ms
+from brian2 import Synapses, have_same_dimensions, ms
 
 from neuro_decorr.errors import InvalidValue
 
@@ -58,14 +58,7 @@ class LateralSynapses(Synapses):  # type: ignore[misc]  # Brian2 carries no type
     """
 
     def __init__(
-        self,
-        source: Any,
-        target: Any,
-        drive: str | None,
-        learning: tuple[str, str],
-        orders: Orders,
-        late: Quantity | None = None,
-        **options: Any,
+        self, source: Any, target: Any, drive: str | None, learning: tuple[str, str], orders: Orders, **options: Any
     ) -> None:
         """Not connected yet.
 
@@ -75,17 +68,15 @@ class LateralSynapses(Synapses):  # type: ignore[misc]  # Brian2 carries no type
             drive: What a spike does to the target; None for nothing.
             learning: What presynaptic spikes and what postsynaptic ones do to the weight; empty for nothing.
             orders: When.
-            late: How long after a presynaptic spike the plasticity is; None for at once.
             **options: Of Brian2's synapses; `delay` is that of the transmission, for all synapses.
         """
         self._drive, self._orders, self._in_one = drive, orders, False
         named = dict(zip(("learning_pre", "learning_post"), learning, strict=True))
         on_pre, on_post = ({name: code} if code else {} for name, code in named.items())
         delays, delay = dict.fromkeys([*on_pre, *on_post], 0 * ms), options.pop("delay", None)
-        if late is not None:
-            delays["learning_pre"] = late
         if drive is not None:
-            self._in_one = delay is None and late is None and orders.learning_pre == orders.transmission + 1
+            at_once = learning[0] != "" and orders.learning_pre == orders.transmission + 1
+            self._in_one = at_once and delay is None
             on_pre["pre"] = f"{drive}\n{learning[0]}" if self._in_one else drive
         if delay is not None:
             _check_delay(delay, drive)

@@ -41,12 +41,16 @@ class Vogels(SpikingRule):
     locality = "traces of the two neurons"
     cost = "2 N a spike, all-to-all"
     source = "Vogels et al. 2011, doi:10.1126/science.1211095"
-    seen_by_all = {"pace": "1", "window": "second"}  # noqa: RUF012
 
     rate: float = number(1e-2, above=0)
     trace_time: Quantity = quantity(20 * ms, companion=True)
     largest_weight: float = number(100.0, above="smallest_weight")
     target_rate: Quantity = quantity(5 * Hz)
+
+    @property
+    def seen_by_all(self) -> dict[str, str]:
+        """With what the trace of one spike a second is on average."""
+        return {**super().seen_by_all, "window": "second"}
 
     @property
     def namespace(self) -> dict[str, Any]:

@@ -52,17 +52,36 @@ def traces(trains: Trains, given: Given, rule: nd.brian.SpikingRule) -> np.ndarr
 def means(before: np.ndarray, trains: Trains, given: Given, rule: nd.brian.SpikingRule) -> np.ndarray:
     """The slow mean of what a synapse reads: half of the time without the spikes of its step, half with them.
 
-    It averages over all the time since the first run at first, at least a trace time, then over `mean_time`.
+    Where a clock moves the weights, it is always without. It averages over all the time since the first run at first,
+    at least a trace time, then over `mean_time`.
     """
     own = np.zeros_like(before)
     for neuron, train in enumerate(trains):
         own[train, neuron] = 1.0
     kept = np.exp(-given.step / float(rule.trace_time))
+    seen = kept if getattr(rule, "moved_by", "both") == "clock" else (1 + kept) / 2
+    seen = kept if by_clock(rule) else (1 + kept) / 2
     found, mean, after = np.zeros_like(before), np.zeros(before.shape[1]), np.zeros(before.shape[1])
     for step in range(given.steps):
         over = min(max(step * given.step, float(rule.trace_time)), float(rule.mean_time))
-        mean = mean + given.step / over * ((1 + kept) / 2 * after - mean)
+        mean = mean + given.step / over * (seen * after - mean)
         found[step], after = mean, before[step] + own[step]
+    return found
+
+
+def by_clock(rule: nd.brian.SpikingRule) -> bool:
+    """Whether a clock moves the weights."""
+    return getattr(rule, "moved_by", "spikes") == "clock"
+
+
+def sampled(rule: nd.brian.SpikingRule, given: Given, deviations: list[np.ndarray]) -> np.ndarray:
+    """Weights that a clock moves: by products of deviations (steps, synapses), in every half of a trace time."""
+    every = round(float(rule.trace_time) / 2 / given.step)
+    kept = np.exp(-2 * given.step / float(rule.trace_time))
+    found = np.zeros(len(given.pre))
+    for step in range(-(-given.first // every) * every, given.steps, every):
+        change = rule.rate * every * (1 / kept - 1) * deviations[0][step] * deviations[1][step]
+        found = np.clip(found + change, rule.smallest_weight, rule.largest_weight)
     return found
 
 
@@ -80,19 +99,19 @@ def weights(rule: nd.brian.SpikingRule, given: Given) -> np.ndarray:
     window = given.step * (1 + kept) / (1 - kept) / 2  # mean of what is read, for each Hz of a neuron
     sides = (given.source, given.target)
     trace = [traces(trains, given, rule) for trains in sides]
-    one_sided = getattr(rule, "moved_by", "both") == "presynaptic"
     interneurons = rule.name == "feedback_inhibition"
     centred = hasattr(rule, "mean_time")
     mean = [means(trace[k], sides[k], given, rule) if centred else None for k in (0, 1)]
     aim = [rates_reached(trains, given, rule) * window if rule.name == "foldiak" else None for trains in sides]
+    if by_clock(rule):
+        return sampled(rule, given, [(trace[k][:-1] - mean[k][:-1])[:, (given.pre, given.post)[k]] for k in (0, 1)])
     found = np.zeros(len(given.pre))
-    late = round(float(rule.trace_time) * np.log(2) / given.step) if one_sided else 0
-    events = [(step + late, 0, k) for k, train in enumerate(given.source) for step in train]
+    events = [(step, 0, k) for k, train in enumerate(given.source) for step in train]
     events += [(step, 1, k) for k, train in enumerate(given.target) for step in train]
     fired = [{(step, k) for k, train in enumerate(trains) for step in train} for trains in sides]
     for step, post, neuron in sorted(events, key=lambda event: (event[0], event[1] != interneurons)):
         # The presynaptic spikes of a step come first, but those of interneurons, who answer within the step.
-        if not given.first <= step < given.steps:
+        if step < given.first:
             continue
         chosen = np.flatnonzero((given.pre, given.post)[post] == neuron)
         other = (given.post, given.pre)[post][chosen]
@@ -103,8 +122,6 @@ def weights(rule: nd.brian.SpikingRule, given: Given) -> np.ndarray:
             own = np.array([(step, int(k)) in fired[1] for k in posts], dtype=float)
             deviation = trace[1][step, posts] + own / 2 - mean[1][step, posts]
             change = -((1 + rule.excess) * deviation + rule.excess / 2) * old / rule.threshold if post else deviation
-        elif one_sided:
-            change = 2 * (trace[1][step, other] + same / 2 - mean[1][step, other]) * (1 - post)
         else:
             read = trace[side][step, other] + same * post  # a postsynaptic spike sees the one that came first
             if rule.name == "lateral_covariance":
@@ -115,6 +132,5 @@ def weights(rule: nd.brian.SpikingRule, given: Given) -> np.ndarray:
                 change = read - mean[side][step, other] * (1 + old)
             else:
                 change = read - (1 - post) * 2 * float(rule.target_rate) * window
-        if post == 0 or not one_sided:
-            found[chosen] = np.clip(old + rule.rate * change, rule.smallest_weight, rule.largest_weight)
+        found[chosen] = np.clip(old + rule.rate * change, rule.smallest_weight, rule.largest_weight)
     return found

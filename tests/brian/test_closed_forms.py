@@ -19,7 +19,7 @@ TRACE_TIME = 20.0  # ms
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "lateral_covariance": ("lateral_covariance", {"homeostasis": None, "schedule": None}),
-    "presynaptic": ("lateral_covariance", {"homeostasis": None, "schedule": None, "moved_by": "presynaptic"}),
+    "clock": ("lateral_covariance", {"homeostasis": None, "schedule": None, "moved_by": "clock"}),
     "vogels": ("vogels", {}),
     "foldiak": ("foldiak", {}),
     "correlation_measuring": ("correlation_measuring", {}),
@@ -56,7 +56,7 @@ def learnt(kind: str, step: float, spikes: tuple[np.ndarray, np.ndarray], **opti
     for companion in (synapses.companions.source, synapses.companions.target):  # as after a long time
         companion.trace = SPIKING / (1 - kept)
         if "deviation" in companion.variables:
-            companion.deviation = SPIKING / 2
+            companion.deviation = SPIKING * (1.0 if kind == "clock" else 0.5)  # read before the spikes of a step alone
         companion.elapsed = 1000 * second
     Network(*groups, synapses).run(STEPS * step * ms)
     return synapses.w[:] / 1e-6

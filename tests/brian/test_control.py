@@ -172,7 +172,7 @@ def test_bad_drives(drive: str | None, message: str) -> None:
         ("lateral_covariance", {"mean_time": 10 * ms}, "above 50"),
         ("lateral_covariance", {"rate": 0.0}, r"finite number > 0, got 0\.0 \(without units\)"),
         ("lateral_covariance", {"largest_weight": -1.0}, "finite number > 0"),
-        ("lateral_covariance", {"moved_by": "postsynaptic"}, "moved_by must be 'both' or 'presynaptic'"),
+        ("lateral_covariance", {"moved_by": "postsynaptic"}, "moved_by must be 'spikes' or 'clock'"),
         ("vogels", {"same_step": "both"}, "same_step must be 'pre_first' or 'post_first', got 'both'"),
         ("lateral_covariance", {"homeostasis": 10 * Hz}, "must be nd.brian.Homeostasis"),
         ("lateral_covariance", {"tau": 5 * ms}, "no parameter 'tau'; allowed: rate"),

@@ -174,44 +174,27 @@ def test_transmission_is_delayed_and_plasticity_is_not() -> None:
     assert received[0] > 0 and received[1] == 0
 
 
-LATE = 14  # steps: 20 ln 2 = 13.86
-
-
-def test_presynaptic_spikes_alone_move_weights_by_twice_as_much_and_later() -> None:
+def test_a_clock_moves_weights_by_the_product_of_both_deviations() -> None:
     trains = spikes(8)
     source, neurons, telling = relay(trains)
-    rule = nd.brian.get(moved_by="presynaptic", rate=0.02, trace_time=20 * ms, mean_time=200 * ms, homeostasis=None)
+    times = {"trace_time": 20 * ms, "mean_time": 200 * ms}
+    rule = nd.brian.get(moved_by="clock", rate=0.02, homeostasis=None, schedule=None, gain=None, **times)
     synapses = rule.synapses(neurons, drive="g_post -= w*mV")
     synapses.connect()
     synapses.w = 0.3
     Network(source, neurons, telling, synapses).run(STEPS * STEP * ms)
-    expected = np.full((NEURONS, NEURONS), 0.3)
+    expected, kept = np.full((NEURONS, NEURONS), 0.3), np.exp(-STEP / 20)
     trace, mean = np.zeros(NEURONS), np.zeros(NEURONS)
     for step in range(1, STEPS):
-        mean = mean + (trace * (1 + np.exp(-STEP / 20)) / 2 - mean) / np.clip(step * STEP, 20, 200)
-        trace = trace * np.exp(-STEP / 20)
-        for neuron in np.flatnonzero(trains[step - 1 - LATE]) if step > LATE else ():
-            read = trace + trains[step - 1] / 2
-            expected[neuron] = np.clip(expected[neuron] + 2 * 0.02 * (read - mean), 0, 1)
+        trace = trace * kept
+        mean = mean + (trace - mean) / np.clip(step * STEP, 20, 200)
+        if step % 10 == 0:
+            sampled = 10 * (1 - kept**2) / kept**2  # so that spikes of one step are one pair
+            change = 0.02 * sampled * np.outer(trace - mean, trace - mean)
+            expected = np.clip(expected + change, 0, 1)
         trace = trace + trains[step - 1]
     assert np.std(expected) > 1e-3
     np.testing.assert_allclose(nd.brian.weights_to_matrix(synapses), expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("later", [-30, -5, 0, 5, 10, 20])
-def test_what_a_pair_counts_where_presynaptic_spikes_alone_move_weights(later: int) -> None:
-    """One spike of each neuron, so many ms apart: e^(s/tau) up to tau ln 2, by the formula, to a step."""
-    trains = np.zeros((STEPS, NEURONS), dtype=bool)
-    trains[100, 0] = trains[100 + later, 1] = True
-    source, neurons, telling = relay(trains)
-    alone = {"homeostasis": None, "schedule": None}
-    rule = nd.brian.get(moved_by="presynaptic", rate=0.02, trace_time=20 * ms, mean_time=1e9 * second, **alone)
-    synapses = rule.synapses(neurons, drive="g_post -= w*mV")
-    synapses.connect(i=0, j=1)
-    synapses.companions.target.elapsed = 1e9 * second  # so that the mean stays at zero
-    Network(source, neurons, telling, synapses).run(STEPS * STEP * ms)
-    counted = np.exp(later / 20) if later < 20 * np.log(2) else 0.0
-    assert synapses.w[0] / 0.02 == pytest.approx(counted, rel=STEP / 20)
 
 
 def test_subgroups_learn_as_the_same_neurons_of_the_whole_do() -> None:
