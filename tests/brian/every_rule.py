@@ -48,7 +48,8 @@ def population(size: int = SIZE) -> NeuronGroup:
 
 
 def circuits() -> dict[str, tuple[list[NeuronGroup], Synapses]]:
-    """Synapses of each rule within a population of its own, with a delay; of one with a schedule; between subgroups."""
+    """Synapses of each rule within a population of its own, with a delay; of one with a schedule; of one with a
+    variance, whose weights a clock moves; between subgroups."""
     found = {}
     for name in spiking_rules():
         cells = population()
@@ -62,7 +63,8 @@ def circuits() -> dict[str, tuple[list[NeuronGroup], Synapses]]:
     found["schedule"] = ([cells], scheduled)
     cells = population()
     variance = nd.brian.Variance(dispersion=0.3, rate=20 * Hz)
-    white = quick("lateral_covariance", variance=variance).synapses(cells, drive="gi_post -= w*mV")
+    clock = {"variance": variance, "moved_by": "clock"}
+    white = quick("lateral_covariance", **clock).synapses(cells, drive="gi_post -= w*mV")
     white.connect(condition="i != j")
     found["variance"] = ([cells], white)
     before, after = population(), population(SIZE + 2)
