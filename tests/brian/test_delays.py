@@ -84,9 +84,10 @@ def test_one_delay_for_all_is_given_at_once_and_may_change() -> None:
 
 
 def delayed() -> Callable[[], Results]:
-    """Delays that are set after the first run, and before it."""
+    """Delays that are set after the first run, and before it; and some synapses that are fixed."""
     brian2.defaultclock.dt = STEP * ms
-    early, late = lateral(), lateral("vogels")
+    early, late = lateral(model="learning : 1"), lateral("vogels")
+    early.learning = "int(j < 3)"
     early.delay = "(1 + (i + j) % 3)*ms"
     network = Network(early.cells, early, late.cells, late)
     network.run(STEPS // 3 * STEP * ms)
@@ -108,5 +109,6 @@ def delayed() -> Callable[[], Results]:
 def test_delays_on_every_target(target: str, tmp_path: Path) -> None:
     expected, found = delayed()(), simulate("tests.brian.test_delays:delayed", target, tmp_path)
     assert set(found) == set(expected) and all(values.std() > 0 for values in expected.values() if values.ndim == 1)
+    assert np.nanstd(found["early weights"][:, :3]) > 0 and set(found["early weights"][0, 3:]) == {0.2}
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-9, err_msg=name)
