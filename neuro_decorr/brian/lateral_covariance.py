@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from brian2 import Quantity, second
 
-from neuro_decorr.brian._checks import check_choice, number, quantity
+from neuro_decorr.brian._checks import check_choice, quantity
 from neuro_decorr.brian._registry import register
 from neuro_decorr.brian._rule import SpikingRule
 from neuro_decorr.brian.gain import Gain
@@ -35,7 +35,7 @@ class LateralCovariance(SpikingRule):
 
     By default the gain of the drive is measured, so that weights and the rate are about spikes, and all is held after
     400 s: `schedule=None` learns without end, `gain=None` takes the drive as it is. The default rate brings 20 to 400
-    neurons to their fixed point in some tens of seconds; a larger one scatters more.
+    neurons near their fixed point within the learning; a larger one scatters more, and a report says which is needed.
 
     Attributes:
         mean_time: Averaging time of the means of the traces, several seconds.
@@ -55,7 +55,6 @@ class LateralCovariance(SpikingRule):
     seen = ("deviation",)
     decorrelates = True
 
-    rate: float = number(2e-3, above=0)
     mean_time: Quantity = quantity(10 * second, above="trace_time", companion=True)
     homeostasis: Homeostasis | None = field(default_factory=Homeostasis)
     schedule: Schedule | None = field(default_factory=Schedule)
