@@ -27,7 +27,9 @@ def _time_step(brian_on_numpy: None) -> None:
 
 def rule() -> nd.brian.SpikingRule:
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * ms, rate=3 * Hz, average_time=30 * ms)
-    return nd.brian.get(rate=0.02, trace_time=20 * ms, mean_time=200 * ms, homeostasis=homeostasis, schedule=SCHEDULE, gain=None)
+    return nd.brian.get(
+        rate=0.02, trace_time=20 * ms, mean_time=200 * ms, homeostasis=homeostasis, schedule=SCHEDULE, gain=None
+    )
 
 
 def loop(fired: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
