@@ -26,8 +26,8 @@ from neuro_decorr.brian._checks import (
 from neuro_decorr.brian._contents import FILLING, Contents
 from neuro_decorr.brian._device import check_device
 from neuro_decorr.brian._model import MOVING, own_equations, set_by_rule, tell_what_learns, with_own
-from neuro_decorr.brian._probe import printed_parts
-from neuro_decorr.brian._strings import assigned, declared, printed, refuse
+from neuro_decorr.brian._printed import parts
+from neuro_decorr.brian._strings import declared, printed, refuse
 from neuro_decorr.brian._synapses import LateralSynapses, Orders
 from neuro_decorr.brian.gain import Gain
 from neuro_decorr.brian.homeostasis import Homeostasis
@@ -191,8 +191,8 @@ class SpikingRule(ABC):
     def _contents(self) -> Contents:
         """Of the companions of the neurons."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
-        parts = (self.homeostasis, self.variance, self.schedule, self._measured)
-        return Contents(self.seen, own, *parts, self._entering, tuple(self.seen_by_all))
+        held = (self.homeostasis, self.variance, self.schedule, self._measured)
+        return Contents(self.seen, own, *held, self._entering, tuple(self.seen_by_all))
 
     @property
     def _entering(self) -> dict[int, float]:
@@ -206,26 +206,7 @@ class SpikingRule(ABC):
     @property
     def _parts(self) -> dict[str, str]:
         """What is added, each part under its heading."""
-        own, parted, at_post = (f"(synapses, order {order})" for order in (self._orders[1], *self._orders[::2]))
-        found = {
-            "model of the synapses": self.model,
-            "linked": "\n".join(f"{name} = linked_var({variable})" for name, variable in self._links.items()),
-            f"transmission {own} before on_pre, or with a delay {parted}": "the drive",
-            f"on_pre {own}": self.on_pre,
-            f"on_post {at_post}": self.on_post,
-            f"on_clock {own}, every half of a trace time": self.on_clock,
-            "parameters of the synapses": assigned(self.namespace),
-            "companion, one set of traces a neuron (groups, order 0)": self.traces,
-            **{f"at a neuron's spike (synapses, order {order})": text for order, text in self.on_spike.items()},
-            "at the end of a time step (end, order 0)": self.on_step,
-            "parameters of the companion": assigned(self.trace_values),
-        }
-        if self.homeostasis is not None:
-            found["bias of the companion (start, order 0)"] = "bias_drive, or the drive with -bias for the weight"
-        if self.variance is not None:
-            found["at a neuron's spike, onto itself (synapses, order 0)"] = "the drive with self_weight for the weight"
-        found["for the report, once a trace_time (end, order 1)"] = "sums of the traces of some pairs, and of products"
-        return found if self._measured is None else found | printed_parts(self._measured)
+        return parts(self, self._orders, self._links, self._measured)
 
     @property
     def _links(self) -> dict[str, str]:
