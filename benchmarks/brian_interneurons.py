@@ -18,6 +18,7 @@ import multiprocessing
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import brian2
 import numpy as np
@@ -43,6 +44,7 @@ def rule(interneurons: int, given: argparse.Namespace) -> nd.brian.SpikingRule:
         consolidation=80 * second,
     )
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second, rate=1 * Hz)
+    options: dict[str, Any]
     name, options = "feedback_inhibition", {"interneurons": interneurons, "rate": 2e-2}
     if interneurons == 0:
         name, options = "lateral_covariance", {"rate": 1e-2, "gain": None}
