@@ -69,4 +69,8 @@ def test_the_page_of_credits_has_every_column() -> None:
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!https?:)[^)]+)\)", TEXT))
 def test_what_it_links_to_is_there(path: str) -> None:
-    assert (ROOT / path).is_file()
+    name, _, heading = path.partition("#")
+    assert (ROOT / name).is_file()
+    if heading:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert heading in {re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings}

@@ -66,7 +66,9 @@ def test_the_rule_of_brian_on_the_same_input_spikes(homeostasis: str, largest_we
     inputs = spike_trains(STEPS, 1, NEURONS) @ ONTO.T
     trains, weights, bias = in_brian(
         inputs[:, 0],
-        nd.brian.get(trace_time=40 * ms, mean_time=0.3 * second, homeostasis=theirs, **values),
+        nd.brian.get(
+            trace_time=40 * ms, mean_time=0.3 * second, homeostasis=theirs, gain=None, schedule=None, **values
+        ),
     )
     cell = cell_of(nd.norse.LateralCovariance(trace_time=40e-3, mean_time=0.3, homeostasis=ours, **values))
     plasticity = nd.norse.NeuronPlasticity(cell)

@@ -119,9 +119,9 @@ def test_slow_synapses_learn_the_axes_that_contexts_share() -> None:
     known = np.array([[1.0, 0.5], [0.0, 0.75**0.5]])
     rule = rules.get("gain_modulation", interneurons=2, rate=0.05, synapse_rate=0.005)
     state = rule.initial_state(2, dtype=torch.float64)
-    for _ in range(100):
+    for _ in range(150):
         root = np.eye(2) + known @ np.diag(generator.uniform(0, 3, 2)) @ known.T
-        suite.run(rule, suite.rows_with(torch.from_numpy(root @ root)), 40, state)
+        suite.run(rule, suite.rows_with(torch.from_numpy(root @ root)), 60, state)
     alignment = np.abs(known.T @ state["frame"].numpy())
     order = alignment.argmax(axis=1)
     assert sorted(order.tolist()) == [0, 1]
