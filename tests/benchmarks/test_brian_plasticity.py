@@ -17,6 +17,7 @@ from benchmarks import brian_plasticity as benchmark
 BENCHMARK = Path(__file__).parent.parent.parent / "benchmarks" / "brian_plasticity.py"
 
 
+@pytest.mark.slow
 def test_it_runs(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARK), "--targets", "numpy", "--sizes", "10", "--seconds", "0.05", "--parts"]
     result = subprocess.run(
