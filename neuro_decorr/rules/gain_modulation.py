@@ -66,7 +66,7 @@ class GainModulation(Rule):
         floor: Smallest eigenvalue of I + W diag(g) W^T that is left alone.
         saturation: Largest variance that an interneuron answers to, above 1; infinity as published.
         seed: Of the frame's basis.
-        synapse_rate: eta_w, per update; 0: the synapses are fixed.
+        synapse_rate: eta_w, per update; 0: the synapses are fixed. Schedulers of the rate leave it. Costs 2 k d K more.
     """
 
     name = "gain_modulation"
