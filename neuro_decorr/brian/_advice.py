@@ -15,8 +15,9 @@ def advice(report: Report, free: PairCovariances | None, rule: Any) -> tuple[str
         free: Covariances of the pairs whose weights are at no bound.
         rule: Of the synapses.
     """
+    until = f"until {float(rule.learnt):g} s" if rule.schedule else ""
     if report.phase in ("baseline", "calibration", "probing"):
-        return ("nothing is learnt yet: run on" + (f", until {rule.learnt}" if rule.schedule else ""),)
+        return (f"nothing is learnt yet: run on{until and f', {until}'}",)
     found, now = [], report.now
     if report.at_largest > MANY:
         found.append(
@@ -29,7 +30,7 @@ def advice(report: Report, free: PairCovariances | None, rule: Any) -> tuple[str
             "homeostasis was held meanwhile; weights are what the drive makes of them"
         )
     if report.phase in ("learning", "annealing"):
-        end = f"run until {rule.learnt}" if rule.schedule else "freeze(synapses, homeostasis=True)"
+        end = f"run {until}" if until else "freeze(synapses, homeostasis=True)"
         found.append(
             f"weights move, and what is held will be a little worse: {end}, and {SHORTEST:.0f} s more, for a verdict"
         )

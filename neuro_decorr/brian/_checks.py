@@ -141,6 +141,17 @@ def check_step(rule: Any, group: Any) -> None:
         )
 
 
+def check_sampling(rule: Any, group: Any, time: Quantity) -> None:
+    """Raise InvalidValue where a clock that moves weights, every so often, ticks within the time steps of a group."""
+    steps = float(time) / float(group.clock.dt)
+    if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
+        raise InvalidValue(
+            f"{rule.name}: its weights move every {time}, which was a whole number of time steps of group "
+            f"'{group.name}' when the synapses were made and is none of {group.clock.dt}; set the time step first, "
+            "such as defaultclock.dt, and make the synapses after it."
+        )
+
+
 def check_clashes(rule: Any, weight: str, own: Equations, *groups: Any) -> None:
     """Raise InvalidValue where the synapses would have a variable that their neurons have too.
 

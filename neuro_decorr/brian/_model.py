@@ -12,6 +12,8 @@ from neuro_decorr.errors import InvalidValue
 
 MOVING = "moving = int(learning*pace != 0) : 1 (shared)"
 """Whether a spike changes the weight, even to keep it within its bounds: an equation of every rule."""
+MOVED_TIME = "moved_time : second (shared)"
+"""How long the weights have moved, for a report."""
 
 
 def own_equations(model: Any) -> Equations:
@@ -52,9 +54,15 @@ def set_by_rule(rule: Any, own: Equations) -> dict[str, Any]:
     return {name: value for name, value in rule.namespace.items() if name not in own.names - (shared - linked)}
 
 
+def says_which_learn(equations: Equations) -> bool:
+    """Whether `learning` is a parameter of every synapse, and so says which of them are fixed."""
+    learning = equations.get("learning")
+    return learning is not None and learning.type == PARAMETER and not {"shared", "linked"} & set(learning.flags)
+
+
 def tell_what_learns(synapses: Synapses, own: Equations) -> None:
     """Say so where the user declared `learning` for every synapse and set it for none."""
-    if "learning" not in own or own["learning"].type != PARAMETER or {"shared", "linked"} & set(own["learning"].flags):
+    if not says_which_learn(own):
         return
     try:
         learning = synapses.variables["learning"].get_value()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from brian2 import NeuronGroup, Quantity, Synapses, linked_var
+from brian2.groups.group import CodeRunner
 from numpy.typing import NDArray
 
 from neuro_decorr.brian._checks import numbers
@@ -30,16 +31,13 @@ rested : 1 (shared)
 share_kept : 1 (shared)
 pair_half : 1 (shared)
 pair_samples : 1 (shared)
-pair_learned : second (shared)
 """
-"""`resting`: the weights do not move, after the beginning of learning; a new measurement begins when that changes.
-`pair_learned`: how long they have moved."""
+"""`resting`: the weights do not move, after the beginning of learning; a new measurement begins when that changes."""
 _SAMPLE = f"""\
 share_kept = (1 - abs(resting - rested))*(1 - (1 - resting)*pair_period/({MEMORY}*second))
 rested = resting
 pair_half = floor(pair_samples/{BLOCK}) % 2
 pair_samples += 1
-pair_learned += pair_period*int(pace_now > 0)
 """
 """Halves of a measurement that lie apart have independent errors: their product has none on average, whatever the
 correlations in time, and their difference shows how large these errors are."""
@@ -98,6 +96,9 @@ def attach(
     pre, post = _pairs(numbers(target if before is None else source), numbers(target), one_group=one_group)
     measured.connect(i=pre, j=post)
     measured.pair_period = period
-    measured.run_regularly(_sample(), clock=measured.clock, when="end", order=1, name=f"{synapses.name}_pairs_sample")
-    synapses.contained_objects.append(measured)
+    at = {"clock": measured.clock, "when": "end", "order": 1}
+    measured.run_regularly(_sample(), name=f"{synapses.name}_pairs_sample", **at)
+    moves = "moving" if synapses.variables["moving"].scalar else "int(pace != 0)"  # or some may always be fixed
+    code, name = f"moved_time += {float(period)!r}*second*{moves}", f"{synapses.name}_moved"
+    synapses.contained_objects.extend([measured, CodeRunner(synapses, "stateupdate", code=code, name=name, **at)])
     return measured

@@ -37,5 +37,7 @@ def parts(rule: Any, orders: Orders, links: dict[str, str], gain: Gain | None) -
         found["bias of the companion (start, order 0)"] = "bias_drive, or the drive with -bias for the weight"
     if rule.variance is not None:
         found["at a neuron's spike, onto itself (synapses, order 0)"] = "the drive with self_weight for the weight"
-    found["for the report, once a trace_time (end, order 1)"] = "sums of the traces of some pairs, and of products"
+    found["for the report, once a trace_time (end, order 1)"] = (
+        "sums of the traces of some pairs, and of products; moved_time += trace_time while the weights move"
+    )
     return found if gain is None else found | printed_parts(gain)

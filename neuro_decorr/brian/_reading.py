@@ -15,6 +15,7 @@ from neuro_decorr.brian import _pairs
 from neuro_decorr.brian._advice import advice
 from neuro_decorr.brian._after_run import AfterRun
 from neuro_decorr.brian._checks import numbers
+from neuro_decorr.brian._model import says_which_learn
 from neuro_decorr.brian._pairs import HALVES, MEMORY, SUMS
 from neuro_decorr.brian.report import ENOUGH, OFF, SHORTEST, PairCovariances, Phase, Report
 from neuro_decorr.errors import Unsupported
@@ -46,7 +47,7 @@ def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight:
 
     def tell() -> None:
         nonlocal warned
-        if warned or not rule.decorrelates or not _may_say(rule, pairs):
+        if warned or not rule.decorrelates or not _may_say(rule, known(), pairs):
             return
         found = report()
         if found.verdict == "not converged":
@@ -59,11 +60,11 @@ def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight:
     synapses.contained_objects.append(AfterRun(tell, target.clock, f"{synapses.name}_tells"))
 
 
-def _may_say(rule: Any, pairs: Synapses) -> bool:
+def _may_say(rule: Any, synapses: Any, pairs: Synapses) -> bool:
     """Whether weights have moved, and rest or have no end."""
-    if not value(pairs, "pair_learned"):
+    if not (moved := value(synapses, "moved_time")):
         return False
-    return bool(value(pairs, "rested")) or (rule.schedule is None and value(pairs, "pair_learned") >= MEMORY)
+    return bool(value(pairs, "rested")) or (rule.schedule is None and moved >= MEMORY)
 
 
 def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
@@ -71,10 +72,13 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
     try:
         companion = synapses.companions.target
         weights = np.asarray(getattr(synapses, f"{weight}_"), dtype=float)
+        learn = (
+            synapses.learning_[:] != 0 if says_which_learn(synapses.equations) else np.ones(len(weights), dtype=bool)
+        )
         smallest, largest = weights <= synapses.smallest_weight_, weights >= synapses.largest_weight_
         connected = free = np.ones(len(pairs), dtype=bool)
         if rule.sees_source:
-            bounded_share = _of_pairs(synapses, pairs, smallest | largest)
+            bounded_share = _of_pairs(synapses, pairs, smallest | largest, learn)
             connected, free = ~np.isnan(bounded_share), bounded_share < 1
         now = covariances(pairs, "now", connected)
         rate, within, bounded = (None, None, None) if now is None else _rates(synapses, pairs)
@@ -82,11 +86,11 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
             rule=rule.name,
             phase=_phase(companion),
             elapsed=value(companion, "elapsed"),
-            learned=value(pairs, "pair_learned"),
+            learned=value(synapses, "moved_time"),
             before=covariances(pairs, "before", connected),
             now=now,
-            at_smallest=float(smallest.mean()) if len(weights) else math.nan,
-            at_largest=float(largest.mean()) if len(weights) else math.nan,
+            at_smallest=float(smallest[learn].mean()) if learn.any() else math.nan,
+            at_largest=float(largest[learn].mean()) if learn.any() else math.nan,
             gain=_gain(companion),
             rate=rate,
             within=within,
@@ -94,7 +98,7 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
             verdict="undecided",
             advice=(),
         )
-        if rule.decorrelates and now is not None and now.seconds >= SHORTEST and _may_say(rule, pairs):
+        if rule.decorrelates and now is not None and now.seconds >= SHORTEST and _may_say(rule, synapses, pairs):
             missed = now.times_floor > ENOUGH or (rate is not None and abs(rate - 1) > OFF)
             if missed or value(pairs, "rested"):
                 report = replace(report, verdict="not converged" if missed else "converged")
@@ -133,13 +137,13 @@ def _phase(companion: Any) -> Phase:
     return "held" if "learning_time" in companion.variables and not resumed else "learning"
 
 
-def _of_pairs(synapses: Synapses, pairs: Synapses, values: NDArray[Any]) -> Array:
-    """Of the measured pairs: the mean of a value over the synapses of a pair, NaN where it has none."""
+def _of_pairs(synapses: Synapses, pairs: Synapses, values: NDArray[Any], among: NDArray[np.bool_]) -> Array:
+    """Of the measured pairs: the mean of a value over those synapses of a pair that count, NaN where none does."""
     asked = np.asarray(pairs.i, dtype=np.int64) * len(pairs.target) + np.asarray(pairs.j, dtype=np.int64)
-    if not len(asked) or not len(values):
+    if not len(asked) or not among.any():
         return np.full(len(asked), np.nan)
     pre, post = (
-        np.asarray(neurons, dtype=np.int64) + numbers(group).start
+        np.asarray(neurons, dtype=np.int64)[among] + numbers(group).start
         for neurons, group in ((synapses.i, synapses.source), (synapses.j, synapses.target))
     )
     order, total, number = np.argsort(asked), np.zeros(len(asked)), np.zeros(len(asked))
@@ -148,7 +152,7 @@ def _of_pairs(synapses: Synapses, pairs: Synapses, values: NDArray[Any]) -> Arra
         sought = one * len(pairs.target) + other
         found = order[np.minimum(np.searchsorted(asked, sought, sorter=order), len(asked) - 1)]
         hit = asked[found] == sought
-        np.add.at(total, found[hit], values[hit])
+        np.add.at(total, found[hit], values[among][hit])
         np.add.at(number, found[hit], 1)
     with np.errstate(invalid="ignore"):
         return total / number
@@ -201,7 +205,7 @@ def _rates(synapses: Synapses, pairs: Synapses) -> tuple[float | None, float | N
     companion = synapses.companions.target
     if "target_rate" not in companion.variables:
         return None, None, None
-    number, total = 0.0, np.full(len(companion), np.nan)
+    total = np.full(len(companion), np.nan)
     halves = [_sums(pairs, "now", half) for half in HALVES]
     for side, neurons in (("x", pairs.i), ("y", pairs.j)):
         if side == "y" or pairs.source is pairs.target:

@@ -18,6 +18,7 @@ from neuro_decorr.brian._checks import (
     check_clashes,
     check_fields,
     check_group,
+    check_sampling,
     check_step,
     event_names,
     number,
@@ -25,7 +26,7 @@ from neuro_decorr.brian._checks import (
 )
 from neuro_decorr.brian._contents import FILLING, Contents
 from neuro_decorr.brian._device import check_device
-from neuro_decorr.brian._model import MOVING, own_equations, set_by_rule, tell_what_learns, with_own
+from neuro_decorr.brian._model import MOVED_TIME, MOVING, own_equations, set_by_rule, tell_what_learns, with_own
 from neuro_decorr.brian._printed import parts
 from neuro_decorr.brian._strings import declared, printed, refuse
 from neuro_decorr.brian._synapses import LateralSynapses, Orders
@@ -136,7 +137,7 @@ class SpikingRule(ABC):
         linked = "\n".join(f"{name} : 1 (linked)" for name in self._links if name not in self.seen_by_all)
         linked += "".join(f"\n{name} : {unit} (linked, shared)" for name, unit in self.seen_by_all.items())
         linked += "" if self._measured is None else "\nweight_unit : 1 (linked)"
-        return f"w : 1\n{linked}\n{MOVING}\n{declared(self.namespace)}"
+        return f"w : 1\n{linked}\n{MOVING}\n{MOVED_TIME}\n{declared(self.namespace)}"
 
     @property
     def traces(self) -> str:
@@ -272,21 +273,7 @@ class SpikingRule(ABC):
         synapses = self._learning(source, target, drive, weight, own, events, options)
         for what, statement in drives.items():  # the bias is as free of units as w
             _drive.check_units(re.sub(r"\bbias\b", weight, statement), synapses, what)
-        self_drive = None
-        if self.variance is not None and drive is not None:
-            _drive.check_names(drive, target, target, weight, "drive")  # of a neuron onto itself
-            self_drive = re.sub(rf"\b{weight}\b", self._scaled("self_weight", "self_weight"), drive)
-
-        made = weakref.proxy(synapses)  # a reference would make a circle, and keep the names of deleted synapses
-
-        def check() -> None:
-            check_step(self, target)
-            tell_what_learns(made, own)
-            for what, statement in drives.items():
-                _drive.check_summed(statement, target, what)
-
-        check()
-        synapses.contained_objects.append(AtRun(check, target.clock, f"{synapses.name}_checks"))
+        self._check_at_run(synapses, source, target, own, drives)
         for what, statement in drives.items():
             _drive.tell_what_stays(statement, target, what)
         _companion.attach(
@@ -297,7 +284,7 @@ class SpikingRule(ABC):
             events=events,
             shared=self.seen_by_all,
             bias_drive=drives.get("bias_drive"),
-            self_drive=self_drive,
+            self_drive=self._self_drive(drive, target, weight),
         )
         _reading.give_report(self, synapses, source, target, weight)
         point_to_user(synapses)
@@ -332,6 +319,36 @@ class SpikingRule(ABC):
             bias_drive = _drive.with_bias(drive, weight)
         return {what: text for what, text in (("drive", drive), ("bias_drive", bias_drive)) if text is not None}
 
+    def _self_drive(self, drive: str | None, target: Any, weight: str) -> str | None:
+        """The drive of a neuron onto itself; None without a variance."""
+        if self.variance is None or drive is None:
+            return None
+        _drive.check_names(drive, target, target, weight, "drive")
+        return re.sub(rf"\b{weight}\b", self._scaled("self_weight", "self_weight"), drive)
+
+    def _check_at_run(
+        self, synapses: LateralSynapses, source: Any, target: Any, own: Equations, drives: dict[str, str]
+    ) -> None:
+        """Check, now and before every run, what may change until then: time steps, other synapses, what learns."""
+        made = weakref.proxy(synapses)  # a reference would make a circle, and keep the names of deleted synapses
+        sampling_time = self._sampling_time(source) if self.on_clock else None
+
+        def check() -> None:
+            check_step(self, target)
+            if sampling_time is not None:
+                check_sampling(self, source, sampling_time)
+            tell_what_learns(made, own)
+            for what, statement in drives.items():
+                _drive.check_summed(statement, target, what)
+
+        check()
+        synapses.contained_objects.append(AtRun(check, target.clock, f"{synapses.name}_checks"))
+
+    def _sampling_time(self, group: Any) -> Quantity:
+        """Half of a trace time in whole time steps of a group, so that a clock takes no sample within a step."""
+        step = group.clock.dt
+        return max(round(self.trace_time / 2 / step), 1) * step
+
     def _learning(
         self,
         source: Any,
@@ -357,8 +374,7 @@ class SpikingRule(ABC):
         )
         _companion.set_values(synapses, set_by_rule(self, own))
         if self.on_clock:  # not run_regularly, which would also put the synapses into their source
-            step, name = source.clock.dt, f"{synapses.name}_learning_clock"
-            time = max(round(self.trace_time / 2 / step), 1) * step  # no sample within a step
+            time, name = self._sampling_time(source), f"{synapses.name}_learning_clock"
             _companion.set_values(synapses, {"sampling_time": time})
             code, order = re.sub(r"\bw\b", weight, self.on_clock), self._orders.learning_pre
             times = {"dt": time, "when": "synapses", "order": order}

@@ -32,7 +32,7 @@ class PairCovariances:
 
     Attributes:
         seconds: How long they were measured.
-        pairs: How many were, of those that are connected: 16 partners of each neuron, or all.
+        pairs: How many were, of those with a synapse that learns: 16 partners of each neuron, or all.
         covariance: Root of the mean square, spikes squared; 0 where the mean square is not positive.
         covariance_noise: Of one pair, in this time.
         correlation: As covariance.
@@ -68,8 +68,8 @@ class Report:
         before: Before learning began; None where nothing was measured: without a calibration or a baseline.
         now: Since the weights rest; while they move, of the last minute, and then better than what would be held, since
             moving weights follow the very sample that is measured. None before.
-        at_smallest: Share of the weights at `smallest_weight`.
-        at_largest: Share of the weights at `largest_weight`.
+        at_smallest: Share of the weights that learn at `smallest_weight`.
+        at_largest: Share of the weights that learn at `largest_weight`.
         gain: Spikes that one of weight 1 in the drive as it is written takes, where that was measured: the drive sees
             `w/gain`.
         rate: Of the population in the time of `now`, over its target; None without a homeostasis.

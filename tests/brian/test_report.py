@@ -7,7 +7,7 @@ import itertools
 import brian2
 import numpy as np
 import pytest
-from brian2 import Network, NeuronGroup, Synapses, TimedArray, ms
+from brian2 import Network, NeuronGroup, Synapses, TimedArray, linked_var, ms
 
 import neuro_decorr as nd
 from neuro_decorr.brian._pairs import _pairs
@@ -162,3 +162,40 @@ def test_nothing_is_said_where_nothing_was_learnt(caplog: pytest.LogCaptureFixtu
     vogels = nd.brian.get("vogels", trace_time=50 * ms).synapses(told(trains(10, 3, 0), 50), drive="g_post -= w*mV")
     vogels.connect()
     assert vogels.report().verdict == "undecided" and vogels.report().before is None
+
+
+def fixed(model: str, **namespace: object) -> Synapses:
+    """Synapses of 20 correlated neurons with equations of the user's, in steps of 50 ms; not run yet."""
+    neurons = told(trains(500, 20, 0.1), 50)
+    rule = nd.brian.get("lateral_covariance", gain=None, rate=1e-3, **SLOW)
+    lateral = rule.synapses(neurons, drive="g_post -= w*mV", model=model, namespace=namespace)
+    lateral.connect(condition="i != j")
+    lateral.add_attribute("cells")
+    lateral.cells = neurons
+    return lateral
+
+
+def test_a_report_is_of_the_synapses_that_learn() -> None:
+    """Those that are fixed are at no bound, and their pairs are not measured."""
+    brian2.defaultclock.dt = 50 * ms
+    lateral = fixed("learning : 1")
+    lateral.w = 7.0  # above largest_weight
+    lateral.learning = "int(i < 5 and j < 5)"
+    lateral.w["i < 5 and j < 5"] = 0.5
+    Network(lateral.cells, lateral).run(25_000 * ms)
+    report = lateral.report()
+    assert report.now is not None and report.now.pairs == 10
+    assert report.at_largest == 0 and not any("largest_weight" in line for line in report.advice)
+
+
+@pytest.mark.parametrize("model", ["learning = gate(t) : 1 (shared)", "learning : 1 (linked, shared)"])
+def test_weights_do_not_move_under_a_third_factor_of_zero(model: str) -> None:
+    """On for one second of the three in which they could."""
+    brian2.defaultclock.dt = 50 * ms
+    lateral = fixed(model, gate=TimedArray([0.0, 1.0, 0.0], dt=1000 * ms))
+    modulator = NeuronGroup(1, "level : 1 (shared)")
+    modulator.run_regularly("level = int(t >= 1*second) - int(t >= 2*second)", dt=1000 * ms, when="start")
+    if "linked" in model:
+        lateral.learning = linked_var(modulator, "level")
+    Network(modulator, lateral.cells, lateral).run(3000 * ms)
+    assert lateral.report().learned == pytest.approx(1.0)
