@@ -313,7 +313,9 @@ class SpikingRule(ABC):
             _drive.check_names(drive, source, target, weight, "drive")
         if bias_drive is not None:
             if self.homeostasis is None:
-                raise InvalidValue(f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None.")
+                raise InvalidValue(
+                    f"bias_drive needs a homeostasis, and this '{self.name}' has homeostasis=None: leave it out."
+                )
             _drive.check_names(bias_drive, source, target, "bias", "bias_drive")
         elif drive is not None and self.homeostasis is not None:
             bias_drive = _drive.with_bias(drive, weight)

@@ -9,6 +9,7 @@ import numpy as np
 from brian2 import Hz, Quantity, second
 
 from neuro_decorr.brian._checks import check_fields, check_quantity, number, quantity
+from neuro_decorr.errors import InvalidValue, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,12 @@ class Homeostasis:
         """
         if self.target_rate is not None and np.ndim(self.target_rate) == 1:  # the tuple has an equality of one truth
             each = tuple(self.target_rate)
+            if each and not any(isinstance(rate, Quantity) for rate in each):
+                first = ", ".join([*map("{:g}".format, each[:2]), "..."][: len(each)])
+                raise InvalidValue(
+                    f"{self.name}: target_rate needs units of Hz, got {shown(self.target_rate)}; write "
+                    f"target_rate=[{first}]*Hz."
+                )
             for rate in each or (0 * Hz,):
                 check_quantity(self.name, "target_rate", rate, Hz)
             object.__setattr__(self, "target_rate", each)

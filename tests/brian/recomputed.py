@@ -59,7 +59,6 @@ def means(before: np.ndarray, trains: Trains, given: Given, rule: nd.brian.Spiki
     for neuron, train in enumerate(trains):
         own[train, neuron] = 1.0
     kept = np.exp(-given.step / float(rule.trace_time))
-    seen = kept if getattr(rule, "moved_by", "both") == "clock" else (1 + kept) / 2
     seen = kept if by_clock(rule) else (1 + kept) / 2
     found, mean, after = np.zeros_like(before), np.zeros(before.shape[1]), np.zeros(before.shape[1])
     for step in range(given.steps):

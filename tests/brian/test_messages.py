@@ -34,6 +34,8 @@ def _time_step(brian_on_numpy: None) -> None:
         (lambda: nd.brian.get("vogels", trace_time="20 ms"), "write trace_time=20*ms"),
         (lambda: nd.brian.get(mean_time=12), "write mean_time=12*second"),
         (lambda: nd.brian.Homeostasis(target_rate=10), "write target_rate=10*Hz"),
+        (lambda: nd.brian.Homeostasis(target_rate=[1.0, 2.5]), "write target_rate=[1, 2.5]*Hz"),
+        (lambda: nd.brian.Homeostasis(target_rate=np.arange(1, 9)), "write target_rate=[1, 2, ...]*Hz"),
         (lambda: nd.brian.Homeostasis(calibration=30), "write calibration=30*second"),
         (lambda: nd.brian.Schedule(learning=160), "write learning=160*second"),
         (lambda: nd.brian.Schedule(baseline=5), "write baseline=5*second"),
@@ -139,6 +141,22 @@ def test_errors_of_a_run_name_the_users_line() -> None:
         Network(neurons, short).run(1 * ms)
     assert f"line {frame.lineno + 1}, in test_errors_of_a_run_name_the_users_line" in str(caught.value)
     assert "trace_time must be at least" in str(caught.value.__cause__)
+
+
+def test_samples_that_would_fall_within_a_step_are_refused() -> None:
+    """A clock that moves weights every 10 ms, and time steps that are changed after it was made."""
+    neurons = NeuronGroup(3, "g : volt", threshold="rand() < 0.1")
+    rule = nd.brian.get(trace_time=20 * ms, homeostasis=None, moved_by="clock")
+    synapses = rule.synapses(neurons, drive="g_post -= w*mV")
+    synapses.connect()
+    network = Network(neurons, synapses)
+    brian2.defaultclock.dt = 0.5 * ms  # a step that divides 10 ms
+    network.run(3 * ms)
+    brian2.defaultclock.dt = 3 * ms
+    with pytest.raises(brian2.BrianObjectException) as caught:
+        network.run(3 * ms)
+    assert "weights move every 10. ms" in str(caught.value.__cause__)
+    assert "make the synapses after it" in str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize("name", ["lateral_covariance", "feedback_inhibition"])
