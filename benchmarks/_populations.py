@@ -5,9 +5,9 @@ Each is a group and the arguments of the two lines, `drive` and where inhibition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from brian2 import NeuronGroup, TimedArray, ms, mV, nA, nS, pA, pF, uS
+from brian2 import NeuronGroup, TimedArray, ms, mV
 
 from models.correlated_population import correlated_population, mixing, set_mixing
 
@@ -24,14 +24,12 @@ _SHARED = "\n".join(
 )
 
 
-def _group(neurons: int, seed: int, sources: TimedArray, equations: str, **options: object) -> NeuronGroup:
+def _group(
+    neurons: int, seed: int, sources: TimedArray, equations: str, method: str = "euler", **options: object
+) -> NeuronGroup:
     """Neurons with `common`, a mixture of the sources, and `own`, noise of their own; both of variance 1."""
-    constants = options.pop("constants", {})
-    assert isinstance(constants, Mapping)
-    options["method"] = options.get("method", "euler")
-    group = NeuronGroup(
-        neurons, f"{equations}\n{_SHARED}\nown : 1", namespace={"sources": sources, **constants}, **options
-    )
+    model = f"{equations}\n{_SHARED}\nown : 1"
+    group = NeuronGroup(neurons, model, method=method, namespace={"sources": sources}, **options)
     group.run_regularly("own = exp(-0.2)*own + sqrt(1 - exp(-0.4))*randn()", dt=1 * ms)  # 5 ms, in steps of 1 ms
     set_mixing(group, mixing("positive", neurons, seed, SOURCES))
     return group
@@ -46,11 +44,8 @@ def current(neurons: int, seed: int, sources: TimedArray) -> Population:
 
 
 def delta(neurons: int, seed: int, sources: TimedArray) -> Population:
-    """Leaky integrate-and-fire; an inhibitory spike lowers the potential at once."""
-    group = correlated_population(neurons, sources)
-    group.drive = 16 * mV
-    set_mixing(group, 3 * mV * mixing("positive", neurons, seed, SOURCES))
-    return group, {"drive": "v_post -= w*mV"}
+    """The same; an inhibitory spike lowers the potential at once."""
+    return current(neurons, seed, sources)[0], {"drive": "v_post -= w*mV"}
 
 
 def conductance(neurons: int, seed: int, sources: TimedArray) -> Population:
@@ -66,7 +61,6 @@ def conductance(neurons: int, seed: int, sources: TimedArray) -> Population:
         threshold="v > -50*mV",
         reset="v = -60*mV",
         refractory=2 * ms,
-        constants={"nS": nS, "pF": pF},
     )
     group.v = -60 * mV
     return group, {"drive": "gi_post += w*nS", "bias_drive": "ge_post += bias*nS"}
@@ -100,7 +94,6 @@ def adex(neurons: int, seed: int, sources: TimedArray) -> Population:
            dI/dt = -I/(10*ms) : amp""",
         threshold="v > -20*mV",
         reset="v = -70.6*mV; adaptation += 0.0805*nA",
-        constants={"nS": nS, "pF": pF, "nA": nA},
     )
     group.v = -70.6 * mV
     return group, {"drive": "I_post -= w*pA"}
@@ -129,7 +122,6 @@ def hodgkin_huxley(neurons: int, seed: int, sources: TimedArray) -> Population:
         threshold="v > -20*mV",
         refractory="v > -40*mV",
         method="exponential_euler",
-        constants={"nS": nS, "pF": pF, "uS": uS, "pA": pA},
     )
     group.v, group.h, group.n = -63 * mV, 1, 0.1
     return group, {"drive": "gi_post += w*nS", "bias_drive": "ge_post += bias*nS"}

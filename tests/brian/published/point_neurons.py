@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brian2 import NeuronGroup, Synapses, ms, mV, nA, nS, pF
+from brian2 import NeuronGroup, Synapses, ms, mV
 
 from tests.brian.published.common import Parts, Published, pairs, poisson, start
 
@@ -50,7 +50,6 @@ def _destexhe() -> Parts:
         reset="v = -60*mV; w += 0.02*nA",
         refractory=2.5 * ms,
         method="euler",
-        namespace={"nS": nS, "pF": pF, "nA": nA},
     )
     start(neurons, "v", -65 * mV, -50 * mV, 1)
     excitation = Synapses(neurons[:24], neurons, on_pre="ge_post += 3*nS")
