@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -12,7 +13,7 @@ from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.parameters import check_level, generator
 from neuro_decorr.recording import SpikeTrains
-from neuro_decorr.recording.binning import indices, whole_bins
+from neuro_decorr.recording.binning import SLACK, indices, whole_bins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,7 +165,7 @@ def _in_whole_intervals(trains: SpikeTrains, spikes: NDArray[np.int64], bin: flo
     usable = np.ones(windows, dtype=bool)
     for low, high in trains.gaps:
         begin, end = ((edge - trains.start) / (steps * bin) for edge in (low, high))
-        usable[max(0, int(begin)) : int(np.ceil(end))] = False
+        usable[math.floor(begin + SLACK) : math.ceil(end - SLACK)] = False
     inside: NDArray[np.bool_] = (spikes < windows * steps) & usable[np.minimum(spikes // steps, windows - 1)]
     return inside
 

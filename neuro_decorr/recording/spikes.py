@@ -220,6 +220,24 @@ class SpikeTrains:
         trials, notes = pieces.inside(self.trials, low, high)
         return SpikeTrains(times, low, high, self.units, trials, gaps, (*self.notes, *notes), self.positions)
 
+    def within_trials(self) -> SpikeTrains:
+        """What was recorded inside the trials; what lies between them becomes gaps.
+
+        Returns:
+            The spikes in `[start, stop)` of a trial, from the start of the first to the end of the last.
+
+        Raises:
+            InvalidValue: No trials, or a gap inside a trial.
+        """
+        trials = self._checked_trials()
+        low, high = (edges.clip(self.start, self.stop) for edges in (trials.start, trials.stop))
+        gaps = tuple((a, b) for a, b in zip(high[:-1].tolist(), low[1:].tolist(), strict=True) if a < b)
+        times = tuple(
+            unit[np.searchsorted(low, unit, side="right") > np.searchsorted(high, unit, side="right")]
+            for unit in self.times
+        )
+        return replace(self, times=times, start=low[0], stop=high[-1], gaps=gaps)
+
     def select(self, units: Sequence[object]) -> SpikeTrains:
         """Some of the units.
 

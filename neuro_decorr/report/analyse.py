@@ -73,11 +73,11 @@ def analyse(options: Options, *, figures: bool = False) -> Analysis:
         made = zip(taken, chosen(taken, method), strict=True)
         found = [picture(one, surrogates, method, lambda: view.advance(0)) for one, surrogates in made]
         beside = [_beside(one, options, prefix, figures) for one, prefix in zip(found, _PREFIXES, strict=False)]
-        for k in range(1 if wanted[-1].recording is wanted[0].recording else 2):
-            details.quality(found[k], beside[k])
+        for one, each, more in zip(found, wanted, beside, strict=True):
+            if each is wanted[0] or each.recording is not wanted[0].recording:
+                details.quality(one, more)
             if options.pair:
-                labels = two(options.pair, found[k].sample.recording.units)
-                details.pair(found[k], beside[k], labels, options.seed)
+                details.pair(one, more, two(options.pair, each.recording.units), options.seed)
         parts = [_part(one, each.title, more) for one, each, more in zip(found, wanted, beside, strict=True)]
         if figures:
             view.line("figures")

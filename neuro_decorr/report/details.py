@@ -181,6 +181,8 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
     """
     trains = made.sample.recording
     assert isinstance(trains, SpikeTrains)  # which was asked before anything was computed
+    if made.sample.within_trials:
+        trains = trains.within_trials()
     drawn = metrics.pair_correlogram(trains, *labels, seed=seed)
     first, second = map(printable, labels)
     found.take("pair", lambda: drawn, f"Correlogram of {first} and {second}.")
@@ -194,7 +196,7 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
     panel = Panel(told, partial(detail_panels.pair, found=drawn))
     counts = [len(trains.times[row]) for row in chosen(labels, trains.units)]
     n = f"{counts[0]} and {counts[1]} spikes in {trains.duration:g} s"
-    n += ", inside and outside of the trials" * made.sample.within_trials
+    n += " inside the trials" * made.sample.within_trials
     found.sheets.append(sheet(f"{found.prefix}pair", f"{first} and {second}", [panel], n, "A", (5.6, 3.6)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,22 @@ def test_bins_are_those_of_each_piece(ticks: list[int], edges: list[int], width:
     assert trains.bins(width * step) == len(expected)
     np.testing.assert_array_equal(trains.counts(width * step)[:, 0], expected)
     np.testing.assert_array_equal(np.concatenate(list(trains.counts_chunks(width * step, rows)))[:, 0], expected)
+
+
+@given(
+    ticks=st.lists(st.integers(0, 99), unique=True).map(sorted),
+    edges=st.lists(st.integers(0, 99), unique=True, min_size=2, max_size=8).map(sorted),
+    touching=st.booleans(),
+)
+def test_only_what_is_inside_the_trials_is_kept(ticks: list[int], edges: list[int], touching: bool) -> None:
+    """Against integers: a spike at the end of a trial is outside, unless another one begins there."""
+    windows = list(itertools.pairwise(edges))[:: 1 if touching else 2]
+    low, high = zip(*windows, strict=True)
+    trains = SpikeTrains([ticks, []], 0, 100, ["a", "b"], Trials(low, high))
+    found = trains.within_trials()
+    assert found.times[0].tolist() == [t for t in ticks if any(a <= t < b for a, b in windows)]
+    assert (found.start, found.stop, found.duration) == (low[0], high[-1], sum(b - a for a, b in windows))
+    assert (found.units, found.trials) == (trains.units, trains.trials)
 
 
 def test_rates_have_no_samples_in_their_gaps() -> None:

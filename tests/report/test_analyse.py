@@ -277,3 +277,16 @@ def test_a_users_own_file_with_the_note_that_it_carries(tmp_path: Path, capsys: 
     said = " ".join(capsys.readouterr().out.split())
     assert "16 of 20 trials are not wholly inside 0 to 20 s: left out" in said
     assert "mean_absolute_correlation" in said
+
+
+def test_the_correlogram_of_a_pair_is_of_the_trials_that_are_shown() -> None:
+    found = analyse(Options(Path(MODES), trials="control", against="inhibited", pair="a0,a1", surrogates=0))
+    recording = load(MODES)
+    for prefix, condition in (("", "control"), ("against_", "inhibited")):
+        trials = recording.trials.select([condition])
+        inside = (np.concatenate([t[(t >= a) & (t < b)] for a, b in zip(trials.start, trials.stop, strict=True)])
+                  for t in recording.select(["a0", "a1"]).times)  # fmt: skip
+        first, second = (np.floor((times - trials.start[0]) / 1e-3 + 1e-8) for times in inside)
+        lags = (second - first[:, None]).ravel()
+        expected = [(lags == k).sum() for k in range(-50, 51)]
+        assert found.table(f"{prefix}pair")["counts"].tolist() == expected
