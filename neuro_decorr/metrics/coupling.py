@@ -15,6 +15,7 @@ from neuro_decorr.errors import InvalidValue, require
 from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.jackknife import FEWEST, bounds, cells, second_moments, spread
 from neuro_decorr.metrics.parameters import check_level
+from neuro_decorr.metrics.samples import Samples
 from neuro_decorr.recording import Rates, SpikeTrains
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def population_coupling(
     """
     check_level(level)
     checks.refuse("population_coupling", checks.whole_number("max_shift", max_shift, least=10))
-    sums = cells(activity, bin)
+    counted = as_samples(activity, bin)
+    sums = cells(counted)
     names = activity.units if isinstance(activity, SpikeTrains | Rates) else tuple(map(str, range(sums.units)))
     samples = int(sums.lengths.sum())
     if sums.units < 2:
@@ -108,7 +110,7 @@ def population_coupling(
     z = np.arctanh(np.append(estimate, estimate[defined].mean()))  # the last: mean over the units
     left = np.arctanh(np.column_stack([others, others[:, defined].mean(axis=1)]))
     low, high = np.tanh(bounds(z, spread(z, left, sums.lengths.cpu().numpy()), level))
-    lagged = _shifted(activity, bin, max_shift) / np.sqrt(_variances(whole) * (samples - 1) ** 2)
+    lagged = _shifted(counted, max_shift) / np.sqrt(_variances(whole) * (samples - 1) ** 2)
     slow, null, p_value = _against_shifts(lagged)
     q_value = np.full_like(p_value, np.nan)
     q_value[defined] = require("scipy.stats", "recordings").false_discovery_control(p_value[defined])
@@ -173,12 +175,11 @@ def _against_shifts(lagged: NDArray[np.float64]) -> tuple[NDArray[np.float64], .
     return slow, null, np.where(np.isfinite(own), (1 + extreme) / (1 + len(null)), np.nan)
 
 
-def _shifted(activity: Activity, bin: float | None, longest: int) -> NDArray[np.float64]:
+def _shifted(samples: Samples, longest: int) -> NDArray[np.float64]:
     """Sum of products of each unit and of the others `lag` samples later, shape (2 L + 1, units).
 
     The samples of the unit are those that have a partner at every lag; sums are scaled to all samples.
     """
-    samples = as_samples(activity, bin)
     x = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
     count, units = x.shape
     mean = x.mean(axis=0, dtype=np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, require
-from neuro_decorr.metrics.activity import Activity
+from neuro_decorr.metrics.activity import Activity, as_samples
 from neuro_decorr.metrics.cosines import independent
 from neuro_decorr.metrics.dyads import Groups
 from neuro_decorr.metrics.jackknife import bounds, cells, correlations, second_moments, spread
@@ -137,9 +137,10 @@ def pair_profile(
     if against == "signal":
         r, x, variance = _signal(activity, bin, over)
     else:
-        sums = cells(activity, bin)
+        counted = as_samples(activity, bin)
+        sums = cells(counted)
         whole, fewer = second_moments(sums)
-        r, variance = correlations(whole), independent(activity, bin).variance
+        r, variance = correlations(whole), independent(counted).variance
         x = _distances(activity, positions, len(r)) if against == "distance" else _rates(activity, bin, sums)
         without = (fewer, sums.lengths.cpu().numpy()) if over == "time" else None
     keep = _complete(np.isfinite(r) & np.isfinite(x))

@@ -24,6 +24,8 @@ _EXACT = 2**24
 """Integers up to here are exact in float32, and so is every sum of them that stays below."""
 _SLICE = 2**21
 """Entries of the second moments of all cells that are widened to float64 at a time: 16 MiB."""
+_FEW = 1024
+"""Samples that a whole number near their mean is found from."""
 
 
 @final
@@ -244,7 +246,8 @@ def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
     units = stream.units
     total = torch.zeros(units, dtype=torch.float64, device=stream.device)
     if stream.integers:  # any whole number near the mean; those that never vary are known from the sums
-        near = real(next(iter(stream.chunks(rows))))[0].mean(dim=0).round() if center else total
+        few = min(rows, _FEW)
+        near = real(next(iter(stream.chunks(few))))[0].mean(dim=0).round() if center else total
         return near, torch.zeros(units, dtype=torch.bool, device=stream.device)
     low, high, bad, resolution = torch.full_like(total, torch.inf), torch.full_like(total, -torch.inf), 0, 0.0
     for chunk in stream.chunks(rows):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.metrics.activity import as_samples
 from neuro_decorr.metrics.cosines import independent
 from neuro_decorr.metrics.jackknife import cells, correlations, mean_correlation_bounds, second_moments
 from neuro_decorr.metrics.parameters import check_level
@@ -70,7 +71,7 @@ def bin_profile(
     independent units as slow as these (`cosines.Independent`), which for slow units and wide bins is far above that of
     independent samples.
 
-    Cost: for every width, P N^2 and a transform of each unit.
+    Cost: for every width, P N^2 and a transform of each unit. Memory: the counts of a width, mostly a byte each.
 
     Source: Bair, Zohary and Newsome (2001), Correlated firing in macaque visual area MT: time scales and relationship
     to behavior, J. Neuroscience 21, doi:10.1523/JNEUROSCI.21-05-01676.2001.
@@ -116,7 +117,8 @@ def bin_profile(
 
 
 def _row(recording: SpikeTrains | Rates, bin: float, level: float) -> tuple[float, ...]:
-    sums = cells(recording, bin)
+    counted = as_samples(recording, bin)  # once, for two passes over them
+    sums = cells(counted)
     whole, without = second_moments(sums)
     matrix = correlations(whole)
     keep = np.isfinite(np.diagonal(matrix))
@@ -125,7 +127,7 @@ def _row(recording: SpikeTrains | Rates, bin: float, level: float) -> tuple[floa
     chosen = np.ix_(keep, keep)
     r = upper(matrix[chosen])
     left = np.array([upper(correlations(part)[chosen]).mean() for part in without])
-    law = independent(recording, bin)
+    law = independent(counted)
     mean = float(r.mean())
     sizes = sums.lengths.cpu().numpy()
     low, high = mean_correlation_bounds(mean, left, int(keep.sum()), level, sizes)
