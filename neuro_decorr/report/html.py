@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from neuro_decorr.report.tables import cell
+
 ROWS = 200
 """How many rows of a table a page shows; the file has all."""
 _SHORT = 36
@@ -71,19 +73,19 @@ def figure(svg: bytes, caption: str) -> str:
     return f'<figure><div class="scroll">{image}</div><figcaption>{said}</figcaption></figure>\n'
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", file: str = "") -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", file: str = "") -> str:
     """A table, cut where it is long.
 
     Args:
         head: Names of the columns.
-        rows: Cells in text; numbers are rounded to four digits and aligned.
+        rows: Values, or their texts; numbers are rounded to four digits and aligned.
         caption: In words, above it.
         file: Name of the file that has all rows.
 
     Returns:
         The table in HTML.
     """
-    shown = rows[:ROWS]
+    shown = [list(map(cell, row)) for row in rows[:ROWS]]
     numeric = [
         bool(shown) and all(_number(row[k]) is not None or not row[k] for row in shown) for k in range(len(head))
     ]

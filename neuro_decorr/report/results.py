@@ -16,7 +16,7 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.report import figures, html
 from neuro_decorr.report.sheets import Sheet
 from neuro_decorr.report.staging import whole
-from neuro_decorr.report.tables import cell, save_table
+from neuro_decorr.report.tables import save_table
 from neuro_decorr.study import files, provenance
 
 if TYPE_CHECKING:
@@ -206,5 +206,5 @@ def _section(part: Part) -> str:
 
 
 def _table(table: Table) -> str:
-    rows = [list(map(cell, row)) for row in table.frame.itertuples(index=False, name=None)]
+    rows = list(table.frame.itertuples(index=False, name=None))
     return html.table([str(name) for name in table.frame.columns], rows, table.caption, f"{table.name}.csv")

@@ -58,9 +58,10 @@ def cell(value: Any, digits: int | None = None) -> str:
         value: Of any type.
         digits: Significant digits of a float; all when None.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)) or str(value) == "<NA>":
-        return ""
-    return f"{value:.{digits}g}" if digits is not None and isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else str(value) if digits is None else f"{value:.{digits}g}"
+    text = "" if value is None else str(value)
+    return "" if text == "<NA>" else text
 
 
 def _cell(value: Any, digits: int) -> str:
