@@ -77,7 +77,7 @@ def attach(
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
     if self_drive is not None:
         model = "self_weight : 1 (linked)"
-        model += "" if contents.gain is None else "\nweight_unit : 1 (linked)"
+        model += "" if contents.gain is None else f"\n{_probe.SCALED.format(weight='self_weight')}"
         own = _one_to_one(
             synapses, "self", target, target, target.clock, model=model, on_pre=self_drive, on_event=events["post"]
         )

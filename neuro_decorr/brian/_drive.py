@@ -76,7 +76,8 @@ def check_summed(drive: str, target: Any, what: str) -> None:
                 raise InvalidValue(
                     f"{what} changes '{name}' of group '{group.name}', which the synapses '{reference().name}' set at "
                     "every time step, (summed), so that nothing of it would be left; declare another variable with "
-                    f"an equation of its own, such as 'dinhibition/dt = -inhibition/(10*ms)', and add it to '{name}'."
+                    f"an equation of its own, such as 'dinhibition/dt = -inhibition/(10*ms)', and add it where "
+                    f"equations use '{name}'."
                 )
 
 

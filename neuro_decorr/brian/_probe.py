@@ -7,6 +7,9 @@ from brian2 import Hz, NeuronGroup, Synapses, linked_var
 
 from neuro_decorr.brian.gain import Gain
 
+SCALED = "weight_unit : 1 (linked)\nscaled_weight = {weight}*weight_unit : 1"
+"""Of synapses: what a drive sees. By a name of its own: where a drive reaches a variable that stays while a neuron is
+refractory, Brian2's numpy code takes every variable of a statement for one value a synapse, and the unit is one."""
 HELD = """\
 probing = (1 - held)*calibrated*(1 - begun) : 1 (shared)
 probe_direction = 1 - 2*((i + floor(2*(t + dt/2)/probe_period)) % 2) : 1
@@ -47,7 +50,7 @@ SUMS = "all_answer_post = probe_answer_pre : 1 (summed)\nall_spikes_post = probe
 def printed_parts(gain: Gain) -> dict[str, str]:
     """What is added, each part under its heading."""
     return {
-        "the drive": "w stands for w*weight_unit, which is 1 until the gain is measured",
+        "the drive": "scaled_weight for w, with a weight_unit that is 1 until the gain is measured",
         f"population, one neuron, in steps of {gain.period}": f"{EQUATIONS}\nprobe_response = {gain.response}",
         "sums over the companion, at the start of a period": SUMS,
         "at the end of a period": AT_PERIOD,

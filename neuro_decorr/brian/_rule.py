@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from brian2 import Equations, Quantity, ms
 from brian2.groups.group import CodeRunner
 
-from neuro_decorr.brian import _companion, _drive, _reading
+from neuro_decorr.brian import _companion, _drive, _probe, _reading
 from neuro_decorr.brian._at_run import AtRun, point_to_user
 from neuro_decorr.brian._checks import (
     check_choice,
@@ -136,7 +136,7 @@ class SpikingRule(ABC):
         """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
         linked = "\n".join(f"{name} : 1 (linked)" for name in self._links if name not in self.seen_by_all)
         linked += "".join(f"\n{name} : {unit} (linked, shared)" for name, unit in self.seen_by_all.items())
-        linked += "" if self._measured is None else "\nweight_unit : 1 (linked)"
+        linked += "" if self._measured is None else f"\n{_probe.SCALED.format(weight='w')}"
         return f"w : 1\n{linked}\n{MOVING}\n{MOVED_TIME}\n{declared(self.namespace)}"
 
     @property
@@ -297,7 +297,7 @@ class SpikingRule(ABC):
 
     def _scaled(self, drive: str, weight: str) -> str:
         """The drive of a weight in spikes, where the gain is measured."""
-        return drive if self._measured is None else re.sub(rf"\b{weight}\b", f"({weight}*weight_unit)", drive)
+        return drive if self._measured is None else re.sub(rf"\b{weight}\b", "scaled_weight", drive)
 
     def _drives(
         self, drive: str | None, bias_drive: str | None, source: Any, target: Any, weight: str
@@ -326,7 +326,7 @@ class SpikingRule(ABC):
         if self.variance is None or drive is None:
             return None
         _drive.check_names(drive, target, target, weight, "drive")
-        return re.sub(rf"\b{weight}\b", self._scaled("self_weight", "self_weight"), drive)
+        return self._scaled(re.sub(rf"\b{weight}\b", "self_weight", drive), "self_weight")
 
     def _check_at_run(
         self, synapses: LateralSynapses, source: Any, target: Any, own: Equations, drives: dict[str, str]

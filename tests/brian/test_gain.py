@@ -84,6 +84,21 @@ def test_the_gain_is_that_of_neurons_whose_rates_are_known() -> None:
     assert np.abs(counts[0] - counts[1])[2:].max() <= 1
 
 
+def test_a_drive_may_reach_what_stays_while_refractory() -> None:
+    """Neurons 0 and 2 spike at once and are refractory: 1 hears both, of half a weight, and they neither each other
+    nor, by the weight onto oneself, themselves."""
+    cells = NeuronGroup(
+        3, "dv/dt = 0/second : 1 (unless refractory)", threshold="v > 1", reset="v = 0", refractory=1 * second
+    )
+    cells.v = [2, 0.9, 2]
+    lateral = nd.brian.get(variance=nd.brian.Variance()).synapses(cells, drive="v_post -= w")
+    lateral.connect(condition="i != j")
+    lateral.w = 0.25
+    lateral.companions.target.self_weight = 0.5
+    Network(cells, lateral).run(4 * STEP * ms)
+    np.testing.assert_allclose(cells.v[:], [0, 0.4, 0], rtol=1e-12)
+
+
 def test_nothing_is_probed_while_held_or_where_nobody_answers(caplog: pytest.LogCaptureFixture) -> None:
     """Not a spike differs while held; what is not measured is said."""
     cells, plain, inert = integrators("held"), integrators("plain"), integrators("inert")
@@ -106,7 +121,7 @@ def test_weights_are_what_the_drive_makes_of_them_without_a_gain_or_a_homeostasi
         lateral = rule.synapses(integrators("cells*"), drive="v_post -= w")
         assert "weight_unit" not in lateral.variables and lateral.report().gain is None
     printed = str(nd.brian.get("lateral_covariance"))
-    assert "w*weight_unit" in printed and "probe_amplitude*probe_direction" in printed
+    assert "scaled_weight = w*weight_unit" in printed and "probe_amplitude*probe_direction" in printed
     assert nd.brian.get("lateral_covariance").learnt == 400 * second
     assert nd.brian.get("lateral_covariance", gain=None).learnt == 360 * second
     assert nd.brian.Homeostasis().rate_of(measured=True) == 0.3 * Hz
