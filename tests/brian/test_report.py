@@ -11,6 +11,7 @@ from brian2 import Network, NeuronGroup, Synapses, TimedArray, linked_var, ms
 
 import neuro_decorr as nd
 from neuro_decorr.brian._pairs import _pairs
+from tests.brian.told import told
 
 TRACE, CALIBRATION, LEARNING, ANNEALING, STEPS = 2, 300, 60, 60, 1000  # steps of 1 ms
 STILL = CALIBRATION + LEARNING + ANNEALING
@@ -29,22 +30,10 @@ def trains(steps: int, neurons: int, shared: float, seed: int = 0, rate: float =
     return (common & taken) | (random.random((steps, neurons)) < rate - shared / 2)
 
 
-def told(spikes: np.ndarray, step: float) -> NeuronGroup:
-    """Neurons that spike so whatever reaches them, in steps of so many milliseconds."""
-    return NeuronGroup(
-        spikes.shape[1],
-        "dg/dt = -g/(10*ms) : volt",
-        threshold="spiking(t, i) > 0.5",
-        reset="",
-        namespace={"spiking": TimedArray(spikes.astype(float), dt=step * ms)},
-        method="exact",
-    )
-
-
 def learnt(spikes: np.ndarray, step: float = 1.0, connect: str = "i != j", **parameters: object) -> Synapses:
     """Synapses after a run of a schedule over given spikes."""
     brian2.defaultclock.dt = step * ms
-    neurons = told(spikes, step)
+    neurons = told(spikes, step=step)
     lateral = nd.brian.get("lateral_covariance", gain=None, **parameters).synapses(
         neurons, drive="g_post -= w*mV", name="lateral"
     )
@@ -159,14 +148,16 @@ def test_nothing_is_said_where_nothing_was_learnt(caplog: pytest.LogCaptureFixtu
     waiting, warnings = verdict(0.1, caplog, rate=1e-3, homeostasis=homeostasis(1e6))
     assert waiting.phase == "calibration" and waiting.verdict == "undecided" and waiting.now is None and warnings == 0
     assert waiting.before is not None and waiting.learned == 0 and "nothing is learnt yet" in waiting.advice[0]
-    vogels = nd.brian.get("vogels", trace_time=50 * ms).synapses(told(trains(10, 3, 0), 50), drive="g_post -= w*mV")
+    vogels = nd.brian.get("vogels", trace_time=50 * ms).synapses(
+        told(trains(10, 3, 0), step=50), drive="g_post -= w*mV"
+    )
     vogels.connect()
     assert vogels.report().verdict == "undecided" and vogels.report().before is None
 
 
 def fixed(model: str, **namespace: object) -> Synapses:
     """Synapses of 20 correlated neurons with equations of the user's, in steps of 50 ms; not run yet."""
-    neurons = told(trains(500, 20, 0.1), 50)
+    neurons = told(trains(500, 20, 0.1), step=50)
     rule = nd.brian.get("lateral_covariance", gain=None, rate=1e-3, **SLOW)
     lateral = rule.synapses(neurons, drive="g_post -= w*mV", model=model, namespace=namespace)
     lateral.connect(condition="i != j")
