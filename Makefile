@@ -24,11 +24,15 @@ help:  ## show this list
 
 setup: $(READY)  ## make .venv with the library and all its extras, at the versions of constraints.txt
 
-$(READY): pyproject.toml constraints.txt
+# What the tests meet of other simulators and libraries, without what these ask for and do not need there.
+OTHERS := tests/norse/graphs/simulators.txt tests/recording/other_libraries.txt
+
+$(READY): pyproject.toml constraints.txt $(OTHERS)
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer on PATH: name one, as in make setup PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	$(BIN)/python -m pip install --quiet --no-deps $(OTHERS:%=--requirement %)
 	@touch $@
 
 # The second part: how the gain grows with correlations that are added to digits.
@@ -40,7 +44,7 @@ demo: $(READY)  ## answer the main question on real images, with tables and figu
 	@echo "Tables, figures and all that made them: $(RESULTS)/demo and $(RESULTS)/dose"
 
 test: $(READY)  ## run the tests, on every core
-	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 8 $(PYTEST)
+	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal $(PYTEST)
 
 bench: $(READY)  ## run every benchmark
 	@set -e; for benchmark in benchmarks/[a-z]*.py; do \

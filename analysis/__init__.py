@@ -1,1 +1,1 @@
-"""Figures and tables made from the tables of a study: one file each; `neuro-decorr report DIR` makes them anew."""
+"""Figures and tables of studies, one file each; `neuro-decorr report DIR` makes them again from the stored tables."""

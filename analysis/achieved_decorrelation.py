@@ -1,4 +1,4 @@
-"""What every weight layer received: correlation and effective rank over training, spectrum at the end."""
+"""Inputs of every weight layer: correlation and effective rank over training, spectrum at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
 _SMALLEST_SHARE = 1e-6
-"""Less is rounding, of directions in which inputs do not vary."""
+"""Smallest share that is drawn; smaller ones are rounding errors, of directions in which inputs do not vary."""
 
 
 def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> None:
@@ -22,7 +22,7 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
     Args:
         measured: Tables of the measured runs.
         directory: Directory of the study.
-        credit: Whose networks are looked at; the first one of the study where it has no such runs.
+        credit: Credit assignment of the networks; where the study has no such runs, its first one.
     """
     runs = measured["runs"]
     strength = max(style.complete(runs))
@@ -32,7 +32,7 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
         for rows in (measured["layers"], measured["spectra"])
     )
     names = list(dict.fromkeys(layers["layer"]))
-    figure, axes = style.panels(3, len(names), (3.3 * len(names), 8.4), sharey="row")
+    figure, axes = style.panels(3, len(names), 6.0, sharey="row")
     for column, name in enumerate(names):
         at = layers[layers["layer"] == name]
         for arm in style.arms(layers):
@@ -44,7 +44,7 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
             axes[row][column].set_xlabel("epoch")
             axes[row][column].xaxis.set_major_locator(MaxNLocator(integer=True))
             axes[row][column].set_yscale("log")
-        axes[0][column].set_title(f"input of {name.replace('_', ' ')}", fontsize=11)
+        axes[0][column].set_title(f"input of {name.replace('_', ' ')}")
         axes[2][column].set(xlabel="component", xscale="log", yscale="log", ylim=(_SMALLEST_SHARE, None))
     for row, words in enumerate(("mean squared correlation", "effective rank", "share of the power")):
         axes[row][0].set_ylabel(words)
@@ -53,16 +53,15 @@ def draw(measured: study.Tables, directory: Path, credit: str = "backprop") -> N
         figure,
         directory,
         "achieved_decorrelation",
-        f"What the weight layers receive ({style.CREDITS.get(credit, credit)}, common modes of strength {strength:g}): "
-        "second moments about zero on validation images, mean over paired seeds. Top: mean squared correlation. "
-        f"Middle: effective rank. Bottom: spectrum after the last epoch, shares above {_SMALLEST_SHARE:g}; dotted: "
-        "before the first. Dashed: "
-        "the weights are compensated.",
+        f"Inputs of the weight layers ({style.CREDITS.get(credit, credit)}, common modes of strength {strength:g}): "
+        "second moments about zero on validation images, mean over paired seeds. Top row: mean squared correlation. "
+        f"Middle row: effective rank. Bottom row: spectrum after the last epoch, shares above {_SMALLEST_SHARE:g}; "
+        "dotted: before the first epoch. Dashed: the weights are compensated.",
     )
 
 
 def _spectrum(axis: Axes, runs: pd.DataFrame, arm: str) -> None:
-    """After the last epoch; before the first one, where all arms are alike, of the reference only."""
+    """Draw the spectrum after the last epoch, and for the reference before the first one, where all arms are equal."""
     if arm == comparison.REFERENCE:
         start = runs[runs["epoch"] == 0].groupby("component")["share"].mean()
         axis.plot(start, ":", color=style.colour(arm), linewidth=1.0)

@@ -1,4 +1,4 @@
-"""The table: test accuracy of every arm, and its paired difference to centring."""
+"""Table of the test accuracy of every arm, and of its paired difference to centring."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CAPTION = (
 def table(
     measured: study.Tables, factor: str | None = "strength", chosen: Sequence[str] = ("learning_rate", "setting")
 ) -> pd.DataFrame:
-    """One row a credit, level of another factor, and arm.
+    """Make a table with one row per credit, level of another factor, and arm.
 
     Args:
         measured: Tables of the measured runs.
         factor: The other factor, or None.
-        chosen: What the selection chose.
+        chosen: Columns of the settings that the selection chose.
     """
     tests, curves = measured["tests"].sort_values("seed"), measured["curves"].sort_values("epoch")
     keys = ["credit", *([factor] if factor else []), "arm"]
@@ -59,7 +59,7 @@ def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame, chos
         chance=chance,
     )
     ends = course.groupby("seed")["validation_accuracy"].last()
-    # Of a run that diverged in its first epoch only the accuracy before it is known, and that is chance.
+    # A run that diverged in its first epoch has only the accuracy before learning, which is chance.
     early = course[course["epoch"] <= 1].groupby("seed")["validation_accuracy"].last()
     return {
         "accuracy": described.mean,
@@ -76,15 +76,16 @@ def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame, chos
 
 
 def early_stopped(curves: pd.DataFrame, chance: float, seconds: float = math.inf) -> pd.DataFrame:
-    """Of every seed the epoch with the best validation accuracy, the first of equals.
+    """Select for every seed the epoch with the best validation accuracy (early stopping), the first of equals.
 
     Args:
-        curves: Rows of a condition, one a seed and epoch; with `processor_seconds` where these are bounded.
-        chance: Test accuracy that counts where a run diverged.
-        seconds: Processor seconds within which the epoch has to end.
+        curves: Rows of a condition, one per seed and epoch; with `processor_seconds` where these are bounded.
+        chance: Test accuracy of a run that diverged.
+        seconds: Processor time before which the epoch has to end (s).
 
     Returns:
-        One row a seed, in order; of a run that diverged before its first epoch all but the test accuracy is NaN.
+        One row per seed, in order. For a run that diverged before its first epoch everything except the test accuracy
+        is NaN.
     """
     known = curves.dropna(subset=["validation_accuracy"])
     if math.isfinite(seconds):
@@ -98,9 +99,9 @@ def early_stopped(curves: pd.DataFrame, chance: float, seconds: float = math.inf
 
 
 def finding(table: pd.DataFrame) -> str:
-    """What came out, in words: one line a credit and strength with all arms, whichever way it fell.
+    """Write the finding in words, whatever the result: one line per credit and strength with all arms.
 
-    The rule shown is the one with the best validation accuracy, so that the test split chooses nothing.
+    It shows the rule with the best validation accuracy, so that the test split chooses nothing.
     """
     lines = []
     for strength in style.complete(table):

@@ -24,9 +24,9 @@ CAPTION = (
 
 
 def courses(measured: study.Tables) -> pd.DataFrame:
-    """Curve rows with `seconds`: epochs times the median processor seconds of an epoch of runs of the same kind.
+    """Add `seconds` to the rows of the curves: epochs times the median processor seconds per epoch of equal runs.
 
-    What an epoch costs depends on credit, arm and compensation only; the median keeps out what else the machine did.
+    The cost of an epoch depends only on credit, arm and compensation; the median excludes other work of the machine.
     """
     timed = measured["timings"][measured["timings"]["epoch"] > 0]
     each = (timed["processor_seconds"] / timed["epoch"]).groupby([timed[name] for name in ["credit", *KIND]]).median()
@@ -36,7 +36,7 @@ def courses(measured: study.Tables) -> pd.DataFrame:
 
 
 def at(course: pd.DataFrame, seconds: float, what: str, epochs: int) -> float:
-    """Accuracy of one run at a time, between epochs along a straight line; a diverged run stays at chance (0.1)."""
+    """Interpolate the accuracy of a run at a time between epochs; a diverged run stays at chance (0.1)."""
     course = course.sort_values("epoch")
     if course["diverged"].any() and course["epoch"].max() < epochs:
         return 0.1
@@ -44,7 +44,7 @@ def at(course: pd.DataFrame, seconds: float, what: str, epochs: int) -> float:
 
 
 def table(rows: pd.DataFrame, limit: float, target: float) -> pd.DataFrame:
-    """One row for each credit, arm and compensation: what the validation split chose, and what the test split says."""
+    """Make a table with one row per credit, arm and compensation: choice on validation, accuracy on test images."""
     epochs = int(rows["epoch"].max())
     keys = ["credit", *ARM, "learning_rate", "seed"]
     runs = pd.DataFrame(
@@ -82,7 +82,7 @@ def table(rows: pd.DataFrame, limit: float, target: float) -> pd.DataFrame:
 
 
 def finding(made: pd.DataFrame, limit: float, target: float) -> str:
-    """Whether the headline holds here: low-rank, damped, compensated feedback alignment against centred backprop."""
+    """Write the finding in words: low-rank, damped, compensated feedback alignment against centred backprop."""
     lines = [f"Test accuracy at {limit:.2g} s, the time of centred backprop's epochs (seconds to {target:.0%}):"]
     for row in made.to_dict("records"):
         kept = ", compensated" if row["compensated"] else ""
@@ -108,7 +108,7 @@ def draw(measured: study.Tables, directory: Path, target: float = 0.45) -> str:
     Args:
         measured: Tables of the measured runs.
         directory: Directory of the study.
-        target: Test accuracy whose time is told.
+        target: Test accuracy for which the time is reported.
     """
     rows, left_out = _complete(courses(measured))
     centred = rows[(rows["credit"] == "backprop") & (rows["arm"] == REFERENCE)]
@@ -116,12 +116,12 @@ def draw(measured: study.Tables, directory: Path, target: float = 0.45) -> str:
     made = table(rows, limit, target)
     save_table(made, directory, "compensation", CAPTION, digits=3)
     _figure(rows, made, limit, directory)
-    told = f"\nLeft out, for want of seeds: {left_out} settings." if left_out else ""
+    told = f"\nLeft out, since some seeds are missing: {left_out} settings." if left_out else ""
     return finding(made, limit, target) + told
 
 
 def _complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Settings that have every seed, and how many have not: those of a study that was stopped."""
+    """Select the settings that have every seed, and count the others, which an interrupted study has."""
     counted = rows.groupby(["credit", *ARM, "learning_rate"])["seed"].nunique().rename("seeds").reset_index()
     enough = counted[counted["seeds"] == counted["seeds"].max()]
     return rows.merge(enough.drop(columns="seeds")), len(counted) - len(enough)
@@ -130,7 +130,7 @@ def _complete(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Path) -> None:
     credits, epochs = style.credits(rows), int(rows["epoch"].max())
     rates, dampings = sorted(rows["learning_rate"].unique()), sorted(d for d in rows["damping"].unique() if d)
-    figure, axes = style.panels(2, len(credits), (4.4 * len(credits), 7.6), sharey="row")
+    figure, axes = style.panels(2, len(credits), 5.4, sharey="row")
     palette = dict(zip(rates, itertools.cycle(("#56B4E9", "#0072B2", "#D55E00", "#000000")), strict=False))
     for column, credit in enumerate(credits):
         own = rows[rows["credit"] == credit]
@@ -153,7 +153,7 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
                     marker = "s" if arm == REFERENCE else "x"
                     top.plot(len(dampings) + place, value, marker, color=palette[rate])
         top.set(title=style.CREDITS[credit], xlabel="damping")
-        top.set_xticks(range(len(dampings) + 2), [*(f"{d:g}" for d in dampings), "center", "none"], fontsize=9)
+        top.set_xticks(range(len(dampings) + 2), [*(f"{d:g}" for d in dampings), "center", "none"])
         for best in made[made["credit"] == credit].to_dict("records"):
             cell = _cell(own, best["arm"], best["damping"], best["compensated"], best["learning_rate"])
             curve = cell.groupby("seconds")["test_accuracy"].mean()
@@ -166,14 +166,14 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
     axes[1][0].set_ylabel("test accuracy, best setting")
     for row in axes:
         handles = {label: h for axis in row for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        row[-1].legend(handles.values(), handles.keys(), frameon=False, fontsize=8, loc="upper left")
+        row[-1].legend(handles.values(), handles.keys(), frameon=False, loc="upper left")
     save_figure(
         figure,
         directory,
         "compensation",
-        "Top: test accuracy at equal processor time (that of centred backprop's epochs), by damping; squares and "
-        "crosses: the controls `center` and `none`. Bottom: learning curves of the setting that the validation split "
-        "chose for each arm; the vertical line is the time of the upper panels. Mean over paired seeds.",
+        "Top row: test accuracy at equal processor time (that of centred backprop's epochs), by damping; squares and "
+        "crosses: the controls `center` and `none`. Bottom row: learning curves of the setting that the validation "
+        "split chose for each arm; the vertical line is the time of the upper panels. Mean over paired seeds.",
     )
 
 

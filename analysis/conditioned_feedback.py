@@ -27,14 +27,14 @@ LABELS = {
     "error_ndfa": "error nDFA",
     "k_ndfa": "K-nDFA",
 }
-"""Arms in the order of the figure; those without a word are tuned."""
+"""Arms in the order of the figure; those without `published` in their name are tuned."""
 REPORTED = {
     "published_dfa": 0.6198,
     "published_ndfa": 0.8029,
     "published_error_ndfa": 0.6374,
     "published_k_ndfa": 0.8079,
 }
-"""What Safaai, Reddy and Sabatini (2026) report on all of Fashion-MNIST."""
+"""Accuracies that Safaai, Reddy and Sabatini (2026) report for all of Fashion-MNIST."""
 _GRADIENT = {"ndfa": "#009E73", "ndfa_running": "#117733", "error_ndfa": "#E69F00", "k_ndfa": "#882255"}
 CAPTION = (
     "Test accuracy after the last step: mean and standard deviation over paired seeds; differences to `center` and to "
@@ -48,7 +48,7 @@ CAPTION = (
 
 
 def table(tables: study.Tables) -> pd.DataFrame:
-    """One row an arm, with its paired differences to centring and to tuned nDFA."""
+    """Make a table with one row per arm, with its paired differences to centring and to tuned nDFA."""
     made = natural_images.table(tables).drop(columns=["credit", "first epoch"])
     tests = tables.of("measure")["tests"].sort_values("seed")
     chance = style.chance(tests)
@@ -77,7 +77,7 @@ def table(tables: study.Tables) -> pd.DataFrame:
 
 
 def finding(made: pd.DataFrame) -> str:
-    """What came out, in words: one line an arm, whichever way it fell."""
+    """Write the finding in words, whatever the result: one line per arm."""
     lines = [
         f"Test accuracy, {int(made['seeds'].iloc[0])} paired seeds; in brackets the paired difference to tuned nDFA "
         "with its 95 % interval; processor seconds of the training"
@@ -100,8 +100,8 @@ def draw(tables: study.Tables, directory: Path) -> None:
         _figure(made, tables.of("measure")),
         directory,
         "conditioned_feedback",
-        f"Left: test accuracy after the last step, mean over {int(made['seeds'].max())} paired seeds (large) and every "
-        "seed (small); crosses: what the publication reports for all of Fashion-MNIST. Right: validation accuracy by "
+        f"A: test accuracy after the last step, mean over {int(made['seeds'].max())} paired seeds (large) and every "
+        "seed (small); crosses: values of the publication for all of Fashion-MNIST. B: validation accuracy by "
         "processor seconds of the training, mean over seeds, from half of the best on; dashed: rate and damping as "
         "published. Those of all other arms are chosen on the validation split with equal budgets. A diverged run "
         "counts at chance level.",
@@ -114,7 +114,7 @@ def _colour(arm: str) -> str:
 
 
 def _figure(made: pd.DataFrame, measured: study.Tables) -> Figure:
-    figure, axes = style.panels(1, 2, (10.5, 0.34 * len(made) + 1.9))
+    figure, axes = style.panels(1, 2, 0.2 * len(made) + 1.6)
     chance = style.chance(measured["tests"])
     _ends(axes[0][0], made, measured["tests"], chance)
     keys = ["arm", "seed", "updates"]

@@ -1,4 +1,4 @@
-"""Adaptation to new contexts: error by updates since the context began, early and late, and what it comes to."""
+"""Adaptation to new contexts: error by updates since the context began, in early and late contexts, and its mean."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ CIRCUITS = {
 }
 WORLDS = {"shared": "contexts share their axes", "own": "each context has axes of its own"}
 NEAR = 0.5
-"""Error that counts as whitened again."""
+"""Error below which a context counts as whitened again."""
 CAPTION = (
     "Distance of the outputs' covariance from the identity, |C - I| / N^1/2. A, B: by updates since a new context "
     "began, where all contexts share their axes: median over the first 20 contexts, and over the last 20. C: mean over "
     "each context, in their order, running median of 11. D: as B, where each context has axes of its own. Lines: mean "
-    "over seeds, bands: one standard deviation. Rates chosen on other seeds, from as many settings for each circuit."
+    "over seeds, bands: its 95 % interval (Student). Rates chosen on other seeds, from as many settings for each "
+    "circuit."
 )
 TABLE = (
     "Mean error over the first and the last 20 contexts (mean and standard deviation over seeds); `updates`: those "
@@ -39,19 +40,19 @@ def draw(tables: study.Tables, directory: Path) -> str:
     """Draw the figure, write the table, return it as text.
 
     Args:
-        tables: Of the study.
+        tables: Tables of the study.
         directory: Directory of the study.
     """
     measured = tables.of("measure")
-    figure, axes = style.panels(2, 2, (10, 7.5))
+    figure, axes = style.panels(2, 2, 5.2)
     courses = measured["courses"]
-    panels = (("A", "shared", "first"), ("B", "shared", "last"), ("D", "own", "last"))
-    for axis, (letter, world, when) in zip((axes[0][0], axes[0][1], axes[1][1]), panels, strict=True):
+    panels = (("shared", "first"), ("shared", "last"), ("own", "last"))
+    for axis, (world, when) in zip((axes[0][0], axes[0][1], axes[1][1]), panels, strict=True):
         rows = courses[(courses["world"] == world) & (courses["when"] == when)]
-        _lines(axis, rows, "update", f"{letter}  {when} contexts: {WORLDS[world]}")
+        _lines(axis, rows, "update", f"{when} contexts: {WORLDS[world]}")
         axis.set_xlabel("updates since the context began")
     contexts = measured["contexts"]
-    _lines(axes[1][0], contexts[contexts["world"] == "shared"], "context", f"C  {WORLDS['shared']}", smooth=11)
+    _lines(axes[1][0], contexts[contexts["world"] == "shared"], "context", f"{WORLDS['shared']}", smooth=11)
     axes[1][0].set_xlabel("context")
     style.legend(figure, axes[0][0])
     save_figure(figure, directory, "context_adaptation", CAPTION)
@@ -61,7 +62,7 @@ def draw(tables: study.Tables, directory: Path) -> str:
 
 
 def table(measured: study.Tables) -> pd.DataFrame:
-    """One row a world and circuit.
+    """Make a table with one row per world and circuit.
 
     Args:
         measured: Tables of the measured runs.
@@ -93,11 +94,9 @@ def _lines(axis: Axes, rows: pd.DataFrame, against: str, title: str, smooth: int
         if own.empty:
             continue
         own = own.rolling(smooth, center=True, min_periods=1).median()
-        mean, deviation = own.mean(axis=1), own.std(axis=1).fillna(0)
-        axis.plot(own.index, mean, color=colour, label=words)
-        axis.fill_between(own.index, mean - deviation, mean + deviation, color=colour, alpha=0.2, linewidth=0)
+        style.band(axis, own, colour=colour, label=words)
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("")
     axis.set_ylabel("distance from white")
-    axis.set_title(title, loc="left", fontsize=10)
+    axis.set_title(title)

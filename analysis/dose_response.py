@@ -1,4 +1,4 @@
-"""Dose and response: the gain over centring against the strength of the common modes."""
+"""Dose response: the gain over centring against the strength of the common modes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def draw(measured: study.Tables, directory: Path) -> None:
     arms = table.groupby("arm")["strength"].nunique()
     shown = table[table["arm"].isin(arms[arms == strengths].index)]
     credits = style.credits(shown)
-    figure, axes = style.panels(1, len(credits), (2.9 * len(credits), 3.6), sharey=True)
-    for axis, credit in zip(axes[0], credits, strict=True):
+    figure, axes = style.grid(("gain",), credits, 2.1, sharey=True)
+    for (_, credit), axis in axes.items():
         for arm in style.arms(shown):
             rows = shown[(shown["credit"] == credit) & (shown["arm"] == arm)]
             if arm == comparison.REFERENCE:
@@ -30,24 +30,24 @@ def draw(measured: study.Tables, directory: Path) -> None:
             errors = [rows["minus center"] - rows["low"], rows["high"] - rows["minus center"]]
             axis.errorbar(
                 rows["strength"], rows["minus center"], errors, color=style.colour(arm), linestyle=style.line(arm),
-                marker="o", markersize=4, capsize=2, linewidth=1.4, label=style.label(arm),
+                marker="o", markersize=3, capsize=1.5, linewidth=1.1, label=style.label(arm),
             )  # fmt: skip
         reference = shown[(shown["credit"] == credit) & (shown["arm"] == comparison.REFERENCE)]
         axis.plot(
             reference["strength"], reference["accuracy"], color="#000000", linewidth=1, linestyle=":",
-            label="accuracy of center itself",
+            label="accuracy of center",
         )  # fmt: skip
         axis.axhline(0, color="#bbbbbb", linewidth=0.8)
-        axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
-    axes[0][0].set_ylabel("test accuracy minus center")
-    for axis in axes[0]:
+        axis.set_title(style.CREDITS.get(credit, credit))
+    style.label_left(axes.values(), "test accuracy minus center")
+    for axis in axes.values():
         axis.set_xlabel("strength of the common modes")
-    style.legend(figure, axes[0][0], columns=4)
+    style.legend(figure, *axes.values(), columns=4)
     save_figure(
         figure,
         directory,
         "dose_response",
         "Gain over centring against the strength of the common modes (standard deviation of each mode, in units of the "
         "grey scale): paired differences of test accuracy with 95 % "
-        "intervals; learning rates and settings chosen anew at every strength. Dotted: accuracy of center itself.",
+        "intervals (Student); learning rates and settings chosen anew at every strength. Dotted: accuracy of center.",
     )

@@ -1,4 +1,4 @@
-"""Alignment, conditioning or norms: what goes with accuracy over the arms, and a verdict on every prediction."""
+"""Relation of accuracy to alignment, conditioning and norms over the arms, and a verdict on every prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuro_decorr.report import save_figure, save_table
 RUN = ["images", "credit", "arm", "seed"]
 REFERENCE = "center"
 MARGIN = 0.02
-"""Accuracies within this make no difference."""
+"""Largest difference of accuracies that counts as none."""
 COLOURS = {
     "center": "#000000",
     "scalar_gain": "#999999",
@@ -41,22 +41,22 @@ CAPTION = (
 )
 
 Expected: TypeAlias = Literal["greater", "equal", "not_greater"]
-"""`greater`: above zero. `equal`: within the margin. `not_greater`: not above zero."""
+"""Expected difference: `greater` than zero, `equal` to zero within the margin, or `not_greater` than zero."""
 Verdict: TypeAlias = Literal["confirmed", "refuted", "undecided"]
 
 
 @final
 @dataclass(frozen=True)
 class Prediction:
-    """One that the protocol states: a paired difference of two arms in a quantity.
+    """Prediction of the protocol about the paired difference of two arms in a quantity.
 
     Attributes:
-        number: In the protocol's docstring.
-        text: In words.
-        arm: Whose quantity.
-        other: Less that of this arm.
-        expected: What the difference was expected to be.
-        credits: Of which credits; all where empty, all others where it begins with "not".
+        number: Number in the protocol's docstring.
+        text: The prediction in words.
+        arm: First arm of the difference.
+        other: Arm that is subtracted.
+        expected: Expected difference.
+        credits: Credits that it concerns. Empty: all; beginning with "not": all except those.
     """
 
     number: int
@@ -67,7 +67,7 @@ class Prediction:
     credits: tuple[str, ...] = ()
 
     def concerns(self, credit: str) -> bool:
-        """Whether it is about a credit."""
+        """Return True if the prediction concerns a credit."""
         if self.credits[:1] == ("not",):
             return credit not in self.credits
         return not self.credits or credit in self.credits
@@ -83,11 +83,11 @@ PREDICTIONS = (
     Prediction(7, "direction does all of it", "foof", "zca", "equal", ("backprop",)),
     Prediction(8, "it is more than direction", "zca", "foof", "greater", ("not", "backprop")),
 )
-"""Those of accuracy; 9 is of alignment, 10 and 11 are of rank correlations over the arms."""
+"""Predictions about accuracy; 9 is about alignment, 10 and 11 are about rank correlations over the arms."""
 
 
 def verdict(low: float, high: float, expected: Expected, margin: float = MARGIN) -> Verdict:
-    """What an interval says of an expectation.
+    """Judge an expectation by an interval.
 
     Args:
         low: Lower end of the interval.
@@ -106,7 +106,7 @@ def verdict(low: float, high: float, expected: Expected, margin: float = MARGIN)
 
 
 def runs(measured: study.Tables) -> pd.DataFrame:
-    """One row a run: accuracy (chance where it diverged) and what its updates and layers were on average."""
+    """Make a table with one row per run: accuracy (chance where it diverged), and means over its updates and layers."""
     tests = measured["tests"]
     chance = style.chance(tests)
     made = tests.set_index(RUN)[["learning_rate", "diverged"]].copy()
@@ -130,22 +130,22 @@ def runs(measured: study.Tables) -> pd.DataFrame:
 
 
 def dampings(found: pd.DataFrame) -> list[float]:
-    """Dampings of the natural gradient, ascending."""
+    """Return the dampings of the natural gradient, in ascending order."""
     return sorted(float(name.removeprefix("cosine ")) for name in map(str, found) if name.startswith("cosine "))
 
 
 def middle(found: pd.DataFrame) -> str:
-    """The column of the relative decrease at the middle damping."""
+    """Return the column of the relative decrease at the middle damping."""
     swept = dampings(found)
     return f"decrease {swept[len(swept) // 2]:g}"
 
 
 def table(found: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
-    """One row a data set, credit and arm.
+    """Make a table with one row per data set, credit and arm.
 
     Args:
-        found: Of `runs`.
-        tried: The runs of the selection.
+        found: Result of `runs`.
+        tried: Selection runs.
     """
     rows = []
     for (images, credit), own in found.groupby(["images", "credit"], sort=False):
@@ -167,7 +167,7 @@ def table(found: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a prediction, data set, credit and quantity, with the interval that decides."""
+    """Make a table with one row per prediction, data set, credit and quantity, with the interval that decides."""
     rows: list[dict[str, object]] = []
     aligned = [name for name in map(str, found) if name.startswith(("cosine ", "decrease "))]
     for (images, credit), own in found.groupby(["images", "credit"], sort=False):
@@ -204,21 +204,21 @@ def verdicts(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _geometric_mean(rows: pd.DataFrame, quantity: str) -> pd.Series:
-    """Of every run; zero where one of the values is."""
+    """Compute the geometric mean of a quantity in every run; zero where one of the values is zero."""
     with np.errstate(divide="ignore"):
         logarithms = rows[quantity].astype(float).map(np.log)
     return logarithms.groupby([rows[name] for name in RUN]).mean().map(np.exp)
 
 
 def _difference(own: pd.DataFrame, arm: str, other: str, quantity: str = "accuracy") -> tuple[float, float, float]:
-    """Mean paired difference over seeds with its interval; a diverged run has an alignment of zero."""
+    """Compute the mean paired difference over seeds with its interval; a diverged run has an alignment of zero."""
     a, b = (own[own["arm"] == name].sort_values("seed")[quantity].fillna(0).tolist() for name in (arm, other))
     found = study.paired_difference(a, b)
     return found.mean, found.low, found.high
 
 
 def _correlation(own: pd.DataFrame, quantity: str) -> tuple[float, float, float]:
-    """Spearman's rank correlation of accuracy with a quantity over the arms, in every seed: mean and interval."""
+    """Compute Spearman's rank correlation of accuracy with a quantity over the arms: mean over seeds, and interval."""
     spearman = require("scipy.stats", "study").spearmanr
     each = [float(spearman(arms["accuracy"], arms[quantity]).statistic) for _, arms in own.groupby("seed")]
     known = [value for value in each if math.isfinite(value)]
@@ -229,7 +229,7 @@ def _correlation(own: pd.DataFrame, quantity: str) -> tuple[float, float, float]
 
 
 def finding(judged: pd.DataFrame) -> str:
-    """Every prediction with its verdict and the interval that decides, whichever way it fell."""
+    """Write every prediction with its verdict and the interval that decides, whatever the result."""
     counts = judged.loc[judged["verdict"] != "measured", "verdict"].value_counts()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("confirmed", "refuted", "undecided"))
     lines = [f"{counts.sum()} predictions (by credit and quantity): {told}"]
@@ -253,17 +253,17 @@ def draw(tables: study.Tables, directory: Path) -> None:
             _figure(own),
             directory,
             f"gradient_geometry_{images}",
-            "Top: test accuracy after the last epoch, mean (large) and every paired seed (small); dotted: centring. "
-            "Middle: relative decrease, what the best step along the update achieves of the natural gradient's, by the "
-            "damping of the natural gradient. Bottom: accuracy and the effective rank of what the layers receive; "
-            "means over seeds.",
+            "Top row: test accuracy after the last epoch, mean (large) and every paired seed (small); dotted: "
+            "centring. Middle row: relative decrease, what the best step along the update achieves of the natural "
+            "gradient's, by the damping of the natural gradient. Bottom row: accuracy and the effective rank of the "
+            "layers' inputs; means over seeds.",
         )
     print(finding(judged))
 
 
 def _figure(found: pd.DataFrame) -> Figure:
     credits, arms = style.credits(found), style.ordered(found["arm"], list(COLOURS))
-    figure, axes = style.panels(3, len(credits), (3.4 * len(credits) + 1, 9.4))
+    figure, axes = style.panels(3, len(credits), 6.8)
     swept = dampings(found)
     for column, credit in enumerate(credits):
         own = found[found["credit"] == credit]
@@ -272,9 +272,9 @@ def _figure(found: pd.DataFrame) -> Figure:
             rows, colour = own[own["arm"] == arm], COLOURS[arm]
             label = arm.replace("_", " ")
             top.plot(rows["accuracy"], [place] * len(rows), ".", color=colour, markersize=4, alpha=0.6)
-            top.plot(rows["accuracy"].mean(), place, "o", color=colour, markersize=8)
+            top.plot(rows["accuracy"].mean(), place, "o", color=colour, markersize=5)
             aligned.plot(swept, [rows[f"decrease {d:g}"].mean() for d in swept], "o-", color=colour, label=label)
-            ranked.plot(rows["rank"].mean(), rows["accuracy"].mean(), "o", color=colour, markersize=8)
+            ranked.plot(rows["rank"].mean(), rows["accuracy"].mean(), "o", color=colour, markersize=5)
         top.axvline(own.loc[own["arm"] == REFERENCE, "accuracy"].mean(), color="#bbbbbb", linestyle=":", zorder=0)
         names = [arm.replace("_", " ") for arm in reversed(arms)]
         top.set_yticks(range(len(arms)), names if column == 0 else [""] * len(arms))

@@ -1,4 +1,4 @@
-"""Rules with interneurons on their way to the fixed point: exact statistics above, batches below."""
+"""Approach of rules with interneurons to their fixed point: exact statistics above, batches below."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ COLOURS = {
 }
 CAPTION = (
     "Distance of the outputs' covariance from the damped fixed point, relative (Frobenius); a move of the synapses at "
-    "every update. Top: exact statistics, the larger rate; the dotted line is at 5 %. Bottom: batches of 26 Gaussian "
-    "samples. Lines: geometric mean over seeds, which set the basis, the start and the samples."
+    "every update. Top row: exact statistics, the larger rate; the dotted line is at 5 %. Bottom row: batches of 26 "
+    "Gaussian samples. Lines: geometric mean over seeds, which set the basis, the start and the samples."
 )
 
 
 def table(measured: study.Tables) -> pd.DataFrame:
-    """Updates until near (median, least and most of the seeds) and the noise floor (mean), by condition."""
+    """Tabulate updates until near (median, least and most of the seeds) and the noise floor (mean) by condition."""
     ends = measured["ends"]
     exact = ends[ends["statistics"] == "exact"].groupby(KEYS, sort=False)["updates"]
     online = ends[ends["statistics"] == "batches"].groupby(KEYS, sort=False)["floor"]
-    # One seed that did not come near makes the median that of none: it is not left out.
+    # A seed that did not come near is not left out; the median is missing then.
     parts = {
         "updates": exact.agg(lambda values: np.median(values.to_numpy())),
         "least": exact.agg(lambda values: np.min(values.to_numpy())),
@@ -52,7 +52,7 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     courses = measured["courses"]
     spectra, rules = list(dict.fromkeys(courses["spectrum"])), style.ordered(courses["rule"], list(COLOURS))
     counts, rates = sorted(set(courses["interneurons"])), sorted(set(courses["rate"]), reverse=True)
-    figure, axes = style.panels(2, len(spectra), (4 * len(spectra), 7), sharey="row")
+    figure, axes = style.panels(2, len(spectra), 5.0, sharey="row")
     for column, spectrum in enumerate(spectra):
         of_spectrum = courses[courses["spectrum"] == spectrum]
         exact, online = (of_spectrum[of_spectrum["statistics"] == name] for name in ("exact", "batches"))
@@ -65,7 +65,7 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
                 chosen = online[(online["interneurons"] == counts[0]) & (online["rate"] == rate)]
                 _line(bottom, chosen[chosen["rule"] == rule], line, f"{rule}, rate {rate:g}")
         top.axhline(near, color="#999999", linestyle=":")
-        top.set_title(spectrum, fontsize=11)
+        top.set_title(spectrum)
         for axis, rows in ((top, exact), (bottom, online)):
             axis.set(yscale="log", xlabel="updates", xlim=(0, rows["update"].max()))
     axes[0][0].set_ylabel("distance, exact statistics")
@@ -74,8 +74,8 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     axes[1][0].set_ylim(0.02, 6)
     axes[1][0].set_yticks((0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5), ("0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"))
     axes[1][0].minorticks_off()
-    axes[0][-1].legend(frameon=False, fontsize=8)
-    axes[1][-1].legend(frameon=False, fontsize=8)
+    axes[0][-1].legend(frameon=False)
+    axes[1][-1].legend(frameon=False)
     save_figure(figure, directory, "interneuron_convergence", CAPTION)
     made = table(measured)
     save_table(made, directory, "interneuron_convergence", CAPTION, digits=3)

@@ -34,29 +34,23 @@ def draw(measured: study.Tables, directory: Path) -> None:
             figure,
             directory,
             name,
-            f"Validation accuracy by {words}: mean over paired seeds, shaded one standard deviation; dashed: the "
+            f"Validation accuracy by {words}: mean over paired seeds, shaded its 95 % interval (Student); dashed: the "
             "weights are compensated. A diverged run counts at chance level from then on.",
         )
 
 
 def _figure(curves: pd.DataFrame, quantity: str, words: str, chance: float) -> Figure:
     credits, strengths, arms = style.credits(curves), sorted(curves["strength"].unique()), style.arms(curves)
-    figure, axes = style.panels(
-        len(strengths), len(credits), (2.9 * len(credits), 2.7 * len(strengths) + 1.2),
-        sharex=quantity == "updates", sharey=True,
-    )  # fmt: skip
-    for axis, credit in zip(axes[0], credits, strict=True):
-        axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
-    for row, strength in zip(axes, strengths, strict=True):
-        for axis, credit in zip(row, credits, strict=True):
-            panel = curves[(curves["credit"] == credit) & (curves["strength"] == strength)]
-            for arm in arms:
-                style.course(axis, panel[panel["arm"] == arm], arm, "validation_accuracy", quantity, chance)
-            axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
-            axis.set_ylim(0, 1)
-            axis.set_xlim(left=0)
-        row[0].set_ylabel(f"common modes {strength:g}\nvalidation accuracy")
-    for axis in axes[-1]:
-        axis.set_xlabel(words)
-    style.legend(figure, axes[0][0], columns=4)
+    figure, axes = style.grid(strengths, credits, 1.9, sharey=True)
+    for (strength, credit), axis in axes.items():
+        panel = curves[(curves["credit"] == credit) & (curves["strength"] == strength)]
+        for arm in arms:
+            style.course(axis, panel[panel["arm"] == arm], arm, "validation_accuracy", quantity, chance)
+        axis.axhline(chance, color="#bbbbbb", linewidth=0.8, linestyle=":")
+        axis.set(title=style.CREDITS.get(credit, credit), xlabel=words, ylim=(0, 1))
+        axis.set_xlim(left=0)
+    for strength in strengths:
+        own = [axis for (level, _), axis in axes.items() if level == strength]
+        style.label_left(own, f"common modes {strength:g}\nvalidation accuracy")
+    style.legend(figure, *axes.values(), columns=4)
     return figure

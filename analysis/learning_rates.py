@@ -1,4 +1,4 @@
-"""Accuracy against the learning rate, arm by arm, and how much of it the plain network's best small rates keep."""
+"""Accuracy of every arm against the learning rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
-COLOURS = {  # whether the power is given back or taken is told by the line
+COLOURS = {  # the style of the line shows whether the power is given back or taken
     "none": "#444444",
     "center": "#999999",
     "norm_preserving": "#009E73",
@@ -24,10 +24,10 @@ CHANCE = 0.1
 
 
 def table(curves: pd.DataFrame) -> pd.DataFrame:
-    """Mean validation accuracy at the end by strength and arm, a column a learning rate.
+    """Tabulate the mean validation accuracy at the end by strength and arm, with one column per learning rate.
 
     Args:
-        curves: Rows of the courses.
+        curves: Rows of the learning curves.
     """
     keys = ["strength", "arm", "learning_rate", "seed"]
     last = curves.sort_values("epoch").groupby(keys, sort=False).last()
@@ -39,7 +39,7 @@ def table(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kind(arm: str) -> str:
-    """An arm without what becomes of its power."""
+    """Return the name of an arm without the treatment of its power."""
     return arm.removesuffix(", given back").removesuffix(", taken")
 
 
@@ -55,7 +55,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
     """
     means = table(measured["curves"])
     strengths = list(dict.fromkeys(means.index.get_level_values("strength")))
-    figure, axes = style.panels(1, len(strengths), (5.2 * len(strengths), 4.6), sharey=True)
+    figure, axes = style.panels(1, len(strengths), 3.4, sharey=True)
     for axis, strength in zip(axes[0], strengths, strict=True):
         for arm, row in means.loc[strength].iterrows():
             line, colour = ":" if str(arm).endswith("taken") else "-", COLOURS[_kind(str(arm))]

@@ -27,7 +27,7 @@ CAPTION = (
 
 
 def table(tables: study.Tables) -> pd.DataFrame:
-    """One row a credit and arm, with the processor seconds of a run and what was chosen at an end of its grid."""
+    """Make a table with one row per credit and arm, with processor seconds of a run and choices at an end of a grid."""
     measured = tables.of("measure")
     made = comparison.table(measured, factor=None, chosen=CHOSEN)
     ends = measured["timings"].groupby([*CONDITION, "seed"])["processor_seconds"].max()
@@ -60,7 +60,7 @@ def _edge(row: pd.Series, grids: dict[str, pd.DataFrame]) -> str:
 
 
 def finding(made: pd.DataFrame) -> str:
-    """What came out, in words: one line a credit with all arms, whichever way it fell."""
+    """Write the finding in words, whatever the result: one line per arm of every credit."""
     lines = ["Test accuracy; in brackets the paired difference to centring with its 95 % interval"]
     for credit, rows in made.groupby("credit", sort=False):
         seeds = int(rows["seeds"].iloc[0])
@@ -97,15 +97,15 @@ def draw(tables: study.Tables, directory: Path) -> None:
         directory,
         "natural_images_time",
         f"Test accuracy by processor seconds of the training, from the first epoch on: mean over {seeds} paired seeds "
-        f"after every epoch, shaded one standard deviation. A diverged run counts at chance level, {chance:.2g}, from "
-        "then on. Nothing was chosen by the test split.",
+        f"after every epoch, shaded its 95 % interval (Student). A diverged run counts at chance level, {chance:.2g}, "
+        "from then on. Nothing was chosen by the test split.",
     )
     print(finding(made))
 
 
 def _accuracies(made: pd.DataFrame, tests: pd.DataFrame, chance: float) -> Figure:
     credits, arms = style.credits(made), style.arms(made)
-    figure, axes = style.panels(1, 1, (1.9 * len(credits) + 1.6, 4.4))
+    figure, axes = style.panels(1, 1, 3.2)
     axis: Axes = axes[0][0]
     spread = np.linspace(-0.33, 0.33, len(arms)) if len(arms) > 1 else [0.0]
     for place, credit in enumerate(credits):
@@ -117,7 +117,7 @@ def _accuracies(made: pd.DataFrame, tests: pd.DataFrame, chance: float) -> Figur
             single = runs["test_accuracy"].where(~runs["diverged"].astype(bool), chance)
             axis.plot([place + shift] * len(single), single, ".", color=style.colour(arm), markersize=3, alpha=0.6)
             axis.plot(
-                place + shift, row["accuracy"], "o", color=style.colour(arm), markersize=7,
+                place + shift, row["accuracy"], "o", color=style.colour(arm), markersize=4.5,
                 label=style.label(arm) if place == 0 else None,
             )  # fmt: skip
     reference = made[(made["credit"] == "backprop") & (made["arm"] == comparison.REFERENCE)]
@@ -137,14 +137,14 @@ def _courses(measured: study.Tables, chance: float) -> Figure:
     curves = measured["curves"].merge(clock, on=keys, validate="one_to_one")
     curves = curves[curves["epoch"] > 0]
     credits, arms = style.credits(curves), style.arms(curves)
-    figure, axes = style.panels(1, len(credits), (2.9 * len(credits), 3.9), sharey=True)
-    for axis, credit in zip(axes[0], credits, strict=True):
+    figure, axes = style.grid(("time",), credits, 2.2, sharey=True)
+    for (_, credit), axis in axes.items():
         for arm in arms:
             runs = curves[(curves["credit"] == credit) & (curves["arm"] == arm)]
             if not runs.empty:
                 style.course(axis, runs, arm, "test_accuracy", "processor_seconds", chance)
         axis.set(title=style.CREDITS.get(credit, credit), xlabel="processor seconds")
         axis.set_xlim(left=0)
-    axes[0][0].set_ylabel("test accuracy")
-    style.legend(figure, *axes[0], columns=6)
+    style.label_left(axes.values(), "test accuracy")
+    style.legend(figure, *axes.values(), columns=6)
     return figure

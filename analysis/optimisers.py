@@ -25,14 +25,14 @@ CAPTION = (
 
 
 def courses(measured: study.Tables) -> pd.DataFrame:
-    """One row a run and epoch, with its processor seconds."""
+    """Make a table with one row per run and epoch, with its processor seconds."""
     keys = [*CONDITION, "seed", "epoch"]
     curves = measured["curves"].merge(measured["timings"][[*keys, "processor_seconds"]], on=keys, validate="one_to_one")
     return curves.sort_values(keys)
 
 
 def table(tables: study.Tables) -> pd.DataFrame:
-    """One row an optimiser and arm."""
+    """Make a table with one row per optimiser and arm."""
     measured = tables.of("measure")
     runs, tests = dict(list(courses(measured).groupby(CONDITION))), measured["tests"]
     chance = style.chance(tests)
@@ -75,7 +75,7 @@ def _seconds(course: pd.DataFrame) -> float:
 
 
 def finding(made: pd.DataFrame) -> str:
-    """What came out, in words, whichever way it fell."""
+    """Write the finding in words, whatever the result."""
     seeds = int(made["seeds"].max())
     lines = [
         f"Test accuracy at the best validated epoch; within the time of centred Adam, and minus it ({seeds} seeds)"
@@ -101,8 +101,8 @@ def draw(tables: study.Tables, directory: Path) -> None:
         directory,
         "optimisers",
         f"Test accuracy by processor seconds of the training: mean over {seeds} paired seeds after every epoch, shaded "
-        "one standard deviation; dotted: when centred Adam has ended. Learning rates chosen on the validation split "
-        "with equal budgets.",
+        "its 95 % interval (Student); dotted: when centred Adam has ended. Learning rates chosen on the validation "
+        "split with equal budgets.",
     )
     print(finding(made))
 
@@ -111,7 +111,7 @@ def _figure(runs: pd.DataFrame, chance: float) -> Figure:
     names = list(dict.fromkeys(runs["optimiser"]))
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure, axes = style.panels(rows, columns, (3.2 * columns, 2.8 * rows + 0.4), sharex=True, sharey=True)
+    figure, axes = style.panels(rows, columns, 1.9 * rows + 0.4, sharex=True, sharey=True)
     clock = _seconds(runs[(runs["optimiser"] == REFERENCE[0]) & (runs["arm"] == REFERENCE[1])])
     for axis, name in zip(axes.flat, names, strict=False):
         of = runs[(runs["optimiser"] == name) & (runs["epoch"] > 0)]

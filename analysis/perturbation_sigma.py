@@ -1,4 +1,4 @@
-"""Answers to noise of every size, and the agreement of the estimates that come of it."""
+"""Changes of the loss by the size of the noise, and agreement of the resulting estimates of the gradient."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import style
+from analysis import intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -19,15 +19,16 @@ CONDITIONS = {
     ("rates", "trained", "step"): ("#999999", "-", "tanh units, trained"),
 }
 PANELS = {
-    "slope": "A: change of the loss (odd part) / σ",
-    "asymmetry": "B: even / odd part",
-    "agreement": "C: cosine of independent estimates",
+    "slope": "change of the loss (odd part) / σ",
+    "asymmetry": "even / odd part",
+    "agreement": "cosine of independent estimates",
 }
 CAPTION = (
     "By the size of the noise at the currents. A: root mean square change of a sample's loss (odd part) per sigma; "
     "flat is linear, the dotted line is what single spikes that appear or vanish give. B: even part of the change over "
     "odd part; from 1 on the change says nothing about the direction of the noise. C: mean cosine of independent "
-    "estimates of the gradient of one batch, 4 directions each. Bars: deviation over seeds. Triangles: default sizes."
+    "estimates of the gradient of one batch, 4 directions each. Bars: 95 % interval over seeds (Student). Triangles: "
+    "default sizes."
 )
 
 
@@ -39,18 +40,18 @@ def draw(measured: study.Tables, directory: Path) -> None:
         directory: Directory of the study.
     """
     rows = measured["responses"]
-    figure, axes = style.panels(1, 3, (12.5, 4.6))
+    figure, axes = style.panels(1, 3, 3.2)
     for axis, (quantity, words) in zip(axes[0], PANELS.items(), strict=True):
         for index, ((network, state, hold), (colour, line, label)) in enumerate(CONDITIONS.items()):
             own = rows[(rows["network"] == network) & (rows["state"] == state) & (rows["hold"] == hold)]
-            by_sigma = own.groupby("sigma")[quantity].agg(["mean", "std"])
-            beside = by_sigma.index * 1.03 ** (index - 2)  # so that bars do not cover each other
-            bars = by_sigma["std"].fillna(0)
+            by_sigma = own.groupby("sigma")[quantity].agg(["mean", "std", "count"])
+            beside = by_sigma.index * 1.03 ** (index - 2)  # shifted, so that bars do not cover each other
+            bars = intervals.half(by_sigma["std"], by_sigma["count"])
             axis.errorbar(beside, by_sigma["mean"], bars, color=colour, linestyle=line, capsize=2, label=label)
             if network == "spikes" and len(own):
                 at = {"transform": axis.get_xaxis_transform(), "clip_on": False}
                 axis.plot(own["default"].iloc[0], 0.02, marker="^", color=colour, **at)
-        axis.set(xscale="log", xlabel="σ", title=words)
+        axis.set(xscale="log", xlabel="σ (of the noise, in units of the current)", title=words)
     sizes = np.array([rows["sigma"].min(), 0.1])
     axes[0][0].plot(sizes, 0.2 * sizes**-0.5, color="black", linestyle=":", label="∝ σ$^{-1/2}$: single spikes")
     axes[0][0].set_yscale("log")

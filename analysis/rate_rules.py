@@ -1,4 +1,4 @@
-"""Rate rules in Brian2 beside torch: correlations and weights by stimuli, a column for every rule."""
+"""Rate rules in Brian2 and in torch: correlations and weights by stimuli, with one column per rule."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
 
     Args:
         measured: Tables of the measured runs.
-        holds: How long each simulator holds a stimulus, in time constants.
+        holds: Duration of a stimulus in each simulator, in time constants.
         directory: Directory of the study.
 
     Returns:
@@ -44,7 +44,7 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
     rows, runs = (table.assign(hold=table["simulator"].map(holds)) for table in (measured["courses"], measured["runs"]))
     rows = rows.assign(correlation=rows["mean_squared_correlation"] ** 0.5, at_rest=rows["at_rest"] ** 0.5)
     rules, simulators = style.ordered(rows["rule"], list(RULES)), style.ordered(rows["simulator"], list(SIMULATORS))
-    figure, axes = style.panels(len(ROWS), len(rules), (3.6 * len(rules), 6.2), sharex=True, sharey="row")
+    figure, axes = style.panels(len(ROWS), len(rules), 4.2, sharex=True, sharey="row")
     for column, rule in enumerate(rules):
         of_rule = rows[rows["rule"] == rule]
         for row, quantity in enumerate(ROWS):
@@ -52,7 +52,7 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
             for simulator in simulators:
                 _line(axis, of_rule[of_rule["simulator"] == simulator], quantity, simulator)
             axis.set_yscale("log")
-        axes[0][column].set_title(RULES.get(rule, rule), fontsize=11)
+        axes[0][column].set_title(RULES.get(rule, rule))
         axes[-1][column].set_xlabel("stimuli")
     for row, words in enumerate(ROWS.values()):
         axes[row][0].set_ylabel(words)
@@ -61,9 +61,9 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
         figure,
         directory,
         "rate_rules",
-        "The same rules on the same stimuli in torch and in Brian2. Top: correlation between the units that the "
-        "weights leave. Bottom: largest difference of a weight between Brian2 and torch. Median, and the range of the "
-        "paired seeds.",
+        "The same rules on the same stimuli in torch and in Brian2. Top row: correlation between the units that the "
+        "weights leave. Bottom row: largest difference of a weight between Brian2 and torch. Median, and the range of "
+        "the paired seeds.",
     )
     table = _table(rows, runs, measured["timings"])
     save_table(table, directory, "rate_rules", CAPTION, digits=3)
@@ -71,11 +71,11 @@ def draw(measured: study.Tables, holds: dict[str, float], directory: Path) -> st
 
 
 def _line(axis: Axes, rows: pd.DataFrame, quantity: str, simulator: str) -> None:
-    """Median over the seeds, and their range."""
+    """Draw the median over the seeds, and their range."""
     words, look = SIMULATORS[simulator]
     words = words.format(hold=rows["hold"].iloc[0]) if len(rows) else words
     seeds = rows[rows["updates"] > 0].dropna(subset=[quantity]).groupby("updates")[quantity]
-    if quantity != "weights_apart":  # which is zero at the start
+    if quantity != "weights_apart":  # the difference is zero at the start
         seeds = rows.groupby("updates")[quantity]
     if seeds.ngroups:
         axis.plot(seeds.median(), label=words, **look)

@@ -38,7 +38,7 @@ CONTRASTS = (
 )
 INPUTS = (
     "Spike counts of the input neurons over the trials of learning, mean over seeds: mean absolute correlation between "
-    "neurons, what independent ones would show (floor), participation ratio, rate, neurons that never spike, mean "
+    "neurons, that of independent neurons (floor), participation ratio, rate, neurons that never spike, mean "
     "inhibitory weight, and the test accuracy of a linear discriminant."
 )
 
@@ -47,21 +47,21 @@ KEYS = ["credit", "eligibility", "arm"]
 
 
 def chosen(tables: study.Tables) -> pd.DataFrame:
-    """The learning rate of each condition: best mean accuracy of the last two validations, on the selection seeds."""
+    """Choose the learning rate of each condition by the mean of the last two validations on the selection seeds."""
     rows = tables.of("select")["validations"]
     last = sorted(rows["learnt"].unique())[-2:]
     return study.best(rows[rows["learnt"].isin(last)], KEYS, ["learning_rate"], "accuracy")
 
 
 def outcomes(tables: study.Tables) -> dict[tuple[str, str, str], list[float]]:
-    """Test accuracies by credit, eligibility and arm, at the chosen learning rate, in the order of the seeds."""
+    """Return test accuracies by credit, eligibility and arm, at the chosen learning rate, in the order of the seeds."""
     tests = tables["tests"].merge(chosen(tables))
     groups = tests.sort_values("seed").groupby(KEYS)
     return {(str(one), str(two), str(three)): list(rows["accuracy"]) for (one, two, three), rows in groups}
 
 
 def table(tables: study.Tables) -> pd.DataFrame:
-    """One row a credit, eligibility and arm, at the chosen learning rate."""
+    """Make a table with one row per credit, eligibility and arm, at the chosen learning rate."""
     counted = tables["inputs"]
     decoders = counted.groupby("arm")["decoder"].mean()
     runs, rates = outcomes(tables), chosen(tables).set_index(KEYS)["learning_rate"]
@@ -91,7 +91,7 @@ def table(tables: study.Tables) -> pd.DataFrame:
 
 
 def inputs(tables: study.Tables) -> pd.DataFrame:
-    """One row an arm: what its input population is like."""
+    """Make a table with one row per arm, about its input population."""
     columns = ["correlation", "floor", "dimensions", "rate", "silent", "inhibition", "decoder"]
     rows = tables["inputs"]
     means = rows.groupby("arm")[columns].mean()
@@ -100,7 +100,7 @@ def inputs(tables: study.Tables) -> pd.DataFrame:
 
 
 def contrasts(tables: study.Tables) -> pd.DataFrame:
-    """Learnt lateral inhibition against each control, and what learning in the hidden layer adds; paired, centred."""
+    """Compare lateral inhibition with each control, and a learning hidden layer with a fixed one; paired, centred."""
     runs = outcomes(tables)
     pairs = [
         (f"{credit}: lateral - {control}", (credit, "centred", "lateral"), (credit, "centred", control))
@@ -126,7 +126,7 @@ def contrasts(tables: study.Tables) -> pd.DataFrame:
 
 
 def finding(tables: study.Tables, chance: float) -> str:
-    """What came out, in words, whichever way it fell."""
+    """Write the finding in words, whatever the result."""
     made, counted = table(tables), inputs(tables).set_index("inputs")
     still = made[made["eligibility"] == FIXED]["accuracy"].mean()
     low, high = counted["decoder"].min(), counted["decoder"].max()
@@ -154,7 +154,7 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
     Args:
         tables: Tables of all runs, of selection and measurement.
         directory: Directory of the study.
-        classes: How many classes, for the level of chance.
+        classes: Number of classes, for the chance level.
 
     Returns:
         The finding in words.
@@ -164,7 +164,7 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
     save_table(inputs(tables), directory, "reward_learning_inputs", INPUTS, digits=3)
     measured, chance = tables.of("measure"), 1 / classes
     best = measured["validations"].merge(chosen(tables))
-    figure, axes = style.panels(2, 4, (13.5, 7), width_ratios=(1.3, 1.3, 1.3, 1))
+    figure, axes = style.panels(2, 4, 4.6, width_ratios=(1.3, 1.3, 1.3, 1))
     for row, credit in zip(axes, ("node_perturbation", "broadcast_feedback"), strict=True):
         for axis, eligibility in zip(row, ("centred", "uncentred"), strict=False):
             curves = best[best["credit"] == credit]
@@ -173,10 +173,10 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
         row[0].set_ylabel(f"{CREDITS[credit]}\nvalidation accuracy")
         tests = measured["tests"][measured["tests"]["credit"] == credit]
         _lines(row[2], tests[tests["eligibility"] == "centred"], "learning_rate", chance)
-        row[2].set(title="centred, every learning rate", xlabel="learning rate", xscale="log", ylabel="test accuracy")
+        row[2].set(title="centred, all rates", xlabel="learning rate", xscale="log", ylabel="test accuracy")
     counted = measured["inputs"]
     _dots(axes[0][3], {str(arm): list(rows["correlation"]) for arm, rows in counted.groupby("arm")})
-    axes[0][3].set(title="correlation of inputs", ylabel="mean |r| of counts", ylim=(0, None))
+    axes[0][3].set(title="inputs", ylabel="mean |r| of counts", ylim=(0, None))
     axes[0][3].axhline(counted["floor"].mean(), color="#888888", linewidth=0.8, linestyle=":")
     runs, arms = outcomes(tables), list(counted["arm"].unique())
     gain = {
@@ -184,18 +184,18 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
         for arm in arms
     }
     _dots(axes[1][3], gain)
-    axes[1][3].set(title="hidden layer: learns - fixed", ylabel="test accuracy")
+    axes[1][3].set(title="hidden layer", ylabel="test accuracy, learns - fixed")
     axes[1][3].axhline(0, color="#888888", linewidth=0.8, linestyle=":")
     style.legend(figure, axes[0][0], columns=6, title="inputs")
     save_figure(
         figure,
         directory,
         "reward_learning",
-        "First two columns: accuracy on validation images (no noise, nothing learns) by trials of learning, at the "
-        "learning rate that was chosen for each line on another seed. Third: test accuracy at the end by learning "
-        "rate. Mean over paired seeds, shaded one standard deviation, dotted chance. Right, a dot a seed: mean "
-        "absolute correlation of the input counts (dotted what independent neurons would show), and what learning in "
-        "the hidden layer adds to learning above it.",
+        "A, B, E, F: accuracy on validation images (no noise, nothing learns) by trials of learning, at the "
+        "learning rate that was chosen for each line on another seed. C, G: test accuracy at the end by learning "
+        "rate. Mean over paired seeds, shaded its 95 % interval (Student), dotted chance. D, a dot a seed: mean "
+        "absolute correlation of the input counts (dotted: that of independent neurons). H: the gain of learning in "
+        "the hidden layer over learning above it only.",
     )
     return finding(tables, chance)
 
@@ -203,9 +203,7 @@ def draw(tables: study.Tables, directory: Path, classes: int) -> str:
 def _lines(axis: Axes, rows: pd.DataFrame, where: str, chance: float) -> None:
     for arm in style.ordered(rows["arm"], list(COLOURS)):
         course = rows[rows["arm"] == arm].pivot_table(index=where, columns="seed", values="accuracy")
-        mean, deviation = course.mean(axis=1), course.std(axis=1).fillna(0)
-        axis.plot(mean.index, mean, marker="o", markersize=3, color=COLOURS[arm], label=arm)
-        axis.fill_between(mean.index, mean - deviation, mean + deviation, color=COLOURS[arm], alpha=0.1, linewidth=0)
+        style.band(axis, course, colour=COLOURS[arm], marker="o", markersize=3, label=arm)
     axis.axhline(chance, color="#888888", linewidth=0.8, linestyle=":")
     axis.set_ylim(0.2, 1)
 

@@ -1,4 +1,4 @@
-"""The limits of settling: hold times, learning from what was reached, and late inhibition."""
+"""Limits of settling: hold times, learning from activity that has not settled, and late inhibition."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import style
+from analysis import intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -22,9 +22,10 @@ RULES = {
 CAPTION = (
     "A: distance from the fixed point at the end of a stimulus, relative to the activity, in a circuit that whitens "
     "its drive; stimuli follow each other. B: mean absolute correlation of held-out activity after plasticity that "
-    "only saw what the circuit had reached (20 Gaussian units, condition 10). C: the longest delay at which a mode of "
-    "the lateral weights settles; simulations 5 % below and above it. D: distance from the fixed point after 20 time "
-    "constants against the delay, in circuits that whiten one strong common mode."
+    "only saw what the circuit had reached (20 Gaussian units, condition 10), bars: 95 % interval over seeds "
+    "(Student). C: the longest delay at which a mode of the lateral weights settles; simulations 5 % below and above "
+    "it. D: distance from the fixed point after 20 time constants against the delay, in circuits that whiten one "
+    "strong common mode."
 )
 
 
@@ -35,13 +36,11 @@ def draw(measured: study.Tables, directory: Path) -> str:
         measured: Tables of the measured runs.
         directory: Directory of the study.
     """
-    figure, axes = style.panels(2, 2, (10, 8))
+    figure, axes = style.panels(2, 2, 5.4)
     _settling(axes[0][0], measured["settling"])
     _learning(axes[0][1], measured["learning"])
     _delays(axes[1][0], measured["delays"])
     _late(axes[1][1], measured["late"])
-    for axis, letter in zip(axes.flat, "ABCD", strict=True):
-        axis.set_title(letter, loc="left", fontweight="bold")
     save_figure(figure, directory, "settling_limits", CAPTION)
     runs = measured["runs"]
     correlations = runs[runs["part"] == "learning"].merge(measured["learning"], how="left")
@@ -55,13 +54,14 @@ def _settling(axis: Axes, rows: pd.DataFrame) -> None:
     for (condition, course), colour in zip(rows.groupby("level"), itertools.cycle(COLOURS), strict=False):
         axis.plot(course["hold"], course["distance"], color=colour, label=f"condition {condition:g}")
     axis.set(xscale="log", yscale="log", ylim=(1e-4, 3), xlabel="hold time / τ", ylabel="distance from fixed point")
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False)
 
 
 def _learning(axis: Axes, rows: pd.DataFrame) -> None:
     for rule, (colour, words) in RULES.items():
-        ends = rows[rows["rule"] == rule].groupby("level")["correlation"].agg(["mean", "std"])
-        axis.errorbar(ends.index, ends["mean"], ends["std"], color=colour, marker="o", capsize=2, label=words)
+        ends = rows[rows["rule"] == rule].groupby("level")["correlation"].agg(["mean", "std", "count"])
+        half = intervals.half(ends["std"], ends["count"])
+        axis.errorbar(ends.index, ends["mean"], half, color=colour, marker="o", capsize=2, label=words)
     axis.axhline(
         rows.groupby("seed")["before"].first().mean(), color="#999999", linestyle="--", label="before learning"
     )
@@ -71,11 +71,12 @@ def _learning(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_xticks(holds, [f"{hold:g}" for hold in holds])
     axis.set_yticks((0.01, 0.02, 0.05, 0.1, 0.2), ("0.01", "0.02", "0.05", "0.1", "0.2"))
     axis.minorticks_off()
-    axis.legend(frameon=False, fontsize=8)
+    axis.set_ylim(None, 0.6)  # room for the legend
+    axis.legend(frameon=False)
 
 
 def _delays(axis: Axes, rows: pd.DataFrame) -> None:
-    # A mode m settles with delays below arccos(-1 / m) / sqrt(m^2 - 1), the exact limit that the runs recorded too.
+    # A mode m settles with delays below arccos(-1 / m) / sqrt(m^2 - 1); the runs recorded this exact limit too.
     modes = np.geomspace(1.02, 60, 200)
     axis.plot(modes, np.arccos(-1 / modes) / np.sqrt(modes**2 - 1), color="black", label="exact limit")
     axis.plot(modes, math.pi / 2 / modes, color="#999999", linestyle="--", label="π / (2 m)")
@@ -83,7 +84,7 @@ def _delays(axis: Axes, rows: pd.DataFrame) -> None:
         found = rows[rows["grows"] == grows]
         axis.plot(found["level"], found["delay"], marker=marker, linestyle="", color=colour, label=words)
     axis.set(xscale="log", yscale="log", xlabel="eigenvalue m of M", ylabel="delay / τ")
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False)
 
 
 def _late(axis: Axes, rows: pd.DataFrame) -> None:
@@ -92,4 +93,4 @@ def _late(axis: Axes, rows: pd.DataFrame) -> None:
         axis.axvline(course["limit"].iloc[0], color=colour, linestyle=":")
     axis.set(xscale="log", yscale="log", ylim=(1e-9, 1e4), ylabel="distance from fixed point")
     axis.set_xlabel("delay / τ (dotted: the limit)")
-    axis.legend(frameon=False, fontsize=9, loc="center left", title="common mode")
+    axis.legend(frameon=False, loc="center left", title="common mode")

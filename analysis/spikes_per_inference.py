@@ -1,4 +1,4 @@
-"""Energy: the spikes that a network needs for one image, against the accuracy that it reaches with them."""
+"""Spikes of a network for one image (a measure of energy) against its accuracy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAPTION = (
 
 
 def table(measured: study.Tables) -> pd.DataFrame:
-    """One row a credit, strength and arm, with the spikes of every layer of neurons.
+    """Make a table with one row per credit, strength and arm, with the spikes of every layer of neurons.
 
     Args:
         measured: Tables of the measured runs.
@@ -46,26 +46,21 @@ def draw(measured: study.Tables, directory: Path) -> None:
     made = table(measured)
     save_table(made, directory, "spikes_per_inference", CAPTION, digits=3)
     strengths, credits = style.complete(measured["runs"]), style.credits(made)
-    figure, axes = style.panels(
-        len(strengths), len(credits), (2.9 * len(credits) + 0.6, 2.6 * len(strengths) + 1.2), sharex=True, sharey=True
-    )
-    for row, strength in zip(axes, strengths, strict=True):
-        for axis, credit in zip(row, credits, strict=True):
-            panel = made[(made["credit"] == credit) & (made["strength"] == strength)]
-            for _, point in panel.iterrows():
-                arm = point["arm"]
-                face = "none" if arm.endswith("_compensated") else style.colour(arm)
-                axis.plot(
-                    point["all"], point["accuracy"], "o", color=style.colour(arm), markerfacecolor=face, markersize=7,
-                    label=style.label(arm),
-                )  # fmt: skip
-            axis.set(xlim=(0, None), ylim=(0, 1))
-        row[0].set_ylabel(f"nuisance {strength:g}\ntest accuracy")
-    for axis, credit in zip(axes[0], credits, strict=True):
-        axis.set_title(style.CREDITS.get(credit, credit), fontsize=11)
-    for axis in axes[-1]:
-        axis.set_xlabel("spikes an image")
-    style.legend(figure, *axes.flat)
+    figure, axes = style.grid(strengths, credits, 1.9, sharey=True)
+    for (strength, credit), axis in axes.items():
+        panel = made[(made["credit"] == credit) & (made["strength"] == strength)]
+        for _, point in panel.iterrows():
+            arm = point["arm"]
+            face = "none" if arm.endswith("_compensated") else style.colour(arm)
+            axis.plot(
+                point["all"], point["accuracy"], "o", color=style.colour(arm), markerfacecolor=face, markersize=5,
+                label=style.label(arm),
+            )  # fmt: skip
+        axis.set(title=style.CREDITS.get(credit, credit), xlabel="spikes per image", xlim=(0, None), ylim=(0, 1))
+    for strength in strengths:
+        own = [axis for (level, _), axis in axes.items() if level == strength]
+        style.label_left(own, f"common modes {strength:g}\ntest accuracy")
+    style.legend(figure, *axes.values())
     save_figure(
         figure,
         directory,

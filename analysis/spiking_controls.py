@@ -1,4 +1,4 @@
-"""Is it more than inhibition? The learnt inhibition beside its controls: correlations by bin, correlograms, a table."""
+"""Learnt inhibition and its controls: correlations by bin, correlograms, a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuro_decorr.report import save_figure, save_table
 
 CAPTION = (
     "Test before, and after with weights and bias held: mean over paired seeds, deviation over them in brackets. |r|: "
-    "mean absolute correlation of spike counts, beside what independent neurons show (floor); rms: root mean square of "
+    "mean absolute correlation of spike counts, and that of independent neurons (floor); rms: root mean square of "
     "the correlations, sampling removed. Rate: population rate over that before; within 10 %: share of the neurons "
     "whose own rate is that near to it. Dimensions: participation ratio (50 ms), corrected for sampling."
 )
@@ -36,7 +36,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
 
 
 def table(measured: study.Tables) -> pd.DataFrame:
-    """One row for each mixing, sign and arm."""
+    """Make a table with one row per mixing, sign and arm."""
     found = measured["correlations"]
     parts = {}
     for width in (0.05, 0.1):
@@ -64,7 +64,7 @@ def table(measured: study.Tables) -> pd.DataFrame:
 
 
 def _told(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
-    """Mean, with the deviation over seeds where there are several."""
+    """Write the mean, with the standard deviation over seeds where there are several."""
     words = {
         key: f"{values.mean():.4f}" + (f" ({values.std():.4f})" if len(values) > 1 else "") for key, values in groups
     }
@@ -72,7 +72,7 @@ def _told(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
 
 
 def finding(made: pd.DataFrame, first: pd.Series) -> str:
-    """What the shown condition says, in words."""
+    """Write the finding of the shown condition in words."""
     own = made[(made["mixing"] == first["mixing"]) & (made["sign"] == first["sign"])]
     lines = [f"Inputs {first['mixing']}, weights {first['sign']}, held weights and bias, test input never learnt from:"]
     column = "|r| 50 ms" if "|r| 50 ms" in own else "rms"
@@ -87,9 +87,9 @@ def finding(made: pd.DataFrame, first: pd.Series) -> str:
 
 def _figure(shown: study.Tables, directory: Path) -> None:
     correlations, lagged, rates = shown["correlations"], shown.get("lags"), shown["rates"]
-    figure, ((left, middle, right),) = style.panels(1, 3, (13, 4.4))
+    figure, ((left, middle, right),) = style.panels(1, 3, 2.9)
     close = middle.inset_axes((0.66, 0.5, 0.34, 0.5), xlim=(-120, 120), ylim=(-0.006, 0.012), yticks=(0, 0.01))
-    close.tick_params(labelsize=7)
+    close.tick_params(labelsize=6)
     names = spiking_style.arms(correlations)
     for arm in names:
         colour, words = spiking_style.ARMS[arm]
@@ -113,9 +113,7 @@ def _figure(shown: study.Tables, directory: Path) -> None:
         own = rates[rates["arm"] == arm]
         right.plot([place] * len(own), own["ratio"], "o", color=spiking_style.ARMS[arm][0])
     right.axhspan(0.97, 1.03, color="#dddddd", zorder=0)
-    right.set_xticks(
-        range(len(names)), [spiking_style.ARMS[arm][1] for arm in names], rotation=35, ha="right", fontsize=8
-    )
+    right.set_xticks(range(len(names)), [spiking_style.ARMS[arm][1] for arm in names], rotation=35, ha="right")
     right.set_ylabel("population rate / before")
     style.legend(figure, left, columns=4, above=True)
     save_figure(
@@ -123,7 +121,7 @@ def _figure(shown: study.Tables, directory: Path) -> None:
         directory,
         "spiking_controls",
         f"Inputs {rates['mixing'].iloc[0]}, weights {rates['sign'].iloc[0]}; test input never learnt from, weights "
-        "and bias held. Left: mean absolute correlation of spike counts, band from the smallest to the largest seed. "
-        "Middle: cross-correlogram, mean over pairs and seeds, and a part of it larger. Right: population rate, one "
+        "and bias held. A: mean absolute correlation of spike counts, band from the smallest to the largest seed. "
+        "B: cross-correlogram, mean over pairs and seeds, and a part of it larger. C: population rate, one "
         "point a seed; band: 3 %.",
     )

@@ -1,4 +1,4 @@
-"""A population while its lateral inhibition learns: correlation and rate by time, for every mixing and sign."""
+"""Course of a population while its lateral inhibition learns: correlation and rate by time, by mixing and sign."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
     """
     course = measured["courses"]
     kinds = style.ordered(course["mixing"], list(spiking_style.MIXINGS))
-    figure, axes = style.panels(2, len(kinds), (3.2 * len(kinds) + 0.6, 5.2), sharex=True, sharey="row")
+    figure, axes = style.panels(2, len(kinds), 3.8, sharex=True, sharey="row")
     for column, kind in enumerate(kinds):
         top, bottom = axes[0][column], axes[1][column]
         own = course[course["mixing"] == kind]
@@ -29,7 +29,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
                 bottom.plot(run["time"], run["rate"], color=colour)
         top.axhline(own["floor"].mean(), color="#999999", linestyle=":", label="independent neurons")
         top.set(title=f"inputs: {spiking_style.MIXINGS[kind]}", ylim=(0, None))
-        bottom.set(xlabel="s since learning began", ylim=(0, None))
+        bottom.set(xlabel="time since learning began (s)", ylim=(0, None))
     axes[0][0].set_ylabel("mean |r| (50 ms)")
     axes[1][0].set_ylabel("mean rate (Hz)")
     style.legend(figure, *axes[0], above=True)
@@ -37,7 +37,7 @@ def draw(measured: study.Tables, directory: Path) -> None:
         figure,
         directory,
         "spiking_course",
-        "Mean absolute correlation of spike counts and mean rate while the lateral inhibition learns, its rate is "
-        "annealed, and the homeostasis consolidates; one line a seed. Dotted: what independent neurons show in windows "
-        "of this length.",
+        "Mean absolute correlation of spike counts (top row) and mean rate (bottom row) while the lateral inhibition "
+        "learns, its rate is annealed, and the homeostasis consolidates; one line per seed. Dotted: correlation of "
+        "independent neurons in windows of this length.",
     )

@@ -1,4 +1,4 @@
-"""A population before and after: the same seconds of spikes, correlation matrices, learnt weights and inputs."""
+"""Population before and after learning: the same seconds of spikes, correlation matrices, learnt weights and inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuro_decorr import study
 from neuro_decorr.report import save_figure
 
 LIMIT = 0.5
-"""Correlation at the ends of the colours."""
+"""Correlation at the ends of the colour scale."""
 
 
 def draw(measured: study.Tables, directory: Path) -> None:
@@ -26,13 +26,13 @@ def draw(measured: study.Tables, directory: Path) -> None:
     first = spiking_style.controlled(measured)["rates"].sort_values("seed").iloc[0]
     condition = study.Condition("measure", int(first["seed"]), {name: first[name] for name in ("mixing", "sign")})
     kept = {name: value.numpy() for name, value in study.load_weights(directory, condition).items()}
-    figure, axes = style.panels(2, 3, (11.5, 6.6), width_ratios=[1.5, 1, 1])
+    figure, axes = style.panels(2, 3, 4.4, width_ratios=[1.5, 1, 1])
     order = np.argsort(kept["overlap"][0])  # neurons with similar inputs beside each other
     place = np.argsort(order)
     for row, (name, title) in enumerate({"before": "before", "after": "after, weights and bias held"}.items()):
         raster, matrix = axes[row][0], axes[row][1]
         raster.plot(kept[f"times_{name}"], place[kept[f"neurons_{name}"]], "|", color="black", markersize=2.5)
-        raster.set(title=title, ylabel="neuron", xlabel="s, the same shared input", ylim=(-1, len(order)))
+        raster.set(title=title, ylabel="neuron", xlabel="time (s), the same shared input", ylim=(-1, len(order)))
         correlation = kept[f"correlation_{name}"][np.ix_(order, order)].copy()
         np.fill_diagonal(correlation, np.nan)
         image = matrix.imshow(correlation, vmin=-LIMIT, vmax=LIMIT, cmap="RdBu_r", interpolation="nearest")
@@ -45,10 +45,10 @@ def draw(measured: study.Tables, directory: Path) -> None:
         figure,
         directory,
         "spiking_population",
-        f"Inputs {first['mixing']}, weights {first['sign']}, seed {condition.seed}. Left: spikes during two seconds of "
-        "the test input, which is the same before and after and was never learnt from. Middle: correlations of all "
-        "pairs, neurons ordered by the likeness of their inputs to those of one. Right: their distribution, with that "
-        "of independent neurons; the learnt weight of each pair against the correlation of its inputs.",
+        f"Inputs {first['mixing']}, weights {first['sign']}, seed {condition.seed}. A, D: spikes during two seconds of "
+        "the test input, which is the same before and after and was never learnt from. B, E: correlations of all "
+        "pairs, neurons ordered by the likeness of their inputs to those of one. C: their distribution, with that "
+        "of independent neurons. F: the learnt weight of each pair against the correlation of its inputs.",
     )
 
 
@@ -62,7 +62,7 @@ def _distribution(axis: Any, kept: dict[str, np.ndarray]) -> None:
     values, width = np.linspace(edges[0], edges[-1], 400), kept["floor"].item() * np.sqrt(np.pi / 2)
     axis.plot(values, norm.pdf(values, scale=width), ":", color="black", label="independent")
     axis.set(xlabel="correlation of a pair (50 ms)", ylabel="density")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False)
 
 
 def _weights(axis: Any, kept: dict[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""What inhibition that is never negative can do, and what it cannot: pairs whose inputs agree, and opposed ones."""
+"""Effect of inhibition that is never negative on pairs with similar inputs, and on pairs with opposed inputs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from neuro_decorr.report import save_figure, save_table
 
 CAPTION = (
     "Mean correlation of spike counts (50 ms) over the pairs whose inputs correlate above 0.3 (alike) or below -0.3 "
-    "(opposed), before and after; mean over seeds. A mean near zero with a rise of |r| is no decorrelation: the table "
-    "of all pairs tells."
+    "(opposed), before and after; mean over seeds. A mean near zero with a rise of |r| is no decorrelation; see the "
+    "table of all pairs."
 )
 
 
@@ -40,7 +40,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
 
 def _figure(pairs: pd.DataFrame, directory: Path) -> None:
     kinds = style.ordered(pairs["mixing"], list(spiking_style.MIXINGS))
-    figure, axes = style.panels(1, len(kinds), (2.9 * len(kinds) + 0.6, 3.6), sharey=True)
+    figure, axes = style.panels(1, len(kinds), 2.4, sharey=True)
     colours = {"alike": "#D55E00", "opposed": "#0072B2"}
     for axis, kind in zip(axes[0], kinds, strict=True):
         own = pairs[pairs["mixing"] == kind]
@@ -54,7 +54,7 @@ def _figure(pairs: pd.DataFrame, directory: Path) -> None:
                 axis.plot([place] * len(at), at["correlation"], "o", color=colours[inputs], label=label, markersize=5)
         axis.axhline(0, color="#999999", linewidth=0.8)
         axis.set(title=f"inputs: {spiking_style.MIXINGS[kind]}", xlim=(-0.5, len(places) - 0.5))
-        axis.set_xticks(list(places.values()), ["before", *(f"after,\n{sign}" for sign in signs)], fontsize=8)
+        axis.set_xticks(list(places.values()), ["before", *(f"after,\n{sign}" for sign in signs)])
     axes[0][0].set_ylabel("mean correlation (50 ms)")
     style.legend(figure, *axes[0], above=True)
     save_figure(

@@ -1,4 +1,4 @@
-"""What the figures of the spiking population share: arms, their colours and names."""
+"""Style common to the figures of the spiking population: arms, their colours and names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIGNS = {"non-negative": "#D55E00", "signed": "#0072B2"}
 
 
 def controlled(tables: study.Tables) -> study.Tables:
-    """The conditions of one mixing, one sign, whose controls ran; the first of them."""
+    """Select the first mixing and sign whose controls ran."""
     rates = tables["rates"]
     with_controls = rates[rates["arm"] == "uniform"]
     of_all = rates.sort_values("mixing", key=lambda kinds: kinds.map(list(MIXINGS).index), kind="stable")
@@ -39,5 +39,5 @@ def controlled(tables: study.Tables) -> study.Tables:
 
 
 def arms(found: pd.DataFrame) -> list[str]:
-    """The arms that were measured, in the order of the legend."""
+    """Return the measured arms in the order of the legend."""
     return [arm for arm in ARMS if arm in set(found["arm"])]

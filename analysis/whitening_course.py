@@ -1,4 +1,4 @@
-"""The course of every rule towards its fixed point: by updates and by wall clock, a column for every source."""
+"""Course of every rule towards its fixed point: by updates and by wall clock, with one column per source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuro_decorr.report import save_figure, save_table
 
 KEYS = ["stage", "source", "rule", "rate", "seed", "updates"]
 SOURCES = {"gaussian": "Gaussian", "patches": "patches of photographs", "drifting": "drifting Gaussian"}
-OTHERS = ("#E69F00", "#8B4513", "#7F3C8D", "#C71585", "#2F4F4F", "#9ACD32")  # of rules without a colour of their own
+OTHERS = ("#E69F00", "#8B4513", "#7F3C8D", "#C71585", "#2F4F4F", "#9ACD32")  # for rules without their own colour
 CAPTION = (
     "At the end, mean and deviation over paired seeds: relative distance of the covariance of the outputs from "
     "the rule's own fixed point, and mean squared correlation of the outputs; microseconds of one update; the chosen "
@@ -36,7 +36,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
     sources = style.ordered(rows["source"], list(SOURCES))
     rules = sorted(set(rows["rule"]))
     colours = dict(zip([rule for rule in rules if rule not in style.COLOURS], itertools.cycle(OTHERS), strict=False))
-    figure, axes = style.panels(3, len(sources), (4.2 * len(sources), 9.5), sharey="row")
+    figure, axes = style.panels(3, len(sources), 6.4, sharey="row")
     for column, source in enumerate(sources):
         at = rows[rows["source"] == source]
         for rule in rules:
@@ -49,7 +49,7 @@ def draw(measured: study.Tables, directory: Path) -> str:
             axes[0][column].plot(course.index, course["distance"], **drawn)
             axes[1][column].plot(course.index, course["mean_squared_correlation"], **drawn)
             axes[2][column].plot(1e3 * course["wall_seconds"], course["mean_squared_correlation"], **drawn)
-        axes[0][column].set_title(SOURCES.get(source, source), fontsize=11)
+        axes[0][column].set_title(SOURCES.get(source, source))
         axes[1][column].set_xlabel("updates")
         axes[2][column].set(xlabel="milliseconds", xscale="symlog")
     for row, words in enumerate(["distance from the fixed point", *["mean squared correlation"] * 2]):
@@ -61,9 +61,9 @@ def draw(measured: study.Tables, directory: Path) -> str:
         figure,
         directory,
         "whitening_course",
-        "Top: relative distance of the outputs' covariance from the rule's own closed-form fixed point. Middle and "
-        "bottom: mean squared correlation of the outputs, by updates and by wall clock. Mean over paired seeds, rates "
-        "chosen for each rule and source.",
+        "Top row: relative distance of the outputs' covariance from the rule's own closed-form fixed point. Middle and "
+        "bottom row: mean squared correlation of the outputs, by updates and by wall clock. Mean over paired seeds, "
+        "rates chosen for each rule and source.",
     )
     table = _table(rows, measured["runs"])
     save_table(table, directory, "whitening", CAPTION, digits=3)
@@ -84,7 +84,7 @@ def _table(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _finding(table: pd.DataFrame) -> str:
-    lines = ["Mean squared correlation of the outputs at the end (microseconds an update), best first:"]
+    lines = ["Mean squared correlation of the outputs at the end (microseconds per update), best first:"]
     for source, rows in table.sort_values("mean squared correlation mean").groupby("source", sort=False):
         ordered = zip(rows["rule"], rows["mean squared correlation mean"], rows["microseconds"], strict=True)
         named = [f"{rule} {value:.1e} ({microseconds:.0f})" for rule, value, microseconds in ordered]

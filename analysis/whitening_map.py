@@ -1,4 +1,4 @@
-"""The map of whitening without tuning: a panel for every width and batch size, in it scale against condition."""
+"""Map of whitening without tuning: scale against condition number, with one panel per width and batch size."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 import math
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
+from analysis import style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -25,7 +25,7 @@ def draw(measured: study.Tables, directory: Path, goal: float = 1e-3) -> str:
     Args:
         measured: Tables of the measured runs.
         directory: Directory of the study.
-        goal: What the outputs may keep of the correlation of the inputs.
+        goal: Largest part of the correlation of the inputs that the outputs may keep.
 
     Returns:
         The finding in words.
@@ -33,8 +33,7 @@ def draw(measured: study.Tables, directory: Path, goal: float = 1e-3) -> str:
     cells = measured["cells"].groupby(KEYS)[["start", "end", "updates", "samples"]].mean().reset_index()
     save_table(cells, directory, "whitening_map", CAPTION, digits=3)
     columns, rows, conditions, scales = (sorted(set(cells[key])) for key in KEYS)
-    size = (3.2 * len(columns) + 1, 2.6 * len(rows) + 0.6)
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, squeeze=False, layout="constrained")
+    figure, axes = style.panels(len(rows), len(columns), 1.7 * len(rows) + 0.4)
     for (r, batch), (c, features) in itertools.product(enumerate(rows), enumerate(columns)):
         axis, here = axes[r][c], cells[(cells["batch"] == batch) & (cells["features"] == features)]
         grid = np.full((len(scales), len(conditions)), np.nan)
@@ -44,11 +43,11 @@ def draw(measured: study.Tables, directory: Path, goal: float = 1e-3) -> str:
             if row.condition > 1:
                 grid[at] = math.log10(row.end / row.start)
                 text = f"{row.end / row.start:.1e}"
-            axis.text(at[1], at[0], text.replace("e-0", "e-"), ha="center", va="center", fontsize=7.5)
+            axis.text(at[1], at[0], text.replace("e-0", "e-"), ha="center", va="center")
         image = axis.imshow(grid, vmin=-4, vmax=-2, cmap="RdYlBu_r", origin="lower", aspect="auto")
         axis.set_xticks(range(len(conditions)), [f"{value:.0e}".replace("e+0", "e") for value in conditions])
         axis.set_yticks(range(len(scales)), [f"{value:g}" for value in scales])
-        axis.set_title(f"{features} units, batches of {batch}", fontsize=9)
+        axis.set_title(f"{features} units, batches of {batch}")
         if r == len(rows) - 1:
             axis.set_xlabel("condition")
         if c == 0:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating rounds, ratios of the same round, tables, and allocations of a step."""
+"""Parts shared by the benchmarks: alternating rounds, ratios of the same round, tables, and allocations of a step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -48,8 +48,8 @@ def alternate(
     """Seconds a call of every step in every round; the order turns around from round to round.
 
     Args:
-        steps: What to time, by name.
-        rounds: How often.
+        steps: Functions to time, by name.
+        rounds: Number of rounds.
         least_seconds: A measurement repeats its step until it takes about so long.
         multiple: The repetitions are a multiple of this, for steps whose cost has a period.
         clock: Of the wall, or `time.process_time`, which counts the process alone on a machine that others use.
@@ -133,11 +133,11 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run the operation and look at what it returns."""
         # In-place results and views share a storage with an argument: that one is known or was not counted.
-        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if _is_strided(t)}
         result = func(*args, **(kwargs or {}))
         self._alive = {key: entry for key, entry in self._alive.items() if not entry[0].expired()}  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
+            if _is_strided(tensor):
                 storage = tensor.untyped_storage()
                 key = storage.data_ptr()
                 if key not in given and key not in self._known:
@@ -145,3 +145,8 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self.largest = max(self.largest, storage.nbytes())
         self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
         return result
+
+
+def _is_strided(found: object) -> TypeGuard[torch.Tensor]:
+    """Return True for a tensor with a storage; of a sparse tensor only the parts have one."""
+    return isinstance(found, torch.Tensor) and found.layout == torch.strided

@@ -100,7 +100,7 @@ def adex(neurons: int, seed: int, sources: TimedArray) -> Population:
 
 
 def hodgkin_huxley(neurons: int, seed: int, sources: TimedArray) -> Population:
-    """Of Traub and Miles as in benchmark 3 of Brette et al. (2007), doi:10.1007/s10827-007-0038-6."""
+    """Make neurons of Traub and Miles, as in benchmark 3 of Brette et al. (2007), doi:10.1007/s10827-007-0038-6."""
     group = _group(
         neurons,
         seed,

@@ -53,7 +53,7 @@ def rule(interneurons: int, given: argparse.Namespace) -> nd.brian.SpikingRule:
 
 
 def measure(interneurons: int, kind: Mixing, given: argparse.Namespace) -> dict[str, str]:
-    """One population, in a process of its own: a standalone device is set for good."""
+    """Time one population in a separate process, since a standalone device cannot be unset."""
     directory = tempfile.mkdtemp()
     brian2.set_device("cpp_standalone", build_on_run=False)
     brian2.prefs.devices.cpp_standalone.extra_make_args_unix = ["-j2", "-s"]

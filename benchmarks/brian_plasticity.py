@@ -106,7 +106,7 @@ def lateral(case: str, group: NeuronGroup) -> Synapses:
 
 @dataclass(frozen=True)
 class Run:
-    """What is measured: seconds of wall time of the simulation, bytes of memory, and the spikes."""
+    """Measurements: seconds of wall time of the simulation, bytes of memory, and the spikes."""
 
     seconds: float
     memory: int
@@ -185,7 +185,7 @@ def assemble(case: str, size: int) -> tuple[brian2.Network, SpikeMonitor]:
 
 
 def serve(connection: Connection, *arguments: Any) -> None:
-    """One case in a process of its own, since a device of Brian2 is set for good; runs whenever it is asked to."""
+    """Case in a separate process, since a device of Brian2 cannot be unset; it runs on request."""
     case, target, size, duration, parts, wide = arguments
     if not wide:
         brian2.prefs.core.default_float_dtype = np.float32
@@ -198,7 +198,7 @@ def serve(connection: Connection, *arguments: Any) -> None:
 
 
 class Opponents:
-    """All cases of one target and size, each in its process, measured in turn."""
+    """Measure all cases of one target and size in turn, each in its process."""
 
     def __init__(self, target: str, size: int, durations: dict[str, float], parts: bool, wide: bool) -> None:
         """Start and compile them, one after the other."""
@@ -216,7 +216,7 @@ class Opponents:
             self._processes.append(process)
 
     def run(self, case: str, environment: dict[str, str]) -> Run:
-        """One more run of a case."""
+        """Run a case once more."""
         self._connections[case].send(environment)
         done: Run = self._connections[case].recv()
         return done
@@ -246,7 +246,7 @@ def same_spikes(runs: dict[str, list[Run]], durations: dict[str, float]) -> floa
 def compare(
     target: str, size: int, chosen: list[str], arguments: Any
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """One row a case, and one a part where parts are asked for."""
+    """Make a table with one row per case, and one per part where parts are measured."""
     step = 1e-4
     brief = max(20.0, PASSES / size**2) * step  # of the clock-driven case, which costs the same in every step
     durations = {

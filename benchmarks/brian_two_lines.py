@@ -34,7 +34,7 @@ BIN, STEP, TEST, LEARNT = 0.05, 0.002, 100.0, 400.0  # s
 
 
 def measure(model: str, neurons: int, seed: int) -> dict[str, str]:
-    """One population, in a process of its own: a standalone device is set for good."""
+    """Time one population in a separate process, since a standalone device cannot be unset."""
     directory = tempfile.mkdtemp()
     brian2.set_device("cpp_standalone", build_on_run=False)
     brian2.prefs.devices.cpp_standalone.extra_make_args_unix = ["-j2", "-s"]

@@ -35,7 +35,7 @@ CASES = ("convolution", "network", "residual")
 
 
 def one_convolution(rounds: int, batch: int = 64) -> list[dict[str, str]]:
-    """One row a condition of a convolution alone."""
+    """Make a table with one row per condition of a convolution alone."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(batch, 32, 16, 16, generator=generator).requires_grad_()
     upstream = torch.randn(batch, 64, 16, 16, generator=generator)
@@ -73,7 +73,7 @@ def one_convolution(rounds: int, batch: int = 64) -> list[dict[str, str]]:
 
 
 def whole_network(name: str, network: nn.Module, batch: int, rounds: int) -> list[dict[str, str]]:
-    """One row a condition of a training step with backprop."""
+    """Make a table with one row per condition of a training step with backprop."""
     data = training_step.batches((batch, 3, 32, 32), classes=10)
     rows = training_step.measure(network, data, "backprop", rounds, compensation=(False,))
     return [{"what": name, **{key: row[key] for key in row if key != "credit"}} for row in rows]

@@ -1,4 +1,4 @@
-"""How often intervals of 95 % hold what is measured on average, and how often comparisons of the same tell a change.
+"""Coverage of 95 % intervals, and rate at which comparisons of equal recordings report a change.
 
 Simulated populations, of which `tests/metrics/test_coverage.py` checks the same numbers.
 
@@ -54,7 +54,7 @@ PARTS: dict[str, tuple[Model, int]] = {
 
 
 def covered(model: Model, runs: int) -> dict[str, tuple[int, int]]:
-    """Of every measure: intervals that hold the mean estimate over the runs, and intervals that were given."""
+    """Count for every measure the intervals that hold the mean estimate over the runs, and all intervals."""
     found = [metrics.summary(model(np.random.default_rng(seed)), silent="drop") for seed in range(runs)]
     result = {}
     for name in MEASURES:

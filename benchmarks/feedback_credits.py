@@ -35,7 +35,7 @@ CREDITS = (
 
 
 def steps(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Step]:
-    """What fills the gradients of a network, by credit."""
+    """Functions that fill the gradients of a network, by credit."""
 
     def step(name: str) -> Step:
         credit = nd.credit.get(name, network)
@@ -51,7 +51,7 @@ def steps(network: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Step
 
 
 def measure(name: str, network: nn.Module, shape: Sequence[int], classes: int, rounds: int) -> list[dict[str, str]]:
-    """One row a credit, all timed in the same rounds."""
+    """Make a table with one row per credit, all timed in the same rounds."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(*shape, generator=generator)
     targets = torch.randint(classes, (shape[0],), generator=generator)

@@ -1,4 +1,4 @@
-"""How often nulls say that units correlate: of units that do not (size) and of units that do (power).
+"""Size and power of nulls: rate at which they report correlation for independent and for correlated units.
 
 Spike counts of 50 ms over 200 s, 8 spikes a second. What units do alone, and what they share, is named in the tables:
 
@@ -58,7 +58,7 @@ def walks(samples: int, units: int, source: np.random.Generator) -> Array:
 
 
 def steps(samples: int, units: int, source: np.random.Generator) -> Array:
-    """One step of every unit, at a time of its own."""
+    """Draw one step in the rate of every unit, at its own random time."""
     late = np.arange(samples)[:, None] / samples > source.uniform(0.2, 0.8, units)
     return np.where(late, source.uniform(0.4, 1.6, units), 1.0)
 
@@ -84,7 +84,7 @@ ALONE: dict[str, Draw] = {
     "steps": steps,
     "one trend of all, -30 %": common_trend,
 }
-"""What units do alone, relative to the mean rate; the last is a drift that they share."""
+"""Courses of the rates of single units, relative to the mean rate; the last one is a drift that all units share."""
 SHARED: dict[str, tuple[Draw, float]] = {
     "common input, r = .02": (constant, 0.02),
     "the same under trends of their own": (trends, 0.02),
@@ -109,7 +109,7 @@ def above_marchenko_pastur(x: Array | NDArray[np.int64]) -> int:
 
 
 def verdicts(x: NDArray[np.int64], seed: int) -> tuple[bool, bool, bool, int]:
-    """Whether p <= .05; an eigenvalue above the edge; p <= .05 by plain shifts; eigenvalues above Marchenko-Pastur."""
+    """Test for p <= .05; an eigenvalue above the edge; p <= .05 by plain shifts; eigenvalues above Marchenko-Pastur."""
     chosen = metrics.surrogates(x)
     drawn = list(chosen.moments(SURROGATES, seed))
     plain = metrics.surrogate_null(x, kind="circular_shift", cutoff=None, surrogates=SURROGATES, seed=seed)

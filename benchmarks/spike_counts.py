@@ -67,7 +67,7 @@ def compare(units: int, duration: float, rounds: int) -> list[dict[str, str]]:
 
 
 def alone(units: int, duration: float) -> list[dict[str, str]]:
-    """One large recording, whole and in chunks; peak memory of the process so far."""
+    """Count one large recording as a whole and in chunks, with the peak memory of the process so far."""
     held = SpikeTrains(trains(units, duration), 0, duration)
     rows = []
     for name, step in {

@@ -36,7 +36,7 @@ CREDITS: dict[str, dict[str, float]] = {"backprop": {}, "feedback_alignment": {}
 
 
 class Training:
-    """One network with all that a training step of it needs."""
+    """Network with all objects that its training step needs."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ def batches(shape: Sequence[int], classes: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def rules(most_interneurons: int) -> dict[str, nd.rules.Rule]:
-    """What is compared with plain training: one rule of every structure."""
+    """Rules that are compared with plain training: one of every structure."""
     return {
         "dense": nd.rules.get("norm_preserving", rate=1e-6, form="published"),
         "interneurons": nd.rules.get("interneuron", interneurons=most_interneurons, every=EVERY, damping=30.0),
@@ -110,7 +110,7 @@ def measure(
     rounds: int,
     compensation: Sequence[bool] = (False, True),
 ) -> list[dict[str, str]]:
-    """One row a condition, all timed in the same rounds."""
+    """Make a table with one row per condition, all timed in the same rounds."""
     narrowest = min(layer.weight[0].numel() for layer in network.modules() if isinstance(layer, WEIGHTS))
     trainings = {"plain": Training(network, data, credit, None, False)}
     for name, rule in rules(min(64, narrowest)).items():

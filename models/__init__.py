@@ -1,4 +1,4 @@
-"""Networks that the protocols study, one file a network; part of a study directory, not of the library."""
+"""Networks that the protocols study, one file per network; they are part of a study directory, not of the library."""
 
 from models.convolutional import convolutional
 from models.dense import dense

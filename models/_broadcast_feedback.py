@@ -60,7 +60,7 @@ ON_DECISION_SPIKE = "signal_post -= learns(t)*feedback"
 
 @dataclass(frozen=True)
 class Part:
-    """Objects of Brian2 to be run with the inputs, what can be set, and the group whose counts decide."""
+    """Brian2 objects to run with the inputs, their settings, and the group whose spike counts are the decision."""
 
     objects: list[Any]
     settings: dict[str, Any]
@@ -70,7 +70,7 @@ class Part:
 def broadcast_feedback(
     inputs: NeuronGroup, networks: int, hidden: int, classes: int, neuron: dict[str, Any], times: dict[str, Clock]
 ) -> Part:
-    r"""Networks of one hidden layer on the same inputs, each learning from its error.
+    r"""Make networks of one hidden layer on the same inputs; each learns from its own error.
 
     Every output neuron k has a target count T in a trial: twice that of 30 Hz if its class is shown, (K - 2)/(K - 1) of
     that of 30 Hz if not. It learns by the delta rule from its own error; the errors of all output neurons of a network
@@ -92,10 +92,10 @@ def broadcast_feedback(
 
     Args:
         inputs: Input neurons with `mean_count`.
-        networks: How many.
-        hidden: Hidden neurons of each.
-        classes: Output neurons of each.
-        neuron: What all neurons share: threshold, refractory, namespace, clock.
+        networks: Number of networks.
+        hidden: Number of hidden neurons of each network.
+        classes: Number of output neurons of each network.
+        neuron: Arguments common to all neurons: threshold, refractory, namespace, clock.
         times: Clocks by name, with "trial".
 
     Returns:

@@ -1,4 +1,4 @@
-"""Weight layers whose initial weights come from a generator of their own."""
+"""Weight layers whose initial weights come from a separate generator."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 
 def generator(seed: int | None, purpose: str) -> torch.Generator:
-    """A stream of its own: the same seed elsewhere, for noise or for the order of samples, gives other numbers.
+    """Make a separate random stream: the same seed used for noise or for the order of samples gives other numbers.
 
     Args:
-        seed: Seed of the weights; None takes it from the global state, as layers of torch do.
-        purpose: Which network it is for.
+        seed: Seed of the weights. None: taken from the global random state, as for layers of torch.
+        purpose: Name of the network.
 
     Returns:
         The generator.
@@ -29,21 +29,21 @@ def generator(seed: int | None, purpose: str) -> torch.Generator:
 def drawn(
     kind: Callable[..., Layer], *sizes: int, gain_squared: float, generator: torch.Generator, **options: Any
 ) -> Layer:
-    r"""A layer with weights $N(0, g^2 / n)$, n its inputs an output unit, and zero biases.
+    r"""Make a layer with weights from $N(0, g^2 / n)$, with n the number of inputs per output unit, and zero biases.
 
     Source: He, Zhang, Ren and Sun (2015), Delving deep into rectifiers, arXiv:1502.01852.
 
     Args:
         kind: `nn.Linear` or `nn.Conv2d`.
-        *sizes: Its sizes, as it takes them.
-        gain_squared: g^2: 2 / (1 + a^2) before a rectifier of slope a, 1 where nothing follows.
-        generator: Where the weights come from.
+        *sizes: Sizes of the layer, in the order of its arguments.
+        gain_squared: g^2, which is 2 / (1 + a^2) before a rectifier of slope a, and 1 where no activation follows.
+        generator: Generator of the weights.
         **options: Further arguments of the layer.
 
     Returns:
         The layer, float32, on the CPU.
     """
-    # Made without memory, then given it: torch's own initialisation would draw from the global state.
+    # On the meta device first: torch's own initialisation would draw from the global random state.
     layer = kind(*sizes, device="meta", **options).to_empty(device="cpu")
     with torch.no_grad():
         layer.weight.normal_(0.0, (gain_squared / layer.weight[0].numel()) ** 0.5, generator=generator)

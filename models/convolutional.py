@@ -1,4 +1,4 @@
-"""Convolutional network of four layers, pooled after every second one."""
+"""Convolutional network with pooling after every second convolution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def convolutional(
     normalisation: Normalisation = "none",
     seed: int | None = None,
 ) -> nn.Sequential:
-    """3 x 3 convolutions with LeakyReLU, maximum pooling by 2 after every second one, a dense layer and the output.
+    """Make 3 x 3 convolutions with LeakyReLU, maximum pooling by 2 after every second one, a dense layer and an output.
 
     The defaults are the network of Ahmad (2024), Correlations are ruining your gradient descent, arXiv:2407.10780, as
     its code has it. Weights are drawn as in `models.dense`. The layers are named `convolution_1`, (`normalisation_1`),
@@ -31,7 +31,7 @@ def convolutional(
 
     Args:
         image: Channels, height and width of an image.
-        channels: Channels that each convolution makes.
+        channels: Numbers of output channels of the convolutions.
         hidden: Units of the dense layer.
         classes: Outputs.
         normalisation: `"batch"` puts batch normalisation between every hidden layer and its activation.
@@ -41,8 +41,8 @@ def convolutional(
         The network, float32, on the CPU; it takes (batch, channels, height, width).
 
     Raises:
-        InvalidValue: Sizes that are not positive integers, an unknown normalisation, or an image that the poolings
-            leave nothing of.
+        InvalidValue: Sizes are not positive integers; the normalisation is unknown; or the image is too small for the
+            poolings.
     """
     sizes = [*image, *channels, hidden, classes]
     if len(image) != 3 or not channels or any(type(size) is not int or size < 1 for size in sizes):

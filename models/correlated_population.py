@@ -1,10 +1,10 @@
-"""A population of leaky integrate-and-fire neurons that share sources of input, for Brian2 on every target.
+"""Population of leaky integrate-and-fire neurons that share sources of input, for Brian2 on every target.
 
     input = held_out(test=200 * second, phases=[100 * second, 320 * second], step=2 * ms, seed=0)
     neurons = correlated_population(100, TimedArray(input, dt=2 * ms))
     set_mixing(neurons, 3 * mV * mixing("positive", 100, seed=0))
 
-The population knows nothing of plasticity; inhibition is whatever lowers `inhibition`, such as
+The population has no plasticity itself. Inhibition comes from synapses that lower `inhibition`, for example with
 `drive="inhibition_post -= 10*w*mV"`.
 """
 
@@ -21,9 +21,9 @@ from scipy.signal import lfilter
 from neuro_decorr.errors import InvalidValue
 
 Mixing: TypeAlias = Literal["positive", "mixed", "opposed", "antagonists"]
-"""How neurons mix the sources. `"positive"`: uniform; all pairs correlate positively. `"mixed"`: Gaussian; either sign.
-`"opposed"`: uniform, with the opposite sign in the second half of the neurons. `"antagonists"`: each source drives two
-neurons, with opposite signs, and the other neurons have none."""
+"""Distribution of the weights with which neurons mix the sources. `"positive"`: uniform, so that all pairs correlate
+positively. `"mixed"`: Gaussian, of either sign. `"opposed"`: uniform, with the opposite sign in the second half of the
+neurons. `"antagonists"`: each source drives two neurons, with opposite signs, and the other neurons have no source."""
 
 SOURCE_TIME = 50 * ms
 """Correlation time of the sources."""
@@ -38,7 +38,7 @@ common = {common} : volt
 def correlated_population(
     neurons: int, sources: TimedArray, *, own_noise: Quantity = 3 * mV, name: str = "neurons"
 ) -> NeuronGroup:
-    r"""The population.
+    r"""Make the population.
 
     $$
     \tau \dot v_i = I + \sum_k M_{ik} s_k(t) + g_i - v_i + \sigma \sqrt{2 \tau}\, \xi_i, \qquad
@@ -48,10 +48,10 @@ def correlated_population(
     with the threshold 20 mV, the reset 0 mV, $\tau$ 20 ms, $\tau_g$ 10 ms and a refractory time of 2 ms.
 
     Args:
-        neurons: How many.
+        neurons: Number of neurons.
         sources: Courses of the sources, without unit, shape (steps, sources).
-        own_noise: Standard deviation $\sigma$ of each neuron's own noise on its potential.
-        name: Of the group.
+        own_noise: Standard deviation $\sigma$ of the independent noise on the potential of each neuron.
+        name: Name of the group.
 
     Returns:
         The group; `drive` (I), `mixing_0`, `mixing_1`, ... (columns of M) and `inhibition` (g) are its variables.
@@ -64,19 +64,19 @@ def correlated_population(
 
 
 def yoked(population: NeuronGroup, sources: TimedArray, *, lead: Quantity = 0 * ms, name: str = "yoked") -> NeuronGroup:
-    """A copy with noise of its own that receives the inhibition of the original: replayed inhibition, feedback cut.
+    """Make a copy with independent noise that gets the inhibition of the original: replayed inhibition, no feedback.
 
-    Its neurons have the parameters of the original and, at every time, the same `inhibition`, the homeostasis' bias
-    included; what they fire changes nothing.
+    Its neurons have the parameters of the original and, at every time, the same `inhibition`, including the bias of the
+    homeostasis. Their spikes change nothing.
 
     Source: Tetzlaff, Helias, Einevoll, Diesmann (2012), Decorrelation of neural-network activity by inhibitory
     feedback, doi:10.1371/journal.pcbi.1002596.
 
     Args:
         population: From `correlated_population`.
-        sources: The same.
-        lead: How much earlier input than the original's it gets; 0 for the same input.
-        name: Of the group.
+        sources: Sources of the original.
+        lead: Time by which the input of the copy is earlier than that of the original; 0 for the same input.
+        name: Name of the group.
 
     Returns:
         The group.
@@ -105,13 +105,13 @@ def _group(neurons: int, common: str, parameters: list[str], constants: dict[str
 
 
 def mixing(kind: Mixing, neurons: int, seed: int, sources: int = 5) -> NDArray[np.float64]:
-    """Which neuron takes how much of which source; the correlation of two neurons' input is the product of their rows.
+    """Draw the weights of the sources. The inputs of two neurons correlate by the product of their rows.
 
     Args:
-        kind: See `Mixing`.
-        neurons: How many.
-        seed: Of the draw.
-        sources: How many.
+        kind: Distribution of the weights, see `Mixing`.
+        neurons: Number of neurons.
+        seed: Seed of the draw.
+        sources: Number of sources.
 
     Returns:
         Shape (neurons, sources); every row has length one, or is zero where a neuron has no source.
@@ -136,29 +136,29 @@ def mixing(kind: Mixing, neurons: int, seed: int, sources: int = 5) -> NDArray[n
 
 
 def set_mixing(population: NeuronGroup, matrix: Quantity) -> None:
-    """Set how much of which source each neuron takes.
+    """Set the weights of the sources in every neuron.
 
     Args:
         population: From `correlated_population`.
-        matrix: In volt, shape (neurons, sources).
+        matrix: Weights (volt), shape (neurons, sources).
     """
     for source in range(matrix.shape[1]):
         setattr(population, f"mixing_{source}", matrix[:, source])
 
 
 def course(duration: Quantity, step: Quantity, seed: int | list[int], sources: int = 5) -> NDArray[np.float64]:
-    r"""Ornstein-Uhlenbeck processes, stationary, with mean zero, variance one and no correlation in the sample itself.
+    r"""Draw stationary Ornstein-Uhlenbeck processes whose sample has mean zero, variance one and no correlation.
 
     $$s(t + \Delta) = a\, s(t) + \sqrt{1 - a^2}\, z, \qquad a = e^{-\Delta / \tau_s}$$
 
-    A finite draw would have moments of its own, and two draws of 100 s then give a population rates that differ by
-    several per cent: the draw is whitened.
+    The moments of a finite draw differ from those of the process; with two such draws of 100 s the rates of a
+    population differ by several per cent. So the draw is whitened.
 
     Args:
-        duration: Many correlation times `SOURCE_TIME`.
+        duration: Duration, many times the correlation time `SOURCE_TIME`.
         step: Time between two values.
-        seed: Of the draw.
-        sources: How many.
+        seed: Seed of the draw.
+        sources: Number of sources.
 
     Returns:
         Shape (steps, sources), without unit.
@@ -174,16 +174,16 @@ def course(duration: Quantity, step: Quantity, seed: int | list[int], sources: i
 def held_out(
     test: Quantity, phases: Sequence[Quantity], step: Quantity, seed: int, sources: int = 5
 ) -> NDArray[np.float64]:
-    """A test input, other input for each of some phases, and the same test input again.
+    """Make a test input, other input for each phase, and the same test input again.
 
-    What is learnt between the tests never saw their input, and both tests see the same.
+    Learning between the two tests never has their input, and both tests have the same input.
 
     Args:
         test: Duration of the test input.
-        phases: Durations of the phases between.
+        phases: Durations of the phases between the tests.
         step: Time between two values.
-        seed: Of the draws.
-        sources: How many.
+        seed: Seed of the draws.
+        sources: Number of sources.
 
     Returns:
         Shape (steps, sources), without unit.

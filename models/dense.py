@@ -1,4 +1,4 @@
-"""Dense network: linear layers with an activation after every hidden one."""
+"""Dense network: linear layers with an activation after every hidden layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models._initialisation import drawn, generator
 from neuro_decorr.errors import InvalidValue
 
 Normalisation: TypeAlias = Literal["none", "batch"]
-"""Between a hidden linear layer and its activation: nothing, or batch normalisation."""
+"""Normalisation between a hidden linear layer and its activation: none, or batch normalisation."""
 
 
 def dense(
@@ -23,7 +23,7 @@ def dense(
     bias: bool = True,
     seed: int | None = None,
 ) -> nn.Sequential:
-    r"""A dense network with linear outputs.
+    r"""Make a dense network with linear outputs.
 
     $$x_{l+1} = f(W_l x_l + b_l), \quad l = 1 \dots L - 1; \qquad y = W_L x_L + b_L$$
 
@@ -36,17 +36,18 @@ def dense(
 
     Args:
         sizes: Units of every layer from input to output, such as `[64, 128, 128, 10]`; at least input and output.
-        activation: Makes the module that follows every hidden layer.
+        activation: Function that makes the module after every hidden layer.
         normalisation: `"batch"` puts a BatchNorm1d between each hidden linear layer and its activation.
-        bias: Whether the linear layers have biases.
-        seed: Seed of the weights, drawn apart from the global random state, which is not touched. None takes the
-            seed from the global state, as layers of torch do.
+        bias: True if the linear layers have biases.
+        seed: Seed of the weights, which are drawn without using the global random state. None: the seed is taken from
+            the global random state, as for layers of torch.
 
     Returns:
         The network, float32, on the CPU.
 
     Raises:
-        InvalidValue: Sizes that are not at least two positive integers, an unknown normalisation, or a negative seed.
+        InvalidValue: Sizes are not at least two positive integers, the normalisation is unknown, or the seed is
+            negative.
     """
     units = list(sizes)
     if len(units) < 2 or any(type(size) is not int or size < 1 for size in units):

@@ -18,29 +18,29 @@ else:
 def rate_units(
     stimuli: ArrayLike, *, time_constant: brian2.Quantity, hold: brian2.Quantity, step: brian2.Quantity
 ) -> brian2.NeuronGroup:
-    r"""Units that follow stimuli, one after the other, less what reaches them from the side.
+    r"""Make units that follow a sequence of stimuli, minus their lateral input.
 
     $$\tau \dot x = -x + z(t) - m$$
 
-    with m, the variable `inhibition`, zero until synapses set it. Euler's method; with lateral weights M it is stable
-    for eigenvalues of I + M below 2 tau / step.
+    The lateral input m is the variable `inhibition`, which is zero until synapses set it. The integration is Euler's
+    method; with lateral weights M it is stable for eigenvalues of I + M below 2 tau / step.
 
     Args:
-        stimuli: z, shape (stimuli, units), without units; the last one stays.
-        time_constant: tau.
-        hold: How long each stimulus lasts.
+        stimuli: z, shape (stimuli, units), without units; the last stimulus stays.
+        time_constant: Time constant tau.
+        hold: Duration of each stimulus.
         step: Time step.
 
     Returns:
         A group with the variables `x`, `z` and `inhibition`, on a clock of its own.
 
     Raises:
-        InvalidValue: Stimuli of another shape.
+        InvalidValue: The stimuli have another shape.
     """
     values = np.asarray(stimuli, dtype=float)
     if values.ndim != 2 or 0 in values.shape:
-        raise InvalidValue(f"stimuli: got the shape {values.shape}; needed are rows, one a stimulus: (stimuli, units).")
-    # The names are part of the compiled code: the same for every population, Cython finds it in its cache.
+        raise InvalidValue(f"stimuli: got the shape {values.shape}; allowed is (stimuli, units), one row per stimulus.")
+    # Names are part of the compiled code; with equal names for every population, Cython uses its cache.
     stimulus = brian2.TimedArray(values, dt=hold, name="stimulus_of_rate_units")
     return brian2.NeuronGroup(
         values.shape[1],

@@ -15,26 +15,26 @@ from neuro_decorr.errors import InvalidValue
 
 @final
 class Block(nn.Module):
-    r"""Two 3 x 3 convolutions beside a path that skips them.
+    r"""Residual block: two 3 x 3 convolutions and a path that skips them.
 
     $$y = \mathrm{relu}\bigl( N_2 * \mathrm{relu}(N_1 * x) + S x \bigr)$$
 
     with N a convolution and its batch normalisation, and S the identity, or a 1 x 1 convolution with batch
     normalisation where the number of channels or the resolution changes. Without normalisation the convolutions have
-    biases, and N_2 begins at zero, so that the block begins as S and the activity does not grow with the depth.
+    biases, and N_2 starts at zero, so that the block starts as S and the activity does not grow with the depth.
     """
 
     def __init__(
         self, before: int, after: int, stride: int, normalisation: Normalisation, weights: torch.Generator
     ) -> None:
-        """Build it.
+        """Build the block.
 
         Args:
             before: Channels of the input.
             after: Channels of the output.
-            stride: Of the first convolution.
+            stride: Stride of the first convolution.
             normalisation: `"batch"` or `"none"`.
-            weights: Where the initial weights come from.
+            weights: Generator of the initial weights.
         """
         super().__init__()
         self.convolution_1 = _convolution(before, after, 3, stride, normalisation, weights)
@@ -52,7 +52,7 @@ class Block(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Shape (batch, before, height, width) to (batch, after, height / stride, width / stride)."""
+        """Map (batch, before, height, width) to (batch, after, height / stride, width / stride)."""
         hidden = torch.relu(self.normalisation_1(self.convolution_1(inputs)))
         return torch.relu(self.normalisation_2(self.convolution_2(hidden)) + self.shortcut(inputs))
 
@@ -65,7 +65,7 @@ def residual(
     normalisation: Normalisation = "batch",
     seed: int | None = None,
 ) -> nn.Sequential:
-    """ResNet for images of about 32 x 32: a 3 x 3 stem without pooling, groups of blocks, average, output.
+    """Make a ResNet for images of about 32 x 32: a 3 x 3 stem without pooling, groups of blocks, average, output.
 
     The defaults are ResNet-18 with the stem for small images. Sources: He, Zhang, Ren and Sun (2016), Deep residual
     learning for image recognition, arXiv:1512.03385; without normalisation, blocks that begin as their skip: Zhang,
@@ -73,18 +73,18 @@ def residual(
 
     Args:
         channels: Channels of each group; every group after the first halves the resolution.
-        blocks: Blocks of a group.
-        classes: Outputs.
-        colours: Channels of an image.
-        normalisation: `"batch"`: batch normalisation behind every convolution; `"none"`: biases instead, and blocks
-            that begin as their skip.
+        blocks: Number of blocks per group.
+        classes: Number of outputs.
+        colours: Number of channels of an image.
+        normalisation: `"batch"`: batch normalisation after every convolution; `"none"`: biases instead, and blocks that
+            start as their skip path.
         seed: Seed of the weights; None takes it from the global random state.
 
     Returns:
         The network, float32, on the CPU; it takes (batch, colours, height, width).
 
     Raises:
-        InvalidValue: Sizes that are not positive integers, or an unknown normalisation.
+        InvalidValue: Sizes are not positive integers, or the normalisation is unknown.
     """
     if not channels or any(type(size) is not int or size < 1 for size in (*channels, blocks, classes, colours)):
         raise InvalidValue(
@@ -111,7 +111,7 @@ def residual(
 def _convolution(
     before: int, after: int, kernel: int, stride: int, normalisation: Normalisation, weights: torch.Generator
 ) -> nn.Conv2d:
-    """Same size at stride 1; no bias where a normalisation follows, which has one."""
+    """Make a convolution that keeps the size at stride 1; without a bias if a normalisation follows, which has one."""
     return drawn(
         nn.Conv2d, before, after, kernel, stride=stride, padding=kernel // 2, bias=normalisation == "none",
         gain_squared=2.0, generator=weights,

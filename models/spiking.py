@@ -16,40 +16,40 @@ from neuro_decorr.data import stream
 from neuro_decorr.errors import InvalidValue
 
 Readout: TypeAlias = Literal["rate", "count"]
-"""What a network answers with: spikes a step, or spikes in all steps, which serve as logits."""
+"""Output of a network: spikes per step, or spikes in all steps, which serve as logits."""
 
 
 def neurons(features: int) -> nn.Module:
-    """The neurons of the networks here: threshold 0.5, membrane 10 ms, synapse 5 ms, steps of 1 ms."""
+    """Make the neurons of these networks: threshold 0.5, membrane 10 ms, synapse 5 ms, steps of 1 ms."""
     return nd.norse.LIF(features, threshold=0.5)
 
 
 @final
 class Poisson(nn.Module):
-    r"""Spikes of independent neurons whose rates are given: a Bernoulli draw for every neuron and time step.
+    r"""Encoder that draws independent spikes at given rates, one Bernoulli draw per neuron and time step.
 
     $$P(z_{t,i} = 1) = \min(\max(b + a x_i,\ 0),\ 1)$$
 
-    A rate below zero is none, and above one spike a step no neuron can fire. In train mode every pass has fresh spikes,
-    told apart by a counter that is a buffer: passes that a credit undoes, as those with perturbed nodes, see the spikes
-    of the clean one. In eval mode the spikes are always the same, so that measuring twice gives the same.
+    The probability is limited to the range from 0 to 1. In train mode every pass has new spikes. A counter in a buffer
+    distinguishes the passes, so that passes which a credit undoes, such as those with perturbed nodes, have the spikes
+    of the clean pass. In eval mode the spikes are always the same, so that two measurements agree.
 
     Shapes: inputs (batch, features); spikes (steps, batch, features), of the inputs' dtype.
 
     Attributes:
-        counter: Buffer, passes in train mode so far, int64, shape ().
+        counter: Number of passes in train mode so far; a buffer, int64, shape ().
     """
 
     counter: Tensor
 
     def __init__(self, steps: int, baseline: float = 0.0, gain: float = 0.5, seed: int = 0) -> None:
-        """Nothing drawn yet.
+        """Set the rates, without drawing.
 
         Args:
-            steps: Time steps T.
-            baseline: b, spikes a step without input.
-            gain: a, spikes a step for an input of one.
-            seed: Of the spikes.
+            steps: Number of time steps T.
+            baseline: b, spikes per step without input.
+            gain: a, additional spikes per step for an input of one.
+            seed: Seed of the spikes.
         """
         super().__init__()
         self.steps, self.baseline, self.gain, self.seed = steps, baseline, gain, seed
@@ -66,16 +66,16 @@ class Poisson(nn.Module):
 
 @final
 class Spiking(nn.Module):
-    r"""A network in time, read out by the spikes of its last neurons.
+    r"""Network in time, read out by the spikes of its last neurons.
 
     $$y = c \sum_{t=1}^{T} z_t, \qquad c = 1 / T \text{ for rates, } 1 \text{ for counts}$$
 
     Attributes:
-        network: What runs in time: `norse.torch.SequentialState` of linear layers and neurons.
-        steps: For how many time steps T a constant input lasts.
-        stepwise: Whether the network runs one time step at a time, as Norse's own cells need.
+        network: `norse.torch.SequentialState` of linear layers and neurons.
+        steps: Number of time steps T of a constant input.
+        stepwise: True if the network runs one time step at a time, as Norse's own cells require.
         readout: `rate` or `count`.
-        encoder: Makes sequences from inputs (batch, features); None for constant currents.
+        encoder: Function that makes sequences from inputs (batch, features). None: constant currents.
     """
 
     def __init__(
@@ -86,16 +86,18 @@ class Spiking(nn.Module):
         readout: Readout = "rate",
         encoder: nn.Module | None = None,
     ) -> None:
-        """Put a network behind constant currents or sequences.
+        """Wrap a network so that it takes constant currents or sequences.
 
         Args:
-            network: Takes currents and returns spikes and its state.
-            steps: Time steps of a constant input.
-            stepwise: One time step at a time; otherwise every layer runs over the whole sequence at once.
-            readout: Spikes a step, or spikes in all steps.
-            encoder: Makes sequences from inputs (batch, features), such as `Poisson`; None for constant currents.
+            network: Module that takes currents and returns spikes and its state.
+            steps: Number of time steps of a constant input.
+            stepwise: True for one time step at a time; otherwise every layer runs over the whole sequence at once.
+            readout: `rate`: spikes per step; `count`: spikes in all steps.
+            encoder: Function that makes sequences from inputs (batch, features), such as `Poisson`. None: constant
+                currents.
         """
         super().__init__()
+        nd.norse.set_sequences(network, not stepwise)
         self.network = network
         self.steps = steps
         self.stepwise = stepwise
@@ -103,11 +105,11 @@ class Spiking(nn.Module):
         self.encoder = encoder
 
     def spikes(self, inputs: Tensor) -> Tensor:
-        """The spikes of the last neurons, shape (steps, batch, outputs).
+        """Compute the spikes of the last neurons, shape (steps, batch, outputs).
 
         Args:
-            inputs: What the encoder takes, by default constant currents (batch, features); or a sequence of currents
-                or spikes (steps, batch, features), which is not encoded.
+            inputs: Inputs of the encoder, by default constant currents (batch, features); or a sequence of currents or
+                spikes (steps, batch, features), which is not encoded.
         """
         if inputs.dim() > 2:
             sequence = inputs
@@ -123,23 +125,23 @@ class Spiking(nn.Module):
         return torch.stack(trains)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Firing rates, spikes a step, or spike counts of the last neurons: shape (batch, outputs).
+        """Compute firing rates (spikes per step) or spike counts of the last neurons, shape (batch, outputs).
 
         Args:
-            inputs: As of `spikes`.
+            inputs: As for `spikes`.
         """
         spikes = self.spikes(inputs)
         return spikes.mean(dim=0) if self.readout == "rate" else spikes.sum(dim=0)
 
     @torch.no_grad()
     def spikes_per_inference(self, inputs: Tensor) -> dict[str, float]:
-        """How many spikes the neurons of every layer need for one sample, in eval mode: the mean over samples.
+        """Count the spikes of the neurons of every layer for one sample, in eval mode: mean over samples.
 
         Args:
-            inputs: As of `spikes`.
+            inputs: As for `spikes`.
 
         Returns:
-            By the name of the neurons in `network`, in their order.
+            Spikes per sample by the name of the neurons in `network`, in their order.
         """
         counted: dict[str, float] = {}
         samples = inputs.shape[-2]
@@ -150,7 +152,7 @@ class Spiking(nn.Module):
 
             return hook
 
-        # Each linear layer is followed by its neurons.
+        # The neurons follow their linear layer.
         modules = list(self.network.named_children())
         following = [later for (_, one), later in pairwise(modules) if isinstance(one, nn.Linear)]
         handles = [module.register_forward_hook(count(name)) for name, module in following]
@@ -176,34 +178,35 @@ def spiking(
     readout: Readout = "rate",
     encoder: nn.Module | None = None,
 ) -> Spiking:
-    r"""A dense spiking network.
+    r"""Make a dense spiking network.
 
     $$I_t^{l} = W_l z_t^{l-1} + b_l, \quad z^l = \mathrm{neurons}(I^l), \quad l = 1 \dots L$$
 
-    Weights are drawn as $W_l \sim N(0, g^2 / n_l)$ with $n_l$ inputs; biases start at zero. To decorrelate
-    the inputs of its layers give it to `nd.decorrelate`, which takes constant currents, Poisson spikes and hidden
-    spikes alike, or place cells between its modules with `decorrelation`.
+    Weights are drawn as $W_l \sim N(0, g^2 / n_l)$ with $n_l$ inputs; biases start at zero. To decorrelate the inputs
+    of its layers, pass the network to `nd.decorrelate`, which handles constant currents, Poisson spikes and hidden
+    spikes; or place cells between its modules with `decorrelation`.
 
     Args:
         sizes: Units of every layer from input to output, such as `[64, 128, 10]`; at least input and output.
-        steps: For how many time steps a constant input lasts.
-        neuron: Makes the neurons that follow a linear layer, from their number.
-        decorrelation: Makes the cell before every linear layer, from the number of its inputs, such as
-            `nd.norse.Decorrelation`; None for none.
-        gain: g.
-        bias: Whether the linear layers have biases.
-        seed: Seed of the weights, drawn apart from the global random state, which is not touched. None takes the
-            seed from the global state, as layers of torch do.
-        stepwise: Run one time step at a time, as Norse's own cells need.
-        readout: `rate` for spikes a step, `count` for spikes in all steps, which serve as logits.
-        encoder: Makes sequences from inputs (batch, features), such as `Poisson(steps)`; None for constant currents.
+        steps: Number of time steps of a constant input.
+        neuron: Function that makes the neurons after a linear layer from their number.
+        decorrelation: Function that makes the cell before every linear layer from the number of its inputs, such as
+            `nd.norse.Decorrelation`. None: no cells.
+        gain: Gain g of the initial weights.
+        bias: True if the linear layers have biases.
+        seed: Seed of the weights, which are drawn without using the global random state. None: the seed is taken from
+            the global random state, as for layers of torch.
+        stepwise: True to run one time step at a time, as Norse's own cells require.
+        readout: `rate` for spikes per step, `count` for spikes in all steps, which serve as logits.
+        encoder: Function that makes sequences from inputs (batch, features), such as `Poisson(steps)`. None: constant
+            currents.
 
     Returns:
         The network, float32, on the CPU.
 
     Raises:
-        InvalidValue: Sizes that are not at least two positive integers, steps below one, a negative seed, or a readout
-            that does not exist.
+        InvalidValue: Sizes are not at least two positive integers, steps are below one, the seed is negative, or the
+            readout is unknown.
     """
     units = list(sizes)
     if len(units) < 2 or any(type(size) is not int or size < 1 for size in units):

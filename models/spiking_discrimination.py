@@ -1,4 +1,4 @@
-"""A spiking network in Brian2 that learns to tell patterns apart from reward, compiled once for many runs."""
+"""Spiking network in Brian2 that learns to discriminate patterns from reward; it is compiled once for many runs."""
 
 from __future__ import annotations
 
@@ -62,26 +62,27 @@ eligibility = 0
 REWARD = "advantage_post += learns(t)*parity(t)*(classes*int(category_pre == label(t)) - 1)/(classes - 1)"
 
 CHANGED = ("weights", "bias", "own_spikes", "lateral_weights", "hidden_weights", "output_weights")
-"""Settings that a run changes."""
+"""Settings that a run changes itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What is compiled in; everything else may differ between runs of one program.
+    """Sizes that are compiled in; all other settings may differ between runs of one program.
 
     Attributes:
-        inputs: Input neurons, one a pixel.
-        classes: Classes of patterns, so many output neurons has a readout; at least 2.
-        readouts: How many readouts learn from the same input spikes, each with its own learning rate.
-        networks: How many networks with a hidden layer do so by broadcast feedback of their error.
-        hidden: Hidden neurons of each of them.
-        trials: How many patterns are shown one after the other; even, for they come in pairs.
-        trial: How long each is shown, whole ms (s).
-        adaptation: How long the input population adapts from the beginning on (s): a fifth each of it calibration,
-            annealing and consolidation (`nd.brian.Schedule`), two fifths learning in between; held from then on.
+        inputs: Number of input neurons, one per pixel.
+        classes: Number of classes of patterns, and of output neurons of a readout; at least 2.
+        readouts: Number of readouts that learn from the same input spikes, each with its own learning rate.
+        networks: Number of networks with a hidden layer that learn by broadcast feedback of their error.
+        hidden: Number of hidden neurons of each of these networks.
+        trials: Number of patterns that are shown one after the other; even, since trials come in pairs.
+        trial: Duration of a trial (s), in whole milliseconds.
+        adaptation: Time from the beginning during which the input population adapts (s): one fifth each for
+            calibration, annealing and consolidation (`nd.brian.Schedule`), and two fifths for learning before the
+            annealing. After it the population is held.
 
     Raises:
-        InvalidValue: A number out of its range.
+        InvalidValue: A number is out of its range.
     """
 
     inputs: int = 64
@@ -103,21 +104,22 @@ class Size:
             or self.trials % 2
         ):
             raise InvalidValue(
-                f"{self}: needs inputs, readouts, hidden from 1, classes from 2, an even number of trials."
+                f"{self}: give inputs, readouts and hidden of at least 1, classes of at least 2, and an even number of "
+                "trials."
             )
         if self.trial <= 0 or abs(self.trial * 1_000 - round(self.trial * 1_000)) > 1e-9 or self.adaptation <= 0:
-            raise InvalidValue(f"{self}: a trial lasts whole milliseconds, and the adaptation is positive.")
+            raise InvalidValue(f"{self}: give a trial of whole milliseconds, and a positive adaptation.")
 
 
 @dataclass(frozen=True)
 class Discrimination:
-    """The network and the names of what can be set before a run and read after it.
+    """Network with the settings of a run and its results.
 
     Attributes:
-        size: What was built.
-        network: To be run for `duration`.
-        settings: What can be set, by name: variables of groups, and arrays over trials.
-        lateral: The lateral synapses of the input population.
+        size: Sizes of the network.
+        network: Brian2 network to run for `duration`.
+        settings: Settings by name: variables of groups, and arrays over trials.
+        lateral: Lateral synapses of the input population.
         monitors: Spike counts of every trial at its end, by population.
     """
 
@@ -129,11 +131,11 @@ class Discrimination:
 
     @property
     def duration(self) -> Any:
-        """All trials, and one time step in which the last one is evaluated."""
+        """Duration of all trials, and of one more time step in which the last trial is evaluated."""
         return self.size.trials * self.size.trial * second + 1 * ms
 
     def results(self) -> dict[str, NDArray[np.float64]]:
-        """What a run left: spike counts (trials, neurons) by population, settings that it changed, lateral weights."""
+        """Return the results of a run: spike counts (trials, neurons) by population, settings, lateral weights."""
         counts = {name: np.asarray(monitor.count)[:, 1:].T for name, monitor in self.monitors.items()}
         changed = {name: np.array(self.settings[name][:], dtype=float) for name in CHANGED if name in self.settings}
         matrix = nd.brian.weights_to_matrix(self.lateral)
@@ -141,14 +143,14 @@ class Discrimination:
 
 
 def spiking_discrimination(size: Size) -> Discrimination:
-    r"""Input neurons that spike at the rates of a pattern, and readouts that learn by node perturbation.
+    r"""Make input neurons that spike at the rates of a pattern, and readouts that learn by node perturbation.
 
-    **Inputs.** Leaky integrate-and-fire neurons (membrane 20 ms, threshold 10 mV), each driven by a Poisson process
-    of its own whose rate is the pattern's (`afferents`, Hz, one row a trial; 0.8 mV a spike). They inhibit each other
+    **Inputs.** Leaky integrate-and-fire neurons (membrane 20 ms, threshold 10 mV). An independent Poisson process
+    drives each at the rate of the pattern (`afferents`, Hz, one row per trial; 0.8 mV per spike). They inhibit others
     by `nd.brian.get("lateral_covariance")`, with rate homeostasis (settings `lateral_learning` and `homeostasis`, 1 or
     0).
 
-    **Readouts.** One output neuron a class; weights of either sign (Dale's law is not kept). While `learns` is 1, every
+    **Readouts.** One output neuron per class; weights of either sign (without Dale's law). While `learns` is 1, every
     pattern is shown in two trials, in which a constant current of opposite sign perturbs every output neuron j:
     parity(t) noise_j(t) 2 mV. The reward of a trial is the count of the right class minus the mean count of the others.
     The difference of the two rewards is the third factor of
@@ -158,23 +160,23 @@ def spiking_discrimination(size: Size) -> Discrimination:
     e_{ij} = \sum_{\text{spikes of } i} \xi_j, \qquad \langle e_{ij} \rangle = 2 \bar n_i \xi_j
     $$
 
-    at the end of the pair. e is the eligibility trace of the synapse, <e> what it is on average over patterns (n-bar:
-    slow mean of the counts of i); c = 1 centres it and c = 0 does not. A slow bias keeps every output neuron near 30 Hz
-    while `adapts` is 1. In trials with `learns` and `adapts` 0, which are tests, there is no noise and nothing changes.
+    at the end of the pair. e is the eligibility trace of the synapse, <e> its average over patterns (n-bar: slow mean
+    of the counts of i); c = 1 centres it and c = 0 does not. A slow bias keeps every output neuron near 30 Hz while
+    `adapts` is 1. Trials with `learns` and `adapts` 0 are tests: they have no noise, and nothing changes.
 
     **Networks.** See `models._broadcast_feedback.broadcast_feedback`.
 
     Sources: Fiete and Seung (2006), Gradient learning in spiking neural networks by dynamic perturbation of
     conductances, doi:10.1103/PhysRevLett.97.048104; the rule for inhibition as documented there.
 
-    Nothing is a network operation: it runs on every target, and one compiled program serves all settings. Cost: one
-    event a spike and synapse, and every ms one step of all neurons.
+    It has no network operation, so it runs on every target, and one compiled program serves all settings. Cost: one
+    event per spike and synapse, and one step of all neurons every millisecond.
 
     Args:
-        size: How large, how long.
+        size: Sizes and durations.
 
     Returns:
-        The network, all weights zero, no pattern set.
+        The network, with all weights zero and no pattern set.
     """
     times = {"": Clock(dt=1 * ms), "trial": Clock(dt=size.trial * second), "pair": Clock(dt=2 * size.trial * second)}
     arrays = _arrays(size)
@@ -220,7 +222,7 @@ def spiking_discrimination(size: Size) -> Discrimination:
         )
         for group in counted
     }
-    # In this order at the first step of a trial: counts are kept, weights learn, counts begin anew, the pattern drives.
+    # Order at the first step of a trial: store counts, update weights, reset counts, apply the new pattern.
     readout.run_regularly(LEARN, clock=times["pair"], when="start", order=0)
     inputs.run_regularly(END_OF_INPUT_TRIAL, clock=times["trial"], when="start", order=1)
     outputs.run_regularly("count = 0", clock=times["trial"], when="start", order=1)
@@ -246,7 +248,7 @@ def spiking_discrimination(size: Size) -> Discrimination:
 
 
 def _arrays(size: Size) -> dict[str, TimedArray]:
-    """What differs from trial to trial: one row a trial, and one for the time step after the last."""
+    """Make the arrays over trials: one row per trial, and one for the time step after the last."""
     rows = size.trials + 1
     shapes = {"afferents": (rows, size.inputs), "noise": (rows, size.classes)}
     names = ("afferents", "noise", "label", "parity", "learns", "adapts")
@@ -258,7 +260,7 @@ def _arrays(size: Size) -> dict[str, TimedArray]:
 
 
 def _lateral(inputs: NeuronGroup, size: Size, shared: dict[str, Any]) -> Synapses:
-    """Lateral inhibition that learns while the population adapts, and is then held."""
+    """Make the lateral inhibition, which learns while the population adapts, and is then held."""
     fifth = size.adaptation / 5 * second
     homeostasis = nd.brian.Homeostasis(calibration=fifth, rate=1 * Hz)
     schedule = nd.brian.Schedule(learning=2 * fifth, annealing=fifth, consolidation=fifth)

@@ -1,6 +1,7 @@
 """Decorrelation as plasticity: rules, layers, credit assignment, studies and analysis.
 
-Names are loaded when first used, so that the command line answers at once and no part loads what it does not need.
+A name is loaded at its first use, so that the command line starts fast and no part loads a library that it does not
+need.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     )
     from neuro_decorr.rate.coverage import coverage
     from neuro_decorr.rate.decorrelate import decorrelate, fold
+    from neuro_decorr.whitener import Whitener
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     # rules for lateral weights
@@ -46,6 +48,7 @@ __all__ = [
     "credit",
     "conditioning",
     # data and measures
+    "Whitener",
     "data",
     "metrics",
     # recordings and their files
@@ -63,7 +66,7 @@ _IN_RATE = (
     "settle",
     "settling_course",
 )
-_HOMES = dict.fromkeys(_IN_RATE, "neuro_decorr.rate")
+_HOMES = {**dict.fromkeys(_IN_RATE, "neuro_decorr.rate"), "Whitener": "neuro_decorr.whitener"}
 
 
 def __getattr__(name: str) -> Any:

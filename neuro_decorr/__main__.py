@@ -1,4 +1,4 @@
-"""`python -m neuro_decorr` is `neuro-decorr`."""
+"""Entry point of `python -m neuro_decorr`, the same as the command `neuro-decorr`."""
 
 import sys
 

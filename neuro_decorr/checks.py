@@ -1,4 +1,4 @@
-"""Checks of parameters: each returns what is wrong with a value, or None; `refuse` reports all of it in one error."""
+"""Checks of parameters: each returns the problem of a value, or None; `refuse` reports all problems in one error."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ def number(
     finite: bool = True,
     hint: str = "",
 ) -> str | None:
-    """Of a value that must be a number.
+    """Check that a value is a number within bounds; a NaN and a bool are no numbers here.
 
     Args:
-        name: Of the parameter.
-        value: What was got.
-        above: The number must be more than this.
-        least: It must be this or more.
-        below: It must be less than this.
-        most: It must be this or less.
-        finite: It must not be infinite.
-        hint: What else to tell, such as what the bound means.
+        name: Name of the parameter.
+        value: Value that the user gave.
+        above: Bound that the number must exceed.
+        least: Smallest number allowed.
+        below: Bound that the number must not reach.
+        most: Largest number allowed.
+        finite: True refuses infinity.
+        hint: Addition to the message in parentheses, such as the meaning of a bound.
+
+    Returns:
+        The problem in words; None for an allowed number.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     if (
@@ -47,20 +50,21 @@ def number(
     return _problem(name, f"a {'finite ' * finite}number {allowed}".rstrip(), value, hint)
 
 
-def whole_number(name: str, value: Any, *, least: int, hint: str = "") -> str | None:
-    """Of a value that must be a whole number, of `least` or more."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+def whole_number(name: str, value: Any, *, least: int, most: int | None = None, hint: str = "") -> str | None:
+    """Check that a value is a whole number from `least` to `most`; returns the problem, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value and (most is None or value <= most):
         return None
-    return _problem(name, f"a whole number >= {least}", value, hint)
+    bounds = f">= {least}" + ("" if most is None else f" and <= {most}")
+    return _problem(name, f"a whole number {bounds}", value, hint)
 
 
 def flag(name: str, value: Any) -> str | None:
-    """Of a value that must be True or False."""
+    """Check that a value is True or False; returns the problem, or None."""
     return None if isinstance(value, bool) else _problem(name, "True or False", value)
 
 
 def word(name: str, value: Any, allowed: Iterable[str]) -> str | None:
-    """Of a value that must be one of some words."""
+    """Check that a value is one of the allowed words; returns the problem, or None."""
     words = tuple(allowed)
     if isinstance(value, str) and value in words:
         return None
@@ -68,15 +72,15 @@ def word(name: str, value: Any, allowed: Iterable[str]) -> str | None:
 
 
 def positive(owner: str, described: object, *names: str) -> None:
-    """Raise one error for all attributes, among those named, that are no finite numbers above zero.
+    """Check that attributes of an object are finite numbers above zero; one error names all that are not.
 
     Args:
-        owner: What has the attributes, for the message.
-        described: The object itself.
-        *names: Of the attributes.
+        owner: Name of the object in the message.
+        described: The object.
+        *names: Names of the attributes.
 
     Raises:
-        InvalidValue: At least one of them is not.
+        InvalidValue: At least one attribute is no finite number above zero.
     """
     refuse(owner, *(number(name, getattr(described, name), above=0) for name in names))
 
@@ -85,8 +89,8 @@ def refuse(owner: str, *problems: str | None) -> None:
     """Raise one error for all problems, if there is any.
 
     Args:
-        owner: What has the parameters, such as the name of a rule.
-        *problems: What the checks above returned.
+        owner: Owner of the parameters, such as the name of a rule.
+        *problems: Results of the checks above.
 
     Raises:
         InvalidValue: At least one problem is not None.

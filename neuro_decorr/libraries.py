@@ -1,6 +1,6 @@
-"""What other libraries' modules do that torch's own do not: rate and credit ask here, and know no library by name.
+"""Modules of other libraries that behave unlike torch's own; `rate` and `credit` ask here and name no library.
 
-A library is described by one `Library`, which is registered below. Describing it imports nothing of it.
+One `Library`, registered below, describes each library. The description imports nothing of that library.
 """
 
 from __future__ import annotations
@@ -11,43 +11,65 @@ from typing import Any, final
 
 from torch import nn
 
+from neuro_decorr.errors import Unsupported
+
+_CALL = nn.Module.__call__
+
 ModuleTest = Callable[[Any], bool]
 
 
 @final
 @dataclass(frozen=True)
 class Library:
-    """What has to be known of the modules of a library.
+    """Facts about the modules of a library.
 
     Attributes:
-        package: Its import name; its modules are those whose class, or a class above, is defined in there.
-        spikes: Of a module: whether it is neurons that spike.
-        chains: Of a module: whether it hands the output of each of its children to the next, and keeps their states.
-        became_stateless: Called with such a module and the name of a child that was replaced by one without a state.
+        package: Import name; the modules of a library are those whose class, or a base class, is defined in it.
+        spikes: Function of a module: True for spiking neurons.
+        chains: Function of a module: True if the module feeds the output of each child to the next child and keeps
+            their states.
+        became_stateless: Function that is called with such a module and the name of a child that a module without a
+            state has replaced.
+        sequences: Function of a module: True if the module runs over sequences, whose first dimension is time.
+        reset: Call that makes a model forget the state of its neurons, for messages; empty where none is kept.
     """
 
     package: str
     spikes: ModuleTest
-    chains: ModuleTest
-    became_stateless: Callable[[Any, str], None]
+    chains: ModuleTest = lambda _: False
+    became_stateless: Callable[[Any, str], None] = lambda *_: None
+    sequences: ModuleTest = lambda _: False
+    reset: str = ""
 
 
 _libraries: dict[str, Library] = {}
 
 
 def register(library: Library) -> None:
-    """Let rate and credit know the modules of a library; a second description takes the place of the first."""
+    """Register a library for `rate` and `credit`; a second description of the same package replaces the first."""
     _libraries[library.package] = library
 
 
 def spiking_library(module: nn.Module) -> str | None:
-    """The library whose neurons a module is, by its import name; None for anything else."""
+    """Import name of the library if a module is spiking neurons of a registered library; None otherwise."""
     found = _library_of(module)
     return found.package if found is not None and found.spikes(module) else None
 
 
+def runs_over_sequences(module: nn.Module) -> bool:
+    """True if a module of a registered library runs over sequences, whose first dimension is time."""
+    found = _library_of(module)
+    return found is not None and found.sequences(module)
+
+
+def reset_of(module: nn.Module) -> str:
+    """Call that makes a model with this module forget its state; empty if no registered library names one."""
+    found = _library_of(module)
+    return found.reset if found is not None else ""
+
+
 def is_chain(module: nn.Module) -> bool:
-    """Whether a module hands the output of each of its children to the next: a Sequential, of torch or of a library."""
+    """True if a module feeds the output of each child to the next: a Sequential of torch or of a registered library."""
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         return True
     found = _library_of(module)
@@ -55,10 +77,29 @@ def is_chain(module: nn.Module) -> bool:
 
 
 def replaced_by_stateless(parent: nn.Module, name: str) -> None:
-    """Tell a module that one of its children was replaced by a module without a state."""
+    """Inform a module that a module without a state has replaced one of its children."""
     found = _library_of(parent)
     if found is not None and found.chains(parent):
         found.became_stateless(parent, name)
+
+
+def check_not_traced_by_nirtorch(what: str) -> None:
+    """Raise Unsupported while nirtorch traces a network, as `norse.torch.to_nir` does.
+
+    nirtorch would export the weights of the layers that it knows and omit the decorrelation that they have learnt.
+    While it traces, it replaces the call of all modules, by which this function recognises it.
+
+    Args:
+        what: Name of the module that asks.
+
+    Raises:
+        Unsupported: nirtorch is tracing.
+    """
+    if nn.Module.__call__ is not _CALL and getattr(nn.Module.__call__, "__module__", "") == "nirtorch.graph":
+        raise Unsupported(
+            f"this NIR exporter would write the network without the {what}: use nd.norse.to_nir(network), which writes "
+            "both, or give the exporter nd.fold(network)."
+        )
 
 
 def _library_of(module: nn.Module) -> Library | None:
@@ -70,12 +111,39 @@ def _norse_forget_state(sequence: Any, name: str) -> None:
     sequence.stateful_layers[int(name)] = False  # noted at its construction, child by child
 
 
+def _norse_class(module: nn.Module) -> str:
+    """Name of the class of Norse that a module is an instance of, perhaps through a subclass."""
+    return next(kind.__name__ for kind in type(module).__mro__ if kind.__module__.startswith("norse."))
+
+
+def _norse_spikes(module: nn.Module) -> bool:
+    # Norse has no common base class of neurons: every module counts that is no container and no leaky integrator.
+    name = _norse_class(module)
+    integrates = name.startswith("LI") and not name.startswith("LIF")
+    return not integrates and name not in ("SequentialState", "RecurrentSequential", "Lift")
+
+
+def _norse_runs_over_sequences(module: nn.Module) -> bool:
+    kinds = [kind.__name__ for kind in type(module).__mro__]
+    return "SNN" in kinds or "SNNRecurrent" in kinds or "Lift" in kinds
+
+
 register(
     Library(
         "norse",
-        # Norse has no common class of neurons; whatever is no container counts.
-        spikes=lambda module: not isinstance(module, nn.Sequential),
+        spikes=_norse_spikes,
         chains=lambda module: hasattr(module, "stateful_layers"),  # SequentialState
         became_stateless=_norse_forget_state,
+        sequences=_norse_runs_over_sequences,
+    )
+)
+
+# SpikingJelly's modules run step by step or, in step mode 'm', over sequences; neurons keep their state in attributes.
+register(
+    Library(
+        "spikingjelly",
+        spikes=lambda module: any(kind.__name__ == "BaseNode" for kind in type(module).__mro__),
+        sequences=lambda module: getattr(module, "step_mode", "s") == "m",
+        reset="spikingjelly.activation_based.functional.reset_net(model)",
     )
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -13,16 +14,18 @@ import neuro_decorr as nd
 from neuro_decorr import data, study
 from neuro_decorr.errors import NeuroDecorrError
 from neuro_decorr.learning import Geometry, Plasticities, accuracy, train
+from neuro_decorr.report import save_sweep
 
 SETTINGS = 2
 """Of every rule, between which the selection chooses."""
 Constant: TypeAlias = Literal["error", "allow"]
+SearchName: TypeAlias = Literal["grid", "random", "tpe", "gp"]
 REFERENCE = "center"
 """Arm to which all differences are taken."""
 
 
 class Configuration(study.Configuration):
-    """What may be chosen in all of them; of the first, each says what is allowed and the default."""
+    """Options of all of them; of the first, each says what is allowed and the default."""
 
     credits: tuple[str, ...]
     arms: tuple[str, ...]
@@ -31,15 +34,16 @@ class Configuration(study.Configuration):
     dose_arms: tuple[str, ...]
     hidden: tuple[int, ...]
     epochs: int
-    batch_size: int = Field(64, ge=2, description="images a step")
-    selection_runs: int = Field(6, ge=2, multiple_of=SETTINGS, description="selection runs of every arm")
-    selection_seeds: int = Field(1, ge=1, description="seeds of every selection run")
-    file: str | None = Field(None, description="a .npz of inputs and targets of your own, instead of the digits")
-    constant_features: Constant = Field("error", description="features of your file that never vary")
+    batch_size: int = Field(64, ge=2, description="images per step")
+    selection_runs: int = Field(6, ge=2, multiple_of=SETTINGS, description="number of selection runs of every arm")
+    search: SearchName = Field("grid", description="method that proposes the settings; all except a grid need Optuna")
+    selection_seeds: int = Field(1, ge=1, description="number of seeds of every setting in the selection")
+    file: study.DataPath | None = Field(None, description=".npz file of inputs and targets, used instead of the digits")
+    constant_features: Constant = Field("error", description="treatment of features of your file that never vary")
 
     @abstractmethod
     def own_data(self) -> data.Dataset | None:
-        """The images that were named, or None for the digits."""
+        """Return the images that the options name, or None for the digits."""
 
     @abstractmethod
     def settings(self, arm: str) -> int:
@@ -51,12 +55,12 @@ class Configuration(study.Configuration):
 
     @property
     def source(self) -> str:
-        """The option that names the images."""
+        """Return the option that names the images."""
         return "--file"
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:
-        """Everything that only shows when the values meet each other, and the data, told at once."""
+        """Check combinations of values, and the data; all problems are reported at once."""
         problems = [f"--strengths and --dose: got {s}, allowed is >= 0" for s in (*self.strengths, *self.dose) if s < 0]
         arms = {*self.arms, *self.dose_arms}
         if REFERENCE not in self.arms or (self.dose and REFERENCE not in self.dose_arms):
@@ -102,9 +106,27 @@ def grid(configuration: Configuration, levels: study.Levels) -> list[study.Level
     return [{"learning_rate": rate, "setting": setting} for rate in rates for setting in range(settings)]
 
 
+def search(configuration: Configuration, levels: study.Levels) -> study.Search | None:
+    """Make a search with as many settings as the grid has, between its ends; None where the grid is run."""
+    if configuration.search == "grid":
+        return None
+    settings = tuple(range(configuration.settings(str(levels["arm"]))))
+    rates = study.Range(*configuration.learning_rates(str(levels["credit"])), log=True)
+    ranges: dict[str, study.Range | tuple[int, ...]] = {"learning_rate": rates, "setting": settings}
+    return study.Search(ranges=ranges, settings=configuration.selection_runs, sampler=configuration.search)
+
+
+def save_search(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
+    """Write the tables and the figure of a search."""
+    if configuration.search != "grid":
+        save_sweep(SELECTION, configuration, tables, directory)
+
+
 SELECTION = study.Selection(
     conditions=conditions,
     grid=grid,
+    search=search,
+    rounds=4,
     seeds=lambda configuration: configuration.selection_seeds,
     kind="curves",
     column="validation_accuracy",
@@ -126,15 +148,15 @@ def learn(
     """Train the network of an arm; where it is measured, keep its weights and touch the test split once, at the end.
 
     Args:
-        configuration: What was chosen.
+        configuration: Configuration of the protocol.
         condition: Whose `credit` teaches the network.
-        recorder: Where the course, the weights and the test accuracy go.
+        recorder: Recorder of the learning curve, the weights and the test accuracy.
         images: The data.
         network: The network of the arm.
-        optimiser: Of its weights.
-        plasticity: What learns in it besides.
-        geometry: What is recorded of the updates where it is measured.
-        options: Of the credit.
+        optimiser: Optimiser of its weights.
+        plasticity: Plasticity of its lateral weights, if any.
+        geometry: Record of the updates, where it is measured.
+        options: Options of the credit.
 
     Returns:
         Whether the test split was touched: in measured runs that did not diverge.

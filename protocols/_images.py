@@ -6,6 +6,8 @@ import dataclasses
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+import torch.nn.functional as F
+
 from neuro_decorr import data
 from neuro_decorr.data import Dataset, Split
 from neuro_decorr.errors import InvalidValue, NeuroDecorrError
@@ -14,7 +16,7 @@ ImagesName: TypeAlias = Literal["embedded", "fashion_mnist", "mnist", "cifar10",
 
 
 def dataset(images: ImagesName, directory: str | None, training: int | None, seed: int) -> Dataset:
-    """The images in the split of a seed, read once a process: to check the options, and to run."""
+    """Load the images, split by a seed; each process reads them once, to check the options and to run."""
     if images == "embedded":
         return _embedded(seed)
     if directory is None:
@@ -23,7 +25,7 @@ def dataset(images: ImagesName, directory: str | None, training: int | None, see
 
 
 def batch_problems(images: ImagesName, directory: str | None, training: int | None, batch_size: int) -> list[str]:
-    """What is wrong with the images, or with the size of a batch of them: a line each."""
+    """Problems of the images, or of the size of a batch of them: a line each."""
     try:
         samples = len(dataset(images, directory, training, 0).train.targets)
     except NeuroDecorrError as error:
@@ -50,7 +52,30 @@ def _from_files(images: ImagesName, directory: str, training: int | None, seed: 
 
 
 def evaluated(images: Dataset, count: int) -> Dataset:
-    """The same with at most so many images of validation and test: every epoch is measured on them."""
+    """Limit the numbers of validation and test images, on which every epoch is measured."""
     first = (Split(split.inputs[:count], split.targets[:count]) for split in (images.validation, images.test))
     validation, test = first
     return dataclasses.replace(images, validation=validation, test=test)
+
+
+def enlarged(images: Dataset, side: int | None, training: int | None) -> Dataset:
+    """Limit the number of training images, and enlarge all images (bilinear) to a side.
+
+    Args:
+        images: Flat images with their shape, (height, width) or (channels, height, width).
+        side: Height and width to come; None: as they are.
+        training: Number of training images to keep. None: all.
+    """
+    train = Split(images.train.inputs[:training], images.train.targets[:training])
+    if side is None:
+        return dataclasses.replace(images, train=train)
+    assert images.image_shape is not None
+    channels = images.features // (images.image_shape[-2] * images.image_shape[-1])
+    grown = []
+    for part in (train, images.validation, images.test):
+        maps = part.inputs.view(-1, channels, *images.image_shape[-2:])
+        enlarged_maps = F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
+        grown.append(Split(enlarged_maps.flatten(1), part.targets))
+    train, validation, test = grown
+    shape = (side, side) if len(images.image_shape) == 2 else (channels, side, side)
+    return dataclasses.replace(images, train=train, validation=validation, test=test, image_shape=shape)

@@ -1,4 +1,4 @@
-"""A network of Brian2 as one program: compiled once for a study, run with other settings as often as needed."""
+"""Network of Brian2 as one program, which is compiled once for a study and then run with different settings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Program:
 
         Args:
             values: Settings by name; those left out keep the network's own values.
-            seed: Of all random numbers of the run; the same numbers on every target.
+            seed: Seed of all random numbers of the run; the numbers are the same on every target.
             progress: Called with (done, total) files while it compiles.
 
         Returns:
@@ -119,7 +119,7 @@ class Program:
 
 
 def _digest(folder: Path) -> str:
-    """Of the lines of all sources: another program has another one."""
+    """Digest the lines of all sources; another program has another digest."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
         if file.suffix in (".cpp", ".h") or file.name == "makefile":

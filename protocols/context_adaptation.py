@@ -1,6 +1,10 @@
 """Do fast gains over slow synapses re-whiten in a new context faster than either of them alone?
 
-Sources. Gaussian samples of N units from a sequence of contexts, each held for the same number of updates. In context c
+Question. Whitening by lateral synapses is as slow as the synapses are. Gains of interneurons can follow the statistics
+of the moment while their synapses learn what all contexts share. How much faster is a new context whitened that way,
+and what if contexts share nothing?
+
+Data. Gaussian samples of N units from a sequence of contexts, each held for the same number of updates. In context c
 they have the covariance (I + V diag(lambda_c) V^T)^2, lambda_c uniform in [0, 10] or, with probability one half, zero.
 `shared`: all contexts have one orthogonal V. `own`: each has another one, so that there is nothing to learn slowly.
 
@@ -12,8 +16,12 @@ chosen on other seeds, out of as many settings for every circuit, by the mean er
 Measured. Relative distance of the outputs' exact covariance from the identity, |C - I| / N^1/2, by updates since the
 context began; in the first and in the last contexts, none of which comes again.
 
-Source. Duong, Simoncelli, Chklovskii, Lipshutz (2023), Adaptive whitening with fast gain modulation and slow synaptic
+Sources. Duong, Simoncelli, Chklovskii, Lipshutz (2023), Adaptive whitening with fast gain modulation and slow synaptic
 plasticity, arXiv:2308.13633.
+
+Does not say. Gaussian samples of ten units, contexts of one length, and a model of contexts that the slow synapses can
+learn by construction. Whether natural stimuli share axes in that way is not asked. Circuits are compared at the rates
+that were best over the last contexts, not at equal metabolic or wiring cost.
 """
 
 from __future__ import annotations
@@ -42,17 +50,21 @@ COMPARED = 20
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     circuits: tuple[Circuit, ...] = Field(get_args(Circuit), description="circuits")
-    worlds: tuple[World, ...] = Field(get_args(World), description="whether contexts share their axes")
+    worlds: tuple[World, ...] = Field(
+        get_args(World), description="worlds: contexts share their axes, or have their own"
+    )
     units: int = Field(10, ge=2, description="units")
-    contexts: int = Field(150, ge=2, description="contexts in a row")
-    hold: int = Field(60, ge=2, description="updates a context")
-    batch: int = Field(16, ge=1, description="samples an update")
-    rates: tuple[float, ...] = Field((0.1, 0.3, 1.0), description="rates of gains")
-    synapse_rates: tuple[float, ...] = Field((0.0003, 0.001, 0.003, 0.01, 0.03), description="rates of slow synapses")
-    selection_seeds: int = Field(1, ge=1, description="seeds that choose the rates")
+    contexts: int = Field(150, ge=2, description="number of successive contexts")
+    hold: int = Field(60, ge=2, description="updates per context")
+    batch: int = Field(16, ge=1, description="samples per update")
+    rates: tuple[float, ...] = Field((0.1, 0.3, 1.0), description="plasticity rates of the gains")
+    synapse_rates: tuple[float, ...] = Field(
+        (0.0003, 0.001, 0.003, 0.01, 0.03), description="plasticity rates of the slow synapses"
+    )
+    selection_seeds: int = Field(1, ge=1, description="number of seeds on which the rates are chosen")
 
 
 def conditions(configuration: Configuration) -> list[study.Levels]:
@@ -61,7 +73,7 @@ def conditions(configuration: Configuration) -> list[study.Levels]:
 
 
 def grid(configuration: Configuration, levels: study.Levels) -> list[study.Levels]:
-    """As many settings for every circuit: both rates, or as many rates of the one over the same range and beyond."""
+    """Return equally many settings for every circuit: pairs of both rates, or rates of one kind over a wider range."""
     both = [(rate, slow) for rate in configuration.rates for slow in configuration.synapse_rates]
     if levels["circuit"] == "slow_synapses":
         return [{"rate": rate, "synapse_rate": slow} for rate, slow in both]
@@ -81,7 +93,7 @@ SELECTION = study.Selection(
 
 
 def axes(units: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """A random orthogonal V."""
+    """Draw a random orthogonal V."""
     made: NDArray[np.float64] = np.linalg.qr(generator.normal(size=(units, units)))[0]
     return made
 
@@ -135,7 +147,7 @@ def courses(
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One circuit through all contexts."""
+    """Run one circuit through all contexts."""
     world, circuit, rate, synapse_rate = condition.factors.values()
     errors = courses(configuration, world, circuit, rate, synapse_rate, condition.seed)
     compared = min(COMPARED, configuration.contexts // 2)
@@ -149,7 +161,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """The figure, the table."""
+    """Write the figure and the table."""
     print(context_adaptation.draw(tables, directory))
 
 

@@ -1,13 +1,24 @@
 """Which sizes of the noise can a perturbation of spiking networks learn from?
 
-Networks. 64-128-10 of handwritten digits: spiking (25 time steps of constant currents) as drawn and after two epochs of
-backpropagation, and one of tanh units.
+Question. Node perturbation compares a pass with noise to one without. Of spiking networks noise that is too small
+changes no spike, and noise that is too large leaves what a derivative says. Is there a size between, before and after
+learning, and is it that of rate networks?
+
+Sources. The question is this package's own; Fiete and Seung (2006), Gradient learning in spiking neural networks by
+dynamic perturbation of conductances, doi:10.1103/PhysRevLett.97.048104, for the credit.
+
+Data. Networks 64-128-10 of handwritten digits: spiking (25 time steps of constant currents) as drawn and after two
+epochs of backpropagation, and one of tanh units.
 
 Conditions. Network x state x how the noise is held (one current a pass, or anew in every step). Every run tries all
 sizes of the noise; seeds set network, noise and data. Nothing is selected.
 
 Measured. How the losses of single samples answer to the noise (`nd.credit.linearity`), and how alike independent
 estimates of the gradient are, which is what an update is worth.
+
+Does not say. Networks of one size on 8 x 8 digits, two states of training, three seeds. The size of the noise that is
+found belongs to this gain, these time constants and this loss; `nd.credit.linearity` finds it for another network.
+Nothing is trained by perturbation here, so it is not said how well that learns.
 """
 
 from __future__ import annotations
@@ -38,14 +49,16 @@ CONDITIONS: tuple[tuple[str, str, Hold], ...] = (
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
-    sigmas: tuple[float, ...] = Field((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), description="sizes of the noise")
-    samples: int = Field(128, ge=1, description="images in the batch")
+    sigmas: tuple[float, ...] = Field(
+        (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), description="standard deviations of the noise"
+    )
+    samples: int = Field(128, ge=1, description="number of images in the batch")
 
 
 def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
-    """Every network, state and hold, with every seed."""
+    """Declare every network, state and hold, with every seed."""
     return [
         study.Condition("measure", seed, {"network": kind, "state": state, "hold": hold})
         for kind, state, hold in CONDITIONS
@@ -54,7 +67,7 @@ def measured_runs(configuration: Configuration, seeds: list[int], tables: study.
 
 
 def network(kind: str, state: str, seed: int, images: nd.data.Split) -> nn.Module:
-    """A network as drawn, or after two epochs of backpropagation."""
+    """Make a network, as drawn or after two epochs of backpropagation."""
     sizes = [64, 128, 10]
     model = spiking(sizes, steps=STEPS, gain=2.0, seed=seed) if kind == "spikes" else dense(sizes, nn.Tanh, seed=seed)
     if state == "trained":
@@ -84,7 +97,7 @@ def agreement(model: nn.Module, batch: tuple[Tensor, Tensor], sigma: float, hold
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """All sizes of the noise in one network."""
+    """Measure all sizes of the noise in one network."""
     (kind, state, hold), seed = condition.factors.values(), condition.seed
     images = nd.data.digits(seed).train
     model = network(kind, state, seed, images)
@@ -107,7 +120,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """The figure, the table."""
+    """Write the figure and the table."""
     perturbation_sigma.draw(tables, directory)
 
 

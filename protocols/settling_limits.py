@@ -1,6 +1,14 @@
 """How long must a stimulus be held, and how late may inhibition come, for the recurrent form to work?
 
+Question. A Decorrelation computes x = D z at once; a circuit has to settle, and its inhibition comes late. From which
+hold time on does a circuit reach what the matrix does, what do its synapses learn before that, and which delay makes
+it oscillate?
+
+Sources. The question is this package's own; the limit of the delay is a closed form of linear delay equations.
+
 Network. 20 units that settle under lateral inhibition, x = (I + M)^-1 z once settled, in continuous time.
+
+Data. Gaussian drives of known covariance.
 
 Conditions. Four parts. `settling`: a circuit that whitens its drive, by the condition number of the drive and by how
 long each of successive stimuli is held. `learning`: two rules that only see what the circuit had reached by the end of
@@ -10,6 +18,10 @@ and above the exact limit. `late`: circuits that whiten one strong common mode, 
 
 Measured. Distance from the fixed point, relative to the activity; mean absolute correlation of held-out activity; which
 oscillations grow.
+
+Does not say. Linear units and one drive; delays are the same for all synapses. The synapses of `lateral` are simulated
+as drive times activity; the library's rule is derived for settled activity. Only the part `learning` draws anew for
+every seed; the others are one example each, beside their closed form. Nothing is said of neurons that spike.
 """
 
 from __future__ import annotations
@@ -36,17 +48,19 @@ SIMULATED = (0.95, 1.05)
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
-    holds: tuple[float, ...] = Field((0.5, 1.0, 2.0, 5.0, 10.0, 20.0), description="holds of learning, time constants")
-    updates: int = Field(1_000, ge=1, description="plasticity updates of learning")
-    conditions: tuple[int, ...] = Field((10, 100, 1_000), description="condition numbers of the drive of settling")
-    modes: tuple[float, ...] = Field((1.2, 2.0, 5.0, 15.0, 50.0), description="eigenvalues that are simulated")
-    powers: tuple[int, ...] = Field((9, 49, 225), description="variances of the common mode, all others 1")
+    holds: tuple[float, ...] = Field(
+        (0.5, 1.0, 2.0, 5.0, 10.0, 20.0), description="durations of a stimulus during learning, in time constants"
+    )
+    updates: int = Field(1_000, ge=1, description="number of plasticity updates")
+    conditions: tuple[int, ...] = Field((10, 100, 1_000), description="condition numbers of the drive, for settling")
+    modes: tuple[float, ...] = Field((1.2, 2.0, 5.0, 15.0, 50.0), description="eigenvalues of the simulated modes")
+    powers: tuple[int, ...] = Field((9, 49, 225), description="variances of the common mode; all other variances are 1")
 
 
 def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
-    """All parts; the three that draw nothing with the first seed only."""
+    """Declare all parts; the three without random draws get the first seed only."""
     c = configuration
     once: list[dict[str, Any]] = [
         *({"part": "settling", "level": condition} for condition in c.conditions),
@@ -60,7 +74,7 @@ def measured_runs(configuration: Configuration, seeds: list[int], tables: study.
 
 
 def covariance(condition: float, seed: int = 0) -> NDArray[np.float64]:
-    """A covariance with a log-uniform spectrum of mean 1."""
+    """Draw a covariance with a log-uniform spectrum of mean 1."""
     basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(UNITS, UNITS)))[0]
     spectrum = np.logspace(0, np.log10(condition), UNITS)
     made: NDArray[np.float64] = (basis * (spectrum / spectrum.mean())) @ basis.T
@@ -68,7 +82,7 @@ def covariance(condition: float, seed: int = 0) -> NDArray[np.float64]:
 
 
 def root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The symmetric square root."""
+    """Compute the symmetric square root."""
     values, vectors = np.linalg.eigh(matrix)
     made: NDArray[np.float64] = (vectors * np.sqrt(values)) @ vectors.T
     return made
@@ -81,7 +95,7 @@ def stream(condition: float, count: int, seed: int) -> Tensor:
 
 
 def whitening(condition: float) -> nd.LateralWeights:
-    """The lateral weights that whiten: I + M = S^{1/2}."""
+    """Compute the lateral weights that whiten: I + M = S^{1/2}."""
     return nd.LateralWeights(torch.from_numpy(root(covariance(condition)) - np.eye(UNITS)))
 
 
@@ -121,7 +135,7 @@ def learnt(rule: str, hold: float, updates: int, seed: int) -> float:
 
 
 def grows(mode: float, delay: float) -> bool:
-    """Whether a simulated mode oscillates ever more: later maxima above earlier ones."""
+    """Return True if the oscillation of a simulated mode grows: later maxima are above earlier ones."""
     step, one = delay / 400, torch.ones(1, dtype=torch.float64)
     _, course = nd.settling_course(one, mode * one[None], duration=24_000 * step, step=step, delay=delay)
     deviation = (course - 1 / (1 + mode)).abs()
@@ -129,7 +143,7 @@ def grows(mode: float, delay: float) -> bool:
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One condition of one part."""
+    """Run one condition of one part."""
     part, level, seed = condition.factors["part"], condition.factors["level"], condition.seed
     if part == "settling":
         weights, drive = whitening(level), stream(level, 400, 0)
@@ -170,7 +184,7 @@ def late(power: float, recorder: study.Recorder) -> None:
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """The figure, the table."""
+    """Write the figure and the table."""
     print(settling_limits.draw(tables, directory))
 
 

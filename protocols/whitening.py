@@ -2,7 +2,9 @@
 
 Question. A rule's speed at decorrelating and its use for learning are different questions; this one asks the first.
 
-Sources. Gaussian samples of known covariance; 8 x 8 patches of two photographs; a drifting source, whose covariance is
+Sources. The question is this package's own; each rule names its source in `neuro_decorr.rules.table()`.
+
+Data. Gaussian samples of known covariance; 8 x 8 patches of two photographs; a drifting source, whose covariance is
 replaced by another twice on the way.
 
 Conditions. Every registered rule x source. The plasticity rate is chosen on a seed that is not measured, from as many
@@ -11,6 +13,11 @@ rates for every rule; then all rules run on the same paired samples.
 Measured. Relative distance of the outputs' covariance from the rule's own closed-form fixed point (up to the scales
 that it leaves free), and the mean squared correlation, which compares rules with each other; by updates and by wall
 clock. The covariance is that of the source, exactly: D S D^T.
+
+Does not say. Speed at decorrelating is not use for learning, and fast rules can learn worse. One rate for each rule,
+the best of five on one seed; dampings and other settings are the defaults. Rules with different fixed points are
+compared by the squared correlation only, which some of them do not aim at. Wall clock is of a shared machine and of 64
+units or fewer.
 """
 
 from __future__ import annotations
@@ -35,22 +42,22 @@ RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rule's default
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     rules: tuple[str, ...] = Field(tuple(nd.rules.names()), description="rules to compare")
     sources: tuple[SourceName, ...] = Field(get_args(SourceName), description="sources of samples")
-    updates: int = Field(600, ge=30, description="updates of every run")
-    batch_size: int = Field(64, ge=1, description="samples an update")
-    condition: float = Field(1e3, ge=1, description="condition number of the covariances that are made")
+    updates: int = Field(600, ge=30, description="number of updates of every run")
+    batch_size: int = Field(64, ge=1, description="samples per update")
+    condition: float = Field(1e3, ge=1, description="condition number of the generated covariances")
 
 
 def conditions(configuration: Configuration) -> list[study.Levels]:
-    """Every rule on every source."""
+    """Declare every rule on every source."""
     return [{"source": source, "rule": name} for source in configuration.sources for name in configuration.rules]
 
 
 def allowed_rates(name: str) -> list[float]:
-    """The grid around a rule's default."""
+    """Return the grid of rates around the default of a rule."""
     default, rates = nd.rules.get(name).rate, []
     for factor in RATES:
         try:
@@ -72,7 +79,7 @@ SELECTION = study.Selection(
 
 @lru_cache(maxsize=4)
 def photographs() -> Tensor:
-    """All 8 x 8 patches, every fourth pixel, of the two photographs in scikit-learn, grey, shape (patches, 64)."""
+    """Cut 8 x 8 patches at every fourth pixel of the two photographs in scikit-learn, in grey, shape (patches, 64)."""
     images = nd.errors.require("sklearn.datasets", "study").load_sample_images().images
     grey = [torch.tensor(image, dtype=torch.float64).mean(dim=2) / 255 for image in images]
     windows = [image.unfold(0, 8, 4).unfold(1, 8, 4).reshape(-1, FEATURES) for image in grey]
@@ -92,7 +99,7 @@ def source(name: SourceName, condition: float, phase: int, seed: int, count: int
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One rule on one source."""
+    """Run one rule on one source."""
     level, seed = condition.factors, condition.seed
     rule = nd.rules.get(level["rule"], rate=level["rate"])
     size, phases = configuration.batch_size, 3 if level["source"] == "drifting" else 1
@@ -135,7 +142,7 @@ def distance_from_fixed_point(rule: Rule, found: Tensor, covariance: Tensor) -> 
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """The figure, the table, the order of the rules."""
+    """Write the figure, the table and the order of the rules."""
     print(whitening_course.draw(tables.of("measure"), directory))
 
 

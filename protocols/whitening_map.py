@@ -3,7 +3,9 @@
 Question. One default for all: does it decorrelate as far whatever the width, the batch size, the condition and the
 scale of the inputs?
 
-Sources. Gaussian samples of known covariance, with so many units, such a condition number and scale.
+Sources. The question is this package's own; the bound is the error of a sample covariance of as many samples.
+
+Data. Gaussian samples of known covariance, with so many units, such a condition number and scale.
 
 Conditions. Units x batch size x condition x scale. Each runs `whitening` with damping 0 at its default rate: constant
 for long enough to forget where it started, then annealed as 1 / t, for twice the samples that the bound of any estimate
@@ -11,6 +13,10 @@ asks for. Nothing is selected. All of 16 to 256 units take about half an hour of
 minutes; cheap cells come first.
 
 Measured. Mean squared correlation of the exact covariance D S D^T, at the start and at the end.
+
+Does not say. Gaussian samples that are independent: patches of images and successive time steps count as fewer. One
+seed a cell. The schedule is made for the bound, so that it shows what can be had, not what a constant rate leaves.
+1024 units and beyond are an option, and single precision sets a limit there. Nothing is learnt behind it.
 """
 
 from __future__ import annotations
@@ -36,16 +42,16 @@ FORGOTTEN = 30.0
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     features: tuple[int, ...] = Field((16, 64, 256), description="units")
-    batches: tuple[int, ...] = Field((1, 16, 256), description="samples an update")
+    batches: tuple[int, ...] = Field((1, 16, 256), description="samples per update")
     conditions: tuple[float, ...] = Field((1.0, 1e2, 1e4, 1e6), description="condition numbers of the inputs")
     scales: tuple[float, ...] = Field((1e-3, 1.0, 1e3), description="scales of the inputs")
 
 
 def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
-    """All cells, the cheapest first."""
+    """Declare all cells, the cheapest first."""
     c = configuration
     cells = itertools.product(c.features, c.batches, c.conditions, c.scales)
     names = ("features", "batch", "condition", "scale")
@@ -57,7 +63,7 @@ def measured_runs(configuration: Configuration, seeds: list[int], tables: study.
 
 
 def mean_squared_correlation(covariance: torch.Tensor) -> float:
-    """Of two different units, shape (features, features)."""
+    """Compute the mean squared correlation of two different units from a covariance, shape (features, features)."""
     scale = covariance.diagonal().rsqrt()
     correlation = covariance * scale.unsqueeze(1) * scale
     features = len(covariance)
@@ -73,7 +79,7 @@ def schedule(features: int, batch: int, condition: float, start: float) -> tuple
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One cell."""
+    """Run one cell."""
     features, batch, conditioned, scale = condition.factors.values()
     covariance = scale**2 * covariance_with_condition(features, conditioned, seed=condition.seed)
     start = mean_squared_correlation(covariance)
@@ -98,7 +104,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """The map, its table, the finding."""
+    """Write the map, its table and the finding."""
     print(whitening_map.draw(tables, directory, GOAL))
 
 

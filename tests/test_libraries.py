@@ -56,7 +56,7 @@ def another(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("another")
 def test_a_library_that_is_described_is_compensated_and_folded_and_spikes() -> None:
     torch.manual_seed(0)
-    model = Chain(nd.norse.Decorrelation(4, row_fraction=1.0), nn.Linear(4, 3))
+    model = Chain(nd.norse.Decorrelation(4, True, row_fraction=1.0), nn.Linear(4, 3))
     inputs = 1 + torch.randn(5, 32, 4) + 2 * torch.randn(5, 32, 1)
     with torch.no_grad():
         before = model(inputs)

@@ -1,14 +1,14 @@
-"""The README keeps its word: its examples run, its tables are those of the registries, its figure is there."""
+"""The README keeps its word: its example runs, its links lead somewhere; tables of the docs are the registries'."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 import neuro_decorr as nd
 from tools import readme
@@ -18,31 +18,22 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
-def output_of(example: str, place: Path) -> str:
-    # Elsewhere, as a reader runs it: with the library, without the repository's models beside it.
-    hidden = "import sys; sys.modules.update(models=None, protocols=None, analysis=None)\n"
-    command = [sys.executable, "-c", hidden + example]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    run = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+def test_the_six_lines_run_in_a_model_of_ones_own() -> None:
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(64, 30) + torch.randn(64, 1), torch.randint(4, (64,))
+    plain = nn.Sequential(nn.Linear(30, 20), nn.Tanh(), nn.Linear(20, 4))
+    before = plain[0].weight.clone()
+    known = {"nd": nd, "torch": torch, "F": F, "inputs": inputs, "targets": targets, "model": plain}
+    (example,) = EXAMPLES
+    assert len(example.splitlines()) == 6
+    exec(compile(example, "README.md", "exec"), known)
+    model = known["model"]
+    assert isinstance(model, nn.Module) and not torch.equal(model[0].weight, before)  # type: ignore[index]
+    assert torch.allclose(nd.fold(model).eval()(inputs), model.eval()(inputs), atol=1e-5)
 
 
-def test_the_network_of_the_first_example_learns(tmp_path: Path) -> None:
-    found = re.fullmatch(r"test accuracy (0\.\d\d)\n", output_of(EXAMPLES[0], tmp_path))
-    assert found is not None and float(found[1]) > 0.85
-
-
-def test_the_users_model_of_the_second_example_is_decorrelated(tmp_path: Path) -> None:
-    """The one common mode has four times the private variance: a mean correlation of 0.8 without the rule."""
-    found = re.search(r"^mean_correlation +(\S+) +(\S+) to (\S+)", output_of(EXAMPLES[1], tmp_path), re.MULTILINE)
-    assert found is not None
-    estimate, low, high = map(float, found.groups())
-    assert low < estimate < high < 0.4
-
-
-def test_there_are_two_examples() -> None:
-    assert len(EXAMPLES) == 2
+def test_it_fits_about_one_screen() -> None:
+    assert len(TEXT.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("path", readme.FILES, ids=lambda path: path.name)
@@ -54,7 +45,7 @@ def test_tables_are_those_of_the_registries(path: Path) -> None:
 def test_every_file_has_its_tables_with_a_row_for_each_rule_and_credit() -> None:
     """By its name in code, once; the table of a backend that is not installed stays as it is."""
     found = [match for path in readme.FILES for match in readme.TABLE.finditer(path.read_text(encoding="utf-8"))]
-    assert [match["name"] for match in found] == ["rules", "credits", "rules in Brian2", *["credits"] * 4]
+    assert [match["name"] for match in found] == ["rules", "rules in Brian2", *["credits"] * 4]
     names = {"rules": nd.rules.names(), "credits": nd.credit.names()}
     for match in found:
         listed = [line.split("`")[1] for line in match["table"].splitlines()[2:]]

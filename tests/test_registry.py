@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from torch import nn
 
-from neuro_decorr import credit, rules
+from neuro_decorr import brian, credit, rules
 from neuro_decorr.errors import InvalidValue, UnknownName
 from neuro_decorr.registry import Registry
 
@@ -56,6 +58,22 @@ def test_what_cannot_be_registered() -> None:
     assert registry.names() == ["shape"]
 
 
+def test_a_class_that_is_made_anew_takes_the_place_of_the_first() -> None:
+    """As when the cell of a notebook that defines it runs again."""
+    registry = shapes()
+
+    def cell(sides: int) -> type[Shape]:
+        class Drawn(Shape):
+            name = "drawn"
+            title = f"{sides} sides"
+
+        return registry.register(Drawn)
+
+    first, second = cell(3), cell(4)
+    assert first is not second
+    assert type(registry.get("drawn")) is second and registry.table()[0]["title"] == "4 sides"
+
+
 @pytest.mark.parametrize("name", [None, 3, Shape, ["shape"]])
 def test_a_name_is_text_in_every_registry(name) -> None:
     for get in (shapes().get, rules.get, lambda name: credit.get(name, nn.Linear(2, 2))):
@@ -88,3 +106,22 @@ def test_a_rule_tells_all_its_problems_at_once() -> None:
         rules.get("interneuron", interneurons=2.0, fewest=-1, seed=None)
     with pytest.raises(InvalidValue, match="fewest must not be more than interneurons, here 2, got 3"):
         rules.get("interneuron", interneurons=2, fewest=3)
+
+
+def test_a_common_name_leads_to_the_name_as_in_the_page_of_names() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "names.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+) \| .*\]\[neuro_decorr\.(rules|credit|brian)\.(\w+)\] \|$", page, re.MULTILINE)
+    told = 0
+    for names, package, kind in rows:
+        registry = {"rules": rules, "credit": credit, "brian": brian}[package]
+        here = getattr(getattr(registry, kind), "name", None)
+        if here not in registry.names():
+            continue
+        for name in names.split(", "):
+            for spelt in (name.upper(), name):
+                if spelt == here:
+                    continue
+                with pytest.raises(UnknownName, match=f"did you mean '{here}'"):
+                    registry.get(spelt, *([nn.Linear(2, 2)] if registry is credit else []))
+                told += 1
+    assert told > 200

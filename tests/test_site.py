@@ -6,8 +6,11 @@ import ast
 import functools
 import importlib
 import inspect
+import itertools
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,10 +24,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+import neuro_decorr as nd
 from tests import _chromium
+from tools import site as hook
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+MADE = ("gallery", "tutorials")
+"""Folders of docs that a build makes from examples."""
+SOURCES = [path for path in sorted(DOCS.rglob("*.md")) if path.relative_to(DOCS).parts[0] not in MADE]
 PAGES = {
     package: path.stem
     for path in sorted((DOCS / "reference").glob("*.md"))
@@ -75,7 +83,7 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.text, self.odd, self.sources, self.addresses = "", [], [], []
+        self.text, self.odd, self.sources, self.addresses, self.headings = "", [], [], [], []
         self._hidden: list[str] = []
         self._article = self._formula = False
         self.feed(html)
@@ -83,6 +91,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
         self._article |= tag == "article"
+        if self._article and re.fullmatch("h[1-6]", tag):
+            self.headings.append(tag[1])
         odd = tag not in ELEMENTS or (tag in "abipqsu" and not values and tag != "p")
         if self._article and (odd or any(value is None and name not in BARE for name, value in attrs)):
             self.odd.append(self.get_starttag_text())
@@ -109,13 +119,18 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does."""
-    folder = tmp_path_factory.mktemp("site") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    """The site, built as `make docs` does, of a copy and without running the examples; other tests run these."""
+    copy = tmp_path_factory.mktemp("site")
+    for name in ("docs", "examples", "tools"):
+        ignored = shutil.ignore_patterns("__pycache__", *(MADE if name == "docs" else ()))
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    shutil.copy(ROOT / "mkdocs.yml", copy)
+    (copy / "neuro_decorr").symlink_to(ROOT / "neuro_decorr")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "GALLERY": "false"}
+    built = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    return folder
+    return copy / "site"
 
 
 @contextmanager
@@ -162,8 +177,24 @@ def test_formulas_are_found_in_markdown_and_not_in_code() -> None:
 
 
 def test_every_package_has_its_page() -> None:
-    packages = {path.parent.name for path in (ROOT / "neuro_decorr").glob("*/__init__.py")}
-    assert packages | {"checks", "errors", "rate.settling"} == {name.removeprefix("neuro_decorr.") for name in PAGES}
+    packages = {path.parent.name for path in (ROOT / "neuro_decorr").glob("*/__init__.py")} - {"commands"}
+    modules = {"checks", "errors", "rate.settling", "rules.connectivity", "whitener"}
+    assert packages | modules == {name.removeprefix("neuro_decorr.") for name in PAGES}
+
+
+def test_every_rule_credit_and_measure_has_common_names() -> None:
+    page = (DOCS / "names.md").read_text(encoding="utf-8")
+    here = {name.split(".")[-1] for name in re.findall(r"\]\[(neuro_decorr[\w.]+)\]", page)}
+    expected = {
+        value.__name__
+        for package in (nd.rules, nd.credit, nd.brian)
+        for value in offered(package.__name__)
+        if getattr(value, "name", None) in package.names()
+    }
+    assert len(expected) >= 30
+    for package in (nd.metrics, nd.conditioning):
+        expected |= {value.__name__ for value in offered(package.__name__) if inspect.isfunction(value)}
+    assert expected - here == set()
 
 
 # The built site, as text
@@ -184,7 +215,7 @@ def test_the_site_marks_every_formula_and_swallows_nothing(site: Path) -> None:
         if not re.search(rf'id="[\w.]+\.{name}"', (site / "reference" / PAGES[package] / "index.html").read_text())
     ]
     assert missing == [], "not on the page of the package"
-    for path in DOCS.rglob("*.md"):
+    for path in SOURCES:
         if path.parent == DOCS:
             name = path.stem if path.stem != "index" else "."
             marked = [spaced(source.strip()[2:-2]) for source in pages[name].sources]
@@ -193,6 +224,10 @@ def test_the_site_marks_every_formula_and_swallows_nothing(site: Path) -> None:
     assert "blockquote" not in examples and "&gt;&gt;&gt; " in examples, "an example is code, not a quotation"
     averages = [source for source in pages["compensation"].sources if "langle a x^T" in source]
     assert averages, "the page on compensation has lost its average"
+    levels = {name: [int(level) for level in page.headings] for name, page in pages.items()}
+    assert {name: found for name, found in levels.items() if found[0] != 1 or 1 in found[1:]} == {}, "one title a page"
+    skipped = {name for name, found in levels.items() if any(b > a + 1 for a, b in itertools.pairwise(found))}
+    assert skipped == set(), "a heading two levels below the one before"
     size = {name: (site / name / "index.html").stat().st_size for name in pages}
     assert max(size.values()) < 500_000, size  # one page for the whole reference had 1.2 MB
     assert "arithmatex" not in (search := (site / "search" / "search_index.json").read_text())
@@ -218,6 +253,7 @@ def shown(name: str) -> list[str]:
     return [formula for text in texts for formula in formulas(text, indented_is_code=False)]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(_chromium.PROGRAM is None, reason="needs Chromium (apt-get install chromium)")
 def test_a_browser_shows_the_site(site: Path, tmp_path: Path) -> None:
@@ -236,15 +272,13 @@ def test_a_browser_shows_the_site(site: Path, tmp_path: Path) -> None:
             broken = "[...document.images].filter(i => !i.complete || i.naturalWidth === 0).map(i => i.src)"
             assert tab.value(broken) == [], page
             assert tab.value("document.fonts.ready.then(() => [...document.fonts].every(f => f.status !== 'error'))")
-            # Wider than the window is only what scrolls by itself.
-            assert tab.value("document.documentElement.scrollWidth <= window.innerWidth"), page
             tab.value("document.querySelectorAll('.katex-mathml, code, pre').forEach(place => place.remove())")
             text = tab.value("document.body.innerText")
             assert (raw_latex(text), len(text) > 200) == ([], True), page
             assert tab.complaints() == [], page
             requests = [request for request in tab.requests() if not request.startswith("data:")]
             assert requests and all(request.startswith(address) for request in requests), requests
-    for path in DOCS.rglob("*.md"):
+    for path in SOURCES:
         name = path.relative_to(DOCS).with_suffix("").as_posix().removesuffix("index").rstrip("/") or "."
         text = path.read_text(encoding="utf-8")
         expected = [f for package in re.findall(r"^::: (\S+)$", text, re.MULTILINE) for f in shown(package)]
@@ -252,6 +286,94 @@ def test_a_browser_shows_the_site(site: Path, tmp_path: Path) -> None:
         figures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
         html = (site / name / "index.html").read_text()
         assert all(Path(figure).name in html for figure in figures), name
+
+
+# What is darker or lighter than its ground by less than 3 : 1, but for what shows only under the pointer.
+WEAK = """(() => {
+    const shade = text => text.match(/[\\d.]+/g).map(Number);
+    const light = colour => colour.slice(0, 3).map(v => v / 255)
+        .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = place => {
+        for (let at = place; at; at = at.parentElement) {
+            const colour = shade(getComputedStyle(at).backgroundColor);
+            if ((colour[3] ?? 1) > 0.99) return colour;
+        }
+        return [255, 255, 255];
+    };
+    return [...document.querySelectorAll(".md-content :is(h1, h2, h3, p, li, td, th, a, code, summary)")]
+        .filter(place => place.innerText && place.offsetParent && !place.matches(".headerlink"))
+        .filter(place => {
+            const back = ground(place), colour = shade(getComputedStyle(place).color), part = colour[3] ?? 1;
+            const front = colour.slice(0, 3).map((v, i) => v * part + back[i] * (1 - part));
+            const [low, high] = [light(front), light(back)].sort((a, b) => a - b);
+            return (high + 0.05) / (low + 0.05) < 3;
+        }).map(place => place.innerText.slice(0, 40));
+})()"""
+
+
+# The theme sets its scheme after the page has come to rest, at once or on a busy machine a little later.
+SCHEME = """new Promise(answer => {
+    const look = left => document.body.dataset.mdColorScheme === "%s" ? answer(true)
+        : left ? setTimeout(look, 50, left - 1) : answer(false);
+    look(200);
+})"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(_chromium.PROGRAM is None, reason="needs Chromium (apt-get install chromium)")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_phone_and_a_desk_in_either_scheme(site: Path, tmp_path: Path, scheme: str) -> None:
+    pages = sorted(path.parent.relative_to(site).as_posix() for path in site.rglob("index.html"))
+    ground = {"light": "default", "dark": "slate"}[scheme]
+    with served(site) as address, _chromium.chromium(tmp_path / "profile") as tab:
+        tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        for page in pages:
+            for width in (1280, 360):
+                phone = width < 600
+                tab.call(
+                    "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=phone
+                )
+                if not phone:  # the scheme is chosen on opening; a window may become narrow afterwards
+                    tab.open(address + ("" if page == "." else f"{page}/"))
+                assert tab.value(SCHEME % ground), page
+                # Wider than the window is only what scrolls by itself.
+                assert tab.value("document.documentElement.scrollWidth <= window.innerWidth"), (page, width)
+                assert tab.value(WEAK) == [], (page, width)
+            assert tab.complaints() == [], page
+
+
+# The worker of the search, asked as the page asks it; of every page those links that stand before "more on this page".
+SEARCH = """(async () => {
+    const config = JSON.parse(document.querySelector("#__config").textContent);
+    const worker = new Worker(new URL(config.search, location));
+    const told = () => new Promise(answer => { worker.onmessage = message => answer(message.data); });
+    const index = await (await fetch("search/search_index.json")).json();
+    worker.postMessage({type: 0, data: {...index, options: {suggest: false}}});
+    await told();
+    const whole = entry => !entry.location.includes("#");
+    window.ask = async words => {
+        worker.postMessage({type: 2, data: words});
+        return (await told()).data.items.flatMap(found => [
+            ...found.filter(whole), ...found.filter(entry => !whole(entry) && entry.score >= found[0].score)
+        ]).map(entry => entry.location);
+    };
+})()"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(_chromium.PROGRAM is None, reason="needs Chromium (apt-get install chromium)")
+def test_the_search_finds_everything_by_its_common_names(site: Path, tmp_path: Path) -> None:
+    names = hook.common_names((site / "names" / "index.html").read_text(encoding="utf-8"))
+    asked = [(name, location) for location, common in names.items() for name in common]
+    assert len(asked) > 200
+    with served(site) as address, _chromium.chromium(tmp_path / "profile") as tab:
+        tab.open(address)
+        tab.value(SEARCH)
+        found = {(name, location): tab.value(f"ask({json.dumps(name)})")[:5] for name, location in asked}
+    assert {key: shown for key, shown in found.items() if key[1] not in shown} == {}
 
 
 @pytest.mark.browser

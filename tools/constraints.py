@@ -26,12 +26,12 @@ HEADER = """\
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as package indices compare it."""
+    """Return the name of a distribution in the form that package indices compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def present(name: str) -> str | None:
-    """The version that the constraints hold now for a distribution, if any."""
+    """Return the present version of a distribution in the constraints, if any."""
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines() if CONSTRAINTS.exists() else []
     pins = dict(line.split("==", 1) for line in lines if "==" in line and not line.startswith("#"))
     return pins.get(name)

@@ -28,12 +28,12 @@ CHECKSUMS = {  # SHA-256 of the unpacked files: it does not depend on how they w
 
 
 def header(array: NDArray[np.uint8]) -> bytes:
-    """What precedes the bytes of an array in the format of MNIST."""
+    """Header before the bytes of an array in the format of MNIST."""
     return bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">u4").tobytes()
 
 
 def read(directory: Path) -> dict[str, NDArray[np.uint8]]:
-    """The four arrays.
+    """Read the four arrays.
 
     Args:
         directory: Folder of the files.
@@ -42,12 +42,12 @@ def read(directory: Path) -> dict[str, NDArray[np.uint8]]:
         The arrays by the names of their files.
 
     Raises:
-        SystemExit: They are not those of Fashion-MNIST.
+        SystemExit: A file is not that of Fashion-MNIST.
     """
     arrays = {name: read_array(directory, name, dimensions) for name, dimensions in FILES.items()}
     for name, array in arrays.items():
         if hashlib.sha256(header(array) + array.tobytes()).hexdigest() != CHECKSUMS[name]:
-            raise SystemExit(f"{directory / name}: not the file of Fashion-MNIST, its checksum is another one.")
+            raise SystemExit(f"{directory / name}: its checksum is not that of Fashion-MNIST; give the original file.")
     return arrays
 
 
@@ -56,7 +56,7 @@ def write(arrays: dict[str, NDArray[np.uint8]], directory: Path) -> None:
 
     Args:
         arrays: All images and labels, by the names of their files.
-        directory: Where to.
+        directory: Folder to write into.
     """
     for part, share in KEPT.items():
         images, labels = arrays[f"{part}-images-idx3-ubyte"], arrays[f"{part}-labels-idx1-ubyte"]

@@ -1,4 +1,4 @@
-"""Put another version of KaTeX into docs/assets/katex: what the site needs of it to typeset formulas, and its licence.
+"""Put another version of KaTeX into docs/assets/katex: the files that typeset the formulas of the site, and a licence.
 
 Usage: npm pack katex && python tools/katex.py katex-VERSION.tgz
 
@@ -19,7 +19,7 @@ OTHER_FORMATS = re.compile(rb',\s*url\([^)]*\.(?:woff|ttf)\)\s*format\("?(?:woff
 
 
 def main() -> None:
-    """Replace all files of the old version by those of the new one."""
+    """Replace all files of the old version with those of the new one."""
     if len(sys.argv) != 2:
         sys.exit(f"Usage: {__doc__.split('Usage: ')[1].splitlines()[0]}" if __doc__ else None)
     for old in sorted(PLACE.rglob("*"), reverse=True):

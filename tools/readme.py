@@ -1,10 +1,10 @@
-"""Write the tables of rules and credits into README.md, docs/brian.md and docs/credit.md, from the registries.
+"""Write the tables of rules and credits into the pages of docs, from the registries.
 
 Usage: python tools/readme.py [--check]
 
-A table stands between two marks, of which the first names it and, where they are not all, its columns. With --check
-nothing is written; the exit code is 1 where a file is behind. The table of the rules in Brian2 is left as it is where
-Brian2 is not installed.
+Two marks enclose a table; the first one names the table and, if it has only some of the columns, these columns. With
+--check nothing is written, and the exit code is 1 if a file is out of date. Without Brian2 the table of its rules is
+left as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from neuro_decorr import credit, rules
 
 ROOT = Path(__file__).parent.parent
-FILES = tuple(ROOT / name for name in ("README.md", "docs/brian.md", "docs/credit.md"))
+FILES = tuple(ROOT / name for name in ("docs/choosing.md", "docs/brian.md", "docs/credit.md"))
 TABLE = re.compile(
     r"(?P<begin><!-- (?P<name>[\w ]+)(: (?P<columns>[\w, ]+))?; made by tools/readme\.py -->\n)"
     r"(?P<table>.*?)(?P<end><!-- end of (?P=name) -->)",
@@ -26,7 +26,7 @@ TABLE = re.compile(
 
 
 def tables() -> dict[str, list[dict[str, str]]]:
-    """The rows of every table by its name, of those whose packages are installed."""
+    """Return the rows of every table whose packages are installed, by the name of the table."""
     found = {"rules": rules.table(), "credits": credit.table()}
     if importlib.util.find_spec("brian2") is not None:
         from neuro_decorr import brian
@@ -36,7 +36,7 @@ def tables() -> dict[str, list[dict[str, str]]]:
 
 
 def table(rows: list[dict[str, str]], columns: list[str]) -> str:
-    """Rows as a Markdown table of some columns."""
+    """Write rows as a Markdown table with the given columns."""
     titles = [column.removesuffix("_text").replace("_", " ") for column in columns]
     lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
@@ -47,7 +47,7 @@ def table(rows: list[dict[str, str]], columns: list[str]) -> str:
 
 
 def filled(text: str) -> str:
-    """The text of a file with its tables of this moment."""
+    """Return the text of a file with its tables renewed."""
     known = tables()
 
     def made(found: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
     synapses = nd.brian.get("lateral_covariance").synapses(neurons, drive="gi_post -= w*mV")
     synapses.connect(condition="i != j")
 
-These two lines after the model of your own, and `run()`.
+Write these two lines after your own model, then call `run()`.
 """
 
 from neuro_decorr.errors import require
@@ -35,7 +35,7 @@ __all__ = [
     "names",
     "register",
     "table",
-    # what a rule is, and the rules: for spikes
+    # rules for spikes
     "CorrelationMeasuring",
     "FeedbackInhibition",
     "Foldiak",
@@ -46,12 +46,12 @@ __all__ = [
     "SpikingRule",
     "Variance",
     "Vogels",
-    # and for rates
+    # rules for rates
     "AntiHebbian",
     "InterneuronLocal",
     "Lateral",
     "RateRule",
-    # while it runs
+    # control and reports of a run
     "Companions",
     "PairCovariances",
     "Report",

@@ -1,4 +1,4 @@
-"""What is said at the end of a run."""
+"""Messages at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from brian2 import BrianObject, get_device
 
 @final
 class AfterRun(BrianObject):  # type: ignore[misc]  # Brian2 carries no types
-    """An object of a network that does nothing but call a function after every run."""
+    """Object of a network that calls a function after every run and does nothing else."""
 
     def __init__(self, tell: Callable[[], None], clock: Any, name: str) -> None:
-        """Wait for runs.
+        """Store the function.
 
         Args:
-            tell: Called where something has run, not where a program is still to be compiled.
-            clock: Of the group.
-            name: Of the object.
+            tell: Function that is called after a run, but not where a standalone program is still to be compiled.
+            clock: Clock of the group.
+            name: Name of the object.
         """
         super().__init__(clock=clock, name=name)
         self._tell = tell
 
     def after_run(self) -> None:
-        """Tell."""
+        """Call the function."""
         super().after_run()
         if not hasattr(get_device(), "has_been_run"):
             self._tell()

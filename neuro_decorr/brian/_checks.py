@@ -1,4 +1,4 @@
-"""Parameters with units, checked by what they are declared to be, and groups: one line that says what to write."""
+"""Checks of parameters with units and of groups; every error is one line that says what to write."""
 
 from __future__ import annotations
 
@@ -15,29 +15,35 @@ from neuro_decorr.errors import InvalidValue, shown
 
 
 def number(default: float, *, above: float | str | None = None) -> Any:
-    """A field of a rule that is a finite number without units.
+    """Declare a field of a rule that is a finite number without units.
 
     Args:
-        default: Its value where none is given.
-        above: The bound that it must exceed: a number, or the name of another field.
+        default: Default value.
+        above: Bound that the number must exceed: a number, or the name of another field.
+
+    Returns:
+        The field of the dataclass.
     """
     return field(default=default, metadata={"above": above})
 
 
 def quantity(default: Quantity, *, above: str | None = None, companion: bool = False) -> Any:
-    """A field of a rule that is one finite, positive quantity.
+    """Declare a field of a rule that is one finite, positive quantity.
 
     Args:
-        default: A quantity of its units.
-        above: Name of another field, a quantity, that it must exceed.
-        companion: Whether it is a parameter of the neurons' companions, under the same name.
+        default: Default value; it sets the units.
+        above: Name of another field, a quantity, that this one must exceed.
+        companion: True for a parameter of the neurons' companions, which has the same name there.
+
+    Returns:
+        The field of the dataclass.
     """
     metadata = {"above": above, "example": default, "companion": companion}
     return field(default_factory=lambda: default, hash=False, metadata=metadata)  # quantities have no hash
 
 
 def plain_numbers(rule: Any) -> None:
-    """Let numbers of numpy in the fields of a rule be Python's, which are printed, compared and hashed as such."""
+    """Convert NumPy numbers in the fields of a rule to Python's, so that they print, compare and hash alike."""
     for entry in fields(rule):
         value = getattr(rule, entry.name)
         if isinstance(value, np.ndarray | np.generic) and not isinstance(value, Quantity) and value.ndim == 0:
@@ -48,7 +54,7 @@ def check_fields(rule: Any) -> None:
     """Check every field that was declared by `number` or `quantity`.
 
     Raises:
-        InvalidValue: Numbers or quantities outside their range, or of other units; the message names all of them.
+        InvalidValue: Numbers or quantities are out of range or have other units; the message names all of them.
     """
     plain_numbers(rule)
     problems: dict[str, str | None] = {}
@@ -56,7 +62,7 @@ def check_fields(rule: Any) -> None:
         if "above" not in entry.metadata:
             continue
         value, above = getattr(rule, entry.name), entry.metadata["above"]
-        if isinstance(above, str):  # of another field; a wrong one has its own problem
+        if isinstance(above, str):  # the name of another field; a wrong value there is a problem of its own
             above = getattr(rule, above) if problems.get(above) is None else None
         if "example" in entry.metadata:
             problems[entry.name] = _quantity(entry.name, value, entry.metadata["example"], above)
@@ -71,7 +77,7 @@ def check_count(rule: Any, name: str) -> None:
 
 
 def check_choice(rule: Any, name: str, *choices: str) -> None:
-    """Raise InvalidValue unless a parameter is one of some words."""
+    """Raise InvalidValue unless a parameter is one of the choices."""
     value = getattr(rule, name)
     if value not in choices:
         raise InvalidValue(f"{rule.name}: {name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
@@ -83,7 +89,7 @@ def check_quantity(owner: str, name: str, value: Any, example: Quantity) -> None
 
 
 def _quantity(name: str, value: Any, example: Quantity, above: Any = None) -> str | None:
-    """Of a value that must be one finite quantity of the dimensions of an example, above 0 or another quantity."""
+    """Problem of a value that must be one finite quantity of the dimensions of an example, above 0 or a bound."""
     if not isinstance(value, Quantity) or not have_same_dimensions(value, example):
         bare = isinstance(value, int | float | np.number) and not isinstance(value, Quantity) and value > 0
         got = f"{value!r} (units {get_dimensions(value)})" if isinstance(value, Quantity) else shown(value)
@@ -97,20 +103,20 @@ def _quantity(name: str, value: Any, example: Quantity, above: Any = None) -> st
 
 
 def _written(value: float, like: Quantity) -> str:
-    """A time or a rate as one writes it: milliseconds below a second."""
+    """Text of a time or a rate as a user writes it, with milliseconds below a second."""
     if have_same_dimensions(like, second):
         return f"{value * 1e3:g}*ms" if value < 1 else f"{value:g}*second"
     return f"{value:g}*{get_unit(like.dim)}"
 
 
 def event_names(on_event: Any) -> dict[str, str]:
-    """Which event of the presynaptic and of the postsynaptic neurons counts as a spike, by 'pre' and 'post'."""
+    """Names of the events that count as presynaptic and as postsynaptic spikes, by 'pre' and 'post'."""
     if isinstance(on_event, str):
         return {"pre": on_event, "post": on_event}
     if not isinstance(on_event, dict) or not {"pre", "post"}.issuperset(on_event):
         raise InvalidValue(
-            "on_event must be the name of an event, or of those of both sides, such as on_event={'pre': 'burst', "
-            f"'post': 'spike'}}, got {on_event!r}."
+            "on_event must be the name of an event, or a dict with the names for 'pre' and 'post', such as "
+            f"on_event={{'pre': 'burst', 'post': 'spike'}}, got {on_event!r}."
         )
     return {"pre": "spike", "post": "spike"} | on_event
 
@@ -127,68 +133,75 @@ def check_group(group: Any, role: str, event: str = "spike") -> None:
             f"events={{{event!r}: ...}}; it has: {', '.join(group.events) or 'none'}."
         )
     raise InvalidValue(
-        f"the {role} '{group.name}' emits no spikes, from which lateral plasticity learns; give the NeuronGroup "
+        f"the {role} '{group.name}' emits no spikes, and lateral plasticity learns from spikes; give the NeuronGroup "
         "a threshold, such as threshold='v > -50*mV'."
     )
 
 
 def check_step(rule: Any, group: Any) -> None:
-    """Raise InvalidValue where the traces of a group decay within less than a time step."""
+    """Raise InvalidValue if the trace time is shorter than a time step of the group."""
     if float(rule.trace_time) < float(group.clock.dt) * (1 - 1e-9):
         raise InvalidValue(
             f"{rule.name}: trace_time must be at least a time step of group '{group.name}', {group.clock.dt}, got "
-            f"{rule.trace_time}: within less no two spikes of different steps count as together."
+            f"{rule.trace_time}; a shorter trace does not relate spikes of different time steps."
         )
 
 
 def check_sampling(rule: Any, group: Any, time: Quantity) -> None:
-    """Raise InvalidValue where a clock that moves weights, every so often, ticks within the time steps of a group."""
+    """Raise InvalidValue if the period of the clock that moves weights is no whole number of a group's time steps."""
     steps = float(time) / float(group.clock.dt)
     if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
         raise InvalidValue(
-            f"{rule.name}: its weights move every {time}, which was a whole number of time steps of group "
-            f"'{group.name}' when the synapses were made and is none of {group.clock.dt}; set the time step first, "
-            "such as defaultclock.dt, and make the synapses after it."
+            f"{rule.name}: the weights move every {time}, which is no whole number of the time steps of group "
+            f"'{group.name}', now {group.clock.dt}; set the time step first, such as defaultclock.dt, and make the "
+            "synapses after it."
         )
 
 
 def check_clashes(rule: Any, weight: str, own: Equations, *groups: Any) -> None:
-    """Raise InvalidValue where the synapses would have a variable that their neurons have too.
+    """Raise InvalidValue if a variable of the synapses has the name of a variable of their neurons.
 
     Args:
-        rule: Whose model the synapses have.
-        weight: What the weight is called in it.
-        own: Equations of the user's in it.
-        *groups: Of the neurons on both sides.
+        rule: Rule of the synapses.
+        weight: Name of the weight.
+        own: The user's own equations in the synapses.
+        *groups: Presynaptic and postsynaptic group.
+
+    Raises:
+        InvalidValue: A name is taken, or the name of the weight is not allowed.
     """
     others = Equations(rule.model).names - {"w"}
     if declared := sorted(own.names & {weight, *others} - set(rule.namespace)):
         raise InvalidValue(
-            f"model declares '{declared[0]}', which the rule '{rule.name}' has: call it otherwise. One value a synapse "
-            f"can be declared of {', '.join(rule.namespace)}."
+            f"model declares '{declared[0]}', a variable of the rule '{rule.name}': rename it. The parameters that a "
+            f"model may declare, for one value per synapse, are {', '.join(rule.namespace)}."
         )
     if not str(weight).isidentifier() or weight.startswith("_") or weight.endswith(("_pre", "_post")):
-        raise InvalidValue(f"weight must be a name of a variable, such as weight='w_lateral', got {weight!r}.")
+        raise InvalidValue(
+            f"weight must be the name of a variable without a leading _ and without the ending _pre or _post, such as "
+            f"weight='w_lateral', got {weight!r}."
+        )
     if weight in others:
         raise InvalidValue(
-            f"weight={weight!r} is the name of another variable of the rule '{rule.name}'; take another."
+            f"weight={weight!r} is the name of another variable of the rule '{rule.name}'; choose another name, such "
+            "as weight='w_lateral'."
         )
     for group in groups:
         for name in sorted({weight, *others, *own.names} & set(group.variables)):
             mend = (
-                "call the weight otherwise, here with weight='w_lateral' and so in the drive"
+                "rename the weight, with weight='w_lateral' here and w_lateral in the drive"
                 if name == weight
-                else f"call it otherwise in your group, such as 'my_{name}'"
+                else f"rename it in your group, such as 'my_{name}'"
             )
             owner = "model" if name in own.names else f"'{rule.name}'"
             raise InvalidValue(f"group '{group.name}' has a variable '{name}', and so has {owner}: {mend}.")
 
 
 def whole_group(group: Any) -> Any:
-    """The group itself, or the one that a subgroup is a part of."""
+    """The group, or the whole group of a subgroup."""
     return group.source if isinstance(group, Subgroup) else group  # a group may have a variable `source` of its own
 
 
 def numbers(group: Any) -> range:
-    """The numbers of its neurons within the whole group."""
+    """Indices of a group's or subgroup's neurons within the whole group."""
     return range(group.start, group.stop) if isinstance(group, Subgroup) else range(len(group))

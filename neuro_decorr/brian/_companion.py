@@ -1,4 +1,4 @@
-"""Making what synapses between spiking neurons bring along: companions, their spikes, bias, weights onto oneself."""
+"""Construction of the objects that belong to synapses of a rule: companions, their spikes, bias and self-inhibition."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from neuro_decorr.errors import InvalidValue
 
 
 def set_values(group: Any, values: dict[str, Any]) -> None:
-    """Set the shared parameters of a group, past its attributes: they refuse synapses that are not connected yet."""
+    """Set the shared parameters of a group, not by its attributes, which refuse synapses that are not connected yet."""
     for name, value in values.items():
         group.variables[name].set_value(np.array([float(value)]))
 
 
 def give(synapses: Synapses, target: NeuronGroup, source: NeuronGroup | None) -> None:
-    """Let synapses have `companions`."""
+    """Give synapses the attribute `companions`."""
     synapses.add_attribute("companions")
     synapses.companions = Companions(target, source)
 
@@ -42,14 +42,14 @@ def attach(
     """Make the companions of synapses, link the synapses to them and let `run()` find them.
 
     Args:
-        contents: What the companions hold and how it changes at a spike.
-        synapses: From `source` to `target`; they gain `companions` and `contained_objects`.
-        source: Presynaptic group; None where the plasticity sees nothing of it.
+        contents: Variables of the companions and their changes at a spike.
+        synapses: Synapses from `source` to `target`; they gain `companions` and `contained_objects`.
+        source: Presynaptic group; None if the plasticity reads no variable of it.
         target: Postsynaptic group.
-        events: Which event of each side counts as a spike, by 'pre' and 'post'.
-        shared: Variables that its neurons share, which the synapses see.
-        bias_drive: What the bias does to the target at every time step; None for a rule without one.
-        self_drive: What a spike does to its own neuron, with `self_weight`; None for a rule without one.
+        events: Name of the event that counts as a spike, by 'pre' and 'post'.
+        shared: Shared variables of the companion that the synapses read.
+        bias_drive: Statement by which the bias acts on the target at every time step; None for a rule without a bias.
+        self_drive: Statement by which a spike acts on its own neuron, with `self_weight`; None for a rule without it.
     """
     presynaptic, postsynaptic = whole_group(source), whole_group(target)
     part = slice(numbers(target).start, numbers(target).stop)
@@ -59,7 +59,7 @@ def attach(
         after.target_rate[part] = _target_rates(rates, target, source if "expected" in contents.seen else target)
     if source is not None:
         before = after
-        # Equal, not the same: a subgroup has a weak reference to its group.
+        # Compared by equality, not identity: a subgroup has a weak reference to its group.
         if presynaptic != postsynaptic or events["pre"] != events["post"]:
             before = _companion(contents, presynaptic, synapses, "source", events["pre"])
     for side, group, index in (("target", after, "_synaptic_post"), ("source", before, "_synaptic_pre")):
@@ -77,7 +77,7 @@ def attach(
         injection.run_regularly(statement, clock=postsynaptic.clock, name=f"{synapses.name}_bias_injection")
     if self_drive is not None:
         model = "self_weight : 1 (linked)"
-        model += "" if contents.gain is None else f"\n{_probe.SCALED.format(weight='self_weight')}"
+        model += "" if contents.gain is None else f"\n{_probe.UNIT}"
         own = _one_to_one(
             synapses, "self", target, target, target.clock, model=model, on_pre=self_drive, on_event=events["post"]
         )
@@ -85,12 +85,12 @@ def attach(
             own.weight_unit = linked_var(population, "weight_unit")
         own.self_weight = linked_var(after, "self_weight", index="_synaptic_post")
     device = get_device()
-    if hasattr(device, "synapses"):  # standalone: it declares the pathways of a Network's own synapses only
+    if hasattr(device, "synapses"):  # a standalone device declares only the pathways of a Network's own synapses
         device.synapses |= {inner for inner in synapses.contained_objects if isinstance(inner, Synapses)}
 
 
 def _target_rates(rates: tuple[Quantity, ...], target: Any, compared: Any) -> Quantity:
-    """One a neuron of the target; InvalidValue for another number, or where more neurons are compared with theirs."""
+    """Target rates as one quantity; InvalidValue unless there is one for each neuron that the rule compares."""
     neurons = len(target)
     if len(rates) != neurons:
         raise InvalidValue(
@@ -99,15 +99,15 @@ def _target_rates(rates: tuple[Quantity, ...], target: Any, compared: Any) -> Qu
         )
     if whole_group(compared) != whole_group(target) or not set(numbers(compared)) <= set(numbers(target)):
         raise InvalidValue(
-            f"homeostasis: target_rate has the rates of the target group '{target.name}' alone, and this rule compares "
-            f"with those of other neurons of the source group '{compared.name}' too; give one rate for all, or None "
-            "for each neuron's own."
+            f"homeostasis: target_rate has rates for the target group '{target.name}' alone, and this rule also needs "
+            f"target rates of other neurons, in the source group '{compared.name}'; give one rate for all, or None for "
+            "each neuron's own."
         )
     return Quantity([float(rate) for rate in rates], dim=Hz.dim)
 
 
 def _one_to_one(synapses: Synapses, what: str, source: Any, target: Any, clock: Any, **strings: str) -> Synapses:
-    """Synapses of every neuron with its like, which act by the user's own statements."""
+    """Make synapses from every neuron to the neuron of the same index, which act by the user's own statements."""
     made = Synapses(
         source, target, clock=clock, name=f"{synapses.name}_{what}", namespace=synapses.namespace, **strings
     )
@@ -117,7 +117,7 @@ def _one_to_one(synapses: Synapses, what: str, source: Any, target: Any, clock: 
 
 
 def _companion(contents: Contents, group: Any, synapses: Synapses, side: str, event: str) -> NeuronGroup:
-    """One set of traces for each neuron of a whole group, filled by its spikes."""
+    """Make the companion of a whole group: one set of traces per neuron, which its spikes fill."""
     name, common = f"{synapses.name}_{side}", {"clock": group.clock, "namespace": {}}
     traces = NeuronGroup(len(group), contents.equations, method="euler", name=f"{name}_traces", **common)
     set_values(traces, contents.values)

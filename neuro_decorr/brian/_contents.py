@@ -1,4 +1,4 @@
-"""What the companion holds of every spiking neuron, in Brian2's strings: trace, mean, phases, bias, own weight."""
+"""Equations and statements of companions, in Brian2's strings: trace, mean, phases, bias, self-inhibition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neuro_decorr.brian.schedule import Schedule
 from neuro_decorr.brian.variance import Variance
 
 FILLING = 0
-"""When the spikes of a time step enter the traces, as an order of the slot `synapses`."""
+"""Order in the slot `synapses` at which the spikes of a time step enter the traces."""
 _TRACE = """\
 dtrace/dt = -trace*(1 - kept)/dt : 1
 kept = exp(-dt/trace_time) : 1 (shared)
@@ -23,19 +23,19 @@ seen = {seen} : 1 (shared)
 window = dt*seen/(1 - kept) : second (shared)
 frozen : 1 (shared, constant)
 elapsed : second (shared)"""
-"""The trace decays exactly, whatever the step. `seen`: what of it synapses read on average in the next step, before its
-spikes and after them (half of the time each). `window`: mean of what they read, for each Hz of a neuron's rate; the
-trace time but for (dt/trace_time)^2/12 of it. `elapsed`: time since the companion first ran; the clock's own time may
-have been anything before."""
+"""The trace decays exactly, for any time step. `seen`: share of the trace that synapses read on average in the next
+step, half of the time before its spikes and half after them. `window`: mean value that they read, per Hz of a neuron's
+rate; it differs from the trace time by a share of (dt/trace_time)^2/12. `elapsed`: time since the first run of the
+companion, since the clock may have started earlier."""
 _DEVIATION = (
     "ddeviation/dt = -trace*(1 - kept)/dt - (deviation - trace*(1 - seen))/clip(elapsed, trace_time, mean_time) : 1\n"
     "mean = trace - deviation : 1"
 )
-"""Of a trace from its mean, one number to read for every synapse. The mean follows what synapses read of the trace,
-dmean/dt = (trace*seen - mean)/time: any other mean would let independent neurons learn."""
+"""Deviation of a trace from its mean: one number that every synapse reads. The mean follows the values that synapses
+read, dmean/dt = (trace*seen - mean)/time: with any other mean the weights of independent neurons would drift."""
 _SAMPLED = "sampled = (1 - kept**2)/(kept**2*dt) : Hz (shared)"
-"""Times the time between two samples of the product of two deviations, so that spikes of one step count as one pair:
-about 2/trace_time, and more by a step, as samples are taken before a step's spikes."""
+"""Factor of the product of two deviations, which the sampling time multiplies too, so that two spikes of one step count
+as one pair: about 2/trace_time, and larger by one step, as samples are taken before the spikes of a step."""
 _BIAS = """\
 dbias_rate/dt = balancing*homeostasis_rate*target_rate : Hz
 dbias_average/dt = balancing*(bias_rate - bias_average)/average_time : Hz
@@ -44,23 +44,23 @@ _BALANCE = "balancing*bias_rate + (1 - balancing)*bias_average"
 _BOUNDED_BIAS = "bias_rate = clip(bias_rate, -largest_bias*target_rate, largest_bias*target_rate)"
 _TARGET_RATE = {"own": "counted : 1\ntarget_rate = counted/calibration : Hz", "each": "target_rate : Hz (constant)"}
 _RESUMED = "resumed : 1 (shared)\nthawed : 1 (shared)"
-"""`thawed`: the user said so since the last step; `resumed`: and that was after the end of the schedule."""
+"""`thawed`: the user has called `thaw` since the last step; `resumed`: and that was after the end of the schedule."""
 
 
 @final
 @dataclass(frozen=True)
 class Contents:
-    """A companion of the neurons of one group.
+    """Contents of the companion of one group.
 
     Attributes:
-        seen: Variables of it that the plasticity sees.
-        own: Parameters of the rule that it needs.
-        homeostasis: Of the rule.
-        variance: Of the rule.
-        schedule: Of the rule.
-        gain: Of the rule.
-        entering: Which share of a spike enters the trace at which order of the slot `synapses`.
-        shared: Variables that its neurons share, which the plasticity sees.
+        seen: Variables of the companion that the plasticity reads.
+        own: Parameters of the rule that the companion needs.
+        homeostasis: Homeostasis of the rule.
+        variance: Variance target of the rule.
+        schedule: Schedule of the rule.
+        gain: Measurement of the gain.
+        entering: Share of a spike that enters the trace, by the order in the slot `synapses`.
+        shared: Shared variables of the companion that the plasticity reads.
     """
 
     seen: tuple[str, ...]
@@ -74,19 +74,19 @@ class Contents:
 
     @property
     def centred(self) -> bool:
-        """Whether the means of the traces are followed."""
+        """True if the companion follows the means of the traces."""
         return not {"mean", "deviation"}.isdisjoint(self.seen)
 
     @property
     def calibration(self) -> Quantity:
-        """How long rates are counted."""
+        """Duration in which rates are counted."""
         if self.homeostasis is None or self.homeostasis.kind != "own":
             return 0 * second
         return self.homeostasis.calibration
 
     @property
     def equations(self) -> str:
-        """Its equations; `pace` is a factor of the learning rate, `balancing` is 1 while the bias moves."""
+        """Equations of the companion; `pace` multiplies the learning rate, `balancing` is 1 while the bias moves."""
         seen = "0.5 + 0.5*kept" if min(self.entering) <= FILLING else "kept"  # with spikes of the same step, or without
         lines = [_TRACE.format(seen=seen), self._phases]
         if self.centred:
@@ -97,7 +97,7 @@ class Contents:
             lines.append(_RESUMED)
         if self.homeostasis is not None:
             lines.append(_BIAS)
-            if (kind := self.homeostasis.kind) != "one":  # that is one of the values
+            if (kind := self.homeostasis.kind) != "one":  # one rate for all is among the values
                 lines.append(_TARGET_RATE[kind])
         if self.gain is not None:
             lines.append(_probe.HELD)
@@ -112,7 +112,7 @@ class Contents:
 
     @property
     def _phases(self) -> str:
-        """The course of `nd.brian.Schedule`, of the calibration alone without one."""
+        """Phases of `nd.brian.Schedule`; without a schedule those of the calibration alone."""
         waiting, begin = self._waits
         ending = f"{begin} + learning_time + annealing_time"
         pace, unheld, counts = "begun", "", ""
@@ -136,14 +136,14 @@ class Contents:
 
     @property
     def _waits(self) -> tuple[str, str]:
-        """When the calibration is over, and when learning begins, as expressions."""
+        """Expressions of the times at which the calibration ends and at which learning begins."""
         waits = {"baseline": self.schedule, "calibration": self.homeostasis}
         calibrated = " + ".join(name for name, there in waits.items() if there is not None) or "0*second"
         return calibrated, calibrated if self.gain is None else f"{calibrated} + probing_time"
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of its shared parameters, by name."""
+        """Values of the shared parameters, by name."""
         found: dict[str, Any] = dict(self.own)
         if (homeostasis := self.homeostasis) is not None:
             found |= {
@@ -167,7 +167,7 @@ class Contents:
 
     @property
     def on_spike(self) -> dict[int, str]:
-        """What a spike of a neuron does to it, by the order within the slot `synapses`."""
+        """Statements at a neuron's spike, by the order in the slot `synapses`."""
         found = {}
         for order, share in self.entering.items():
             lines = [f"trace_post += {share:g}"]
@@ -184,10 +184,11 @@ class Contents:
 
     @property
     def on_step(self) -> str:
-        """What happens at the end of every time step."""
+        """Statements at the end of every time step."""
         lines = []
         if self.schedule is not None:
             lines += ["resumed = clip(resumed + thawed*ended, 0, 1)", "thawed = 0"]
+        lines += [] if self.gain is None else [_probe.ON_STEP]
         lines.append("elapsed += dt")
         if self.homeostasis is not None:
             lines.append(_BOUNDED_BIAS)

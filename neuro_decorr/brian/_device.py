@@ -1,4 +1,4 @@
-"""Which devices of Brian2 run the rules, and why others do not."""
+"""Devices of Brian2 that run the rules, and the reasons why others do not."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from neuro_decorr.errors import Unsupported
 
 TESTED = ("runtime", "cpp_standalone")
 _REASONS = {
-    "genn": "Brian2GeNN has no linked variables, one pathway for spikes of each side, and no subexpressions in "
-    "statements of synapses, and the rules need all three",
-    "cuda_standalone": "Brian2CUDA frees the numbers of the neurons of every synapse where it finds no use of them, "
-    "and does not look for it in linked variables, from which the rules read the traces",
+    "genn": "Brian2GeNN has no linked variables, only one pathway for spikes of each side, and no subexpressions in "
+    "statements of synapses; the rules need linked variables, several pathways and subexpressions",
+    "cuda_standalone": "Brian2CUDA frees the neuron indices of every synapse if it finds no use of them, and it does "
+    "not look for uses in linked variables, from which the rules read the traces",
 }
-"""As of Brian2GeNN 1.7 and Brian2CUDA at the end of 2025, from their sources and documentation."""
+"""State of Brian2GeNN 1.7 and of Brian2CUDA at the end of 2025, from their sources and documentation."""
 
 
 def device_name() -> str:
-    """The name of the device in use, as `set_device` takes it."""
+    """Name of the device in use, as `set_device` takes it."""
     return next((str(name) for name, device in all_devices.items() if device is get_device()), "this device")
 
 
@@ -28,5 +28,5 @@ def check_device() -> None:
         reason = _REASONS.get(name, "no rule has been tested on it")
         raise Unsupported(
             f"rules of nd.brian do not run on device '{name}': {reason}. Learn with set_device('cpp_standalone') or "
-            "without a device, and take nd.brian.weights_to_matrix(synapses) to static synapses there."
+            f"without set_device, then set static synapses on '{name}' to nd.brian.weights_to_matrix(synapses)."
         )

@@ -1,4 +1,4 @@
-"""The drive: the user's own statement of what an inhibitory spike does, checked before anything runs."""
+"""Checks of the drive, the user's own statement of the effect of an inhibitory spike, before anything runs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from neuro_decorr.errors import InvalidValue, unknown_name
 
 
 def check_names(drive: str, source: Any, target: Any, weight: str, what: str) -> None:
-    """Raise unless every line of a drive changes a variable of the target group, and one uses the weight.
+    """Check that every line of a drive changes a variable of the target group, and that one line uses the weight.
 
     Args:
         drive: The statement.
         source: Presynaptic group.
         target: Postsynaptic group.
         weight: Name of the weight in the statement.
-        what: Name of the argument, for the message.
+        what: Name of the argument for the message.
 
     Raises:
-        InvalidValue: Not a statement that changes `..._post`, or no weight in it.
-        UnknownName: A variable that the group lacks.
+        InvalidValue: A line is no statement that changes `..._post`, or no line uses the weight.
+        UnknownName: The group lacks a variable of the drive.
     """
     example = f"{what}='gi_post -= {weight}*mV'"
     lines = _lines(drive)
     if not lines:
         raise InvalidValue(
-            f"{what} says what an inhibitory spike does to your neurons: give it, such as {example}; or drive=None, to "
-            "learn from spike trains alone."
+            f"{what} is missing: give the statement by which an inhibitory spike acts on your neurons, such as "
+            f"{example}; or drive=None, to learn from spike trains alone."
         )
     if not any(weight in get_identifiers(line) for line in lines):
         raise InvalidValue(f"{what} must use the weight {weight}, got {drive!r}; write something like {example}.")
@@ -57,7 +57,7 @@ def check_names(drive: str, source: Any, target: Any, weight: str, what: str) ->
 
 
 def _lines(drive: str) -> list[str]:
-    """The statements of a drive, one each."""
+    """Statements of a drive, one per entry."""
     return [line.strip() for line in re.split(r"[\n;]", str(drive)) if line.strip()]
 
 
@@ -67,22 +67,22 @@ def _changed(drive: str) -> list[str]:
 
 
 def check_summed(drive: str, target: Any, what: str) -> None:
-    """Raise InvalidValue where a drive changes a variable that other synapses set at every time step."""
+    """Raise InvalidValue if a drive changes a variable that other synapses set at every time step."""
     group = whole_group(target)
     for name in _changed(drive):
         for reference in Synapses.__instances__():
             updaters = getattr(reference(), "summed_updaters", {}).values()
             if any(updater.target_var is group.variables[name] for updater in updaters):
                 raise InvalidValue(
-                    f"{what} changes '{name}' of group '{group.name}', which the synapses '{reference().name}' set at "
-                    "every time step, (summed), so that nothing of it would be left; declare another variable with "
-                    f"an equation of its own, such as 'dinhibition/dt = -inhibition/(10*ms)', and add it where "
+                    f"{what} changes '{name}' of group '{group.name}', which the synapses '{reference().name}' "
+                    "overwrite at every time step (summed), so that the drive would have no effect; declare another "
+                    "variable with an equation, such as 'dinhibition/dt = -inhibition/(10*ms)', and add it where your "
                     f"equations use '{name}'."
                 )
 
 
 def tell_what_stays(drive: str, target: Any, what: str) -> None:
-    """Say so where a drive changes a parameter of the neurons: what it adds does not decay."""
+    """Warn if a drive changes a parameter of the neurons, where its changes do not decay."""
     group = whole_group(target)
     equations, resets = getattr(group, "equations", {}), " ".join(getattr(group, "event_codes", {}).values())
     for name in _changed(drive):
@@ -97,9 +97,9 @@ def tell_what_stays(drive: str, target: Any, what: str) -> None:
 
 
 def check_units(drive: str, synapses: Synapses, what: str) -> None:
-    """Raise InvalidValue for a drive whose units do not match, where all its names are known already.
+    """Raise InvalidValue for a drive whose units do not match, if all its names are known already.
 
-    Constants that only the run will bring are left to Brian2, which checks them when the run starts.
+    Brian2 checks the units of constants that are not yet known when the run starts.
     """
     identifiers = get_identifiers(drive)
     try:
@@ -116,5 +116,5 @@ def check_units(drive: str, synapses: Synapses, what: str) -> None:
 
 
 def with_bias(drive: str, weight: str) -> str:
-    """The drive of a spike with the weight -bias: excitation in the same variable, of the opposite sign."""
+    """Drive of a spike of weight -bias: excitation by the same variable, of the opposite sign."""
     return re.sub(rf"\b{weight}\b", "(-bias)", drive)

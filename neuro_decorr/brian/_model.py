@@ -1,4 +1,4 @@
-"""Equations of the user's in the synapses of a rule, which may also hold the rule's parameters one a synapse."""
+"""The user's own equations in the synapses of a rule; they may also declare parameters of the rule per synapse."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from brian2.units.fundamentalunits import get_unit_for_display
 from neuro_decorr.errors import InvalidValue
 
 MOVING = "moving = int(learning*pace != 0) : 1 (shared)"
-"""Whether a spike changes the weight, even to keep it within its bounds: an equation of every rule."""
+"""Equation of every rule: 1 while a spike changes the weight, even if only to keep it within its bounds."""
 MOVED_TIME = "moved_time : second (shared)"
-"""How long the weights have moved, for a report."""
+"""Time in which the weights have moved, for a report."""
 
 
 def own_equations(model: Any) -> Equations:
-    """What the user gave, as equations; InvalidValue where they are none."""
+    """Convert the user's model to equations; raises InvalidValue for anything else."""
     try:
         return model if isinstance(model, Equations) else Equations(str(model))
     except (EquationError, SyntaxError, ValueError) as error:
@@ -26,14 +26,17 @@ def own_equations(model: Any) -> Equations:
 
 
 def with_own(model: str, own: Equations) -> Equations:
-    """Equations of a rule and the user's, which come instead of those of the same name.
+    """Combine the equations of a rule with the user's, which replace those of the same name.
 
     Args:
-        model: Of the rule.
-        own: Of the user.
+        model: Equations of the rule.
+        own: Equations of the user.
+
+    Returns:
+        All equations.
 
     Raises:
-        InvalidValue: A parameter in other units.
+        InvalidValue: The user's equation has other units.
     """
     if "learning" in own and "shared" not in own["learning"].flags:
         model = model.replace(MOVING, MOVING.removesuffix(" (shared)"))
@@ -48,25 +51,25 @@ def with_own(model: str, own: Equations) -> Equations:
 
 
 def set_by_rule(rule: Any, own: Equations) -> dict[str, Any]:
-    """The rule's parameters that have a value from it: those that are shared."""
+    """Values of the parameters that the rule sets: those that are shared."""
     shared = {name for name, entry in own.items() if entry.type == PARAMETER and "shared" in entry.flags}
     linked = {name for name, entry in own.items() if "linked" in entry.flags}
     return {name: value for name, value in rule.namespace.items() if name not in own.names - (shared - linked)}
 
 
 def says_which_learn(equations: Equations) -> bool:
-    """Whether `learning` is a parameter of every synapse, and so says which of them are fixed."""
+    """True if `learning` is a parameter of every synapse, which marks the synapses that are fixed."""
     learning = equations.get("learning")
     return learning is not None and learning.type == PARAMETER and not {"shared", "linked"} & set(learning.flags)
 
 
 def tell_what_learns(synapses: Synapses, own: Equations) -> None:
-    """Say so where the user declared `learning` for every synapse and set it for none."""
+    """Warn if the user declared `learning` for every synapse and set it for none."""
     if not says_which_learn(own):
         return
     try:
         learning = synapses.variables["learning"].get_value()
-    except NotImplementedError:  # in a standalone program it is not known yet
+    except NotImplementedError:  # in a standalone program the value is not known yet
         return
     if learning.size > 0 and not learning.any():
         get_logger(__name__).warn(

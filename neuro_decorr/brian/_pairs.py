@@ -1,4 +1,4 @@
-"""What `synapses.report()` reads: covariances of the traces of some pairs, before learning and since weights rest."""
+"""Measurement for `synapses.report()`: covariances of the traces of some pairs, before learning and at rest."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from neuro_decorr.brian._checks import numbers
 
 PARTNERS = 16
-"""Pairs that are looked at, for each postsynaptic neuron."""
+"""Number of measured pairs of each postsynaptic neuron."""
 BLOCK = 40
-"""Samples, a trace time apart, that go into one half of a measurement, before the next ones go into the other half."""
+"""Number of samples, a trace time apart, that go into one half of a measurement before the other half gets as many."""
 MEMORY = 60
-"""Seconds that a measurement reaches back while weights move."""
+"""Time (s) that a measurement reaches back while weights move."""
 WINDOWS, HALVES = ("before", "now"), ("even", "odd")
 SUMS = {"x": "trace_pre", "y": "trace_post", "xx": "trace_pre**2", "yy": "trace_post**2", "xy": "trace_pre*trace_post"}
 
@@ -32,15 +32,15 @@ share_kept : 1 (shared)
 pair_half : 1 (shared)
 pair_samples : 1 (shared)
 """
-"""`resting`: the weights do not move, after the beginning of learning; a new measurement begins when that changes."""
+"""`resting`: learning has begun and the weights do not move; a new measurement begins when `resting` changes."""
 _SAMPLE = f"""\
 share_kept = (1 - abs(resting - rested))*(1 - (1 - resting)*pair_period/({MEMORY}*second))
 rested = resting
 pair_half = floor(pair_samples/{BLOCK}) % 2
 pair_samples += 1
 """
-"""Halves of a measurement that lie apart have independent errors: their product has none on average, whatever the
-correlations in time, and their difference shows how large these errors are."""
+"""Two halves of a measurement at different times have independent errors: the mean of their product has no error term,
+for any correlations in time, and their difference measures the size of the errors."""
 
 
 def _model() -> str:
@@ -51,7 +51,7 @@ def _model() -> str:
 
 def _sample() -> str:
     lines = [_SAMPLE]
-    for name, value in {"number": "1", **SUMS}.items():  # what is shared comes first, as Brian2 wants it
+    for name, value in {"number": "1", **SUMS}.items():  # Brian2 requires shared variables first
         for window in WINDOWS:
             kept, counting = ("share_kept*", "has_begun") if window == "now" else ("", "(1 - waited)")
             for half, share in zip(HALVES, ("(1 - pair_half)", "pair_half"), strict=True):
@@ -61,7 +61,7 @@ def _sample() -> str:
 
 
 def _pairs(source: range, target: range, *, one_group: bool) -> NDArray[np.int64]:
-    """Numbers of the neurons of each pair, shape (2, pairs): all, or those of partners at distances spread evenly."""
+    """Neuron indices of each pair, shape (2, pairs): all pairs, or those of partners at evenly spread distances."""
     distances: Sequence[int] = range(len(source))
     if len(source) > PARTNERS + 1:
         distances = sorted({round(len(source) * 0.618034 * k) % len(source) for k in range(1, PARTNERS + 1)})
@@ -76,18 +76,18 @@ def _pairs(source: range, target: range, *, one_group: bool) -> NDArray[np.int64
 def attach(
     synapses: Synapses, source: Any, target: Any, before: NeuronGroup | None, after: NeuronGroup, period: Quantity
 ) -> Synapses:
-    """Let synapses bring along what measures some pairs of their neurons.
+    """Add the objects to synapses that measure some pairs of their neurons.
 
     Args:
-        synapses: Between the two groups.
+        synapses: Synapses between the two groups.
         source: Presynaptic group.
         target: Postsynaptic group.
-        before: Companion of the presynaptic one; where None, pairs of the target.
-        after: Companion of the target.
+        before: Companion of the presynaptic group; None measures pairs within the target.
+        after: Companion of the postsynaptic group.
         period: Time from one sample to the next, a trace time.
 
     Returns:
-        The measurement, a synapse a pair.
+        The measurement, one synapse per pair.
     """
     one_group = before is None or before is after
     measured = Synapses(before or after, after, model=_model(), dt=period, name=f"{synapses.name}_pairs", namespace={})
@@ -98,7 +98,8 @@ def attach(
     measured.pair_period = period
     at = {"clock": measured.clock, "when": "end", "order": 1}
     measured.run_regularly(_sample(), name=f"{synapses.name}_pairs_sample", **at)
-    moves = "moving" if synapses.variables["moving"].scalar else "int(pace != 0)"  # or some may always be fixed
+    # Where `moving` differs between synapses, some of them may be fixed for the whole run: the pace tells for all.
+    moves = "moving" if synapses.variables["moving"].scalar else "int(pace != 0)"
     code, name = f"moved_time += {float(period)!r}*second*{moves}", f"{synapses.name}_moved"
     synapses.contained_objects.extend([measured, CodeRunner(synapses, "stateupdate", code=code, name=name, **at)])
     return measured

@@ -1,4 +1,4 @@
-"""Everything that a rule for spikes adds to a user's model, as text by heading."""
+"""Text of all additions of a rule for spikes to a user's model, by heading."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from neuro_decorr.brian.gain import Gain
 
 
 def parts(rule: Any, orders: Orders, links: dict[str, str], gain: Gain | None) -> dict[str, str]:
-    """What is added, each part under a heading that says in which slot of a time step it acts, and at which order.
+    """Additions to the model, each under a heading with the slot of a time step and the order in which it acts.
 
     Args:
         rule: A `SpikingRule`.
-        orders: Of its synapses.
-        links: What they see of companions, as arguments of `linked_var`.
-        gain: How the gain is measured; None where it is not.
+        orders: Orders of its synapses.
+        links: Variables of companions that the synapses read, as arguments of `linked_var`.
+        gain: Measurement of the gain; None for none.
+
+    Returns:
+        Text by heading.
     """
     own, parted, at_post = (f"(synapses, order {order})" for order in (orders.learning_pre, *orders[::2]))
     found = {

@@ -1,9 +1,11 @@
-"""Reading a report from synapses, their companions and the pairs that were measured."""
+"""Report of synapses, read from their companions and from the measured pairs."""
 
 from __future__ import annotations
 
 import math
+import re
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,46 +16,54 @@ from numpy.typing import NDArray
 from neuro_decorr.brian import _pairs
 from neuro_decorr.brian._advice import advice
 from neuro_decorr.brian._after_run import AfterRun
+from neuro_decorr.brian._at_run import check_connections
 from neuro_decorr.brian._checks import numbers
 from neuro_decorr.brian._model import says_which_learn
 from neuro_decorr.brian._pairs import HALVES, MEMORY, SUMS
-from neuro_decorr.brian.report import ENOUGH, OFF, SHORTEST, PairCovariances, Phase, Report
+from neuro_decorr.brian._probe import LARGEST, SETTLED
+from neuro_decorr.brian.report import ENOUGH, OFF, SHORTEST, GainFailure, PairCovariances, Phase, Report
 from neuro_decorr.errors import Unsupported
 
 Array = NDArray[np.float64]
 
 
-def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight: str) -> None:
-    """Let synapses have a `report()`, and warn, once, at the end of a run where they have learnt and it is not enough.
+def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight: str, drive: str | None) -> None:
+    """Give synapses a `report()`; warn once if a run did not measure the gain, and once if it did not converge.
 
     Args:
-        rule: Of the synapses.
-        synapses: With companions.
+        rule: Rule of the synapses.
+        synapses: Synapses with companions.
         source: Presynaptic group.
         target: Postsynaptic group.
         weight: Name of the weight.
+        drive: Statement of the effect of a spike.
     """
     before = synapses.companions.source if rule.sees_source else None
     pairs = _pairs.attach(synapses, source, target, before, synapses.companions.target, rule.trace_time)
     name = str(synapses.name)
-    known = weakref.ref(synapses)  # a reference would make a circle, and keep the names of deleted synapses
+    known = weakref.ref(synapses)  # a strong reference would be circular, and keep the names of deleted synapses
 
     def report() -> Report:
-        return _read(rule, known(), pairs, weight)
+        return _read(rule, known(), pairs, weight, drive)
 
+    check_connections(synapses, source, target)
     synapses.add_attribute("report")
     synapses.report = report
-    warned = False
+    warned = gain_told = False
 
     def tell() -> None:
-        nonlocal warned
-        if warned or not rule.decorrelates or not _may_say(rule, known(), pairs):
+        nonlocal warned, gain_told
+        made: Any = known()
+        if not gain_told and gain_failure(made.companions.target) not in (None, "held"):  # held by the user
+            gain_told = True
+            get_logger(__name__).warn(f"the synapses '{name}': {report().advice[0]}", "gain")
+        if warned or not rule.decorrelates or not _may_say(rule, made, pairs):
             return
         found = report()
         if found.verdict == "not converged":
             warned = True
             get_logger(__name__).warn(
-                f"'{name}' is not where it should be:\n{found}\nIts report() says the same.",
+                f"the synapses '{name}' have not converged:\n{found}\nsynapses.report() returns the same.",
                 "not_converged",
             )
 
@@ -61,14 +71,14 @@ def give_report(rule: Any, synapses: Synapses, source: Any, target: Any, weight:
 
 
 def _may_say(rule: Any, synapses: Any, pairs: Synapses) -> bool:
-    """Whether weights have moved, and rest or have no end."""
+    """True if weights have moved, and rest now or learn without end."""
     if not (moved := value(synapses, "moved_time")):
         return False
     return bool(value(pairs, "rested")) or (rule.schedule is None and moved >= MEMORY)
 
 
-def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
-    """The report; Unsupported before a program has run."""
+def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str, drive: str | None) -> Report:
+    """Read the report; raises Unsupported before a standalone program has run."""
     try:
         companion = synapses.companions.target
         weights = np.asarray(getattr(synapses, f"{weight}_"), dtype=float)
@@ -92,6 +102,7 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
             at_smallest=float(smallest[learn].mean()) if learn.any() else math.nan,
             at_largest=float(largest[learn].mean()) if learn.any() else math.nan,
             gain=_gain(companion),
+            gain_failure=gain_failure(companion),
             rate=rate,
             within=within,
             bias_at_bound=bounded,
@@ -104,25 +115,44 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str) -> Report:
                 report = replace(report, verdict="not converged" if missed else "converged")
         among_free = covariances(pairs, "now", free)
     except NotImplementedError as error:
-        raise Unsupported("the program has not run yet: ask for the report afterwards.") from error
-    return replace(report, advice=advice(report, among_free, rule))
+        raise Unsupported("the program has not run yet; call report() after device.build().") from error
+    return replace(report, advice=advice(report, among_free, rule, _larger(drive, weight)))
 
 
 def value(group: Any, name: str) -> float:
-    """A shared variable of a group."""
-    return float(np.asarray(getattr(group, f"{name}_")))
+    """Value of a shared variable of a group, or of a group of one neuron."""
+    return float(np.asarray(getattr(group, f"{name}_")).flat[0])
 
 
 def _gain(companion: Any) -> float | None:
-    """What was measured, once learning has begun."""
+    """Measured gain; None before learning has begun, and without a measurement."""
     if "weight_unit" not in companion.variables or not value(companion, "begun"):
         return None
     unit = float(np.asarray(companion.weight_unit_).flat[0])
-    return None if unit == 1 else 1 / unit  # exactly 1: nobody answered, or it was held
+    return None if unit == 1 else 1 / unit  # exactly 1: no neuron responded, or the homeostasis was held
+
+
+def gain_failure(companion: Any) -> GainFailure | None:
+    """Reason why the gain was not measured, or not reliably; None if it was, before learning, and without a `Gain`."""
+    if "weight_unit" not in companion.variables or not value(companion, "begun"):
+        return None
+    if not value(companion, "probed"):
+        return "held"
+    population = companion.variables["weight_unit"].owner
+    if not value(population, "spikes_before"):
+        return "silent"
+    if value(population, "probe_amplitude") >= LARGEST:
+        return "no response"
+    return "probing too short" if value(population, "probe_drift") > SETTLED or _gain(companion) is None else None
+
+
+def _larger(drive: str | None, weight: str) -> Callable[[int], str]:
+    """Function that writes the user's drive with a unit so many times larger."""
+    return lambda times: "drive=" + repr(re.sub(rf"\b{weight}\b", f"{times}*{weight}", str(drive)))
 
 
 def _phase(companion: Any) -> Phase:
-    """Of the schedule, at the end of the last run."""
+    """Phase of the schedule at the end of the last run."""
     elapsed = value(companion, "elapsed") + 1e-9
     if value(companion, "begun") and value(companion, "frozen"):
         return "frozen"
@@ -138,7 +168,7 @@ def _phase(companion: Any) -> Phase:
 
 
 def _of_pairs(synapses: Synapses, pairs: Synapses, values: NDArray[Any], among: NDArray[np.bool_]) -> Array:
-    """Of the measured pairs: the mean of a value over those synapses of a pair that count, NaN where none does."""
+    """Mean of a value over the counted synapses of each measured pair, shape (pairs,); NaN for pairs without one."""
     asked = np.asarray(pairs.i, dtype=np.int64) * len(pairs.target) + np.asarray(pairs.j, dtype=np.int64)
     if not len(asked) or not among.any():
         return np.full(len(asked), np.nan)
@@ -159,13 +189,13 @@ def _of_pairs(synapses: Synapses, pairs: Synapses, values: NDArray[Any], among: 
 
 
 def _sums(pairs: Synapses, window: str, half: str) -> tuple[float, dict[str, Array]]:
-    """Number of samples of one half of a measurement, and the sums over them of each pair."""
+    """Number of samples of one half of a measurement, and the sums of each pair over these samples."""
     sums = {name: np.asarray(getattr(pairs, f"{name}_{window}_{half}_"), dtype=float) for name in SUMS}
     return value(pairs, f"number_{window}_{half}"), sums
 
 
 def covariances(pairs: Synapses, window: str, among: NDArray[np.bool_]) -> PairCovariances | None:
-    """Of some pairs, in one measurement; None where it has too few samples, or no pair with spikes."""
+    """Covariances of some pairs in one measurement; None for too few samples, or if no pair has spikes."""
     found, variances, count = [], [], 0.0
     for half in HALVES:
         number, sums = _sums(pairs, window, half)
@@ -180,7 +210,7 @@ def covariances(pairs: Synapses, window: str, among: NDArray[np.bool_]) -> PairC
     if not spiking.any():
         return None
     period = value(pairs, "pair_period")
-    if window == "now" and not value(pairs, "rested"):  # older samples count less: so many equal ones say as much
+    if window == "now" and not value(pairs, "rested"):  # older samples weigh less: the equivalent number of equal ones
         count *= 2 / (2 - min(count * period / MEMORY, 1.0))
     even, odd = (half[spiking] for half in found)
     correlated = even / scale[spiking], odd / scale[spiking]
@@ -196,12 +226,12 @@ def covariances(pairs: Synapses, window: str, among: NDArray[np.bool_]) -> PairC
 
 
 def _root(squares: Array) -> float:
-    """Of the mean; 0 where that is negative, as an estimate of nothing can be."""
+    """Root of the mean; 0 for a negative mean, which an estimate of a zero mean square may have."""
     return math.sqrt(max(float(squares.mean()), 0.0))
 
 
 def _rates(synapses: Synapses, pairs: Synapses) -> tuple[float | None, float | None, float | None]:
-    """The population's rate over its target, and the shares of neurons near theirs and with a bias at its bound."""
+    """Rate of the population relative to its target, share of neurons near their targets, share of bounded biases."""
     companion = synapses.companions.target
     if "target_rate" not in companion.variables:
         return None, None, None

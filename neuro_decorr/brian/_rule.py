@@ -1,4 +1,4 @@
-"""What a rule for spiking populations is: a frozen description whose strings are Brian2's own."""
+"""Rule for spiking populations: a frozen description in strings that Brian2 compiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brian2 import Equations, Quantity, ms
 from brian2.groups.group import CodeRunner
 
 from neuro_decorr.brian import _companion, _drive, _probe, _reading
-from neuro_decorr.brian._at_run import AtRun, point_to_user
+from neuro_decorr.brian._at_run import AtRun, Compiled, point_to_user
 from neuro_decorr.brian._checks import (
     check_choice,
     check_clashes,
@@ -38,30 +38,29 @@ from neuro_decorr.errors import InvalidValue
 
 _ORDERS = {"pre_first": Orders(FILLING - 2, FILLING - 1, FILLING + 1)}
 _ORDERS["post_first"] = Orders(FILLING - 2, FILLING + 1, FILLING - 1)
-"""What comes before the spikes of a time step are filled in does not see them, what comes after does."""
+"""Orders by `same_step`: plasticity before FILLING does not read the spikes of the same time step, after it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpikingRule(ABC):
-    """A plasticity rule for the lateral synapses of a spiking population.
+    """Plasticity rule for the lateral synapses of a spiking population.
 
     A subclass is a frozen dataclass of the rule's parameters with units; it declares the class attributes and the
-    statements below. Everything that Brian2 runs is a string that can be printed, pasted and edited; nothing is a
-    network operation, so that all of it compiles.
+    statements below. Brian2 runs nothing but strings, which a user can print, paste and edit; there is no network
+    operation, so that everything compiles.
 
     Attributes:
         rate: Change of the weight for a trace of one spike (dimensionless).
-        trace_time: Decay of the spike traces, the time within which two spikes count as together.
-        homeostasis: Keeps every postsynaptic neuron's rate; None for none.
-        variance: Brings every postsynaptic neuron's count variance to a target; None for none.
-        schedule: When it learns, and when everything is held; None to learn without end.
-        gain: Measures what the drive does to rates, by the bias of the homeostasis, so that a spike of weight w takes w
-            spikes; None, or without a homeostasis, weights are what the drive makes of them.
-        smallest_weight: Bound of the weights w while they learn.
-        largest_weight: Bound of the weights w while they learn.
-        same_step: Two spikes of one time step count as one pair: by `"pre_first"`, the published order, the plasticity
-            at the presynaptic spike does not see the other one, and that at the postsynaptic spike does; by
-            `"post_first"` the other way round.
+        trace_time: Decay time of the spike traces (time units), within which two spikes count as a coincidence.
+        homeostasis: Rate homeostasis of every postsynaptic neuron; None for none.
+        variance: Target of every postsynaptic neuron's count variance; None for none.
+        schedule: Phases of learning, after which everything is held; None to learn without end.
+        gain: Measurement of the effect of the drive on rates, by the bias of the homeostasis, so that a spike of weight
+            w removes w spikes; with None, or without a homeostasis, weights are in the units of the drive.
+        smallest_weight: Lower bound of the weights w while they learn.
+        largest_weight: Upper bound of the weights w while they learn.
+        same_step: Order of two spikes in one time step, which count as one pair. With `"pre_first"`, as published, only
+            the plasticity at the postsynaptic spike reads the other spike; with `"post_first"` it is the other way.
     """
 
     name: ClassVar[str]
@@ -72,11 +71,11 @@ class SpikingRule(ABC):
     cost: ClassVar[str]
     source: ClassVar[str]
     seen: ClassVar[tuple[str, ...]] = ("trace",)
-    """Which variables of the two neurons' companions the plasticity sees."""
+    """Variables of the two neurons' companions that the plasticity reads."""
     sees_source: ClassVar[bool] = True
-    """Whether it sees those of the presynaptic neuron."""
+    """True if the plasticity reads variables of the presynaptic neuron's companion."""
     decorrelates: ClassVar[bool] = False
-    """Whether its fixed point is without correlations, so that a report can say whether it is reached."""
+    """True if the fixed point has no correlations, so that a report can tell if it is reached."""
 
     rate: float = number(1e-3, above=0)
     trace_time: Quantity = quantity(50 * ms, companion=True)
@@ -92,7 +91,7 @@ class SpikingRule(ABC):
         """Check the parameters.
 
         Raises:
-            InvalidValue: A number or a quantity outside its range, or of other units.
+            InvalidValue: A number or a quantity is out of range or has other units, or parameters do not fit together.
         """
         check_fields(self)
         check_choice(self, "same_step", "pre_first", "post_first")
@@ -107,64 +106,64 @@ class SpikingRule(ABC):
                 raise InvalidValue(f"{self.name}: {name} must be nd.brian.{kind.__name__}(...) or None, got {value!r}.")
         if self.variance is not None and not self._contents.centred:
             raise InvalidValue(
-                f"{self.name}: a variance needs the mean of the traces, which this rule does not follow; use "
+                f"{self.name}: a variance target needs the mean of the traces, which this rule does not compute; use "
                 "nd.brian.get('lateral_covariance', variance=...)."
             )
 
     @property
     @abstractmethod
     def on_pre(self) -> str:
-        """The plasticity at a presynaptic spike."""
+        """Statement of the plasticity at a presynaptic spike."""
 
     @property
     @abstractmethod
     def on_post(self) -> str:
-        """The plasticity at a postsynaptic spike; empty for none."""
+        """Statement of the plasticity at a postsynaptic spike; empty for none."""
 
     @property
     def on_clock(self) -> str:
-        """The plasticity in every half of a trace time; empty for none."""
+        """Statement of the plasticity once every half of a trace time; empty for none."""
         return ""
 
     @property
     def seen_by_all(self) -> dict[str, str]:
-        """Which variables of a companion that its neurons share, with their units; `pace` is a factor of the rate."""
+        """Units of the shared variables of a companion that the plasticity reads; `pace` multiplies the rate."""
         return {"pace": "1"}
 
     @property
     def model(self) -> str:
-        """The equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
+        """Equations of the synapses: the weight, its parameters, and the traces of the two neurons (linked)."""
         linked = "\n".join(f"{name} : 1 (linked)" for name in self._links if name not in self.seen_by_all)
         linked += "".join(f"\n{name} : {unit} (linked, shared)" for name, unit in self.seen_by_all.items())
-        linked += "" if self._measured is None else f"\n{_probe.SCALED.format(weight='w')}"
+        linked += "" if self._measured is None else f"\n{_probe.UNIT}"
         return f"w : 1\n{linked}\n{MOVING}\n{MOVED_TIME}\n{declared(self.namespace)}"
 
     @property
     def traces(self) -> str:
-        """The equations of the companion that holds one set of traces a neuron, outside of the user's group."""
+        """Equations of the companion, which holds one set of traces per neuron outside the user's group."""
         return self._contents.equations
 
     @property
     def trace_values(self) -> dict[str, Any]:
-        """The values of the shared parameters in `traces`, by name."""
+        """Values of the shared parameters in `traces`, by name."""
         return self._contents.values
 
     @property
     def on_spike(self) -> dict[int, str]:
-        """What a neuron's spike does to its companion, by the order within the slot `synapses` of a time step."""
+        """Statements of the companion at a spike of its neuron, by the order in the slot `synapses`."""
         return self._contents.on_spike
 
     @property
     def on_step(self) -> str:
-        """What the companion does at the end of every time step (`run_regularly(..., when="end")`)."""
+        """Statements of the companion at the end of every time step (`run_regularly(..., when="end")`)."""
         return self._contents.on_step
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """The values of the shared parameters in `model`, by name: what `synapses` sets them to.
+        """Values that `synapses` gives to the shared parameters in `model`, by name.
 
-        They are variables and not constants of a namespace, so that they can differ between runs of one compiled
-        program (`device.run(run_args={synapses.learning_rate: 0})`).
+        The parameters are variables and not constants of a namespace, so that they can differ between runs of one
+        compiled program (`device.run(run_args={synapses.learning_rate: 0})`).
         """
         return {
             "learning": 1.0,
@@ -175,43 +174,41 @@ class SpikingRule(ABC):
 
     @property
     def learnt(self) -> Quantity:
-        """How long after the first run the weights and the bias are held for good.
+        """Time after the start of the first run at which the weights and the bias are held for good.
 
         Raises:
-            InvalidValue: No schedule.
+            InvalidValue: The rule has no schedule.
         """
         if (schedule := self.schedule) is None:
-            raise InvalidValue(
-                "a rule without a schedule never ends to learn; give it schedule=nd.brian.Schedule(...)."
-            )
+            raise InvalidValue(f"{self.name}: learning never ends; give the rule schedule=nd.brian.Schedule(...).")
         learning = schedule.learning + schedule.annealing + schedule.consolidation
         waiting = schedule.baseline + self._contents.calibration
         return waiting + learning if self._measured is None else waiting + self._measured.probing + learning
 
     @property
     def _contents(self) -> Contents:
-        """Of the companions of the neurons."""
+        """Contents of the companions of the neurons."""
         own = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.metadata.get("companion")}
         held = (self.homeostasis, self.variance, self.schedule, self._measured)
         return Contents(self.seen, own, *held, self._entering, tuple(self.seen_by_all))
 
     @property
     def _entering(self) -> dict[int, float]:
-        """Which share of a spike the traces have from which order of the slot `synapses` on."""
+        """Share of a spike that enters the traces, by the order in the slot `synapses`."""
         return {FILLING: 1.0}
 
     def __str__(self) -> str:
-        """Everything that is added to the user's model, to be read and pasted."""
+        """All additions to the user's model, as text to read and to paste."""
         return printed(self, self._parts)
 
     @property
     def _parts(self) -> dict[str, str]:
-        """What is added, each part under its heading."""
+        """Text of the additions, by heading."""
         return parts(self, self._orders, self._links, self._measured)
 
     @property
     def _links(self) -> dict[str, str]:
-        """What the synapses see of companions, by their own names for it, as arguments of `linked_var`."""
+        """Links from synapses to companions, as arguments of `linked_var`, by the names that the synapses use."""
         sides = {"source": "_synaptic_pre", "target": "_synaptic_post"}
         seen = {
             f"{side}_{name}": f"companions.{side}, '{name}', index='{index}'"
@@ -233,35 +230,41 @@ class SpikingRule(ABC):
         on_event: str | dict[str, str] = "spike",
         **options: Any,
     ) -> LateralSynapses:
-        """Synapses that learn by this rule; connect them as any others.
+        """Make synapses that learn by this rule; connect them like any others.
 
-        The groups stay as they are. What else is needed comes along: a companion with one set of traces a neuron,
-        filled by the group's spikes, and where the rule keeps rates, a bias that is injected at every time step. All
-        of it is in `contained_objects`, so that `run()` and `Network` find it.
+        The user's groups are not changed. The synapses contain all other objects in `contained_objects`, where `run()`
+        and `Network` find them: a companion with one set of traces per neuron, which the group's spikes fill, and, for
+        a rule with a rate homeostasis, the injection of a bias at every time step.
+
+        Cost: as in the class attribute `cost`; one float per synapse, and a few per neuron.
 
         Args:
             source: Group of the presynaptic neurons, or a subgroup; it must spike.
-            target: Group of the postsynaptic neurons, or a subgroup; the source where None.
-            drive: What a presynaptic spike does, with the weight `w`, such as `'gi_post -= w*mV'`; None to learn from
-                spike trains alone, from which a `SpikeGeneratorGroup` may come: then a rule without a homeostasis.
-            bias_drive: What the bias of the rate homeostasis does at every time step, with `bias`, the number of spikes
-                of weight 1 that it stands for, such as `'ge_post += bias*mV'`; where None, the drive with -bias for w.
-            weight: Name of the weight in the synapses and in the drive; another one where your neurons have a `w`.
-            model: Equations of your own in the synapses. Where they declare a parameter of the rule, such as
-                `'learning : 1'`, every synapse has its own, 0 until you set it.
-            on_event: Which event of the neurons counts as a spike, in all that is learnt and kept: of a NeuronGroup
-                with `events`, the same for both sides, or `{'pre': 'burst', 'post': 'spike'}`.
-            **options: Any others of `brian2.Synapses`, such as name, clock, method, namespace, and delay. It is of the
-                transmission, while the plasticity has none; so is `synapses.delay = ...` after connecting.
+            target: Group of the postsynaptic neurons, or a subgroup; None: the source.
+            drive: Effect of a presynaptic spike, a statement with the weight `w`, such as `'gi_post -= w*mV'`. None
+                learns from spike trains alone, for example of a `SpikeGeneratorGroup`, with a rule that has no
+                homeostasis.
+            bias_drive: Effect of the bias of the rate homeostasis at every time step, a statement with `bias`, the
+                number of spikes of weight 1 to which the bias amounts, such as `'ge_post += bias*mV'`; None: the drive
+                with -bias in place of w.
+            weight: Name of the weight in the synapses and in the drive; choose another if your neurons have a `w`.
+            model: Your own equations in the synapses. If they declare a parameter of the rule, such as
+                `'learning : 1'`, every synapse has its own value, 0 until you set it.
+            on_event: Event of a NeuronGroup with `events` that counts as a spike in learning and homeostasis: one name
+                for both sides, or `{'pre': 'burst', 'post': 'spike'}`.
+            **options: Other options of `brian2.Synapses`, such as name, clock, method, namespace and delay. The delay
+                is that of the transmission, and the plasticity has none; the same holds for `synapses.delay = ...`
+                after connecting.
 
         Returns:
             `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`,
             and after a run its `report()` is an `nd.brian.Report`.
 
         Raises:
-            InvalidValue: A group without spikes or with a variable of a name that the synapses need, a drive that does
-                not fit, an option that is the rule's own.
-            Unsupported: Another device than Brian2's own.
+            InvalidValue: A group has no spikes, or has a variable of a name that the synapses need; a drive does not
+                fit; an option is set by the rule.
+            UnknownName: The group lacks a variable of a drive.
+            Unsupported: The device is none of Brian2's own.
         """
         check_device()
         refuse(self, options, {"on_pre", "on_post"})
@@ -271,7 +274,7 @@ class SpikingRule(ABC):
         check_clashes(self, weight, own, source, target)
         drives = self._drives(drive, bias_drive, source, target, weight)
         synapses = self._learning(source, target, drive, weight, own, events, options)
-        for what, statement in drives.items():  # the bias is as free of units as w
+        for what, statement in drives.items():  # the bias has no units, as w has none
             _drive.check_units(re.sub(r"\bbias\b", weight, statement), synapses, what)
         self._check_at_run(synapses, source, target, own, drives)
         for what, statement in drives.items():
@@ -286,28 +289,31 @@ class SpikingRule(ABC):
             bias_drive=drives.get("bias_drive"),
             self_drive=self._self_drive(drive, target, weight),
         )
-        _reading.give_report(self, synapses, source, target, weight)
+        _reading.give_report(self, synapses, source, target, weight, drive)
+        synapses.contained_objects.append(Compiled(synapses))
         point_to_user(synapses)
         return synapses
 
     @property
     def _measured(self) -> Gain | None:
-        """How the gain is measured; None where it is not."""
+        """Measurement of the gain; None without one."""
         return None if self.homeostasis is None else self.gain
 
     def _scaled(self, drive: str, weight: str) -> str:
-        """The drive of a weight in spikes, where the gain is measured."""
-        return drive if self._measured is None else re.sub(rf"\b{weight}\b", "scaled_weight", drive)
+        """Drive of a weight in spikes if the gain is measured; otherwise the drive."""
+        if self._measured is None:
+            return drive
+        return _probe.SCALE.format(weight=weight) + "\n" + re.sub(rf"\b{weight}\b", "scaled_weight", drive)
 
     def _drives(
         self, drive: str | None, bias_drive: str | None, source: Any, target: Any, weight: str
     ) -> dict[str, str]:
-        """What a spike does, and the bias where there is one, by the name of the argument; their names are checked."""
+        """Check and return the statements of a spike and of the bias, by the name of the argument."""
         acting = [name for name in ("homeostasis", "variance") if getattr(self, name) is not None]
         if drive is None and acting:
             raise InvalidValue(
-                f"drive=None drives nothing, so that {' and '.join(acting)} could not act; give a drive, such as "
-                f"drive='gi_post -= w*mV', or nd.brian.get('{self.name}', {'=None, '.join(acting)}=None)."
+                f"drive=None acts on no neuron, so that {' and '.join(acting)} could not act; give a drive, such as "
+                f"drive='gi_post -= w*mV', or use nd.brian.get('{self.name}', {'=None, '.join(acting)}=None)."
             )
         if drive is not None:
             _drive.check_names(drive, source, target, weight, "drive")
@@ -322,7 +328,7 @@ class SpikingRule(ABC):
         return {what: text for what, text in (("drive", drive), ("bias_drive", bias_drive)) if text is not None}
 
     def _self_drive(self, drive: str | None, target: Any, weight: str) -> str | None:
-        """The drive of a neuron onto itself; None without a variance."""
+        """Drive of a neuron onto itself; None without a variance target."""
         if self.variance is None or drive is None:
             return None
         _drive.check_names(drive, target, target, weight, "drive")
@@ -331,8 +337,8 @@ class SpikingRule(ABC):
     def _check_at_run(
         self, synapses: LateralSynapses, source: Any, target: Any, own: Equations, drives: dict[str, str]
     ) -> None:
-        """Check, now and before every run, what may change until then: time steps, other synapses, what learns."""
-        made = weakref.proxy(synapses)  # a reference would make a circle, and keep the names of deleted synapses
+        """Check now and before every run what a user may change meanwhile: time steps, other synapses, `learning`."""
+        made = weakref.proxy(synapses)  # a strong reference would be circular, and keep the names of deleted synapses
         sampling_time = self._sampling_time(source) if self.on_clock else None
 
         def check() -> None:
@@ -347,7 +353,7 @@ class SpikingRule(ABC):
         synapses.contained_objects.append(AtRun(check, target.clock, f"{synapses.name}_checks"))
 
     def _sampling_time(self, group: Any) -> Quantity:
-        """Half of a trace time in whole time steps of a group, so that a clock takes no sample within a step."""
+        """Half of a trace time, rounded to whole time steps of a group, so that no sample falls within a step."""
         step = group.clock.dt
         return max(round(self.trace_time / 2 / step), 1) * step
 
@@ -361,7 +367,7 @@ class SpikingRule(ABC):
         events: dict[str, str],
         options: dict[str, Any],
     ) -> LateralSynapses:
-        """Synapses that transmit and learn in the order of the rule, without what they read."""
+        """Make synapses that transmit and learn in the order of the rule, without the companions that they read."""
         model, on_pre, on_post = (re.sub(r"\bw\b", weight, text) for text in (self.model, self.on_pre, self.on_post))
         transmission = None if drive is None else self._scaled(drive, weight)
         synapses = LateralSynapses(
@@ -385,10 +391,10 @@ class SpikingRule(ABC):
 
     @property
     def _orders(self) -> Orders:
-        """Of what synapses do, within the slot `synapses`."""
+        """Orders of transmission and plasticity in the slot `synapses`."""
         return _ORDERS[self.same_step]
 
     def _step(self, change: str) -> str:
-        """A bounded step of the weight; nothing before the start or while frozen, not even the bounds."""
+        """Statement of a bounded step of the weight; before the start or while frozen not even the bounds act."""
         bounded = f"clip(w + learning*pace*learning_rate*({change}), smallest_weight, largest_weight)"
         return f"w = moving*{bounded} + (1 - moving)*w"

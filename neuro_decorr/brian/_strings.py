@@ -1,4 +1,4 @@
-"""What rules for spikes and rules for rates do alike with their strings: declare, print, refuse others."""
+"""Strings common to rules for spikes and rules for rates: declarations, printed text, refused options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neuro_decorr.errors import InvalidValue
 
 
 def declared(values: dict[str, Any]) -> str:
-    """Declarations of shared parameters, times, rates or without units."""
+    """Declare shared parameters: times, rates or numbers without units."""
     return "\n".join(f"{name} : {_unit(value)} (shared, constant)" for name, value in values.items())
 
 
@@ -22,17 +22,17 @@ def _unit(value: Any) -> str:
 
 
 def assigned(values: dict[str, Any]) -> str:
-    """Parameters and their values, a line each."""
+    """List parameters and their values, one per line."""
     return "\n".join(f"{name} = {value}" for name, value in values.items())
 
 
 def printed(rule: Any, parts: dict[str, str]) -> str:
-    """What a rule adds to the user's model, to be read and pasted: text by heading."""
+    """Text of all additions of a rule to the user's model, part by part under its heading."""
     return f"{rule.name}: {rule.title}\n" + "\n".join(f"\n# {part}\n{text}" for part, text in parts.items() if text)
 
 
 def refuse(rule: Any, options: Collection[str], own: set[str]) -> None:
-    """Raise InvalidValue for options of the synapses that are the rule's own."""
+    """Raise InvalidValue for options of the synapses that the rule sets."""
     if given := sorted(own.intersection(options)):
         raise InvalidValue(
             f"{', '.join(given)} of the synapses come from the rule '{rule.name}'; to change them, paste the strings "

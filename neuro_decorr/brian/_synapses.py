@@ -1,4 +1,4 @@
-"""Synapses that transmit and learn, whose delay is of the transmission alone: plasticity sees spikes as they happen."""
+"""Synapses that transmit and learn; their delay acts on the transmission alone, the plasticity has no delay."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from neuro_decorr.errors import InvalidValue
 
 
 class Orders(NamedTuple):
-    """When synapses act, as orders of the slot `synapses`: a spike transmits the weight that there was before it.
+    """Orders in the slot `synapses`; a spike transmits the weight before its own plasticity.
 
     Attributes:
-        transmission: A presynaptic spike reaches the target.
-        learning_pre: The plasticity at a presynaptic spike.
-        learning_post: The plasticity at a postsynaptic spike.
+        transmission: Order of the transmission of a presynaptic spike to the target.
+        learning_pre: Order of the plasticity at a presynaptic spike.
+        learning_post: Order of the plasticity at a postsynaptic spike.
     """
 
     transmission: int
@@ -25,7 +25,7 @@ class Orders(NamedTuple):
 
 
 def _delay(view: str) -> property:
-    """The delay of the transmission, as that of any synapses of Brian2, which has two views of a variable."""
+    """Make the property of the delay of the transmission for one of the two views that Brian2 has of a variable."""
 
     def get(synapses: LateralSynapses) -> Any:
         synapses._part()
@@ -33,42 +33,45 @@ def _delay(view: str) -> property:
         return getattr(synapses.pre.variables["delay"], view)("delay", synapses.pre)
 
     def change(synapses: LateralSynapses, delay: Any) -> None:
-        get(synapses).set_item("True", delay, level=2)  # where names of an expression are the user's
+        get(synapses).set_item("True", delay, level=2)  # the level of the user's names in an expression
 
     return property(get, change, doc="Delay of the transmission; the plasticity has none.")
 
 
 def _check_delay(delay: Any, drive: str | None) -> None:
-    """Raise InvalidValue for a delay that is not one time, or where nothing is transmitted."""
+    """Raise InvalidValue for a delay that is not one time, or if nothing is transmitted."""
     if drive is None:
-        raise InvalidValue("drive=None: nothing is transmitted that could have a delay, and the plasticity has none.")
+        raise InvalidValue(
+            "drive=None: nothing is transmitted that could have a delay, and the plasticity has none; leave the delay "
+            "out, or give a drive."
+        )
     if np.ndim(delay) != 0 or isinstance(delay, str) or not have_same_dimensions(delay, ms):
         raise InvalidValue(
-            f"delay must be one time for all synapses, such as 2*ms, got {delay!r}; set those of single synapses after "
-            "connecting, synapses.delay = '2*ms*rand()'."
+            f"delay must be one time for all synapses, such as 2*ms, got {delay!r}; set the delays of single synapses "
+            "after connecting, by synapses.delay = '2*ms*rand()'."
         )
 
 
 @final
 class LateralSynapses(Synapses):  # type: ignore[misc]  # Brian2 carries no types
-    """Brian2's synapses in all but `delay`, which is of the transmission and never of the plasticity.
+    """Synapses of Brian2 whose `delay` acts on the transmission and never on the plasticity.
 
     Without delays a presynaptic spike transmits and learns in one pathway, `pre`, which reads a synapse once instead of
-    twice. Delays part them into `pre`, which transmits, and `learning_pre`.
+    twice. With delays there are two pathways, `pre` for the transmission and `learning_pre` for the plasticity.
     """
 
     def __init__(
         self, source: Any, target: Any, drive: str | None, learning: tuple[str, str], orders: Orders, **options: Any
     ) -> None:
-        """Not connected yet.
+        """Make synapses that are not connected yet.
 
         Args:
             source: Presynaptic group.
             target: Postsynaptic group.
-            drive: What a spike does to the target; None for nothing.
-            learning: What presynaptic spikes and what postsynaptic ones do to the weight; empty for nothing.
-            orders: When.
-            **options: Of Brian2's synapses; `delay` is that of the transmission, for all synapses.
+            drive: Statement of the effect of a spike on the target; None for none.
+            learning: Statements of the plasticity at presynaptic and at postsynaptic spikes; empty for none.
+            orders: Orders of transmission and plasticity.
+            **options: Options of Brian2's synapses; `delay` is the delay of the transmission for all synapses.
         """
         self._drive, self._orders, self._in_one = drive, orders, False
         named = dict(zip(("learning_pre", "learning_post"), learning, strict=True))
@@ -89,7 +92,7 @@ class LateralSynapses(Synapses):  # type: ignore[misc]  # Brian2 carries no type
             self.learning_pre.active = False
 
     def _part(self) -> None:
-        """Let the plasticity have a pathway of its own, without a delay."""
+        """Give the plasticity a separate pathway without a delay."""
         if self._in_one:
             self._in_one = False
             self.pre.code, self.pre.order = self._drive, self._orders.transmission

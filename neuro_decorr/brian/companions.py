@@ -1,4 +1,4 @@
-"""What synapses of a rule bring along, outside of the user's groups: `synapses.companions`."""
+"""Companions of the synapses of a rule, outside the user's groups: `synapses.companions`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from neuro_decorr.errors import InvalidValue
 @final
 @dataclass(frozen=True)
 class Companions:
-    """The groups in which the plasticity holds what it knows of each neuron: `synapses.companions`.
+    """Groups that hold the variables of the plasticity for each neuron: `synapses.companions`.
 
-    Each is a plain `NeuronGroup` with one entry for each neuron of the whole group, also where the synapses connect a
-    part of it: to be read, recorded by monitors, and for shared parameters set between runs.
+    A companion is a plain `NeuronGroup` with one entry for each neuron of the whole group, even if the synapses connect
+    a part of it. Its variables can be read and recorded by monitors, and its shared parameters set between runs.
 
     Attributes:
-        target: Of the postsynaptic neurons. For spikes `trace` (and `deviation`, `mean`), where there is a homeostasis
-            `bias`, `bias_rate`, `bias_average`, `target_rate`, where there is a variance `self_weight`; shared are
-            `trace_time`, `mean_time`, `elapsed` and the parameters of homeostasis, variance and schedule. For rates
-            what each unit showed last, `output` and `inputs`; for `interneuron_local` the interneurons themselves, with
-            `gain`, `variance` and `power`.
+        target: Companion of the postsynaptic neurons. For spikes it has `trace` (and `deviation`, `mean`), with a
+            homeostasis `bias`, `bias_rate`, `bias_average`, `target_rate`, and with a variance target `self_weight`;
+            shared are `trace_time`, `mean_time`, `elapsed` and the parameters of homeostasis, variance and schedule.
+            For rates it has the last `output` and `inputs` of each unit. For `interneuron_local` it is the group of
+            interneurons, with `gain`, `variance` and `power`.
     """
 
     target: NeuronGroup
@@ -31,11 +31,14 @@ class Companions:
 
     @property
     def source(self) -> NeuronGroup:
-        """Of the presynaptic neurons: the same group as `target` where both are of one group.
+        """Companion of the presynaptic neurons: the same as `target` if both sides are in one group.
 
         Raises:
-            InvalidValue: The plasticity sees nothing of its source.
+            InvalidValue: The plasticity reads no variable of the presynaptic neurons, so that they have no companion.
         """
         if self._source is None:
-            raise InvalidValue("the plasticity sees nothing of its source, which has no companion.")
+            raise InvalidValue(
+                "the presynaptic neurons have no companion, since the plasticity of this rule reads no variable of "
+                "them; use companions.target."
+            )
         return self._source

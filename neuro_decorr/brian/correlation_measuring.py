@@ -1,4 +1,4 @@
-"""Synapses that measure a correlation instead of removing it: circuits of excitation and inhibition (King 2013)."""
+"""Synapses whose weights measure correlations, for circuits of excitation and inhibition (King 2013)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from neuro_decorr.brian._rule import SpikingRule
 @register
 @dataclass(frozen=True, kw_only=True)
 class CorrelationMeasuring(SpikingRule):
-    r"""A weight comes to rest at the relative excess of coincidences over what rates explain.
+    r"""Synapse whose weight measures the excess of coincidences over those that the rates explain.
 
     $$
     \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i (1 + w_{ij})), \qquad
     \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j (1 + w_{ij}))
     $$
 
-    It rests at $w = \langle y x \rangle / (\langle y \rangle \langle x \rangle) - 1$, with coincidences counted within
-    the trace time. Weights are at least zero, so signs are the drives': for Dale's law use one set of synapses from E
-    to I (`ge_post += w*mV`), one from I to E (`gi_post -= w*mV`), each learning on its own; inhibition then follows the
-    correlation through the interneurons. The published network keeps rates by adapting thresholds; here a `homeostasis`
-    does, where one is given.
+    The fixed point is $w = \langle y x \rangle / (\langle y \rangle \langle x \rangle) - 1$, with coincidences within
+    the trace time. Weights are at least zero, so the drive sets the sign of the effect. For Dale's law use one set of
+    synapses from E to I (`ge_post += w*mV`) and one from I to E (`gi_post -= w*mV`), which learn independently;
+    inhibition then follows the correlations through the interneurons. The published network keeps rates by adaptive
+    thresholds; here a `homeostasis` keeps them, if one is given.
+
+    Cost: 2 N updates of a weight per spike in an all-to-all population of N neurons; one float per synapse.
 
     Source: King, Zylberberg, DeWeese (2013), Inhibitory interneurons decorrelate excitatory cells to drive sparse code
     formation in a spiking model of V1, doi:10.1523/JNEUROSCI.4188-12.2013.
 
     Attributes:
-        mean_time: Averaging time of the means of the traces, several seconds.
+        mean_time: Averaging time of the means of the traces (time units), several seconds.
     """
 
     name = "correlation_measuring"
@@ -48,10 +50,10 @@ class CorrelationMeasuring(SpikingRule):
 
     @property
     def on_pre(self) -> str:
-        """The postsynaptic trace against its mean, times what was measured so far."""
+        """Plasticity at a presynaptic spike: the postsynaptic trace less its mean times 1 + w."""
         return self._step("target_trace - target_mean*(1 + w)")
 
     @property
     def on_post(self) -> str:
-        """The presynaptic trace against its mean, times what was measured so far."""
+        """Plasticity at a postsynaptic spike: the presynaptic trace less its mean times 1 + w."""
         return self._step("source_trace - source_mean*(1 + w)")

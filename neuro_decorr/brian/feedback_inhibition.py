@@ -1,4 +1,4 @@
-"""Feedback inhibition by spiking interneurons that learn the leading common modes and cancel them: N k synapses."""
+"""Feedback inhibition by k spiking interneurons that learn and cancel the leading common modes, with N k synapses."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from neuro_decorr.brian.homeostasis import Homeostasis
 from neuro_decorr.errors import InvalidValue
 
 _PHASE = 0.618
-"""Of the first interneuron, in steps between two of them. From 0, charges would meet the threshold exactly after
-whole numbers of time steps, and the rounding of a target of Brian2 would decide in which step they spike."""
+"""Phase of the first interneuron, in units of the distance between two. With a phase of 0, charges would reach the
+threshold exactly after whole numbers of time steps, and the rounding of a target of Brian2 would decide in which step
+they spike."""
 
 
 _ANSWER = FILLING
-"""When interneurons spike, as an order of the slot `synapses`: within the time step of the spikes that they hear."""
+"""Order in the slot `synapses` at which interneurons spike: within the time step of the spikes that excite them."""
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class FeedbackInhibition(SpikingRule):
-    r"""k inhibitory interneurons hear the population, inhibit it, and learn its leading common modes.
+    r"""Feedback inhibition by k interneurons that the population excites; they learn its leading common modes.
 
-    Every synapse is reciprocal: with the weight w_kj >= 0 neuron j excites interneuron k, which inhibits j (Dale's law
-    is kept). An interneuron is a perfect integrator: each spike of j adds w_kj to its charge, and at the threshold
-    theta it spikes and loses theta. Over any time it so counts the weighted spikes of the population, to within one
-    spike, $n_k = \sum_j w_{kj} n_j / \theta$. The weight changes by
+    Every synapse is reciprocal: with the weight $w_{kj} \ge 0$ neuron j excites interneuron k, which inhibits j (Dale's
+    law holds). An interneuron is a perfect integrator: each spike of j adds $w_{kj}$ to its charge, and at the
+    threshold $\theta$ it spikes and loses $\theta$. In any time it therefore counts the weighted spikes of the
+    population, to within one spike, $n_k = \sum_j w_{kj} n_j / \theta$. The weight changes by
 
     $$
     \text{spike of } k:\; w_{kj} \leftarrow w_{kj} + \eta\, (x_j - \bar x_j), \qquad
@@ -44,39 +45,45 @@ class FeedbackInhibition(SpikingRule):
     $$
 
     with the trace x of `lateral_covariance`, in which a spike of the same time step counts half. The first part is
-    Hebbian. The second takes off what neuron j itself contributed to the spikes of k, and kappa times that and half a
-    spike. With C the covariance of the traces and V its diagonal, for traces of a decay tau, on average
+    Hebbian. The second part subtracts the contribution of neuron j to the spikes of k, $\kappa$ times that
+    contribution, and $\kappa / 2$ spikes. With C the covariance of the traces, V its diagonal, $\rho$ the diagonal
+    matrix of rates and $\tau$ the decay time of the traces, the mean change is
 
     $$\dot w_k = \frac{\eta}{\theta \tau}\, (C - V - \kappa V')\, w_k, \qquad V' = V + \tfrac{\tau}{2} \rho$$
 
-    (rho: rates, a diagonal matrix), since $\langle S_i x_j \rangle + \langle S_j x_i \rangle = 2 C_{ij} / \tau$ in a
-    stationary state; in time steps of dt tau stands for 2 dt / (1 - exp(-2 dt / tau)). So the weights grow along common
-    modes, those in which the population varies more than its neurons each on their own, and rest where these are down
-    to C w = (V + kappa V') w: for trains as variable as Poisson's, V' = 2 V, 1 + 2 kappa times the private variance.
-    Shared by N neurons, that is a correlation of 2 kappa / N a mode.
-    This is Oja's rule, with the feedback of the inhibition, not the length of w, as what ends the growth. Several
-    interneurons share the modes among them: only their span is learnt. Where there are fewer than modes, it is that of
-    the leading ones, as any other span is unstable. kappa must not be too small: for kappa = 0 nothing ends the growth
-    of inhibition in a mode that is cancelled already.
+    since $\langle S_i x_j \rangle + \langle S_j x_i \rangle = 2 C_{ij} / \tau$ in a stationary state. In time steps of
+    dt, $\tau$ is replaced by $2\, dt / (1 - e^{-2 dt / \tau})$. The weights therefore grow along common modes, in which
+    the population varies more than independent neurons would, until $C w = (V + \kappa V') w$. For trains as variable
+    as Poisson trains, $V' = 2 V$, so that the variance of such a mode is $1 + 2 \kappa$ times the private variance; for
+    a mode that N neurons share this is a correlation of $2 \kappa / N$.
 
-    What a synapse back from k onto j sees is the same, so that one of its own, started anywhere, comes to the same
-    weight; here one number stands for both.
+    This is Oja's rule, except that the feedback of the inhibition ends the growth of w, not its length. Several
+    interneurons learn a common span of modes, not one mode each. If there are fewer interneurons than modes, they learn
+    the span of the leading modes, as any other span is unstable. $\kappa$ must not be too small: for $\kappa = 0$
+    nothing ends the growth of inhibition in a mode that is already cancelled.
 
-    Weights are zero when connected. They grow from spontaneous spikes of the interneurons, regular and each at a phase
-    of its own, in some 1 / (eta lambda / (theta tau)) log(theta / eta). Modes of mixed sign, which Dale's law leaves to
-    differences between interneurons, take much longer than a positive one: lambda is their variance.
+    A separate synapse back from k onto j would read the same spikes and traces and reach the same weight from any
+    start; here one number holds both weights.
+
+    Weights are zero when connected. They grow from spontaneous spikes of the interneurons, which are regular and have
+    different phases, in a time of about $(\theta \tau / (\eta \lambda)) \log(\theta / \eta)$ with the variance
+    $\lambda$ of the mode. Modes of mixed sign take much longer than a positive mode: by Dale's law only differences
+    between interneurons can represent them.
+
+    Cost: 2 k updates of a weight per spike of a neuron, 2 N per spike of an interneuron; one float per synapse.
 
     Source: circuit of Lipshutz, Pehlevan, Chklovskii (2023), Interneurons accelerate learning dynamics in recurrent
     neural networks for statistical adaptation, arXiv:2209.10634, with Dale's law as in King, Zylberberg, DeWeese
     (2013), doi:10.1523/JNEUROSCI.4188-12.2013; Oja (1982), doi:10.1007/BF00275687.
 
     Attributes:
-        interneurons: k, at least the number of common sources; with mixed signs up to twice as many.
-        threshold: theta, so many weights make an interneuron spike: more of them, and it spikes less and each of its
-            spikes says more.
-        excess: kappa, half of the common variance that may be left in a mode, relative to the private one.
-        spontaneous_rate: Of interneurons that hear nothing.
-        mean_time: Averaging time of the means of the traces, several seconds.
+        interneurons: Number k of interneurons, at least the number of common sources; with mixed signs up to twice as
+            many.
+        threshold: $\theta$, in units of the weights. With a higher threshold an interneuron spikes less often, and each
+            of its spikes stands for more spikes of the population.
+        excess: $\kappa$, half of the common variance that remains in a mode, relative to the private variance.
+        spontaneous_rate: Rate of interneurons without input (Hz).
+        mean_time: Averaging time of the means of the traces (time units), several seconds.
     """
 
     name = "feedback_inhibition"
@@ -105,51 +112,51 @@ class FeedbackInhibition(SpikingRule):
         """Check the parameters.
 
         Raises:
-            InvalidValue: A number or a quantity outside its range, or of other units; negative weights.
+            InvalidValue: A number or a quantity is out of range or has other units; weights may become negative.
         """
         super().__post_init__()
         check_count(self, "interneurons")
         check_choice(self, "same_step", "pre_first")
         if self.smallest_weight < 0:
             raise InvalidValue(
-                f"{self.name}: smallest_weight must be at least 0, since the weight excites one way and inhibits the "
-                f"other (Dale's law), got {self.smallest_weight!r}; modes of mixed sign need more interneurons instead."
+                f"{self.name}: smallest_weight must be at least 0, got {self.smallest_weight!r}, since one weight is "
+                "both an excitatory and an inhibitory one (Dale's law); for modes of mixed sign use more interneurons."
             )
 
     @property
     def _orders(self) -> Orders:
-        """A spike of a neuron is heard, interneurons spike (`_ANSWER`), and these spikes are transmitted."""
+        """Orders: spikes of neurons excite interneurons, these spike (`_ANSWER`), and their spikes are transmitted."""
         return Orders(transmission=_ANSWER + 1, learning_pre=_ANSWER + 2, learning_post=_ANSWER - 1)
 
     @property
     def _entering(self) -> dict[int, float]:
-        """Half of a spike before all, and half after all: two of the same step are one pair, in both directions."""
+        """Half of a spike enters before all plasticity and half after it: two spikes of one step count as one pair."""
         return {min(self._orders) - 1: 0.5, max(self._orders) + 1: 0.5}
 
     @property
     def on_pre(self) -> str:
-        """A spike of the interneuron: the trace of the neuron against its mean."""
+        """Plasticity at a spike of the interneuron: the trace of the neuron less its mean."""
         return self._step("target_deviation")
 
     @property
     def on_post(self) -> str:
-        """A spike of the neuron: it excites, and takes off what it excites of its own."""
+        """Excitation and plasticity at a spike of the neuron: its own contribution is subtracted from the weight."""
         own = self._step("-((1 + excess)*target_deviation + excess/2)*w/threshold_pre")
         return f"charge_pre += w\n{own}"
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """With the excess."""
+        """Values of the shared parameters in `model`, by name, with the excess."""
         return {**super().namespace, "excess": self.excess}
 
     @property
     def equations(self) -> str:
-        """The equations of the interneurons, which spike at `charge >= threshold` and then lose the threshold."""
+        """Equations of the interneurons, which spike at `charge >= threshold` and then lose the threshold."""
         return "dcharge/dt = threshold*spontaneous_rate : 1\n" + declared(self._interneuron_values)
 
     @property
     def _interneuron_values(self) -> dict[str, Any]:
-        """The values of the shared parameters in `equations`, by name."""
+        """Values of the shared parameters in `equations`, by name."""
         return {"threshold": self.threshold, "spontaneous_rate": self.spontaneous_rate}
 
     @property
@@ -170,26 +177,28 @@ class FeedbackInhibition(SpikingRule):
         on_event: str | dict[str, str] = "spike",
         **options: Any,
     ) -> LateralSynapses:
-        """Interneurons for a population, and the synapses between them: connect them as any others.
+        """Make interneurons for a population and the synapses between them; connect these like any others.
 
         Args:
             source: The population, a group or a subgroup; it must spike.
-            target: None, or the population again: interneurons inhibit those whom they hear.
-            drive: What a spike of an interneuron does to the population, with the weight `w`, such as
+            target: None, or the population again: interneurons inhibit the neurons that excite them.
+            drive: Effect of a spike of an interneuron on the population, a statement with the weight `w`, such as
                 `'gi_post -= w*mV'`; None to learn from spike trains alone.
-            on_event: Which event of the population counts as a spike.
-            **options: As of `SpikingRule.synapses`.
+            on_event: Event of the population that counts as a spike.
+            **options: Options of `SpikingRule.synapses`.
 
         Returns:
-            `brian2.Synapses` from the interneurons (`synapses.source`, to be recorded as any group) to the
+            `brian2.Synapses` from the interneurons (`synapses.source`, a group that monitors can record) to the
             population, not connected yet, every weight zero.
 
         Raises:
-            InvalidValue: As `SpikingRule.synapses`; another target.
+            InvalidValue: As for `SpikingRule.synapses`; or the target is another group.
+            UnknownName: As for `SpikingRule.synapses`.
+            Unsupported: As for `SpikingRule.synapses`.
         """
         if target is not None and target is not source:
             raise InvalidValue(
-                f"{self.name}: its interneurons inhibit the neurons that they hear, so give one group, "
+                f"{self.name}: the interneurons inhibit the neurons that excite them, so give one group, "
                 "rule.synapses(neurons, drive='gi_post -= w*mV')."
             )
         interneurons = NeuronGroup(

@@ -1,4 +1,4 @@
-"""Lateral inhibition towards the coincidences that independent neurons of the target rate have."""
+"""Lateral inhibition that brings coincidences to those of independent neurons at the target rate."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from neuro_decorr.errors import InvalidValue
 @register
 @dataclass(frozen=True, kw_only=True)
 class Foldiak(SpikingRule):
-    r"""Foldiak's and SAILnet's target, on traces: coincidences as of independent neurons at their target rates.
+    r"""Lateral inhibition with the target of Foldiak and SAILnet: coincidences of independent neurons at target rates.
 
     $$
     \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \rho_i \tau), \qquad
     \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \rho_j \tau)
     $$
 
-    Each spike raises the trace x by one, so its mean is the rate times the trace time tau, and on average
-    dw/dt = eta (2 tau-weighted coincidences - 2 rho_i rho_j tau) once the rates are at their targets rho: the published
-    $dW = \alpha (\langle y_i y_j \rangle - p^2)$. The homeostasis, which stands for the published adaptation of
-    thresholds, is part of the rule; while rates are off target the weights move with them. By default the targets are
-    the neurons' own rates; the published p, one for all, is `Homeostasis(target_rate=...)`. In steps of dt tau stands
-    for dt/2 coth(dt/(2 tau)), what makes independent neurons at their targets rest at any step.
+    Each spike raises the trace x by one, so that its mean is the rate times the trace time $\tau$. At the target rates
+    $\rho$ the mean change is $\dot w_{ij} = \eta\, (c_{ij} - 2 \rho_i \rho_j \tau)$ with $c_{ij}$ the rate of
+    coincidences that the traces count: the published $dW = \alpha (\langle y_i y_j \rangle - p^2)$. The homeostasis
+    takes the place of the published adaptation of thresholds and is part of the rule; while rates are off target, the
+    weights follow the rates. By default the targets are the neurons' own rates; the published p, one for all, is
+    `Homeostasis(target_rate=...)`. In steps of dt, $\tau$ is replaced by $\tfrac{dt}{2} \coth(dt / (2 \tau))$, with
+    which the weights of independent neurons at their targets do not drift, for any step.
+
+    Cost: 2 N updates of a weight per spike in an all-to-all population of N neurons; one float per synapse.
 
     Source: Foldiak (1990), Forming sparse representations by local anti-Hebbian learning, doi:10.1007/BF02331346;
     Zylberberg, Murphy, DeWeese (2011), SAILnet, doi:10.1371/journal.pcbi.1002250.
@@ -47,18 +50,21 @@ class Foldiak(SpikingRule):
         """Check the parameters.
 
         Raises:
-            InvalidValue: A number or a quantity outside its range, or no homeostasis.
+            InvalidValue: A number or a quantity is out of range, or there is no homeostasis.
         """
         super().__post_init__()
         if self.homeostasis is None:
-            raise InvalidValue(f"{self.name}: the target rates come from the homeostasis, so it cannot be None.")
+            raise InvalidValue(
+                f"{self.name}: homeostasis must be nd.brian.Homeostasis(...), got None; this rule takes its target "
+                "rates from it."
+            )
 
     @property
     def on_pre(self) -> str:
-        """The postsynaptic trace against what its target rate makes it."""
+        """Plasticity at a presynaptic spike: the postsynaptic trace less its mean at the target rate."""
         return self._step("target_trace - target_expected")
 
     @property
     def on_post(self) -> str:
-        """The presynaptic trace against what its target rate makes it."""
+        """Plasticity at a postsynaptic spike: the presynaptic trace less its mean at the target rate."""
         return self._step("source_trace - source_expected")

@@ -9,33 +9,39 @@ import numpy as np
 from brian2 import Hz, Quantity, second
 
 from neuro_decorr.brian._checks import check_fields, check_quantity, number, quantity
+from neuro_decorr.brian._keywords import known_keywords
 from neuro_decorr.errors import InvalidValue, shown
 
 
+@known_keywords
 @dataclass(frozen=True, kw_only=True)
 class Homeostasis:
-    r"""An integrator of the difference between target and actual rate, a neuron.
+    r"""Rate homeostasis: a bias of each neuron that integrates the difference between target and actual rate.
 
     $$\dot b = k \rho, \qquad b \leftarrow b - k \text{ at every spike of the neuron}$$
 
-    The bias b counts spikes of weight 1 a second: at every time step b dt of them reach the neuron by the `bias_drive`
-    of `SpikingRule.synapses`. It is bounded to some multiples of rho, so that a neuron whose input was off for long
-    comes back near its rate; it can make up for inhibitory weights that sum to that many. Held (by `freeze(synapses,
-    homeostasis=True)`), it is replaced by its running average, since its last value depends on the last spikes.
+    The bias b is a number of spikes of weight 1 per second: at every time step b dt of them reach the neuron by the
+    `bias_drive` of `SpikingRule.synapses`. It is bounded to a multiple of the target rate $\rho$, so that a neuron
+    whose input was off for long returns near its rate; it can compensate inhibitory weights whose sum is that multiple.
+    When the bias is held (by `freeze(synapses, homeostasis=True)`), its running average replaces it, since its last
+    value depends on the last spikes.
 
-    Without a target every neuron keeps its own rate: it is counted during the calibration, and learning begins after.
-    Count over many correlation times of the input. Of a neuron of 10 Hz with input correlations of 50 ms, 20 s of
-    counting leave 6 in 10 neurons within 10 % of their rate, and 100 s more than 8.
+    Without a target every neuron keeps its own rate, which is counted during the calibration; learning begins after
+    that. The calibration should last many correlation times of the input: of neurons of 10 Hz with input correlations
+    of 50 ms, 6 in 10 are within 10 % of their rate after 20 s of counting, and more than 8 in 10 after 100 s.
+
+    Cost: a few floats per neuron.
 
     Attributes:
-        target_rate: rho, the same for every neuron, or one for each neuron of the target group (an array, such as
-            `[5, 8, 10] * Hz`; with `foldiak`, which needs those of the source too, within one group); None for each
-            neuron's own.
-        calibration: How long rates are counted where there is no target; no learning before that.
-        largest_bias: Bound of the bias in both directions, in multiples of rho.
-        rate: k, spikes of weight 1 a second, for each second and Hz of difference; where None, 0.3 Hz where the gain of
-            the drive is measured (`nd.brian.Gain`), so that a neuron alone comes back within 3 s, and 10 Hz otherwise.
-        average_time: Of the running average.
+        target_rate: $\rho$ (Hz), the same for every neuron, or one for each neuron of the target group (an array, such
+            as `[5, 8, 10] * Hz`; with `foldiak`, which needs target rates of the source too, only within one group);
+            None for each neuron's own rate.
+        calibration: Duration in which rates are counted if there is no target; learning begins after it.
+        largest_bias: Bound of the bias in both directions, in multiples of $\rho$.
+        rate: k, the change of the bias (spikes of weight 1 per second) per second and Hz of difference. None: 0.3 Hz if
+            the gain of the drive is measured (`nd.brian.Gain`), with which an unconnected neuron returns to its rate
+            within 3 s, and 10 Hz otherwise.
+        average_time: Averaging time of the running average.
     """
 
     name: ClassVar[str] = "homeostasis"
@@ -50,9 +56,9 @@ class Homeostasis:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A quantity that is not positive, or of other units.
+            InvalidValue: A quantity is not positive or has other units.
         """
-        if self.target_rate is not None and np.ndim(self.target_rate) == 1:  # the tuple has an equality of one truth
+        if self.target_rate is not None and np.ndim(self.target_rate) == 1:  # tuples compare to one truth value
             each = tuple(self.target_rate)
             if each and not any(isinstance(rate, Quantity) for rate in each):
                 first = ", ".join([*map("{:g}".format, each[:2]), "..."][: len(each)])
@@ -70,14 +76,14 @@ class Homeostasis:
         check_fields(self)
 
     def rate_of(self, *, measured: bool) -> Quantity:
-        """k, for weights in spikes or in whatever the drive makes of them."""
+        """Rate k; by default 0.3 Hz if the gain of the drive is measured, and 10 Hz otherwise."""
         if self.rate is not None:
             return self.rate
         return 0.3 * Hz if measured else 10 * Hz
 
     @property
     def kind(self) -> Literal["own", "one", "each"]:
-        """Whose the target rate is: each neuron's own, one for all, or one for each."""
+        """Kind of target rate: each neuron's own, one for all, or one for each."""
         if self.target_rate is None:
             return "own"
         return "each" if isinstance(self.target_rate, tuple) else "one"

@@ -1,4 +1,4 @@
-"""Lateral inhibition that grows with the covariance of two neurons' spikes: the rule that decorrelates."""
+"""Lateral inhibition that grows with the covariance of two neurons' spikes and so decorrelates them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,37 @@ from neuro_decorr.brian.schedule import Schedule
 @register
 @dataclass(frozen=True, kw_only=True)
 class LateralCovariance(SpikingRule):
-    r"""Inhibition between two neurons grows while their spikes coincide more often than their rates explain.
+    r"""Lateral inhibition that grows while the spikes of two neurons coincide more often than their rates explain.
 
     $$
     \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i), \qquad
     \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j)
     $$
 
-    x is a trace that each spike raises by one and that decays with the trace time, x-bar its slow mean. On average
-    dw/dt is eta times the covariance of the two trains within the trace time, so w rests where that is zero: pairs
-    are decorrelated, or w is at a bound. A pair that is less correlated than its rates explain loses inhibition.
-    Without the homeostasis the same inhibition silences the population.
+    Each spike raises the trace x by one; x decays with the trace time, and $\bar x$ is its slow mean. The mean change
+    $\dot w$ is $\eta$ times the covariance of the two trains within the trace time, so w stops where the covariance is
+    zero: pairs are decorrelated, or w is at a bound. A pair that is less correlated than its rates explain loses
+    inhibition. Without the homeostasis the same inhibition would silence the population.
 
-    Source: anti-Hebbian decorrelation of Foldiak (1990), doi:10.1007/BF02331346, in the spike-based, mean-subtracted
-    form; traces of Vogels et al. (2011), doi:10.1126/science.1211095.
+    By default the gain of the drive is measured, so that weights and the rate are in units of spikes, and everything is
+    held after 400 s: `schedule=None` learns without end, `gain=None` leaves the units of the drive. The default rate
+    brings 20 to 400 neurons near their fixed point within the learning; with a larger rate weights scatter more, and a
+    report says if another rate is needed.
 
-    By default the gain of the drive is measured, so that weights and the rate are about spikes, and all is held after
-    400 s: `schedule=None` learns without end, `gain=None` takes the drive as it is. The default rate brings 20 to 400
-    neurons near their fixed point within the learning; a larger one scatters more, and a report says which is needed.
+    Cost: 2 N updates of a weight per spike in an all-to-all population of N neurons; one float per synapse.
+
+    Source: anti-Hebbian decorrelation of Foldiak (1990), Forming sparse representations by local anti-Hebbian learning,
+    doi:10.1007/BF02331346, in the spike-based, mean-subtracted form; traces of Vogels, Sprekeler, Zenke, Clopath,
+    Gerstner (2011), Inhibitory plasticity balances excitation and inhibition in sensory pathways and memory networks,
+    doi:10.1126/science.1211095.
 
     Attributes:
-        mean_time: Averaging time of the means of the traces, several seconds.
-        moved_by: What moves a weight: `"spikes"`, as above, or a `"clock"` in every half of a trace time, by
-            $\eta\, (x_i - \bar x_i)(x_j - \bar x_j)$. The mean change is the same, since the trace of a trace counts
-            pairs with the same exponential; single weights scatter somewhat more. Large populations run faster: a
-            neuron's incoming weights lie far apart in memory, and the clock goes through all of them in their order.
+        mean_time: Averaging time of the means of the traces (time units), several seconds.
+        moved_by: Cause of a change of weight: `"spikes"`, as above, or a `"clock"` once every half of a trace time, by
+            $\eta\, (x_i - \bar x_i)(x_j - \bar x_j)$. The mean change is the same, since the product of two traces
+            weights pairs of spikes by the same exponential; single weights scatter somewhat more. Large populations run
+            faster with the clock, which goes through all weights in the order of memory, whereas a neuron's incoming
+            weights lie far apart.
     """
 
     name = "lateral_covariance"
@@ -65,37 +71,37 @@ class LateralCovariance(SpikingRule):
         """Check the parameters.
 
         Raises:
-            InvalidValue: A number or a quantity outside its range, or of other units; a choice that there is not.
+            InvalidValue: A number or a quantity is out of range or has other units; `moved_by` is unknown.
         """
         super().__post_init__()
         check_choice(self, "moved_by", "spikes", "clock")
 
     @property
     def _entering(self) -> dict[int, float]:
-        """A clock sees what there is before them."""
+        """Share of a spike by order; with a clock, spikes enter after all samples of their time step."""
         return super()._entering if self.moved_by == "spikes" else {max(self._orders) + 1: 1.0}
 
     @property
     def seen_by_all(self) -> dict[str, str]:
-        """With what products of deviations are multiplied, where a clock moves the weights."""
+        """Units of the shared variables that are read; with a clock also the factor of products of deviations."""
         return super().seen_by_all if self.moved_by == "spikes" else {**super().seen_by_all, "sampled": "Hz"}
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """With the time between two samples, in whole time steps."""
+        """Values of the shared parameters in `model`, by name; with a clock also the time between two samples."""
         return super().namespace | ({} if self.moved_by == "spikes" else {"sampling_time": self.trace_time / 2})
 
     @property
     def on_pre(self) -> str:
-        """The postsynaptic trace against its mean."""
+        """Plasticity at a presynaptic spike: the postsynaptic trace less its mean."""
         return self._step("target_deviation") if self.moved_by == "spikes" else ""
 
     @property
     def on_post(self) -> str:
-        """The presynaptic trace against its mean."""
+        """Plasticity at a postsynaptic spike: the presynaptic trace less its mean."""
         return self._step("source_deviation") if self.moved_by == "spikes" else ""
 
     @property
     def on_clock(self) -> str:
-        """Both against their means."""
+        """Plasticity at a tick of the clock: the product of both traces less their means."""
         return self._step("sampling_time*sampled*source_deviation*target_deviation") if self.moved_by == "clock" else ""

@@ -1,4 +1,4 @@
-"""What a rule has reached in a population, and what to raise where that is not enough: `synapses.report()`."""
+"""Report of a population: the decorrelation that a rule has reached, and advice (`synapses.report()`)."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 RECORDING = 100.0
-"""Seconds of a recording for which remaining correlations are compared with those of independent neurons."""
+"""Duration (s) of a recording for which remaining correlations are compared with those of independent neurons."""
 ENOUGH = 1.5
-"""Times what independent neurons show in such a recording: a population below it counts as decorrelated."""
+"""Largest ratio of correlations to those of independent neurons in such a recording that counts as decorrelated."""
 SHORTEST = 20.0
-"""Seconds that a measurement must last for a verdict."""
+"""Shortest measurement (s) that allows a verdict."""
 MANY = 0.02
-"""Share of weights or neurons at a bound that is worth a word."""
+"""Share of weights or neurons at a bound above which there is advice."""
 OFF = 0.05
-"""Relative difference of the population's rate from its target that is worth a word."""
+"""Relative difference of the population's rate from its target above which there is advice."""
 
 Phase = Literal["baseline", "calibration", "probing", "learning", "annealing", "consolidation", "held", "frozen"]
+
+GainFailure = Literal["held", "silent", "no response", "probing too short"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class PairCovariances:
-    r"""Covariances of the traces of pairs of neurons, without what a finite time shows of independent ones.
+    r"""Covariances of the traces of pairs of neurons, without the sampling error of a finite time.
 
-    Traces are sampled once a trace time. The samples are halved, by blocks of 40, and with $c$ and $c'$ a pair's
-    covariances in the two halves $\langle c\, c' \rangle$ over pairs is the mean square covariance: errors of the two
-    are independent, and do not enter on average. The noise is $\langle (c - c')^2 \rangle^{1/2} / 2$. For the
-    correlation every covariance is divided by the two deviations.
+    Traces are sampled once a trace time. The samples are divided into two halves by alternating blocks of 40. With $c$
+    and $c'$ the covariances of a pair in the two halves, the average of $c\, c'$ over pairs is the mean square
+    covariance: the errors of $c$ and $c'$ are independent and cancel on average. The noise is
+    $\langle (c - c')^2 \rangle^{1/2} / 2$. For correlations every covariance is divided by the two standard deviations.
 
     Attributes:
-        seconds: How long they were measured.
-        pairs: How many were, of those with a synapse that learns: 16 partners of each neuron, or all.
-        covariance: Root of the mean square, spikes squared; 0 where the mean square is not positive.
-        covariance_noise: Of one pair, in this time.
-        correlation: As covariance.
-        correlation_noise: Of one pair, in this time.
-        mean_correlation: With its sign.
+        seconds: Duration of the measurement (s).
+        pairs: Number of measured pairs that have a synapse that learns: 16 partners of each neuron, or all.
+        covariance: Root mean square covariance of the traces (spikes squared); 0 if the mean square is not positive.
+        covariance_noise: Standard error of one pair's covariance in this time (spikes squared).
+        correlation: Root mean square correlation; 0 if the mean square is not positive.
+        correlation_noise: Standard error of one pair's correlation in this time.
+        mean_correlation: Mean correlation, with its sign.
     """
 
     seconds: float
@@ -50,7 +52,7 @@ class PairCovariances:
 
     @property
     def times_floor(self) -> float:
-        """Root mean square correlation of 100 s of recording, over that of independent neurons."""
+        """Root mean square correlation in 100 s of recording, relative to that of independent neurons."""
         noise = self.correlation_noise * math.sqrt(self.seconds / RECORDING)
         return math.hypot(1.0, self.correlation / noise) if noise > 0 else math.nan
 
@@ -58,26 +60,30 @@ class PairCovariances:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Of the synapses of a rule.
+    """Report of the synapses of a rule; `print` shows it as text.
 
     Attributes:
-        rule: Its name.
-        phase: Of its schedule, at the end of the last run; `frozen` by the user.
-        elapsed: Seconds since its first run.
-        learned: Seconds in which its weights could move.
-        before: Before learning began; None where nothing was measured: without a calibration or a baseline.
-        now: Since the weights rest; while they move, of the last minute, and then better than what would be held, since
-            moving weights follow the very sample that is measured. None before.
-        at_smallest: Share of the weights that learn at `smallest_weight`.
-        at_largest: Share of the weights that learn at `largest_weight`.
-        gain: Spikes that one of weight 1 in the drive as it is written takes, where that was measured: the drive sees
-            `w/gain`.
-        rate: Of the population in the time of `now`, over its target; None without a homeostasis.
-        within: Share of neurons within 10 % of their targets.
-        bias_at_bound: Share of neurons whose bias is at its bound.
-        verdict: `converged` where the weights rest and correlations are at most 1.5 times those of independent neurons
-            in 100 s of recording (`now.times_floor`), the population's rate within 5 % of its target.
-        advice: What to raise, or to wait for.
+        rule: Name of the rule.
+        phase: Phase of the schedule at the end of the last run; `frozen` if the user has frozen the weights.
+        elapsed: Time since the start of the first run (s).
+        learned: Time in which the weights could move (s).
+        before: Covariances before learning began; None without a calibration or a baseline.
+        now: Covariances since the weights rest. While the weights move these are covariances of the last minute, which
+            are smaller than held weights would leave, since moving weights follow the sample that is measured. None
+            before learning.
+        at_smallest: Share of the learning weights that are at `smallest_weight`.
+        at_largest: Share of the learning weights that are at `largest_weight`.
+        gain: Number of spikes that a spike of weight 1 in the drive removes; the drive gets `w/gain`. None if it was
+            not measured.
+        gain_failure: Reason why the gain was not measured, or not reliably: the homeostasis was held, the neurons were
+            silent, they did not respond, or the probing was too short for the unit of the drive. None if it was
+            measured, and without a `Gain`.
+        rate: Rate of the population in the time of `now`, relative to its target; None without a homeostasis.
+        within: Share of neurons whose rate is within 10 % of their target; None without a homeostasis.
+        bias_at_bound: Share of neurons whose bias is at its bound; None without a homeostasis.
+        verdict: `converged` if the weights rest, correlations are at most 1.5 times those of independent neurons in
+            100 s of recording (`now.times_floor`), and the population's rate is within 5 % of its target.
+        advice: Sentences on parameters to change or time to wait.
     """
 
     rule: str
@@ -89,6 +95,7 @@ class Report:
     at_smallest: float
     at_largest: float
     gain: float | None
+    gain_failure: GainFailure | None
     rate: float | None
     within: float | None
     bias_at_bound: float | None
@@ -97,13 +104,15 @@ class Report:
 
     @property
     def converged(self) -> bool:
-        """Whether that is the verdict."""
+        """True if the verdict is `converged`."""
         return self.verdict == "converged"
 
     def __str__(self) -> str:
-        """In plain text."""
+        """Text of the report; a failure to measure the gain comes first, since it affects everything below."""
+        first = int(self.gain_failure is not None)
         lines = [
             f"{self.rule}: {self.verdict}",
+            *self.advice[:first],
             f"{self.phase}, {self.elapsed:.4g} s after the first run, of which the weights could move in "
             f"{self.learned:.4g} s",
         ]
@@ -126,4 +135,4 @@ class Report:
                 f"rates: the population at {self.rate:.3f} of its target, {self.within:.0%} of the neurons within "
                 f"10 %; {self.bias_at_bound:.0%} with a bias at its bound"
             )
-        return "\n".join([*lines, *self.advice])
+        return "\n".join([*lines, *self.advice[first:]])

@@ -1,4 +1,4 @@
-"""Gradients divided by the second moments of what a layer receives: from forwards, and from backwards."""
+"""Gradients divided by the second moments of the inputs of a layer, and of the errors at its outputs."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ def foof(
     moment: Tensor | None = None,
     preserve_power: bool = True,
 ) -> Tensor:
-    r"""Gradient descent on neurons: the gradient divided by the second moment of the layer's inputs.
+    r"""Divide the gradient by the second moment of the layer's inputs: gradient descent on neurons (FOOF).
 
     $$
     \tilde G = g^2\, \lambda\, G\, (S + \lambda I)^{-1}, \qquad S = \frac{X^T X}{k}, \quad
     \lambda = \text{damping}\; c, \quad c = \frac{\operatorname{tr} S}{d}
     $$
 
-    A direction of power s is scaled by 1 / (1 + s / lambda): weak directions keep their gradient, strong ones lose, and
-    with infinite damping it is the gradient. This is the step that a decorrelation D of the same damping in front of
-    the layer makes of plain gradient descent, since `D^T D = (I + S / lambda)^-1` (see the rule `whitening`): the
-    control for anything that is claimed of D. It is also the semi-implicit step of a linear layer, implicit gradient
-    descent on squared errors and a ridge regression in its dual form, each up to a scalar.
+    A direction of power s is scaled by 1 / (1 + s / lambda): weak directions keep their gradient, strong directions
+    lose, and with infinite damping the gradient stays as it is. Plain gradient descent behind a decorrelation D of the
+    same damping takes the same step, since `D^T D = (I + S / lambda)^-1` (see the rule `whitening`). So this function
+    is the control for every claim about D. It is also, up to a scalar each, the semi-implicit step of a linear layer,
+    implicit gradient descent on squared errors, and a ridge regression in its dual form.
 
-    The power that damping takes from the inputs is given back by one scalar, as `whitening` does,
+    One scalar gives back the power that damping takes from the inputs, as `whitening` does,
     `g^2 = tr S / tr(S (I + S / lambda)^-1)`, so that the same learning rates suit; the published method has g = 1.
 
-    The inputs are taken as they are, and their mean is mostly the strongest direction. To compare with rules that
-    centre, condition a model that centres as well: `nd.decorrelate(model)` with the rule `center`.
+    The inputs are not centred, and their mean is usually the strongest direction. To compare with rules that centre,
+    condition a model that centres as well: `nd.decorrelate(model)` with the rule `center`.
 
     Cost: `k^2 d + 2 o k d + k^3 / 3` multiplications for k < d rows and o outputs (Woodbury; no matrix of d x d), else
-    `k d^2 + 2 o d^2 + d^3 / 3`; a `moment` saves the first term of the latter.
+    `k d^2 + 2 o d^2 + d^3 / 3`; a given `moment` saves the first term of the latter.
 
     Source: Benzing (2022), Gradient descent on neurons and its link to approximate second-order optimization,
     arXiv:2201.12250.
@@ -45,16 +45,17 @@ def foof(
     Args:
         gradient: G, shape (outputs, features), or (groups, outputs, features).
         inputs: X, the rows that the weights saw, shape (rows, features), or (groups, rows, features).
-        damping: Relative to the mean power c of the inputs, of each group its own.
-        moment: S in the place of the inputs, such as a running average: (features, features), or one a group.
-        preserve_power: Give the power back that damping takes.
+        damping: Damping relative to the mean power c of the inputs (of each group); a smaller value acts more strongly.
+        moment: S in place of the inputs, such as a running average: (features, features), or one per group.
+        preserve_power: True gives back the power that damping takes.
 
     Returns:
-        The conditioned gradient, of the shape and type of the gradient; silent inputs leave it as it is.
+        The conditioned gradient, of the shape and type of the gradient; unchanged for silent inputs.
 
     Raises:
-        InvalidValue: A damping that is not positive and finite; inputs and moment, or neither; shapes that do not fit.
-        Diverged: Inputs that are not finite, or a moment that is not positive semidefinite.
+        InvalidValue: The damping is not positive and finite; both inputs and moment are given, or neither; shapes do
+            not fit.
+        Diverged: Inputs are not finite, or a moment is not positive semidefinite.
     """
     checks.refuse("foof", checks.number("damping", damping, above=0), checks.flag("preserve_power", preserve_power))
     _check_shapes("foof", gradient, "inputs", inputs, moment)
@@ -71,19 +72,19 @@ def kfac(
     error_moment: Tensor | None = None,
     preserve_power: bool = True,
 ) -> Tensor:
-    r"""The gradient divided by the second moments of inputs and of errors: Kronecker-factored curvature.
+    r"""Divide the gradient by the second moments of inputs and of errors: Kronecker-factored curvature (K-FAC).
 
     $$
     \tilde G = g_E^2\, g_X^2\, \lambda_E \lambda_X\, (E + \lambda_E I)^{-1}\, G\, (S + \lambda_X I)^{-1}, \qquad
     E = \frac{\Delta^T \Delta}{k}, \quad \lambda_E = \text{damping}\; \frac{\operatorname{tr} E}{o}
     $$
 
-    with S, lambda_X and g as of `foof`, which is the right half of this; only the direction of the errors counts, not
-    their size. That one damping relative to either mean power is the factored Tikhonov damping of the source, of size
-    `damping^2 c_E c_X`. The errors are those that the credit assignment sent, so that this is the empirical Fisher
+    with S, lambda_X and g as in `foof`, which computes the right half of this product. Only the direction of the errors
+    counts, not their size. One damping relative to both mean powers is the factored Tikhonov damping of the source, of
+    size `damping^2 c_E c_X`. The errors are those that the credit assignment sent, so that this is the empirical Fisher
     matrix; the source draws labels from the model instead.
 
-    Cost: that of `foof`, and the same once more with o in the place of d.
+    Cost: that of `foof`, and the same again with o in place of d.
 
     Source: Martens and Grosse (2015), Optimizing neural networks with Kronecker-factored approximate curvature,
     arXiv:1503.05671; convolutions: Grosse and Martens (2016), arXiv:1602.01407, one row a patch.
@@ -92,17 +93,18 @@ def kfac(
         gradient: G, shape (outputs, features), or (groups, outputs, features).
         inputs: X, the rows that the weights saw, shape (rows, features), or (groups, rows, features).
         errors: Derivatives of the loss with respect to the outputs, shape (rows, outputs), or (groups, rows, outputs).
-        damping: Relative to the mean power of the inputs, and to that of the errors.
-        input_moment: S in the place of the inputs.
-        error_moment: E in the place of the errors.
-        preserve_power: Give the power back that damping takes, on both sides.
+        damping: Damping relative to the mean power of the inputs, and to that of the errors.
+        input_moment: S in place of the inputs.
+        error_moment: E in place of the errors.
+        preserve_power: True gives back the power that damping takes, on both sides.
 
     Returns:
         The conditioned gradient, of the shape and type of the gradient.
 
     Raises:
-        InvalidValue: As of `foof`, for the errors as well.
-        Diverged: As of `foof`, for the errors as well.
+        InvalidValue: The damping is not positive and finite; rows and moment of a side are both given, or neither;
+            shapes do not fit.
+        Diverged: Inputs or errors are not finite, or a moment is not positive semidefinite.
     """
     checks.refuse("kfac", checks.number("damping", damping, above=0), checks.flag("preserve_power", preserve_power))
     _check_shapes("kfac", gradient, "inputs", inputs, input_moment)
@@ -114,7 +116,7 @@ def kfac(
 def _divided(
     gradient: Tensor, rows: Tensor | None, moment: Tensor | None, damping: float, preserve_power: bool
 ) -> Tensor:
-    """g^2 lambda G (S + lambda I)^-1."""
+    """Conditioned gradient g^2 lambda G (S + lambda I)^-1."""
     narrow = gradient.dtype
     wide = torch.promote_types(narrow, torch.float32)
     values = gradient.to(wide)
@@ -139,8 +141,8 @@ def _divided(
     )
     if bool((failed != 0).any()) or not bool(power.isfinite().all()):
         raise Diverged(
-            "the second moment of the signals of a layer is not finite, or not positive semidefinite: training "
-            "diverged, or a running average was not one of second moments."
+            "the second moment of the signals of a layer is not finite, or not positive semidefinite, since training "
+            "diverged or a given moment is not a second moment: lower the learning rate, or check the moment."
         )
     if factor is None:
         divided = torch.cholesky_solve(values.mT, triangle).mT
@@ -154,13 +156,13 @@ def _divided(
 
 def _check_shapes(owner: str, gradient: Tensor, name: str, rows: Tensor | None, moment: Tensor | None) -> None:
     if (rows is None) == (moment is None):
-        raise InvalidValue(f"{owner} takes the {name}, or their second moment in their place: one of both.")
+        raise InvalidValue(f"{owner} takes either the {name} or their second moment: give exactly one of them.")
     found = rows if rows is not None else moment
     assert found is not None
     features = gradient.shape[-1]
     fits = gradient.dim() in (2, 3) and found.dim() == gradient.dim() and found.shape[:-2] == gradient.shape[:-2]
     if not fits or found.shape[-1] != features or (rows is None and found.shape[-2] != features) or not found.numel():
         raise InvalidValue(
-            f"{owner}: {name} must be (rows, {features}), their second moment ({features}, {features}), each behind "
-            f"the groups where there are several; the gradient being {shown(gradient)}, got {shown(found)}."
+            f"{owner}: {name} must have the shape (rows, {features}), or their second moment ({features}, {features}), "
+            f"each after the groups if there are several, to fit the gradient, {shown(gradient)}, got {shown(found)}."
         )

@@ -1,4 +1,4 @@
-"""Transforms of a gradient that need nothing but the gradient."""
+"""Transforms of a gradient that need only the gradient."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from neuro_decorr import checks
 from neuro_decorr.errors import Diverged, InvalidValue, shown
 
 Metric: TypeAlias = Literal["h0", "h1"]
-"""How smooth over output channels a gradient is made: `h0`, towards their mean; `h1`, along their order."""
+"""Metric that smooths a gradient over output channels: `h0`, towards their mean; `h1`, along their order."""
 
 
 def channel_directed(gradient: Tensor, *, weight: float, metric: Metric = "h0") -> Tensor:
-    r"""The gradient in a metric that correlates the output channels of a layer.
+    r"""Compute the gradient in a metric that correlates the output channels of a layer.
 
     $$
     \text{h0:}\quad \tilde G = \bar G + \frac{G - \bar G}{w} \qquad\qquad
@@ -24,12 +24,12 @@ def channel_directed(gradient: Tensor, *, weight: float, metric: Metric = "h0") 
     $$
 
     with the mean over the M output channels, which stays as it is, and the hat for the discrete Fourier transform along
-    them. h0 is the metric `<a, b> = mean a mean b + w mean (a - mean a)(b - mean b)`; h1 has w times the integral of
-    the products of derivatives in the second place, with the channels on a ring of length one. Both are descent
-    directions. h1 depends on the order of the channels, which means nothing in most networks: permute the units of a
-    layer, and it is another step. It is an option for layers whose channels have an order.
+    the channels. h0 is the metric `<a, b> = mean a mean b + w mean (a - mean a)(b - mean b)`. In h1 the second term is
+    w times the integral of the product of derivatives, with the channels on a ring of length one. Both give descent
+    directions. h1 depends on the order of the channels, which has no meaning in most networks: a permutation of the
+    units of a layer changes the step. Use h1 for layers whose channels have an order.
 
-    A decorrelation of the inputs acts on the other side of the gradient, so that the two commute.
+    A decorrelation of the inputs acts on the other side of the gradient, so that both commute.
 
     Cost: `2 o d` multiplications (h0), `o d log o` (h1).
 
@@ -37,15 +37,16 @@ def channel_directed(gradient: Tensor, *, weight: float, metric: Metric = "h0") 
     neural networks, arXiv:2008.10766.
 
     Args:
-        gradient: G, shape (outputs, features), or (groups, outputs, features): then within each group.
-        weight: w, of what differs between channels; 1 with h0 is the gradient, more smooths.
+        gradient: G, shape (outputs, features), or (groups, outputs, features) to act within each group.
+        weight: w, the weight of differences between channels; a larger value smooths more, and h0 with 1 returns G.
         metric: `h0` or `h1`, see `Metric`.
 
     Returns:
         The transformed gradient, of the shape and type of the gradient.
 
     Raises:
-        InvalidValue: A weight that is not positive and finite, another metric, or a gradient of other dimensions.
+        InvalidValue: The weight is not positive and finite, the metric does not exist, or the gradient has other
+            dimensions.
     """
     _check_matrix("channel_directed", gradient)
     checks.refuse(
@@ -59,7 +60,7 @@ def channel_directed(gradient: Tensor, *, weight: float, metric: Metric = "h0") 
     wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
     channels = wide.shape[-2]
     modes = torch.arange(channels // 2 + 1, dtype=wide.dtype, device=wide.device)
-    # 2 - 2 cos a = 4 sin^2 (a / 2), which does not cancel for the slow modes
+    # 2 - 2 cos a = 4 sin^2 (a / 2), in which no terms cancel for slow modes
     stiffness = weight * (2 * channels * torch.sin(math.pi * modes / channels)).square()
     stiffness[0] = 1
     smooth: Tensor = torch.fft.irfft(torch.fft.rfft(wide, dim=-2) / stiffness.unsqueeze(-1), n=channels, dim=-2)
@@ -67,14 +68,14 @@ def channel_directed(gradient: Tensor, *, weight: float, metric: Metric = "h0") 
 
 
 def polar(gradient: Tensor) -> Tensor:
-    r"""The orthogonal factor of a gradient: all singular values one.
+    r"""Compute the orthogonal factor of a gradient, in which all singular values are one.
 
     $$G = U \Sigma V^T, \qquad \tilde G = U V^T$$
 
-    The direction of steepest descent in the spectral norm: no direction of inputs or outputs moves more than another.
-    Directions without gradient, with singular values below the rounding of the largest, stay without. Computed exactly;
-    Muon comes close to it by five steps of a polynomial iteration, on the momentum in the place of the gradient, which
-    is what `torch.optim.Muon` is for.
+    It is the direction of steepest descent in the spectral norm: no direction of inputs or outputs moves more than
+    another. Directions without gradient, with singular values below the rounding of the largest, stay at zero. The
+    factor is exact. Muon approximates it by five steps of a polynomial iteration, for the momentum in place of the
+    gradient: use `torch.optim.Muon` for that.
 
     Cost: a singular value decomposition, about `20 o d min(o, d)` multiplications.
 
@@ -86,15 +87,15 @@ def polar(gradient: Tensor) -> Tensor:
         gradient: G, shape (outputs, features), or (groups, outputs, features).
 
     Returns:
-        The factor, of the shape and type of the gradient; its norm is the root of its rank, whatever that of G was.
+        The factor, of the shape and type of the gradient; its norm is the square root of its rank, for every norm of G.
 
     Raises:
-        InvalidValue: A gradient of other dimensions.
-        Diverged: A gradient that is not finite.
+        InvalidValue: The gradient has other dimensions.
+        Diverged: The gradient is not finite.
     """
     _check_matrix("polar", gradient)
     if not bool(gradient.isfinite().all()):
-        raise Diverged("polar: the gradient is not finite; lower the learning rate, or start from other weights.")
+        raise Diverged("polar: the gradient is not finite: lower the learning rate, or start from other weights.")
     left, values, right = torch.linalg.svd(
         gradient.to(torch.promote_types(gradient.dtype, torch.float32)), full_matrices=False
     )
@@ -105,21 +106,22 @@ def polar(gradient: Tensor) -> Tensor:
 
 
 def match_norm(gradient: Tensor, like: Tensor) -> Tensor:
-    r"""A gradient with the norm of another one: its direction alone counts.
+    r"""Scale a gradient to the norm of another one, so that only its direction differs.
 
     $$\tilde G = \frac{\|L\|}{\|G\|} G$$
 
-    The control for transforms that change how far a step goes as well as where to.
+    This is the control for transforms that change the length of a step as well as its direction. Cost: one pass over
+    each tensor.
 
     Args:
         gradient: G, of any shape.
-        like: L, of any shape; mostly the gradient before it was transformed.
+        like: L, of any shape; usually the gradient before a transform.
 
     Returns:
-        G with the Euclidean norm of L; zero where G is.
+        G with the Euclidean norm of L; zero if G is zero.
 
     Raises:
-        InvalidValue: What is given is no tensor.
+        InvalidValue: An argument is not a tensor.
     """
     for name, value in (("gradient", gradient), ("like", like)):
         if not isinstance(value, Tensor):
@@ -133,5 +135,5 @@ def _check_matrix(owner: str, gradient: Tensor) -> None:
     found: object = gradient  # checked at run time too
     if not isinstance(found, Tensor) or found.dim() not in (2, 3) or not found.numel():
         raise InvalidValue(
-            f"{owner}: the gradient must be (outputs, features), or (groups, outputs, features); got {shown(gradient)}."
+            f"{owner}: the gradient must be (outputs, features), or (groups, outputs, features), got {shown(gradient)}."
         )

@@ -1,8 +1,8 @@
-"""Credit assignment: how the error reaches the weights of an unmodified network.
+"""Credit assignment: ways in which the error reaches the weights of an unmodified network.
 
 A `Credit` fills the `.grad` of a model's parameters, as `loss.backward()` does, so that every optimiser, gradient
-clipping and schedule of torch works with it. The model stays as it is: any `torch.nn.Module`, its forward pre-hooks
-(which may hold a decorrelating transform) included.
+clipping and schedule of torch works with it. The model stays as it is: it may be any `torch.nn.Module`, with any
+forward pre-hooks (which may hold a decorrelating transform).
 
 Example:
     >>> import torch
@@ -31,6 +31,7 @@ from neuro_decorr.credit.registry import get, names, register, table
 from neuro_decorr.credit.semi_implicit import SemiImplicit
 from neuro_decorr.credit.sign_symmetry import SignSymmetry
 from neuro_decorr.credit.sketched_backprop import SketchedBackprop
+from neuro_decorr.credit.stateful import Stateful
 from neuro_decorr.credit.weight_perturbation import WeightPerturbation
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "SemiImplicit",
     "SignSymmetry",
     "SketchedBackprop",
+    "Stateful",
     "WeightMirror",
     "WeightPerturbation",
     "default_sigma",

@@ -1,4 +1,4 @@
-"""A pass cut open on both sides of every layer that learns."""
+"""Pass whose graph is cut on both sides of every layer that learns."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from neuro_decorr.credit._layers import (
     replaced,
     replaced_forwards,
 )
+from neuro_decorr.credit._run import EarlierGraphs, output_of
 from neuro_decorr.errors import Unsupported
+
+_OTHERS = "use backprop, weight_perturbation or node_perturbation, which take such layers."
 
 
 @final
 class Linearised:
-    """A part of a pass as a linear map: from changes of some tensors to those of others, and its transpose.
+    """Part of a pass as a linear map from changes of some tensors to changes of others, and its transpose.
 
     Args:
-        starts: The tensors that change.
-        ends: What was computed of them, with the graph; those that do not depend on a start are left out.
+        starts: Tensors that change.
+        ends: Tensors computed from them, with their graph; ends that depend on no start are left out.
     """
 
     def __init__(self, starts: list[Tensor], ends: list[Tensor]) -> None:
@@ -40,7 +43,7 @@ class Linearised:
             found = torch.autograd.grad(end, starts, torch.zeros_like(end), retain_graph=True, allow_unused=True)
             self.depends.append(any(each is not None for each in found))
         self.ends = [end for end, depends in zip(ends, self.depends, strict=True) if depends]
-        # The map is the derivative of its transpose, which is linear.
+        # The map is the derivative of its transpose, since the transpose is linear.
         self._probes = [torch.zeros_like(end, requires_grad=True) for end in self.ends]
         with torch.enable_grad():
             self._transposed = self._pulled(self._probes, create_graph=True)
@@ -79,17 +82,17 @@ class Linearised:
 
 @dataclass(slots=True)
 class Visit:
-    """A layer in a pass.
+    """Visit of a layer by a pass.
 
     Attributes:
         layer: The layer.
-        parameters: Those of it that learn, by name.
-        arriving: Its input, with the graph to what earlier layers sent.
-        given: The same as a leaf.
-        received: What the weights of a linear layer see of it, with the graph to `given`.
-        output: Its output, with the graph to its parameters.
-        leaf: Its output as a leaf.
-        sent: What the model goes on with, with the graph to `leaf`.
+        parameters: Parameters of the layer that learn, by name.
+        arriving: Input of the layer, with the graph to the outputs of earlier layers.
+        given: Input of the layer as a leaf.
+        received: Input of the weights of a linear layer, with the graph to `given`.
+        output: Output of the layer, with the graph to its parameters.
+        leaf: Output of the layer as a leaf.
+        sent: Output with which the model continues, with the graph to `leaf`.
     """
 
     layer: nn.Module
@@ -102,13 +105,13 @@ class Visit:
     sent: Tensor
 
     def is_linear(self) -> bool:
-        """Whether the layer is a Linear of parameters of its own."""
+        """True if the layer is a Linear with its own parameters."""
         return (
             is_plain_linear(self.layer) and "weight" in self.parameters and self.parameters.keys() <= {"weight", "bias"}
         )
 
     def sent_back(self, parameters: list[Tensor], delta: Tensor) -> Tensor:
-        """The error at the input for one at the output, through other parameters."""
+        """Error at the input for an error at the output, through other parameters."""
         new = dict(zip(self.parameters, parameters, strict=True))
         with torch.enable_grad():
             if self.is_linear():
@@ -124,14 +127,14 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
 
     Args:
         model: The model.
-        inputs: What it is called with.
+        inputs: Inputs of the model.
 
     Returns:
-        The visits of the layers that learn, in their order, and the outputs, with the graph to what layers sent.
+        The visits of the layers that learn, in their order, and the outputs, with the graph to the layers' outputs.
 
     Raises:
-        Unsupported: A layer is called twice, takes or returns something else than one tensor, or parameters are used
-            outside of the layer that owns them.
+        Unsupported: A layer is called twice, takes or returns anything but one tensor, or parameters are used outside
+            of the layer that owns them.
     """
     visits: dict[nn.Module, Visit] = {}
     if isinstance(inputs, Tensor) and inputs.requires_grad:
@@ -143,10 +146,11 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
         def visited(*arguments: Any, **keywords: Any) -> Tensor:
             if layer in visits:
                 raise Unsupported(
-                    f"{name_of(model, layer)} is called twice in a pass, so that there is no one output to aim at."
+                    f"{name_of(model, layer)} is called twice in a pass, so that it has no single output as a target: "
+                    f"{_OTHERS}"
                 )
             if keywords or len(arguments) != 1 or not isinstance(arguments[0], Tensor):
-                raise Unsupported(f"{name_of(model, layer)} must be called with one tensor and nothing else.")
+                raise Unsupported(f"{name_of(model, layer)} must be called with one tensor and nothing else: {_OTHERS}")
             (arriving,) = arguments
             given = received = arriving.detach()
             if given.is_floating_point():
@@ -162,10 +166,12 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
             with replaced([(layer, "decorrelated_input", transformed)] if hasattr(layer, "decorrelated_input") else []):
                 output = forward(given)
             if not isinstance(output, Tensor):
-                raise Unsupported(f"{name_of(model, layer)} must return one tensor, got {type(output).__name__}.")
+                raise Unsupported(
+                    f"{name_of(model, layer)} must return one tensor, got {type(output).__name__}: {_OTHERS}"
+                )
             leaf = output.detach().requires_grad_()
             learning: dict[str, Tensor] = {n: each for n, each in layer.named_parameters() if each.requires_grad}
-            sent = leaf.clone()  # what follows may work in place
+            sent = leaf.clone()  # later modules may work in place
             visits[layer] = Visit(layer, learning, arriving, given, received, output, leaf, sent)
             return sent
 
@@ -173,11 +179,13 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
 
     learning = [layer for layer in owners(model) if any(each.requires_grad for each in own_parameters(layer))]
     with replaced_forwards((layer, stand_in(layer)) for layer in learning), torch.enable_grad():
-        outputs = model(inputs)
+        earlier = EarlierGraphs(model)
+        outputs = output_of(model(inputs))
+        earlier.refuse(outputs, *(visit.arriving for visit in visits.values()))
     used = ParameterUses(model).reached(*(visit.arriving for visit in visits.values()), outputs)
     if used is not None:
         raise Unsupported(
             f"the model uses the parameter '{used}' outside of the forward of the layer that owns it, so that this "
-            "credit misses it; call the layers, or freeze it."
+            "credit misses it: call the layer, or freeze the parameter."
         )
     return list(visits.values()), outputs

@@ -1,4 +1,4 @@
-"""The layers whose transposes feedback replaces, and what passes between them."""
+"""Layers whose transposes feedback replaces, and the functions between them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WeightLayer: TypeAlias = nn.Linear | Convolution | TransposedConvolution
 
 _KINDS: tuple[type[nn.Module], ...] = (nn.Linear, *get_args(Convolution), *get_args(TransposedConvolution))
 _METHODS = ("forward", "_conv_forward", "_output_padding")
-# Modules with weights that feedback leaves to exact differentiation: they scale single features or look up rows.
+# Modules whose weights are differentiated exactly: they scale single features or look up rows.
 _ELEMENTWISE = (nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.EmbeddingBag)
 
 _CONVOLVE: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -29,17 +29,17 @@ _TO_INPUT: dict[int, Callable[..., Tensor]] = {1: grad.conv1d_input, 2: grad.con
 
 @runtime_checkable
 class Transform(Protocol):
-    """A Decorrelation: all that it does to a batch or a sequence goes through one of these."""
+    """Protocol of a Decorrelation, which transforms a batch or a sequence by one of these methods only."""
 
     def run(self, inputs: Tensor, compute: Any) -> Tensor:
-        """X of a batch z."""
+        """Output x for a batch z."""
 
     def run_steps(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """X of time steps z."""
+        """Output x for time steps z."""
 
 
 def is_weight_layer(module: nn.Module) -> TypeGuard[WeightLayer]:
-    """Whether a module computes what torch's Linear or convolution does, of its input or of what a D makes of it."""
+    """True if a module computes torch's Linear or convolution, of its input or of its decorrelated input."""
     plain = getattr(type(module), "plain_class", type(module))
     return "forward" not in vars(module) and any(
         isinstance(module, kind)
@@ -49,17 +49,17 @@ def is_weight_layer(module: nn.Module) -> TypeGuard[WeightLayer]:
 
 
 def outputs_of(layer: WeightLayer) -> int:
-    """How many units or channels a layer has at its output."""
+    """Number of units or channels at the output of a layer."""
     return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
 def split(credit: Credit) -> tuple[dict[str, WeightLayer], list[nn.Module]]:
-    """The weight layers of a model by name, in the order of their definition, and the Decorrelations between them.
+    """Weight layers of a model by name, in the order of their definition, and the Decorrelations between them.
 
     Raises:
-        Unsupported: There is no weight layer, or another kind of weights would be transported unnoticed.
+        Unsupported: The model has no weight layer, or weights of another kind, which would be transported.
     """
-    inside: set[nn.Module] = set()  # what hangs on a layer (a decorrelating transform) is part of that layer
+    inside: set[nn.Module] = set()  # modules inside a layer, such as a decorrelating transform, are part of it
     layers: dict[str, WeightLayer] = {}
     between: list[nn.Module] = []
     for name, module in credit.model.named_modules():
@@ -67,7 +67,7 @@ def split(credit: Credit) -> tuple[dict[str, WeightLayer], list[nn.Module]]:
             continue
         if is_weight_layer(module):
             if is_lazy(module.weight):
-                raise Unsupported(f"layer '{name}' has no weights yet; run the model once before making the credit.")
+                raise Unsupported(f"layer '{name}' has no weights yet: run the model once before making the credit.")
             inside.update(walk(module))
             layers[name] = module
         elif isinstance(module, Transform):
@@ -76,7 +76,7 @@ def split(credit: Credit) -> tuple[dict[str, WeightLayer], list[nn.Module]]:
             raise Unsupported(
                 f"{credit.name} covers the Linear and convolutional layers of torch, and layer "
                 f"{name_of(credit.model, module)} has weights of another kind, or a forward of its own, through which "
-                "the error would be transported exactly; use backprop or weight_perturbation, which take any layer."
+                "the error would be transported exactly: use backprop or weight_perturbation, which take any layer."
             )
     if not layers:
         raise Unsupported(f"{credit.name} needs a model with Linear or convolutional layers; this one has none.")
@@ -84,14 +84,14 @@ def split(credit: Credit) -> tuple[dict[str, WeightLayer], list[nn.Module]]:
 
 
 def sent_back(layer: WeightLayer, delta: Tensor, weight: Tensor, shape: Any, padding: tuple[int, ...]) -> Tensor:
-    """What the transpose of a layer's map makes of errors at its output, with other weights in the place of its own.
+    """Apply the transpose of a layer's map to errors at its output, with other weights in place of its own.
 
     Args:
         layer: The layer.
         delta: Errors at its output.
-        weight: Of the shape of the layer's weights.
-        shape: Of the layer's input, padded already by what `padding` leaves out.
-        padding: Zeros at both ends of every dimension, of a convolution.
+        weight: Weights of the shape of the layer's own.
+        shape: Shape of the layer's input, with any padding that `padding` does not include.
+        padding: Number of zeros at both ends of every dimension of a convolution.
     """
     if isinstance(layer, nn.Linear):
         return delta @ weight

@@ -1,4 +1,4 @@
-"""The stand-in for a layer's forward whose graph sends a feedback signal back instead of the transported one."""
+"""Stand-in for the forward of a layer whose graph sends a feedback signal back instead of the transported error."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from neuro_decorr.errors import Unsupported
 
 
 class Sender(Protocol):
-    """What the backward pass asks for the signal of a layer."""
+    """Object that the backward pass asks for the signal of a layer."""
 
     def signal(self, delta: Tensor, shape: torch.Size) -> Tensor:
-        """The signal for an input of a shape, from the error at the output."""
+        """Signal for an input of a shape, from the error at the output."""
 
 
 def send(sender: Sender, receiver: Tensor, output: Tensor) -> Tensor:
-    """An output whose backward passes the error on to where it came from, and the sender's signal to the receiver.
+    """Output whose backward passes the error to the graph of the output, and the sender's signal to the receiver.
 
     Args:
-        sender: Makes the signal.
-        receiver: Gets it.
-        output: What was computed, without a graph that reaches the receiver: nothing can be transported to it.
+        sender: Object that makes the signal.
+        receiver: Tensor that gets the signal.
+        output: Output of the layer, whose graph must not reach the receiver, so that no error is transported to it.
     """
     transforms = torch._C._are_functorch_transforms_active()
     if not (receiver.requires_grad or transforms):  # nobody to send to; a tensor inside of vmap does not tell
@@ -43,10 +43,10 @@ def _signals(ctx: Any, delta: Tensor) -> tuple[Tensor | None, Tensor, None]:
 
 @final
 class _Send(Function):
-    """The identity of an output, with a feedback signal to `receiver`.
+    """Identity of an output, with a feedback signal to `receiver`.
 
-    In the older style, without `setup_context`: binding its arguments anew at every call would cost as much as a small
-    layer itself. The output is detached, not copied: modules behind it may work in place.
+    The class has no `setup_context`, as in the older style: binding the arguments anew at every call would cost as much
+    as a small layer. The output is detached and not copied, so that later modules may work in place.
     """
 
     @staticmethod
@@ -59,7 +59,7 @@ class _Send(Function):
 
 @final
 class _SendUnderTransforms(Function):
-    """The same for models that use `torch.func` inside (vmap over members of an ensemble, say)."""
+    """Identity with a feedback signal for models that use `torch.func` inside, such as vmap over an ensemble."""
 
     generate_vmap_rule = True
 
@@ -76,12 +76,12 @@ class _SendUnderTransforms(Function):
 
 @final
 class ErrorBroadcast:
-    """The error at the outputs of the network, once the backward pass has reached it.
+    """Error at the outputs of the network, known once the backward pass has reached it.
 
     Args:
         outputs: Number of network outputs, the last dimension of the error.
-        time_first: Whether the time that the error lacks is the first dimension of a layer's input, else it comes
-            after the samples.
+        time_first: True if the dimension of time that the error lacks is the first dimension of a layer's input; False
+            if it follows the samples.
     """
 
     __slots__ = ("error", "outputs", "time_first")
@@ -92,23 +92,23 @@ class ErrorBroadcast:
         self.error: Tensor | None = None
 
     def receive(self, error: Tensor) -> None:
-        """Keep e = dL/d(outputs) (..., outputs) for the layers; a backward hook of the network's outputs."""
+        """Keep e = dL/d(outputs), shape (..., outputs), for the layers; a backward hook of the network's outputs."""
         single = self.outputs == 1 and error.shape[-1:] != (1,)
         if single:
             error = error.unsqueeze(-1)
         if error.shape[-1:] != (self.outputs,):
             raise Unsupported(
                 f"direct feedback was made for {self.outputs} network outputs, but the last dimension of the model's "
-                f"output has {error.shape[-1] if error.dim() else 0}; give the number of outputs as `outputs=`."
+                f"output has {error.shape[-1] if error.dim() else 0}: give the number of outputs as `outputs=`."
             )
         self.error = error
 
     def signal(self, feedback: Tensor, shape: torch.Size) -> Tensor:
-        """The error projected to the input of a layer.
+        """Error projected to the input of a layer.
 
         Args:
             feedback: B (outputs, *units), with the units of one sample: (in_features,) or (channels, *positions).
-            shape: Of the layer's input, (..., *units).
+            shape: Shape of the layer's input, (..., *units).
 
         Returns:
             e B, of that shape; an error without the inner dimensions, such as time, is repeated along them.
@@ -128,8 +128,8 @@ class ErrorBroadcast:
             time = "a time dimension before them" if self.time_first else "begin alike (batch, then time)"
             raise Unsupported(
                 f"direct feedback: the error at the output has the leading dimensions {tuple(given)}, the input of a "
-                f"layer has {tuple(leading)}; they must be equal, or {time}. Layers that run over (time, batch, "
-                "units) need time_first=True; a model that folds time into the batch inside needs feedback_alignment."
+                f"layer has {tuple(leading)}; they must be equal, or {time}: set time_first=True for layers that run "
+                "over (time, batch, units), or use feedback_alignment for a model that folds time into the batch."
             )
         inner = (1,) * (len(leading) - len(given))
         return signal.reshape(*given, *inner, *units).expand(shape)
@@ -137,15 +137,15 @@ class ErrorBroadcast:
 
 @final
 class FeedbackPath:
-    """A layer with its feedback weights for the duration of a pass, and the stand-in for its forward.
+    """Layer with its feedback weights for the duration of a pass, and the stand-in for its forward.
 
     Args:
         name: Qualified name of the layer.
         layer: The layer.
 
     Attributes:
-        weight: The feedback weights for an input of a shape, during a pass.
-        broadcast: The error at the outputs, where that is sent in the place of the error at the layer's own.
+        weight: Function that returns the feedback weights for an input of a shape, during a pass.
+        broadcast: Error at the outputs of the network, if the layer receives it in place of the error at its output.
     """
 
     __slots__ = (
@@ -165,7 +165,7 @@ class FeedbackPath:
         self.weight: Callable[[torch.Size], Tensor] | None = None
         self.broadcast: ErrorBroadcast | None = None
         self.receiver: Tensor | None = None
-        # Padding with other than a number of zeros is part of what lies in front, and differentiated exactly.
+        # Padding with anything but zeros counts as a function before the layer, which is differentiated exactly.
         self._padding: tuple[int, ...] = ()
         self._pads: list[int] | None = None
         if isinstance(layer, Convolution) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
@@ -175,18 +175,18 @@ class FeedbackPath:
             self._padding_mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
 
     def remember(self, layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        """Forward pre-hook, to run before all others: keep what the layer was called with."""
+        """Keep the input of the layer; a forward pre-hook that runs before all others."""
         self.receiver = arguments[0] if arguments else keywords["input"]
 
     def forward(self, input: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
-        """What the layer makes of its input, as its pre-hooks left it; the graph sends the signal to the receiver."""
+        """Compute the layer on the input that its pre-hooks returned; the graph sends the signal to the receiver."""
         # The argument has the name that torch's layers give it: it may be passed by that name.
         layer = self.layer
         receiver, self.receiver = (input if self.receiver is None else self.receiver), None
         if receiver.shape != input.shape:
             raise Unsupported(
-                f"feedback to the site 'pre_decorrelation' needs pre-hooks that keep the shape: they turned "
-                f"{tuple(receiver.shape)} into {tuple(input.shape)}; use feedback_site='post_decorrelation'."
+                f"feedback to the site 'pre_decorrelation' needs pre-hooks that keep the shape, and these changed "
+                f"{tuple(receiver.shape)} to {tuple(input.shape)}: use feedback_site='post_decorrelation'."
             )
         if self._pads is not None and self.broadcast is None:
             receiver = F.pad(receiver, self._pads, mode=self._padding_mode)
@@ -194,7 +194,7 @@ class FeedbackPath:
         return send(self, receiver, forward(layer, input.detach(), *arguments, **keywords))
 
     def signal(self, delta: Tensor, shape: torch.Size) -> Tensor:
-        """The feedback signal for the layer's input."""
+        """Feedback signal for the layer's input."""
         assert self.weight is not None  # the backward pass runs while signals are sent
         weight = self.weight(shape)
         if self.broadcast is not None:

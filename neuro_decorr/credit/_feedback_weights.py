@@ -1,4 +1,4 @@
-"""Feedback weights: drawn once, kept by a credit, sent through for the duration of a pass."""
+"""Feedback weights, which are drawn once, kept by a credit and used for the duration of a pass."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from neuro_decorr import checks
 from neuro_decorr.credit._feedback_layers import WeightLayer, split
 from neuro_decorr.credit._feedback_path import ErrorBroadcast, FeedbackPath, send
 from neuro_decorr.credit._layers import Forward, replaced
+from neuro_decorr.credit._run import run
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 
 FeedbackSite = Literal["pre_decorrelation", "post_decorrelation"]
-"""Where the signal of a layer arrives whose input is transformed, by a Decorrelation or by forward pre-hooks.
+"""Site at which the signal arrives, for a layer whose input is transformed by a Decorrelation or forward pre-hooks.
 
-`pre_decorrelation`: straight at the input of these, which are skipped, so that no lateral weights are transported (and
-parameters inside get no gradient).
-`post_decorrelation`: behind them, and they are differentiated exactly, D^T included.
+`pre_decorrelation`: at the input of the transform, which the signal skips, so that no lateral weights are transported
+(and parameters inside get no gradient).
+`post_decorrelation`: at the output of the transform, which is then differentiated exactly, D^T included.
 """
 
 
 def size_of(weight: Tensor) -> float:
-    """The root mean square of a layer's weights; where they are zero, that with which torch would have drawn them."""
+    """Root mean square of a layer's weights; for weights of zero, the size with which torch would have drawn them."""
     weight = weight.detach()
     return weight.double().square().mean().sqrt().item() or (3 * weight[0].numel()) ** -0.5
 
@@ -34,18 +35,19 @@ def size_of(weight: Tensor) -> float:
 def gaussian(shape: Any, size: float, generator: torch.Generator, like: Tensor) -> Tensor:
     """Gaussian numbers of a root mean square `size`, of the type and on the device of a tensor.
 
-    Drawn in float64 on the CPU: the same seed gives the same feedback on every device and in every precision.
+    The numbers are drawn in float64 on the CPU, so that a seed gives the same feedback on every device and in every
+    precision.
     """
     return (torch.randn(shape, generator=generator, dtype=torch.float64) * size).to(like.detach())
 
 
 def key_of(layer: str) -> str:
-    """What a credit calls the feedback weights of a layer: unlike a layer's, the name of a tensor may hold no dots."""
+    """Name of a layer's feedback weights in a credit, without dots, which the name of a tensor may not contain."""
     return f"feedback/{layer.replace('/', '//').replace('.', '/')}" if layer else "feedback"
 
 
 def keep(credit: Credit, layer: str, weight: Tensor, learned: bool = False) -> None:
-    """Keep the feedback weights of a layer, as a buffer, or as a parameter where an optimiser moves them."""
+    """Keep the feedback weights of a layer, as a buffer, or as a parameter if an optimiser moves them."""
     if learned:
         credit.register_parameter(key_of(layer), nn.Parameter(weight))
     else:
@@ -53,7 +55,7 @@ def keep(credit: Credit, layer: str, weight: Tensor, learned: bool = False) -> N
 
 
 def kept(credit: Credit, layer: str, like: Tensor) -> Tensor:
-    """The feedback weights of a layer, after the credit has followed a model that moved to another device."""
+    """Feedback weights of a layer, moved to the device of the model if necessary."""
     weight: Tensor = getattr(credit, key_of(layer))
     if weight.device != like.device:
         moved = weight.detach().to(like.device)
@@ -66,14 +68,14 @@ def kept(credit: Credit, layer: str, like: Tensor) -> Tensor:
 
 @final
 class FeedbackPaths:
-    """The feedback paths of the layers with weights of a credit's model, and passes that send signals through them.
+    """Feedback paths of the weight layers of a credit's model, and passes that send signals through them.
 
     Args:
-        credit: That keeps the feedback weights.
-        seed: Of the feedback weights.
-        scale: Their root mean square relative to the layers' own weights.
-        site: Where the signals arrive.
-        *problems: With further parameters of the credit, to be told with those of the ones here.
+        credit: Credit that keeps the feedback weights.
+        seed: Seed of the feedback weights.
+        scale: Root mean square of the feedback weights relative to the layers' own weights.
+        site: Site at which the signals arrive.
+        *problems: Problems of further parameters of the credit, reported together with those of the parameters here.
 
     Raises:
         InvalidValue: A parameter is out of range.
@@ -97,11 +99,11 @@ class FeedbackPaths:
         self._between = between if self._skips else []
 
     def size(self, name: str) -> float:
-        """The root mean square of the feedback weights of a layer."""
+        """Root mean square of the feedback weights of a layer."""
         return self._scale * size_of(self.layers[name].weight)
 
     def gaussian(self, name: str, shape: Any = None) -> Tensor:
-        """Feedback weights for a layer: the next ones, of a shape, or that of the layer's own."""
+        """Draw the next feedback weights for a layer, of a given shape or that of the layer's own weights."""
         weight = self.layers[name].weight
         return gaussian(weight.shape if shape is None else shape, self.size(name), self._generator, weight)
 
@@ -111,24 +113,24 @@ class FeedbackPaths:
             keep(self._credit, name, self.gaussian(name), learned)
 
     def kept(self) -> dict[str, Tensor]:
-        """The feedback weights that the credit keeps, by the name of their layer."""
+        """Feedback weights that the credit keeps, by the name of their layer."""
         return {name: kept(self._credit, name, layer.weight) for name, layer in self.layers.items()}
 
     def seed(self) -> int:
-        """A seed for what is drawn later."""
+        """Seed for later draws."""
         return int(torch.randint(2**62, (), generator=self._generator))
 
     def arriving(self, name: str, weight: Tensor) -> Tensor:
-        """What weights in the place of a layer's own send to the input of the layer: with D, where that is passed."""
+        """Weights that send errors to the input of a layer, times D if the errors pass through it."""
         return weight if self._skips else decorrelated(self.layers[name], weight)
 
     def backward(
         self, model: nn.Module, loss_function: LossFunction, inputs: Any, targets: Any, weights: dict[str, Tensor]
     ) -> Tensor:
-        """A forward and a backward pass through feedback weights of the shapes of the layers' own; gives the loss."""
+        """Run a forward and a backward pass through feedback weights of the layers' shapes, and return the loss."""
         sent = weights if self._skips else {name: self.arriving(name, weight) for name, weight in weights.items()}
         with self.sending(lambda name, _: sent[name]):
-            loss = scalar_loss(loss_function, model(inputs), targets)
+            loss = scalar_loss(loss_function, run(model, inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -139,8 +141,8 @@ class FeedbackPaths:
         """Let the layers send their feedback signals, for the duration of one forward and backward pass.
 
         Args:
-            weights: Gives the feedback weights for a layer's name and the shape of its input.
-            broadcast: The error at the outputs, if that is sent to all layers.
+            weights: Function that returns the feedback weights for the name of a layer and the shape of its input.
+            broadcast: Error at the outputs, if all layers receive it.
         """
         hooks = []
         stand_ins: list[tuple[nn.Module, str, Forward]] = [
@@ -165,23 +167,23 @@ class FeedbackPaths:
 
 
 def decorrelated(layer: WeightLayer, weight: Tensor) -> Tensor:
-    """Weights in the place of a layer's own, times D where the layer is decorrelated."""
+    """Weights in place of a layer's own, times D if the layer is decorrelated."""
     with_transform: Callable[[Tensor], Tensor] | None = getattr(layer, "decorrelated_weight", None)
     return weight if with_transform is None else with_transform(weight)
 
 
 @final
 class _Straight:
-    """Sends errors as they are."""
+    """Sender of unchanged errors."""
 
     @staticmethod
     def signal(delta: Tensor, shape: torch.Size) -> Tensor:  # noqa: ARG004  # of the protocol
-        """The error itself."""
+        """Error, unchanged."""
         return delta
 
 
 def _straight_through(method: Forward) -> Forward:
-    """A method of a Decorrelation whose backward passes the error by it."""
+    """Method of a Decorrelation whose backward lets the error skip the transform."""
 
     def stand_in(inputs: Tensor, *arguments: Any, **keywords: Any) -> Any:
         found = method(inputs.detach(), *arguments, **keywords)

@@ -1,4 +1,4 @@
-"""Derivatives along a direction, by forward-mode differentiation."""
+"""Derivatives along a direction by forward-mode differentiation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from neuro_decorr.errors import Unsupported
 
 
 def with_tangent(tensor: Tensor, tangent: Tensor) -> Tensor:
-    """A tensor that moves along one more direction, inside `derivative`."""
+    """Tensor that moves along one more direction, inside `derivative`."""
     primal, before = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
-    # A copy: what works in place on the tensor works on its tangent as well.
+    # A copy, since an operation in place on the tensor also changes its tangent.
     along = tangent.clone(memory_format=torch.contiguous_format) if before is None else (before + tangent).contiguous()
     moving: Tensor = forward_ad.make_dual(primal, along)  # type: ignore[no-untyped-call]
     return moving
@@ -23,10 +23,10 @@ def with_tangent(tensor: Tensor, tangent: Tensor) -> Tensor:
 
 @contextmanager
 def needing_derivatives() -> Iterator[None]:
-    """Tell what has no forward-mode derivative, in words.
+    """Context that names operations without a forward-mode derivative.
 
     Raises:
-        Unsupported: Something that runs inside has none.
+        Unsupported: An operation inside the context has none.
     """
     try:
         yield
@@ -35,17 +35,17 @@ def needing_derivatives() -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0]
         raise Unsupported(
-            f"this credit needs forward-mode derivatives, and something in this model has none: {reason} "
-            "For spiking networks use neurons that have them, nd.norse.LIF or nd.norse.LateralLIF, in the place of "
-            "Norse's own; for other models use node_perturbation, which needs no derivatives."
+            f"this credit needs forward-mode derivatives, and an operation of this model has none: {reason} "
+            "For spiking networks use neurons that have them, nd.norse.LIF, AdaptiveLIF or LateralLIF, in place of "
+            "those of Norse; or use node_perturbation, which needs no derivatives of this kind."
         ) from error
 
 
 def derivative(compute: Callable[[], Tensor]) -> Tensor:
-    """The derivative of a result along the directions that `compute` gives to tensors with `with_tangent`.
+    """Derivative of a result along the directions that `compute` gives to tensors by `with_tangent`.
 
     Raises:
-        Unsupported: Something in it has no forward-mode derivative.
+        Unsupported: An operation has no forward-mode derivative.
     """
     with needing_derivatives(), forward_ad.dual_level():
         result, tangent = forward_ad.unpack_dual(compute())  # type: ignore[no-untyped-call]

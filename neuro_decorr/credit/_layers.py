@@ -1,4 +1,4 @@
-"""Reading a model's layers, and standing in for their forward for the duration of a pass."""
+"""Functions that read the layers of a model and replace their forward for the duration of a pass."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ABSENT: Any = object()
 
 
 def walk(model: nn.Module) -> list[nn.Module]:
-    """Every module of a model, breadth first, shared ones as often as they occur.
+    """Modules of a model, breadth first; shared modules as often as they occur.
 
-    Several times faster than `model.modules()`, since it runs before every backward pass; two walks over the same
+    The walk runs before every backward pass and is several times faster than `model.modules()`; two walks over the same
     modules compare equal.
     """
     found = [model]
@@ -30,7 +30,7 @@ def walk(model: nn.Module) -> list[nn.Module]:
 
 
 def name_of(model: nn.Module, layer: nn.Module) -> str:
-    """How a message calls a layer: its qualified name and its class."""
+    """Name of a layer for messages: its qualified name and its class."""
     for name, module in model.named_modules():
         if module is layer:
             return f"'{name}' ({type(layer).__name__})" if name else f"the model itself ({type(layer).__name__})"
@@ -38,18 +38,18 @@ def name_of(model: nn.Module, layer: nn.Module) -> str:
 
 
 def is_plain_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether a module computes what a nn.Linear does, of its input or of what `arriving` makes of it."""
+    """True if a module computes a nn.Linear, of its input or of the input that `arriving` transforms."""
     plain = getattr(type(module), "plain_class", type(module))
     return plain.forward is nn.Linear.forward and "forward" not in module.__dict__
 
 
 def transforms_input(layer: nn.Module) -> bool:
-    """Whether the class of a layer transforms the layer's input, as that of a decorrelated Linear does."""
+    """True if the class of a layer transforms the layer's input, as the class of a decorrelated Linear does."""
     return hasattr(type(layer), "decorrelated_input")
 
 
 def arriving(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """What the weights of a linear layer see of its input: what its class makes of it, if that makes anything."""
+    """Transform the input of a linear layer as its class does before the weights, if it does."""
     if not transforms_input(layer):
         return inputs
     transformed: Tensor = layer.decorrelated_input(inputs)  # type: ignore[operator]  # its class has it
@@ -57,9 +57,9 @@ def arriving(layer: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def own_parameters(layer: nn.Module) -> list[Tensor]:
-    """The parameters that belong to a layer itself, not to its children.
+    """Parameters that a layer owns directly, without those of its children.
 
-    Those behind `torch.nn.utils.parametrize` belong to the layer that uses them, not to the container that stores
+    Parameters of `torch.nn.utils.parametrize` belong to the layer that uses them, not to the container that stores
     them.
     """
     found: list[Tensor] = [parameter for parameter in layer._parameters.values() if parameter is not None]
@@ -69,10 +69,10 @@ def own_parameters(layer: nn.Module) -> list[Tensor]:
 
 
 def owners(model: nn.Module) -> list[nn.Module]:
-    """The layers that directly own parameters.
+    """Layers that directly own parameters.
 
     Raises:
-        Unsupported: One of them also contains layers that own parameters: its output says nothing about those inside.
+        Unsupported: One of them also contains layers that own parameters, so that its output depends on both.
     """
     found = []
     inside_parametrization: set[nn.Module] = set()
@@ -85,7 +85,7 @@ def owners(model: nn.Module) -> list[nn.Module]:
         if inner:
             raise Unsupported(
                 f"layer {name_of(model, module)} owns parameters and contains {name_of(model, inner[0])}, which owns "
-                "some as well: this credit needs every parameter in a layer of its own."
+                "some as well: move the parameters of the outer layer into a layer of their own."
             )
         found.append(module)
     return found
@@ -93,25 +93,28 @@ def owners(model: nn.Module) -> list[nn.Module]:
 
 @final
 class ParameterUses:
-    """Follows the graphs of tensors to the parameters of a model; what was followed once is not followed again.
+    """Search of the graphs of tensors for the parameters of a model; no part of a graph is searched twice.
 
     Args:
         model: The model.
+        without: Parameters to ignore.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, without: Iterable[Tensor] = ()) -> None:
         self._model = model
+        self._without = {id(parameter) for parameter in without}
         self._names: dict[int, str] = {}  # filled when first needed, which for most models is never
         self._followed: set[Any] = set()
 
     def reached(self, *tensors: Any) -> str | None:
-        """The name of a parameter that the graph of one of them reaches; None where there is no such.
+        """Name of a parameter that the graph of one of the tensors reaches; None if there is none.
 
-        That a tensor requires a gradient is not enough: cells of Norse start from a state that requires one.
+        A tensor that requires a gradient need not depend on a parameter: cells of Norse start from such a state.
         """
         waiting = [node for tensor in tensors if (node := _source(tensor)) is not None]
         if waiting and not self._names:
-            self._names = {id(parameter): name for name, parameter in self._model.named_parameters()}
+            named = self._model.named_parameters()
+            self._names = {id(each): name for name, each in named if id(each) not in self._without}
         for node in waiting:
             if node in self._followed:
                 continue
@@ -124,7 +127,7 @@ class ParameterUses:
 
 
 def _source(tensor: Any) -> Any:
-    """Where the graph of a tensor begins, if it has one; for a leaf the node that accumulates its gradient."""
+    """First node of the graph of a tensor, if it has one; for a leaf the node that accumulates its gradient."""
     if not isinstance(tensor, Tensor) or not tensor.requires_grad:
         return None
     return tensor.grad_fn or torch.autograd.graph.get_gradient_edge(tensor).node
@@ -132,13 +135,13 @@ def _source(tensor: Any) -> Any:
 
 @contextmanager
 def replaced(replacements: Iterable[tuple[nn.Module, str, Any]]) -> Iterator[None]:
-    """Let functions stand in for methods of modules, or values for attributes, and put everything back.
+    """Replace methods or attributes of modules inside the context, and restore them afterwards.
 
     Args:
-        replacements: A module, the name of its method or attribute, and what is to be there instead.
+        replacements: Triples of a module, the name of its method or attribute, and the replacement.
 
     Yields:
-        Nothing; the stand-ins are in place.
+        Nothing; the replacements are in place.
     """
     saved: list[tuple[dict[str, Any], str, Any]] = []
     try:
@@ -156,12 +159,12 @@ def replaced(replacements: Iterable[tuple[nn.Module, str, Any]]) -> Iterator[Non
 
 
 def replaced_forwards(replacements: Iterable[tuple[nn.Module, Forward]]) -> AbstractContextManager[None]:
-    """Let functions stand in for the `forward` of layers.
+    """Replace the `forward` of layers inside the context.
 
-    Instance attributes rather than hooks: cheaper to install for one pass, and unlike a forward hook a stand-in sees
-    the layer's input after all pre-hooks and its output before any other hook.
+    The replacements are instance attributes and not hooks: they are cheaper to install for one pass, and they see the
+    layer's input after all pre-hooks and its output before any other hook.
 
     Args:
-        replacements: Pairs of a layer and what is to be called instead of its `forward`.
+        replacements: Pairs of a layer and the function to be called instead of its `forward`.
     """
     return replaced((layer, "forward", forward) for layer, forward in replacements)

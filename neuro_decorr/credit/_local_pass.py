@@ -1,4 +1,4 @@
-"""A pass in which every block of layers stands alone: directions of its nodes, and the derivative of its output."""
+"""Pass in which every block of layers stands alone: directions of its nodes, and the derivative of its output."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from neuro_decorr.credit._layers import (
     replaced,
     replaced_forwards,
 )
+from neuro_decorr.credit._run import run
 from neuro_decorr.errors import Unsupported
 
 Draw: TypeAlias = Callable[[int, int, Tensor], "Tensor | None"]
-"""The direction of a node tensor, from the number of its block, its place in the block, and the tensor."""
+"""Function that returns the direction of a node tensor, from the index of its block, its place there and the tensor."""
 
 _NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 @dataclass(slots=True)
 class Node:
-    """The output of a layer, and of the normalisation that follows at once.
+    """Output of a layer and of a normalisation that directly follows it.
 
     Attributes:
-        output: With the graph of its own layer and nothing more.
-        channels_first: Whether its channels come before its positions.
-        direction: Along which it moves; None where it does not.
-        arriving: The derivative of the output along the directions of earlier layers of the block.
-        sent: What the model goes on with.
-        version: Of `sent`, to tell whether something worked on it in place.
+        output: Output with the graph of its own layer and nothing more.
+        channels_first: True if its channels come before its positions.
+        direction: Direction along which the output moves; None if it does not move.
+        arriving: Derivative of the output along the directions of earlier layers of the block.
+        sent: Output with which the model continues.
+        version: Version of `sent`, by which operations in place are detected.
     """
 
     output: Tensor
@@ -51,14 +52,14 @@ class Node:
 
 
 class End(NamedTuple):
-    """The output of a block, as it arrives at the next weight layer.
+    """Output of a block as it arrives at the next weight layer.
 
     Attributes:
-        output: A leaf.
-        derivative: Along the directions of the block's nodes; None where nothing moved.
-        received: What the next layer makes of it before its weights, by a Decorrelation; with the graph to `output`.
-        channels_first: Whether its channels come before its positions.
-        nodes: Of the block, in the order of the calls.
+        output: Output of the block, a leaf.
+        derivative: Derivative along the directions of the block's nodes; None if nothing moved.
+        received: Input of the weights of the next layer, after its Decorrelation; with the graph to `output`.
+        channels_first: True if its channels come before its positions.
+        nodes: Nodes of the block, in the order of the calls.
     """
 
     output: Tensor
@@ -70,14 +71,14 @@ class End(NamedTuple):
 
 @final
 class LocalPass:
-    """Runs a model once; derivatives go along within blocks, and end where the next block begins.
+    """Pass of a model in which derivatives exist within blocks and end where the next block begins.
 
-    All tensors lose their derivative there, so that none comes by a way round the next layer.
+    All tensors lose their derivative there, so that no derivative bypasses the next layer.
 
     Args:
         model: The model.
-        blocks: Its blocks.
-        draw: Gives the directions.
+        blocks: Blocks of the model.
+        draw: Function that returns the directions.
     """
 
     def __init__(self, model: nn.Module, blocks: Blocks, draw: Draw) -> None:
@@ -93,11 +94,11 @@ class LocalPass:
         self._first = True  # whether the channels of the nodes come first, by the last weight layer
 
     def run(self, inputs: Any) -> Any:
-        """The outputs of the model, with the graph of the readout.
+        """Run the model and return its outputs, with the graph of the readout.
 
         Raises:
             Unsupported: The layers are not called once each, block after block; the model uses trainable parameters
-                outside of the layers that own them; or something has no forward-mode derivative.
+                outside of the layers that own them; or an operation has no forward-mode derivative.
         """
         if isinstance(inputs, Tensor) and inputs.requires_grad:
             inputs = inputs.detach()
@@ -111,18 +112,18 @@ class LocalPass:
         with replaced_forwards(stand_ins.items()), torch.enable_grad(), needing_derivatives():
             forward_ad.enter_dual_level()  # type: ignore[no-untyped-call]
             try:
-                outputs = self._model(inputs)
+                outputs = run(self._model, inputs)
             finally:
                 forward_ad.exit_dual_level()  # type: ignore[no-untyped-call]
         if not self._read_out:
             raise Unsupported(
-                f"the model's readout, {name_of(self._model, self._blocks.last)}, was not called: local losses need "
-                "every weight layer to run by itself."
+                f"the readout of the model, {name_of(self._model, self._blocks.last)}, was not called: local losses "
+                "need a model that calls every weight layer as a module."
             )
         return outputs
 
     def _weighing(self, layer: nn.Module) -> Forward:
-        """The stand-in for a weight layer."""
+        """Stand-in for a weight layer."""
         forward = layer.forward
 
         def visited(given: Tensor, *arguments: Any, **keywords: Any) -> Any:
@@ -135,25 +136,27 @@ class LocalPass:
         return visited
 
     def _arrives(self, layer: nn.Module, given: Tensor) -> bool:
-        """Whether a layer begins another block; refuses what is no chain of blocks."""
+        """True if a layer begins another block; refuses layers that do not form a chain of blocks."""
         block, name = self._position[layer], name_of(self._model, layer)
         if given.requires_grad and not self._read_out:
             raise Unsupported(
                 f"the input of {name} depends on trainable parameters that are used outside of the layer that owns "
-                "them: call the layers, or freeze these parameters."
+                "them: call that layer, or freeze these parameters."
             )
         if given.requires_grad and not self._blocks.layers:
             raise Unsupported(
-                f"{name}, the readout, is the only weight layer, and parameters in front of it learn: no block with a "
-                "local loss could teach them, and backpropagation would; freeze them, or use another credit."
+                f"{name}, the readout, is the only weight layer, and no local loss could train the parameters before "
+                "it: freeze these parameters, or use another credit."
             )
         if layer in self._called:
-            raise Unsupported(f"{name} is called twice in a pass, so that it has no place in a chain of blocks.")
+            raise Unsupported(
+                f"{name} is called twice in a pass, so that it has no place in a chain of blocks: use another credit."
+            )
         if not self._block <= block <= self._block + 1:
             before = f"after a layer of block {self._block + 1}" if self._block >= 0 else "first"
             raise Unsupported(
-                f"{name}, which is of block {block + 1}, is called {before}. Name the layers of the blocks in the "
-                "order of their calls: blocks=[...]."
+                f"{name}, which belongs to block {block + 1}, is called {before}: name the layers of the blocks in the "
+                "order of their calls, blocks=[...]."
             )
         self._called.add(layer)
         arrives = block > max(self._block, 0)
@@ -161,7 +164,7 @@ class LocalPass:
         return arrives
 
     def _ended(self, layer: nn.Module, given: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
-        """End a block, and run the layer that begins the next one, or reads out."""
+        """End a block and run the layer that begins the next block, or the readout."""
         _, derivative = forward_ad.unpack_dual(given)  # type: ignore[no-untyped-call]
         forward_ad.exit_dual_level()  # type: ignore[no-untyped-call]
         forward_ad.enter_dual_level()  # type: ignore[no-untyped-call]
@@ -188,7 +191,7 @@ class LocalPass:
         return output
 
     def _following(self, module: nn.Module) -> Forward:
-        """The stand-in for a normalisation, and for what else owns parameters."""
+        """Stand-in for a normalisation, or for any other layer that owns parameters."""
         forward = module.forward
         owned = own_parameters(module)
         joins = all(parameter.dim() < 2 for parameter in owned)
@@ -205,9 +208,11 @@ class LocalPass:
         return visited
 
     def _sent(self, output: Any) -> Tensor:
-        """Cut the graph behind a layer, and let its output move."""
+        """Cut the graph after a layer and let its output move along a direction."""
         if not isinstance(output, Tensor):
-            raise Unsupported(f"local losses need layers that return one tensor, got {type(output).__name__}.")
+            raise Unsupported(
+                f"local losses need layers that return one tensor, got {type(output).__name__}: use another credit."
+            )
         if not output.requires_grad:
             return output
         arriving = forward_ad.unpack_dual(output).tangent  # type: ignore[no-untyped-call]

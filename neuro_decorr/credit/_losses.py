@@ -1,4 +1,4 @@
-"""The loss of every sample, in float64."""
+"""Loss of every sample, in float64."""
 
 from __future__ import annotations
 
@@ -15,101 +15,124 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from neuro_decorr.credit.base import LossFunction, scalar_loss
+from neuro_decorr.credit._run import one_tensor
+from neuro_decorr.credit._time import Layout
+from neuro_decorr.credit.base import LossFunction, in_words, unchecked_loss
 from neuro_decorr.errors import Unsupported
 
-# Sums over samples in another order, or a loss that computes in float32 whatever it gets, stay far below this.
+# Errors of sums over samples in another order, or of a loss that always computes in float32, stay far below this.
 _TOLERANCE = 1e-4
 
+_SAMPLES_FIRST = Layout()
+
 _CHUNK = 2**22
-"""How many numbers outputs that are repeated for every sample may have at once."""
+"""Largest number of entries of outputs that are repeated for every sample."""
 
 
 @final
 class SampleLosses:
-    """The losses of the samples of a batch, such that the change of the total loss is `share` times that of their sum.
+    """Losses of the samples of a batch, such that the change of the total loss is `share` times that of their sum.
 
-    A loss function that takes `reduction` (those of `torch.nn.functional`), or a module that has it (those of
-    `torch.nn`), is asked for reduction "none"; `share` is then what it divides by, such as the number of targets that
-    are not ignored, or the sum of the weights of their classes. Any other one is evaluated on batches of one sample by
-    `torch.vmap`. Where its total is neither the mean nor the sum of these, the loss of a sample is the loss of the
-    batch in which this sample alone is another: exact for every loss, and as many evaluations as there are samples.
+    A loss function with an argument `reduction` (those of `torch.nn.functional`), or a module with this attribute
+    (those of `torch.nn`), is evaluated with reduction "none". `share` is then the inverse of its divisor, such as the
+    number of targets that are not ignored, or the sum of the weights of their classes. Any other loss function is
+    evaluated on batches of one sample by `torch.vmap`. If its total is neither the mean nor the sum of these losses,
+    the loss of a sample is the loss of the clean batch in which only this sample is replaced. This is exact for every
+    loss and takes as many evaluations as there are samples.
 
-    Evaluated in float64, since the estimators take small differences.
+    Losses are evaluated in float64, since the estimators take small differences.
 
     Args:
-        loss_function: Maps (outputs, targets) to a scalar.
-        targets: Passed on to it.
+        loss_function: Function of (outputs, targets) that returns a scalar.
+        targets: Targets for the loss function.
     """
 
     def __init__(self, loss_function: LossFunction, targets: Any) -> None:
         self._loss_function = loss_function
         unreduced = _without_reduction(loss_function)
         self._one_by_one = unreduced is None
-        self._unreduced = unreduced or functools.partial(_one_by_one, loss_function)
+        self._unreduced = unreduced or functools.partial(_one_by_one, loss_function, 0)
+        self._dimension = 0
         self._targets = targets
         self._wide_targets = tree_map(_wide, targets)
         self._in_float64 = True
 
     def loss(self, outputs: Any) -> Tensor:
-        """The loss of the batch, a scalar, float64 where the device has it.
+        """Loss of the batch, a scalar, float64 if the device has it.
 
         Raises:
             Unsupported: The loss depends on parameters other than through the outputs.
         """
         outputs = tree_map(lambda part: part.detach() if isinstance(part, Tensor) else part, outputs)
-        loss: Tensor = self._evaluate(functools.partial(scalar_loss, self._loss_function), outputs)
+        with in_words(outputs):
+            loss: Tensor = self._evaluate(functools.partial(unchecked_loss, self._loss_function), outputs)
         if loss.requires_grad:
             raise Unsupported(
                 "the loss depends on trainable parameters other than through the model's output (a weight penalty?), "
-                "which perturbation cannot see; use weight_decay of the optimiser, or add its gradient yourself."
+                "which perturbation cannot see: use weight_decay of the optimiser, or add the gradient of the penalty "
+                "yourself."
             )
         return loss
 
-    def attribute(self, outputs: Any) -> tuple[Tensor, Tensor, float]:
-        """Find out what the samples contribute to the loss; to be called with the clean outputs, before `of`.
+    def attribute(self, outputs: Any, layout: Layout = _SAMPLES_FIRST) -> tuple[Tensor, Tensor, float]:
+        """Find the contribution of the samples to the loss; call it with the clean outputs, before `of`.
+
+        Args:
+            outputs: Outputs of the model.
+            layout: Layout of the outputs, with the dimension of the samples.
 
         Returns:
             The loss as `loss_function` computes it, a detached scalar in the precision of the outputs; the losses of
             the samples; and `share`.
 
         Raises:
-            Unsupported: The model returns something else than a tensor, or the loss is not a function of it alone.
+            Unsupported: The model does not return one tensor, or the loss is not a function of it alone.
         """
-        if not isinstance(outputs, Tensor):
-            raise Unsupported(f"perturbation needs a model that returns one tensor, got {type(outputs).__name__}.")
-        outputs = outputs.detach()
-        loss, losses = self.loss(outputs), self._evaluate(self._unreduced, outputs)
+        outputs = one_tensor("perturbation", outputs).detach()
+        self._dimension = dimension = layout.sample_dimension(outputs)
+        loss = self.loss(outputs)
+        if self._one_by_one:
+            self._unreduced = functools.partial(_one_by_one, self._loss_function, dimension)
+        losses = self._evaluate(self._unreduced, outputs)
         if not isinstance(losses, Tensor) or losses.dim() == 0:
             raise Unsupported(
                 "perturbation needs the loss of every sample, and this loss function returns one number even when its "
-                "reduction is 'none'; pass one that honours `reduction`, or a plain function of (outputs, targets)."
+                "reduction is 'none': pass one that honours `reduction`, or a plain function of (outputs, targets)."
             )
-        share = self._share(loss.item(), losses.double(), outputs)
+        # For sequences a loss may reduce the steps, or take another dimension for the sample.
+        known = not dimension or self._one_by_one or losses.shape[:2] == outputs.shape[:2]
+        share = self._share(loss.item(), losses.double(), outputs) if known else None
         if share is None:
-            self._unreduced = functools.partial(_changed_alone, self._loss_function, outputs)
-            return loss.to(outputs.dtype), self.of(outputs), 1 / len(outputs)
-        return loss.to(outputs.dtype), _per_sample(losses), share
+            self._unreduced = functools.partial(_changed_alone, self._loss_function, dimension, outputs)
+            self._one_by_one = True
+            return loss.to(outputs.dtype), self.of(outputs), 1 / outputs.shape[dimension]
+        return loss.to(outputs.dtype), self._per_sample(losses), share
 
     def of(self, outputs: Tensor) -> Tensor:
-        """The losses of the samples of a pass, shape (samples,), float64, without graph."""
+        """Losses of the samples of a pass, shape (samples,), float64, without graph."""
         with torch.no_grad():
-            return _per_sample(self._evaluate(self._unreduced, outputs))
+            return self._per_sample(self._evaluate(self._unreduced, outputs))
 
     def _share(self, total: float, losses: Tensor, outputs: Tensor) -> float | None:
-        """What the total is of the sum of the unreduced losses; None where it is no fixed share of it."""
+        """Factor between the total and the sum of the unreduced losses; None if the factor is not constant."""
         added, count = losses.sum().item(), losses.numel()
         size = losses.abs().sum().item()  # losses of both signs may nearly cancel
         for share in (1 / count, 1.0):
             if abs(total - share * added) <= _TOLERANCE * share * size or not math.isfinite(total):
                 return share
-        if self._one_by_one or len(outputs) == 1 or not added:
+        dimension = self._dimension
+        if self._one_by_one or outputs.shape[dimension] == 1 or not added:
             return None
-        # Weights of classes and ignored targets depend on the targets alone: the share is that of any other outputs.
-        between = (outputs + outputs.flip(0)) / 2
+        # Weights of classes and ignored targets depend on the targets alone, so other outputs give the same share.
+        between = (outputs + outputs.flip(dimension)) / 2
         other: float = self._evaluate(self._unreduced, between).double().sum().item()
         same = abs(total * other - self.loss(between).item() * added) <= _TOLERANCE * abs(total * other)
         return total / added if same else None
+
+    def _per_sample(self, losses: Tensor) -> Tensor:
+        if losses.dim() < 2:
+            return losses.double()
+        return losses.double().movedim(0 if self._one_by_one else self._dimension, 0).flatten(1).sum(1)
 
     def _evaluate(self, function: Callable[[Any, Any], Any], outputs: Any) -> Any:
         if self._in_float64:
@@ -118,8 +141,8 @@ class SampleLosses:
                     with everything:
                         return function(tree_map(_wide, outputs), self._wide_targets)
                 except (RuntimeError, TypeError):
-                    # Also on a device without float64. What is wrong for another reason fails again below, with its
-                    # own message.
+                    # Also on a device without float64. Any other error occurs again below, with the message of its
+                    # cause.
                     continue
             self._in_float64 = False
         return function(outputs, self._targets)
@@ -127,7 +150,7 @@ class SampleLosses:
 
 @final
 class _Float64(TorchFunctionMode):
-    """Lets every function of torch see float64 in the place of other floating types."""
+    """Mode in which every function of torch sees float64 in place of other floating types."""
 
     def __torch_function__(self, function: Any, _types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         return function(*tree_map(_wide, arguments), **tree_map(_wide, keywords or {}))
@@ -135,10 +158,6 @@ class _Float64(TorchFunctionMode):
 
 def _wide(value: Any) -> Any:
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-
-def _per_sample(losses: Tensor) -> Tensor:
-    return losses.double().flatten(1).sum(1) if losses.dim() > 1 else losses.double()
 
 
 def _without_reduction(loss_function: LossFunction) -> Callable[[Any, Any], Tensor] | None:
@@ -164,42 +183,52 @@ def _accepts_reduction(loss_function: LossFunction) -> bool:
         return False
 
 
-def _one_by_one(loss_function: LossFunction, outputs: Tensor, targets: Any) -> Tensor:
-    def dimension(part: Any) -> int | None:
-        return 0 if isinstance(part, Tensor) and part.shape[:1] == outputs.shape[:1] else None
+def _one_by_one(loss_function: LossFunction, dimension: int, outputs: Tensor, targets: Any) -> Tensor:
+    samples = outputs.shape[dimension]
 
-    dimensions = tree_map(dimension, targets)
+    def dimension_of(part: Any) -> int | None:
+        if not isinstance(part, Tensor):
+            return None
+        if dimension and part.shape[:2] == outputs.shape[:2]:  # of every step
+            return dimension
+        return 0 if part.shape[:1] == (samples,) else None
+
+    dimensions = tree_map(dimension_of, targets)
 
     def single(output: Tensor, target: Any) -> Tensor:
-        batch = tree_map(lambda part, batched: part if batched is None else part.unsqueeze(0), target, dimensions)
-        return scalar_loss(loss_function, output.unsqueeze(0), batch)
+        batch = tree_map(lambda part, batched: part if batched is None else part.unsqueeze(batched), target, dimensions)
+        return unchecked_loss(loss_function, output.unsqueeze(dimension), batch)
 
-    return _for_each(single, (outputs, targets), (0, dimensions))
+    return _for_each(single, (outputs, targets), (dimension, dimensions))
 
 
-def _changed_alone(loss_function: LossFunction, clean: Tensor, outputs: Tensor, targets: Any) -> Tensor:
-    """The loss of the clean batch with one sample's outputs in the place of its clean ones, times the samples."""
-    samples = torch.arange(len(outputs), device=outputs.device)
+def _changed_alone(loss_function: LossFunction, dimension: int, clean: Tensor, outputs: Tensor, targets: Any) -> Tensor:
+    """Loss of the clean batch with one sample's outputs in place of its clean outputs, times the number of samples."""
+    samples = torch.arange(outputs.shape[dimension], device=outputs.device)
     clean = clean.to(outputs.dtype)
 
     def changed(sample: Tensor) -> Tensor:
-        alone = (samples == sample).view(-1, *[1] * (outputs.dim() - 1))
-        return scalar_loss(loss_function, torch.where(alone, outputs, clean), targets)
+        alone = (samples == sample).view(-1, *[1] * (outputs.dim() - 1 - dimension))
+        return unchecked_loss(loss_function, torch.where(alone, outputs, clean), targets)
 
-    return len(outputs) * _for_each(changed, (samples,), (0,), max(1, _CHUNK // clean.numel()))
+    return len(samples) * _for_each(changed, (samples,), (0,), max(1, _CHUNK // clean.numel()))
 
 
 def _for_each(
     function: Callable[..., Tensor], arguments: tuple[Any, ...], dimensions: tuple[Any, ...], chunk: int | None = None
 ) -> Tensor:
-    """The results for every sample, at once, or one after the other for losses that branch on values."""
+    """Results for every sample, at once, or one after the other for losses that branch on values."""
     try:
         return torch.func.vmap(function, in_dims=dimensions, chunk_size=chunk)(*arguments)
     except RuntimeError as error:
-        if "random" in str(error):  # the noise of a loss that draws would pass for an effect of that at the nodes
+        if "random" in str(error):  # random numbers of the loss would count as an effect of the noise at the nodes
             raise
     single = [
-        tree_map(lambda part, batched, place=place: part if batched is None else part[place], arguments, dimensions)
-        for place in range(len(arguments[0]))
+        tree_map(
+            lambda part, batched, place=place: part if batched is None else part.select(batched, place),
+            arguments,
+            dimensions,
+        )
+        for place in range(arguments[0].shape[dimensions[0]])
     ]
     return torch.stack([function(*each) for each in single])

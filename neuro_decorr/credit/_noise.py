@@ -14,10 +14,10 @@ Distribution = Literal["gaussian", "rademacher"]
 
 @final
 class Noise(nn.Module):
-    """A reproducible stream of independent noise of zero mean and unit variance.
+    """Reproducible stream of independent noise of zero mean and unit variance.
 
-    A module, so that the state of a credit that holds it holds where the stream is. The generator is made at the first
-    draw, on the device of what is perturbed.
+    The stream is a module, so that the state of its credit includes the position in the stream. The first draw makes
+    the generator, on the device of the perturbed tensor.
 
     Args:
         distribution: "gaussian" (standard normal) or "rademacher" (+1 or -1 with equal probability).
@@ -28,11 +28,11 @@ class Noise(nn.Module):
         super().__init__()
         self.distribution = distribution
         self._generator: torch.Generator | None = None
-        # Where a generator that is still to be made begins: a seed (one int64) or a saved state (bytes).
+        # Start of a generator that is not made yet: a seed (one int64) or a saved state (bytes).
         self._start = torch.tensor(seed, dtype=torch.int64)
 
     def draw(self, like: Tensor) -> Tensor:
-        """Fresh noise of the shape, precision and device of a tensor."""
+        """Draw fresh noise of the shape, precision and device of a tensor."""
         generator = self._generator
         if generator is None or generator.device != like.device:
             generator = self._begin(like.device)
@@ -42,18 +42,18 @@ class Noise(nn.Module):
         return noise.random_(0, 2, generator=generator).mul_(2).sub_(1)
 
     def get_extra_state(self) -> Tensor:
-        """All that is needed to go on with the same noise, as a tensor on the CPU."""
+        """State from which the same noise continues, as a tensor on the CPU."""
         return (self._start if self._generator is None else self._generator.get_state()).clone()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on where `get_extra_state()` was called."""
+        """Continue from the state that `get_extra_state()` returned."""
         self._start = state.detach().cpu().clone()
         self._generator = None
 
     def _begin(self, device: torch.device) -> torch.Generator:
         if self._generator is not None:
             raise StateMismatch(
-                f"the noise of this credit began on {self._generator.device}, and the model is now on {device}; "
+                f"the noise of this credit began on {self._generator.device}, and the model is now on {device}: "
                 "make the credit after moving the model."
             )
         generator = torch.Generator(device)
@@ -64,8 +64,8 @@ class Noise(nn.Module):
                 generator.set_state(self._start)
         except RuntimeError as error:
             raise StateMismatch(
-                f"the saved state of the noise does not fit a generator on {device}: {error}; it can be resumed only "
-                "on the kind of device where it was saved."
+                f"the saved state of the noise does not fit a generator on {device} ({error}): resume it on the kind "
+                "of device where it was saved."
             ) from error
         self._generator = generator
         return generator

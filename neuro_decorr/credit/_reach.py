@@ -1,4 +1,4 @@
-"""Which of a block's losses a node takes part in."""
+"""Parts of a block's loss to which a node contributes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from neuro_decorr.credit._local_pass import Draw, End, Node
 
 
 class Reach(NamedTuple):
-    """How a block's output, and a layer's, fall into parts that correspond: groups of channels, cells of positions.
+    """Division of a block's and a layer's output into corresponding parts: groups of channels, cells of positions.
 
     Attributes:
         groups: Number of groups.
-        cells: Of every dimension of positions; none where a part holds all positions.
+        cells: Number of cells in every dimension of positions; empty if a part holds all positions.
     """
 
     groups: int = 1
@@ -29,7 +29,7 @@ class Reach(NamedTuple):
         return products.reshape(len(products), self.groups, -1, *self.cells).sum(2)
 
     def weighed(self, nodes: Tensor, slopes: Tensor) -> Tensor:
-        """Node values (samples, channels, *positions), each times the slope of its part."""
+        """Multiply node values (samples, channels, *positions) by the slope of their part."""
         samples, channels, *positions = nodes.shape
         inner = [each for cell, size in zip(self.cells, positions, strict=False) for each in (cell, size // cell)]
         if not self.cells:
@@ -40,25 +40,25 @@ class Reach(NamedTuple):
 
 
 def by_channel(tensor: Tensor, channels_first: bool) -> Tensor:
-    """Samples, channels, positions."""
+    """Tensor with the dimensions (samples, channels, positions)."""
     return tensor if channels_first else tensor.movedim(-1, 1)
 
 
 def weigh(direction: Tensor, channels_first: bool, reach: Reach, slopes: Tensor) -> Tensor:
-    """The direction of a node tensor, every element times the slope of its part."""
+    """Multiply every element of the direction of a node tensor by the slope of its part."""
     weighed = reach.weighed(by_channel(direction, channels_first), slopes)
     return weighed if channels_first else weighed.movedim(1, -1)
 
 
 def survey(run: Callable[[Draw], list[End]], groups: Groups) -> list[list[Reach]]:
-    """Find out, for every node tensor of every block, the finest parts that keep apart on the way to the block's end.
+    """Find, for every node tensor of every block, the finest parts that do not mix before the end of the block.
 
-    Random directions in half of the parts must not move the output in the other half. Parts that do not correspond
-    (a normalisation over all channels, another dense layer of the block) are tried in turn: groups and cells, groups,
-    and at last everything as one.
+    Random directions in half of the parts must not move the output in the other half. Divisions are tried from fine to
+    coarse, since some mix (by a normalisation over all channels, or another dense layer of the block): groups and
+    cells, groups, and finally everything as one part.
 
     Args:
-        run: A pass with given directions.
+        run: Function that runs a pass with given directions.
         groups: Groups of channels.
     """
     ends = run(lambda *_: None)
@@ -113,7 +113,7 @@ def _candidates(node: Node, end: End, groups: Groups) -> list[Reach]:
     if channels % count or features % count:
         return [Reach()]
     flattened = bool(positions) and not cells
-    if flattened:  # perhaps after pooling
+    if flattened:  # possibly after pooling
         pooled = round((channels * math.prod(positions) / features) ** (1 / len(positions))) or 1
         cells = [max(1, size // pooled) for size in positions]
     size = math.prod(cells)

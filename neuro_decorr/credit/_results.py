@@ -1,4 +1,4 @@
-"""What passes leave: losses and nodes; and many perturbed passes as one over a longer batch."""
+"""Results of passes (losses and nodes), and many perturbed passes as one over a longer batch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from neuro_decorr.credit._layers import name_of
+from neuro_decorr.credit._run import output_of
 from neuro_decorr.credit._time import Layout
-from neuro_decorr.errors import Unsupported
+from neuro_decorr.errors import InvalidValue, Unsupported
 
 
 class Visited(NamedTuple):
-    """What was kept of a pass, in the order of the visits.
+    """Nodes of a pass, in the order of the visits.
 
     Attributes:
-        nodes: For every node tensor what was asked for: noise (unit variance), its sign, perturbed activity, or the
-            clean output with the graph of its own layer. Noise that is held over the pass is the same tensor in all
-            places, without the dimension of time.
-        layers: Whose outputs they are.
+        nodes: Quantity kept of every node tensor: noise (unit variance), its sign, perturbed activity, or the clean
+            output with the graph of its own layer. Noise that is held over the pass is the same tensor in all places,
+            without the dimension of time.
+        layers: Layers whose outputs the node tensors are.
         shapes: Shapes of the node tensors.
-        graphs: The output before the noise, with the graph of its own layer at its perturbed input, if asked for.
+        graphs: Output before the noise, with the graph of its own layer at its perturbed input, if requested.
     """
 
     nodes: list[Tensor]
@@ -33,10 +34,10 @@ class Visited(NamedTuple):
 
 
 class Perturbed(NamedTuple):
-    """A perturbed pass.
+    """Result of a perturbed pass.
 
     Attributes:
-        losses: Of the samples, shape (samples,), float64; their derivatives along the noise where these were asked for.
+        losses: Losses of the samples, shape (samples,), float64; or their derivatives along the noise, if requested.
         nodes: As in `Visited`.
         graphs: As in `Visited`.
     """
@@ -47,14 +48,14 @@ class Perturbed(NamedTuple):
 
 
 class Clean(NamedTuple):
-    """The clean pass.
+    """Result of the clean pass.
 
     Attributes:
-        loss: The loss of the batch, a detached scalar.
-        losses: Of the samples, shape (samples,), float64.
-        share: What each of them contributes to `loss`.
-        nodes: The node tensors, each with the graph of its own layer and nothing more.
-        layers: Whose outputs they are.
+        loss: Loss of the batch, a detached scalar.
+        losses: Losses of the samples, shape (samples,), float64.
+        share: Factor with which each of them contributes to `loss`.
+        nodes: Node tensors, each with the graph of its own layer and nothing more.
+        layers: Layers whose outputs the node tensors are.
     """
 
     loss: Tensor
@@ -66,12 +67,12 @@ class Clean(NamedTuple):
 
 @final
 class Repeated:
-    """A batch whose samples are repeated, once for each direction.
+    """Batch whose samples are repeated, once for each direction.
 
     Args:
-        inputs: One tensor.
-        directions: How many times.
-        layout: Where the samples are.
+        inputs: Inputs of the model, one tensor.
+        directions: Number of repetitions.
+        layout: Layout of the inputs, with the dimension of the samples.
 
     Raises:
         Unsupported: The inputs cannot be repeated.
@@ -80,7 +81,7 @@ class Repeated:
     def __init__(self, inputs: Any, directions: int, layout: Layout) -> None:
         if not isinstance(inputs, Tensor) or inputs.dim() < 1:
             raise Unsupported(
-                f"directions side by side need a model that is called with one tensor, got {type(inputs).__name__}; "
+                f"directions side by side need a model that is called with one tensor, got {type(inputs).__name__}: "
                 "use vectorised=False."
             )
         self.directions = directions
@@ -90,7 +91,7 @@ class Repeated:
         self._version = self.inputs._version
 
     def once(self, forward: Callable[[Tensor], Any], given: Any) -> Any:
-        """What a layer returns, computed once for all directions where it gets these inputs, or a view of them."""
+        """Output of a layer, computed once for all directions if the layer gets these inputs or a view of them."""
         if isinstance(given, Tensor) and self._holds(given):
             dimension = self._layout.sample_dimension(given)
             output = forward(given.narrow(dimension, 0, self.samples))
@@ -114,26 +115,32 @@ def passes_side_by_side(
     """Run all perturbed passes as one, over a batch that repeats the samples, and take it apart.
 
     Args:
-        model: The model, with what perturbs its nodes in place.
+        model: The model, with the stand-ins that perturb its nodes.
         repeated: The batch.
-        layout: Where the samples are.
-        take: Hands out what was kept of the pass.
+        layout: Layout of the tensors, with the dimension of the samples.
+        take: Function that returns the visits of the pass.
 
     Returns:
-        Outputs of every pass, and what was kept of it.
+        Outputs and visits of every pass.
 
     Raises:
-        Unsupported: Something couples the samples of a batch.
+        Unsupported: A module couples the samples of a batch.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
             raise Unsupported(
-                f"{name_of(model, module)} normalises over the batch, which directions side by side would share; use "
+                f"{name_of(model, module)} normalises over the batch, which directions side by side would share: use "
                 "vectorised=False, or model.eval()."
             )
     directions, samples = repeated.directions, repeated.samples
-    outputs = model(repeated.inputs)
-    if not isinstance(outputs, Tensor) or outputs.shape[:1] != (samples * directions,):
+    try:
+        outputs = output_of(model(repeated.inputs))
+    except (RuntimeError, InvalidValue) as error:
+        raise Unsupported(
+            f"the model fails on a batch that repeats the samples {directions} times: {str(error).splitlines()[0]} If "
+            "the model keeps a state of one batch, reset it before every batch, or use vectorised=False."
+        ) from error
+    if not isinstance(outputs, Tensor) or layout.samples(outputs) != samples * directions:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise Unsupported(
             f"directions side by side need one output per sample: {directions} times {samples} samples gave {got}. "
@@ -141,13 +148,13 @@ def passes_side_by_side(
         )
     nodes, layers, shapes, _ = take()
     parts: dict[int, tuple[Tensor, ...]] = {}
-    for node in nodes:
+    for node, layer in zip(nodes, layers, strict=True):
         if id(node) not in parts:
-            parts[id(node)] = node.chunk(directions, layout.sample_dimension(node))
-    of_one = [_shape_of_one(shape, directions, layout) for shape in shapes]
+            parts[id(node)] = node.chunk(directions, layout.of(layer).sample_dimension(node))
+    of_one = [_shape_of_one(s, directions, layout.of(layer)) for s, layer in zip(shapes, layers, strict=True)]
     return [
         (output, Visited([parts[id(node)][direction] for node in nodes], layers, of_one, []))
-        for direction, output in enumerate(outputs.chunk(directions))
+        for direction, output in enumerate(outputs.chunk(directions, layout.sample_dimension(outputs)))
     ]
 
 

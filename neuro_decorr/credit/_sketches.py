@@ -12,11 +12,11 @@ from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
 Draw = Callable[[Tensor], Tensor]
-"""The same probes at every call, for values (samples, ...) of the same shape: (probes, ...)."""
+"""Function that returns the same probes (probes, ...) at every call, for values (samples, ...) of the same shape."""
 
 
 class _Linear:
-    """x W^T + b."""
+    """Linear map x W^T + b."""
 
     def run(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(inputs, weight, bias)
@@ -29,7 +29,7 @@ class _Linear:
 
 
 class _Convolution(NamedTuple):
-    """A convolution, transposed or not."""
+    """Convolution, transposed or not."""
 
     stride: list[int]
     padding: list[int]
@@ -56,7 +56,7 @@ class _Convolution(NamedTuple):
 
 @final
 class _Sketched(Function):
-    """A map whose gradient of the weights takes X Z and Z in the place of X."""
+    """Map whose gradient of the weights uses X Z and Z in place of X."""
 
     @staticmethod
     def forward(
@@ -83,7 +83,7 @@ class _Sketched(Function):
 
 @final
 class _Rectified(Function):
-    """A rectifier that keeps where its input is above zero, one byte a unit."""
+    """Rectifier that keeps the sign of its input, one byte per unit."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, slope: float) -> Tensor:
@@ -100,10 +100,10 @@ class _Rectified(Function):
 
 @final
 class Sketching(TorchFunctionMode):
-    """While active, linear maps and convolutions of weights that learn are sketched, and rectifiers keep one byte.
+    """Mode in which linear maps and convolutions of weights that learn are sketched, and rectifiers keep one byte.
 
     Args:
-        draws: Gives the probes of the next map.
+        draws: Function that returns the probes of the next map.
     """
 
     def __init__(self, draws: Callable[[], Draw]) -> None:
@@ -146,7 +146,7 @@ class Sketching(TorchFunctionMode):
             return function(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
         kernel = weight.shape[2:]
         dilation = _each(dilation, len(kernel))
-        if padding == "same":  # one more at the end where the reach is odd, which only padding beforehand can do
+        if padding == "same":  # an odd reach needs one more at the end, which only padding beforehand can do
             reach = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
             input = F.pad(input, [side for r in reversed(reach) for side in (r // 2, r - r // 2)])
         added = [0] * len(kernel)
@@ -190,7 +190,7 @@ _TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 
 
 def _each(value: Any, dimensions: int) -> list[int]:
-    """One number for every dimension."""
+    """Numbers of a setting, one for every dimension."""
     return [value] * dimensions if isinstance(value, int) else list(value) * (dimensions // len(value))
 
 

@@ -1,4 +1,4 @@
-"""Backpropagation: the exact gradient, as the reference of all other credits."""
+"""Backpropagation: the exact gradient, the reference of all other credits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from neuro_decorr import checks
+from neuro_decorr.credit._run import run
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 
@@ -14,20 +15,20 @@ from neuro_decorr.credit.registry import register
 @final
 @register
 class Backprop(Credit):
-    r"""The exact gradient by reverse-mode differentiation.
+    r"""Exact gradient by reverse-mode differentiation.
 
     $$\delta_l = f'(a_l) \odot W_{l+1}^T \delta_{l+1}, \qquad \partial L / \partial W_l = \sum_n \delta_l x_l^T$$
 
-    with a_l = W_l x_l (features,) per sample and n over the samples. The same as `loss.backward()`. In a
-    network that runs in time it is backpropagation through time, for spikes with their surrogate derivative. Cost: one
-    forward and one backward pass; keeps the activations of all steps.
+    with a_l = W_l x_l, shape (features,), per sample and n over the samples. It does the same as `loss.backward()`. In
+    a network that runs in time this is backpropagation through time, with the surrogate derivative for spikes. Cost:
+    one forward and one backward pass. Memory: the activations of all steps.
 
     Source: Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors,
     doi:10.1038/323533a0.
 
     Args:
-        model: The network whose gradients are to be filled; any differentiable module.
-        seed: Of nothing, since nothing is random here; every credit takes one.
+        model: Network whose gradients are to be filled; any differentiable module.
+        seed: Unused, since nothing is random here; every credit takes a seed.
     """
 
     name = "backprop"
@@ -36,7 +37,7 @@ class Backprop(Credit):
     variance = "none beyond that of the mini-batch"
     locality = "not local: a neuron needs the outgoing weights of the layers above (weight transport)"
     cost = "1 forward, 1 backward"
-    memory = "the activations of all layers, in time those of all steps"
+    memory = "the activations of all layers, in time of all steps"
     source = (
         "Rumelhart, Hinton & Williams 1986, Learning representations by back-propagating errors, doi:10.1038/323533a0"
     )
@@ -47,6 +48,6 @@ class Backprop(Credit):
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the exact gradient of the loss to `.grad`; see `Credit.backward`."""
-        loss = scalar_loss(loss_function, self._checked_model(inputs)(inputs), targets)
+        loss = scalar_loss(loss_function, run(self._checked_model(inputs), inputs), targets)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -14,24 +14,25 @@ from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign
 from neuro_decorr.credit._noise import Distribution, Noise
 from neuro_decorr.credit._passes import Passes
+from neuro_decorr.credit._run import output_of
 from neuro_decorr.credit._side_effects import RandomState, SideEffects, last_pass
-from neuro_decorr.credit._time import Hold, Layout, layout_problems
+from neuro_decorr.credit._time import Hold, layout_problems
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
 
 Tangents: TypeAlias = Literal["weights", "activities"]
-"""What moves along the random direction: all trainable parameters, or the nodes, for every sample on its own."""
+"""Quantities that move along the random direction: all trainable parameters, or the nodes of every sample."""
 
 
 @final
 @register
 class ForwardGradient(Credit):
-    r"""The derivative of the loss along a random direction, times that direction.
+    r"""Derivative of the loss along a random direction, times that direction.
 
     $$\hat g = (\nabla L \cdot v) \, v, \quad v \sim N(0, I)$$
 
-    The derivative is exact, by forward-mode differentiation, which goes along with the forward pass. With
+    The derivative is exact: forward-mode differentiation computes it together with the forward pass. With
     `tangents="weights"` v is a direction of all trainable parameters. With `tangents="activities"` every sample has a
     direction xi of all its nodes (the outputs of the layers that own parameters), and a layer takes the outer product
     with its input, as `node_perturbation` does:
@@ -39,24 +40,25 @@ class ForwardGradient(Credit):
     $$\hat\delta_l = \Big(\sum_k \frac{\partial L}{\partial a_k} \cdot \xi_k\Big) \xi_l,
     \qquad \Delta W_l = \sum_n \hat\delta_l x_l^T$$
 
-    which is the limit of node perturbation for sigma to 0, without its O(sigma^2) bias. Both are unbiased; the
-    variance over |g|^2 is N + 1 for Gaussian v, N - 1 for Rademacher v, with N parameters, or N nodes of a sample.
-    Spikes are differentiated by their surrogate derivative: unbiased for the surrogate gradient.
+    This is the limit of node perturbation for sigma to 0, without its O(sigma^2) bias. Both estimates are unbiased.
+    Their variance divided by |g|^2 is N + 1 for Gaussian v and N - 1 for Rademacher v, with N the number of parameters,
+    or of nodes per sample. Spikes have their surrogate derivative, so that the estimate is unbiased for the surrogate
+    gradient. Batch normalisation in train mode couples samples; "activities" leaves out the gradient through its
+    statistics.
 
-    Batch normalisation in train mode couples samples; "activities" leaves out the gradient through its statistics.
-    Cost: 1 forward pass and `directions` passes with derivatives, each about two forward passes; no backward pass;
-    "weights" keeps nothing but the direction, "activities" the noise of all nodes and one product per layer.
+    Cost: 1 forward pass and `directions` passes with derivatives, each about two forward passes; no backward pass.
+    Memory: "weights" keeps only the direction, "activities" keeps the noise of all nodes and one product per layer.
 
     Source: Baydin, Pearlmutter, Syme, Wood & Torr 2022, Gradients without backpropagation, arXiv:2202.08587; for the
     activities Ren, Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310.
 
     Args:
-        model: The network. All that it does needs a forward-mode derivative; Norse's own neurons have none.
+        model: Network whose operations all have a forward-mode derivative; the neurons of Norse have none.
         tangents: "weights" or "activities".
         noise: Distribution of the direction: "gaussian" or "rademacher" (+1 or -1).
         directions: Number of independent directions to average over; divides the variance.
-        hold: For activities, for how long a unit keeps its direction; see `NodePerturbation`.
-        time_first: For activities, whether layers run over sequences (time, samples, units); see `NodePerturbation`.
+        hold: For activities, the time for which a unit keeps its direction; see `NodePerturbation`.
+        time_first: For activities, True if layers run over sequences (time, samples, units); see `NodePerturbation`.
         seed: Seed of the directions.
 
     Raises:
@@ -66,7 +68,7 @@ class ForwardGradient(Credit):
     """
 
     name = "forward_gradient"
-    signal = "a random direction of all weights, or all nodes; the derivative of the loss along it is broadcast"
+    signal = "the derivative of the loss along a random direction of all weights, or all nodes, broadcast"
     bias = "none (for spikes: of the surrogate gradient)"
     variance = (
         "(N + 1) |g|^2 per direction (Gaussian; N - 1 for Rademacher), N the parameters; for activities per "
@@ -89,7 +91,7 @@ class ForwardGradient(Credit):
         noise: Distribution = "gaussian",
         directions: int = 1,
         hold: Hold = "step",
-        time_first: bool = False,
+        time_first: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
@@ -105,7 +107,7 @@ class ForwardGradient(Credit):
         self.directions = directions
         self.noise = Noise(noise, seed)
         self._side_effects = SideEffects()
-        self._passes = Passes(model, 1.0, self.noise, Layout(time_first, hold)) if tangents == "activities" else None
+        self._passes = Passes(model, 1.0, self.noise, time_first, hold) if tangents == "activities" else None
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
         """Add the forward gradient to `.grad`; see `Credit.backward`."""
@@ -133,7 +135,7 @@ class ForwardGradient(Credit):
                         name: with_tangent(parameter.detach(), direction)
                         for (name, parameter), direction in zip(learning.items(), directions, strict=True)
                     }
-                    return scalar_loss(loss_function, functional_call(model, moved, (inputs,)), targets)
+                    return scalar_loss(loss_function, output_of(functional_call(model, moved, (inputs,))), targets)
 
                 with self._side_effects.restored(model, self._modules_of_model):
                     slope = derivative(moved_loss).item() / self.directions

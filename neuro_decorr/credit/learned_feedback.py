@@ -1,4 +1,4 @@
-"""Feedback weights that learn to be the forward ones: Kolen-Pollack and the weight mirror."""
+"""Feedback weights that learn to equal the forward weights: Kolen-Pollack and weight mirror."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neuro_decorr.errors import StateMismatch, Unsupported
 @final
 @register
 class KolenPollack(Credit):
-    r"""Feedback weights get the updates of the forward weights, and both decay: so they become equal.
+    r"""Feedback weights that receive the updates of the forward weights; both decay, so that they become equal.
 
     $$\delta_l = f'(a_l) \odot B_{l+1}^T \delta_{l+1}, \qquad
     \Delta W_l = -\eta\, G_l - \lambda W_l, \qquad \Delta B_l = -\eta\, G_l - \lambda B_l, \qquad
@@ -28,29 +28,29 @@ class KolenPollack(Credit):
 
     $$W_l - B_l = (1 - \lambda)^t (W_l - B_l)_0$$
 
-    whatever the gradients: both synapses see the same two activities, and no weight is transported. Everything else is
-    as in `FeedbackAlignment`.
+    for all gradients: both synapses see the same two activities, and no weight is transported. Everything else is as in
+    `FeedbackAlignment`.
 
-    The feedback weights are the parameters of this credit. `backward` gives each the gradient of its layer's weight,
-    and the optimiser of the model moves and decays them beside the weights:
+    The feedback weights are the parameters of this credit. `backward` gives each of them the gradient of its layer's
+    weight, and the optimiser of the model updates and decays them together with the weights:
 
         credit = nd.credit.get("kolen_pollack", model)
         optimiser = torch.optim.AdamW([*model.parameters(), *credit.parameters()], lr=1e-3, weight_decay=1.0)
 
-    Where the step of an optimiser depends on gradients alone, as that of most does, equal gradients make equal steps,
-    and the equation above holds with lambda = lr * weight_decay: exactly for SGD without momentum, and for optimisers
-    that decay weights beside the step (AdamW, Muon, NAdam and RAdam with `decoupled_weight_decay`). After 1 / lambda
-    steps a third of the difference is left, so that AdamW's default weight_decay of 0.01 does nothing at lr 1e-3. With
-    momentum SGD is faster by 1 / (1 - momentum). Adam adds the decay to the gradient and divides by the size of both:
-    there the difference falls at no rate that could be told beforehand. Without decay W - B stays what it is. Decay
-    shrinks W too: choose it by validation.
+    The step of most optimisers depends on gradients alone, so that equal gradients make equal steps. Then the equation
+    above holds with lambda = lr * weight_decay. It is exact for SGD without momentum and for optimisers that decay
+    weights separately from the step (AdamW, Muon, NAdam and RAdam with `decoupled_weight_decay`). After 1 / lambda
+    steps a third of the difference is left, so that AdamW's default weight_decay of 0.01 has no effect at lr 1e-3. SGD
+    with momentum is faster by the factor 1 / (1 - momentum). Adam adds the decay to the gradient and divides by the
+    size of both, so that the rate at which the difference falls cannot be predicted. Without decay W - B stays as it
+    is. Decay shrinks W too: choose it by validation.
 
-    Whatever moves the weights alone moves them apart: compensation by a `Plasticity`, or clipping the norm of the
-    model's gradients; clip those of both together.
+    A change of the forward weights alone moves W and B apart. Compensation by a `Plasticity` makes such changes, and so
+    does clipping the norm of the model's gradients: clip the gradients of both together.
 
-    B starts as in `FeedbackAlignment`. In front of D ("pre_decorrelation") the feedback becomes W and leaves D out.
+    B starts as in `FeedbackAlignment`. With "pre_decorrelation" the feedback becomes W and leaves D out.
 
-    Cost: as feedback alignment; a second gradient, and a second state of the optimiser, for every weight.
+    Cost: as feedback alignment, with a second gradient and a second state of the optimiser for every weight.
 
     Source: Kolen & Pollack 1994, Backpropagation without weight transport, doi:10.1109/ICNN.1994.374486; Akrout,
     Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391.
@@ -58,22 +58,22 @@ class KolenPollack(Credit):
     Args:
         model: A network whose layers with weights are torch's Linear and convolutions, transposed ones included.
         seed: Seed of the feedback weights at the start.
-        scale: Their root mean square at the start relative to the layer's own weights.
-        feedback_site: Where the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
+        scale: Root mean square of the feedback weights at the start relative to the layer's own weights.
+        feedback_site: Site at which the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
 
     Raises:
         InvalidValue: A parameter is out of range.
-        Unsupported: The model has no layer with weights, weights of another kind, or weights that are computed of other
-            parameters (torch's parametrizations), whose updates are not those of the weights.
+        Unsupported: The model has no layer with weights, weights of another kind, or weights that are computed from
+            other parameters (torch's parametrizations), whose updates are not those of the weights.
     """
 
     name = "kolen_pollack"
-    signal = "the error, fed back layer by layer through weights that get the updates of the forward ones"
-    bias = "biased at first; falls by 1 - learning rate * weight decay a step (with D in front: D is left out)"
+    signal = "the error, fed back layer by layer through weights that receive the updates of the forward weights"
+    bias = "biased at first; falls by 1 - learning rate * weight decay per step (the feedback leaves out any D)"
     variance = "none beyond that of the mini-batch"
     locality = "local: forward and feedback synapse see the same two activities, and both decay"
     cost = "1 forward, 1 backward"
-    memory = "the activations, as backprop; per weight a feedback weight, its gradient and optimiser state"
+    memory = "the activations, as for backprop; per weight a feedback weight, its gradient and optimiser state"
     source = (
         "Kolen & Pollack 1994, Backpropagation without weight transport, doi:10.1109/ICNN.1994.374486; Akrout, Wilson, "
         "Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391"
@@ -92,13 +92,13 @@ class KolenPollack(Credit):
         for name, layer in self._paths.layers.items():
             if "weight" not in layer._parameters:
                 raise Unsupported(
-                    f"{self.name}: the weight of layer '{name}' is computed of other parameters (a parametrization), "
-                    "so that feedback weights cannot follow its updates; use weight_mirror or feedback_alignment."
+                    f"{self.name}: the weight of layer '{name}' is computed from other parameters (a parametrization), "
+                    "so that feedback weights cannot follow its updates: use weight_mirror or feedback_alignment."
                 )
         self._paths.draw(learned=True)
 
     def feedback_weights(self) -> dict[str, Tensor]:
-        """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
+        """Feedback weights B by the qualified name of the layer, each of the shape of its layer's weight."""
         return self._paths.kept()
 
     def backward(self, loss_function: LossFunction, inputs: Any, targets: Any) -> Tensor:
@@ -114,8 +114,8 @@ class KolenPollack(Credit):
             feedback: nn.Parameter = self.get_parameter(key_of(name))
             if feedback.grad is not None and layer.weight.grad is None:
                 raise StateMismatch(
-                    f"{self.name}: the feedback weights of layer '{name}' hold a gradient, and its weights none: "
-                    "they would move apart. Give both to the optimiser, [*model.parameters(), "
+                    f"{self.name}: the feedback weights of layer '{name}' hold a gradient, and its weights hold none, "
+                    "so that they would move apart: give both to the optimiser, [*model.parameters(), "
                     "*credit.parameters()], and call its zero_grad()."
                 )
             if layer.weight.requires_grad:
@@ -130,35 +130,36 @@ class KolenPollack(Credit):
 @final
 @register
 class WeightMirror(Credit):
-    r"""Feedback weights learn from noise what the forward weights make of it.
+    r"""Feedback weights that learn the forward weights from responses to noise.
 
     $$B_l \leftarrow B_l + r \Big(\frac1n \sum_{k=1}^n y_k x_k^T - B_l\Big), \qquad y_k = W_l x_k, \qquad
     x_k \sim \mathcal N(0, I)$$
 
-    before every pass, in which the error travels back through B as in `FeedbackAlignment`. The neurons in front of a
-    layer fire noise, those behind it respond, and a feedback synapse correlates the two; it decays at the same rate, so
-    that B becomes W. Biases and inputs are silent meanwhile, and so is the activation function: y is the drive.
+    before every pass, in which the error travels back through B as in `FeedbackAlignment`. The neurons before a layer
+    fire noise, the neurons after it respond, and a feedback synapse correlates the two. The synapse decays at the same
+    rate, so that B becomes W. Meanwhile biases and inputs are silent and activation functions are left out: y is the
+    drive.
 
-    With weights at rest after t passes:
+    If the weights rest, then after t passes:
 
     $$E\, B_l = W_l + (1 - r)^t (B_l - W_l)_0, \qquad
     E \|B_l - E B_l\|^2 \to \frac{r}{2 - r} \frac{d + 1}{n} \|W_l\|^2$$
 
-    with d the inputs of a unit. Of a convolution x is a patch, of a transposed one the channels at a position. In front
-    of D ("pre_decorrelation") the noise passes D, and B becomes W D: the exact path past both. No weight is
-    transported, and nothing is learnt from the data.
+    with d the number of inputs of a unit. For a convolution x is a patch, for a transposed convolution the channels at
+    a position. With "pre_decorrelation" the noise passes D, and B becomes W D, the exact path through both. No weight
+    is transported, and the feedback weights learn nothing from the data.
 
-    Cost: as feedback alignment, and 4 n flop a weight a pass; one feedback weight per weight.
+    Cost: as feedback alignment, and 4 n flop per weight and pass. Memory: one feedback weight per weight.
 
     Source: Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391.
 
     Args:
         model: A network whose layers with weights are torch's Linear and convolutions, transposed ones included.
-        rate: r, how fast the feedback weights follow, in (0, 1].
-        rows: n, patterns of noise a pass.
+        rate: r, the rate at which the feedback weights follow, in (0, 1].
+        rows: n, the number of noise patterns per pass.
         seed: Seed of the feedback weights at the start and of the noise.
         scale: Root mean square of the feedback weights at the start relative to the layer's own weights.
-        feedback_site: Where the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
+        feedback_site: Site at which the signal of a decorrelated layer arrives, see `FeedbackAlignment`.
 
     Raises:
         InvalidValue: A parameter is out of range.
@@ -166,12 +167,12 @@ class WeightMirror(Credit):
     """
 
     name = "weight_mirror"
-    signal = "the error, fed back layer by layer through weights that noise has taught what the forward ones do"
-    bias = "biased at first; falls by 1 - rate a pass, lags behind weights that move"
+    signal = "the error, fed back layer by layer through weights learned from responses to noise"
+    bias = "biased at first; falls by 1 - rate per pass, lags behind weights that change"
     variance = "of the feedback weights: rate / (2 - rate) (d + 1) / rows |W|^2, d inputs of a unit"
     locality = "local: noise in front of a synapse, the response behind it, decay; phases without input"
-    cost = "1 forward, 1 backward, 4 rows flop a weight"
-    memory = "the activations, as backprop; one feedback weight per weight"
+    cost = "1 forward, 1 backward, 4 rows flop per weight"
+    memory = "the activations, as for backprop; one feedback weight per weight"
     source = (
         "Akrout, Wilson, Humphreys, Lillicrap & Tweed 2019, Deep learning without weight transport, arXiv:1904.05391"
     )
@@ -196,12 +197,12 @@ class WeightMirror(Credit):
         self._noise = Noise("gaussian", seed)
 
     def feedback_weights(self) -> dict[str, Tensor]:
-        """The feedback weights B, each of the shape of its layer's weight, by the qualified name of the layer."""
+        """Feedback weights B by the qualified name of the layer, each of the shape of its layer's weight."""
         return self._paths.kept()
 
     @torch.no_grad()
     def mirror(self) -> None:
-        """Let noise teach the feedback weights once; `backward` does so before every pass."""
+        """Update the feedback weights once from responses to noise; `backward` does so before every pass."""
         for name, feedback in self._paths.kept().items():
             layer = self._paths.layers[name]
             weight = decorrelated(layer, layer.weight) if self._through_matrix else layer.weight
@@ -223,7 +224,7 @@ class WeightMirror(Credit):
 
 
 def _adding_to(feedback: nn.Parameter) -> Callable[[Tensor], None]:
-    """A hook of a weight that adds its gradient to that of the feedback weights."""
+    """Hook of a weight that adds its gradient to that of the feedback weights."""
 
     def add(gradient: Tensor) -> None:
         if feedback.grad is None:

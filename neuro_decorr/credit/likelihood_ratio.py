@@ -1,4 +1,4 @@
-"""Likelihood ratio: noisy copies of the network, each weighed by its loss."""
+"""Likelihood ratio: noisy copies of the network, each weighted by its loss."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.registry import register
 
 Baseline: TypeAlias = Literal["none", "clean", "others"]
-"""What is subtracted from the loss of a copy: nothing, the loss without noise, or the mean loss of the other copies."""
+"""Baseline that is subtracted from the loss of a copy: none, the loss without noise, or the mean loss of the others."""
 
 Presynaptic: TypeAlias = Literal["noisy", "clean"]
-"""Whether a synapse takes its input from the noisy copy or from the pass without noise."""
+"""Pass from which a synapse takes its input: the noisy copy, or the pass without noise."""
 
 Stored: TypeAlias = Literal["float", "sign"]
-"""What a node keeps of its noise until the loss is known."""
+"""Form in which a node keeps its noise until the loss is known."""
 
 
 @final
 @register
 class LikelihoodRatio(Credit):
-    r"""The score of the noise of every node, times the loss of the noisy network.
+    r"""Score of the noise of every node, times the loss of the noisy network.
 
     $$a_l = W_l x_{l-1} + b_l + \sigma \xi_l, \quad \xi \sim N(0, I), \qquad
     \hat\delta_l = \frac{L(a) - b}{\sigma}\, \xi_l, \qquad \Delta W_l = \sum_n \hat\delta_l\, x_{l-1}^T$$
 
-    with x_{l-1} the input of the layer in the noisy network. With a baseline b that does not depend on xi its
-    expectation is the gradient of the expected loss of the noisy network, E L, for every sigma: the only credit here
-    that is exact for noise of any size. `node_perturbation` is the case `presynaptic="clean"`, `baseline="clean"`.
+    with x_{l-1} the input of the layer in the noisy network. If the baseline b does not depend on xi, the expectation
+    is the gradient of the expected loss of the noisy network, E L, for every sigma. No other credit here is exact for
+    noise of any size. `node_perturbation` is the case `presynaptic="clean"`, `baseline="clean"`.
 
-    Variance over |g|^2, for a sample with N nodes and gradient g at them, one direction and a small sigma: N + 1;
-    (pi/2) N - 1 with `stored="sign"`, which takes sqrt(pi/2) sign(xi) for the noise and is exact to O(sigma^2) only.
-    `node_perturbation(noise="rademacher")` needs one bit a node as well and has N - 1. Without a baseline (L / sigma)^2
-    comes on top: 1e6 of it at sigma 1e-3.
+    The variance divided by |g|^2, for a sample with N nodes and gradient g at them, one direction and a small sigma, is
+    N + 1. It is (pi/2) N - 1 with `stored="sign"`, which replaces the noise by sqrt(pi/2) sign(xi) and is exact to
+    O(sigma^2) only. `node_perturbation(noise="rademacher")` also needs one bit per node and has N - 1. Without a
+    baseline (L / sigma)^2 is added, which is 1e6 L^2 at sigma 1e-3.
 
-    `antithetic` runs every copy again with -xi. The halves share their x but for O(sigma), which L / sigma multiplies:
-    without a baseline that is worse than one copy with a baseline; `presynaptic="clean"` takes it away, and what
-    remains is a central difference, (L(+xi) - L(-xi)) / (2 sigma).
+    `antithetic` runs every copy again with -xi. The two copies have the same x up to O(sigma), a difference that
+    L / sigma multiplies. Without a baseline that is worse than one copy with a baseline. `presynaptic="clean"` removes
+    the difference and leaves a central difference, (L(+xi) - L(-xi)) / (2 sigma).
 
-    Batch normalisation in train mode: as for `node_perturbation`. Cost: (1 + antithetic) directions + 1 forward passes
-    and as many products per layer; no backward pass; keeps the noise of all nodes of all copies (one byte a node with
-    "sign"), and with noisy inputs the inputs of all layers too. Losses are compared in float64.
+    Batch normalisation in train mode acts as for `node_perturbation`. Cost: (1 + antithetic) directions + 1 forward
+    passes and as many products per layer; no backward pass. Memory: the noise of all nodes of all copies (one byte per
+    node with "sign"), and with noisy inputs also the inputs of all layers. Losses are compared in float64.
 
-    Source: Zhang, Jiang, Peng et al. 2024, Approximated likelihood ratio: a forward-only and parallel framework for
+    Source: Zhang, Jiang, Liu et al. 2024, Approximated likelihood ratio: a forward-only and parallel framework for
     boosting neural network training, arXiv:2403.12320; Williams 1992, Simple statistical gradient-following algorithms
     for connectionist reinforcement learning, doi:10.1007/BF00992696.
 
     Args:
-        model: The network; every trainable parameter in a layer whose output is one tensor (samples, ...).
-        sigma: Standard deviation of the noise, in units of the nodes; None for `default_sigma(model, hold)`.
-        baseline: "clean", the loss of the pass without noise; "others", the mean loss of the other directions for the
-            same sample, of which there must be two; or "none".
-        antithetic: Whether every direction is followed by its negative.
-        stored: "float", or "sign" of the noise.
+        model: Network in which every trainable parameter belongs to a layer whose output is one tensor (samples, ...),
+            or (tensor, state).
+        sigma: Standard deviation of the noise, in units of the nodes. None: `default_sigma(model, hold)`.
+        baseline: "clean": the loss of the pass without noise; "others": the mean loss of the other directions for the
+            same sample, which needs at least two directions; "none": no baseline.
+        antithetic: True runs every direction and its negative.
+        stored: "float" keeps the noise, "sign" keeps its sign.
         presynaptic: "noisy" or "clean" inputs of the layers.
         directions: Number of independent directions to average over; divides the variance.
-        hold: For how long a unit keeps its noise; see `NodePerturbation`.
-        time_first: Whether layers run over sequences (time, samples, units); see `NodePerturbation`.
+        hold: Time for which a unit keeps its noise; see `NodePerturbation`.
+        time_first: True if layers run over sequences (time, samples, units); see `NodePerturbation`.
         seed: Seed of the noise.
 
     Raises:
@@ -74,8 +75,8 @@ class LikelihoodRatio(Credit):
     """
 
     name = "likelihood_ratio"
-    signal = "noise at every node; the loss of the noisy network is broadcast"
-    bias = "none, of the gradient of the expected loss of the noisy network, at any sigma; O(sigma^2) with signs"
+    signal = "the loss of the network with noise at every node, broadcast"
+    bias = "none for the gradient of the expected loss of the noisy network, at any sigma; O(sigma^2) with signs"
     variance = (
         "(N + 1) |g|^2 per sample and direction; ((pi/2) N - 1) |g|^2 with signs; without a baseline (L / sigma)^2 more"
     )
@@ -84,7 +85,7 @@ class LikelihoodRatio(Credit):
     memory = "the noise of all nodes (a byte each with signs) and the inputs of all layers, for every copy"
     needs_autograd = False
     source = (
-        "Zhang, Jiang, Peng et al. 2024, Approximated likelihood ratio, arXiv:2403.12320; Williams 1992, Simple "
+        "Zhang, Jiang, Liu et al. 2024, Approximated likelihood ratio, arXiv:2403.12320; Williams 1992, Simple "
         "statistical gradient-following algorithms, doi:10.1007/BF00992696"
     )
 
@@ -99,7 +100,7 @@ class LikelihoodRatio(Credit):
         presynaptic: Presynaptic = "noisy",
         directions: int = 1,
         hold: Hold = "step",
-        time_first: bool = False,
+        time_first: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(model)
@@ -142,7 +143,7 @@ class LikelihoodRatio(Credit):
         if self.baseline == "clean":
             losses = losses - clean.losses
         elif self.baseline == "others":
-            # An antithetic pair shares its noise, so that neither half is another copy to the other.
+            # An antithetic pair shares its noise, so that its halves are not independent copies.
             of_direction = losses.mean(1, keepdim=True)
             losses = losses - (of_direction.sum(0) - of_direction) / (self.directions - 1)
         changes = losses * ((math.pi / 2) ** 0.5 if self.stored == "sign" else 1.0) / self._passes.sigma

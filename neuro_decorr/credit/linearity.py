@@ -1,4 +1,4 @@
-"""Over which sizes of the noise the loss answers linearly."""
+"""Range of noise over which the loss answers linearly."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit._passes import Passes
 from neuro_decorr.credit._side_effects import SideEffects
-from neuro_decorr.credit._time import Hold, Layout, layout_problems
+from neuro_decorr.credit._time import Hold, layout_problems
 from neuro_decorr.credit.base import LossFunction
 
 _LEAST_EXPONENT, _MOST_ASYMMETRY = 2 / 3, 1.0
 
 
 class Response(NamedTuple):
-    """How the losses of the samples answer to noise of one size.
+    """Response of the losses of the samples to noise of one size.
 
     Attributes:
         sigma: Standard deviation of the noise.
-        unchanged: Share of the samples whose loss is the same to the last digit.
+        unchanged: Fraction of the samples whose loss is the same to the last digit.
         slope: Root mean square over samples and directions of the odd part of the change of the loss, per sigma.
-        exponent: How the odd part grows with sigma, d log(odd) / d log(sigma), by the neighbouring sizes: 1 where the
-            loss is linear, 1/2 where single spikes appear or vanish, 0 where it saturates.
-        asymmetry: Root mean square of the even part over that of the odd part: 0 where the loss is linear.
+        exponent: Growth of the odd part with sigma, d log(odd) / d log(sigma), from the neighbouring sizes: 1 if the
+            loss is linear, 1/2 if single spikes appear or vanish, 0 if the loss saturates.
+        asymmetry: Root mean square of the even part over that of the odd part: 0 if the loss is linear.
     """
 
     sigma: float
@@ -41,7 +41,7 @@ class Response(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """Whether the exponent is at least 2/3, clear of the 1/2 of jumps, and the odd part the larger one."""
+        """True if the exponent is at least 2/3, above the 1/2 of jumps, and the odd part is the larger one."""
         return self.exponent >= _LEAST_EXPONENT and self.asymmetry <= _MOST_ASYMMETRY
 
 
@@ -54,10 +54,10 @@ def linearity(
     *,
     directions: int = 4,
     hold: Hold = "step",
-    time_first: bool = False,
+    time_first: bool | None = None,
     seed: int = 0,
 ) -> list[Response]:
-    r"""Measure over which sizes of the noise the loss answers linearly, to choose the sigma of a perturbation.
+    r"""Measure the sizes of the noise for which the loss answers linearly, to choose the sigma of a perturbation.
 
     $$
     o = \tfrac12 \big( L(a + \sigma \xi) - L(a - \sigma \xi) \big), \qquad
@@ -65,25 +65,25 @@ def linearity(
     $$
 
     for the loss of every sample, with Gaussian noise xi that is the same for all sigma. In a smooth network o grows as
-    sigma and e as sigma^2. In a spiking network a small sigma moves no spike of most samples and jumps in a few: o and
-    e are alike, o per sigma scatters as 1 / sqrt(sigma), and an estimate of the gradient with it. A sigma that many
-    spikes take part in averages over these jumps.
+    sigma and e as sigma^2. In a spiking network a small sigma moves no spike in most samples and makes the loss jump in
+    a few: o and e are alike, and o / sigma scatters as 1 / sqrt(sigma), and so does an estimate of the gradient. A
+    sigma that moves many spikes averages over these jumps.
 
-    The model is left as it was. Cost: 2 sigmas x (directions + 1) forward passes.
+    The model stays as it was. Cost: 2 sigmas x (directions + 1) forward passes.
 
     Args:
         model: The network.
         loss_function: Maps (outputs, targets) to a scalar; see `Credit.backward`.
-        inputs: What the model is called with.
-        targets: Passed on to `loss_function`.
+        inputs: Inputs of the model.
+        targets: Targets for `loss_function`.
         sigmas: At least two sizes of the noise, in units of the nodes.
-        directions: How many times the noise is drawn.
-        hold: For how long a unit keeps its noise; see `NodePerturbation`.
-        time_first: Whether layers run over sequences (time, samples, units); see `NodePerturbation`.
+        directions: Number of draws of the noise.
+        hold: Time for which a unit keeps its noise; see `NodePerturbation`.
+        time_first: True if layers run over sequences (time, samples, units); see `NodePerturbation`.
         seed: Seed of the noise.
 
     Returns:
-        One response a sigma, from the smallest to the largest.
+        One response per sigma, from the smallest to the largest.
 
     Raises:
         InvalidValue: A parameter is out of range.
@@ -98,11 +98,10 @@ def linearity(
         checks.whole_number("seed", seed, least=0),
         *layout_problems(time_first, hold),
     )
-    layout = Layout(time_first, hold)
 
     def changes(sigma: float) -> Tensor:
-        """Of the losses, shape (directions, samples)."""
-        passes = Passes(model, sigma, Noise("gaussian", seed), layout)
+        """Changes of the losses, shape (directions, samples)."""
+        passes = Passes(model, sigma, Noise("gaussian", seed), time_first, hold)
         perturbed, clean = passes.run(inputs, SampleLosses(loss_function, targets), directions, "noise")
         return torch.stack([one.losses - clean.losses for one in perturbed])
 

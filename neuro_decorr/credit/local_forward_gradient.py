@@ -25,36 +25,36 @@ from neuro_decorr.errors import StateMismatch, Unsupported
 @final
 @register
 class LocalForwardGradient(Credit):
-    r"""The derivative of a local loss along random directions of a block's own nodes, for groups of units apart.
+    r"""Derivative of a local loss along random directions of a block's own nodes, separately for groups of units.
 
     The weight layers (Linear and convolutions) form blocks, one after the other. A linear readout predicts the targets
-    from the output z of each block; that of the last block is the model's own last layer. With L the loss of this
-    prediction and xi a direction of the nodes a (outputs of the weight layers) of the block,
+    from the output z of each block; the readout of the last block is the last layer of the model. With L the loss of
+    this prediction and xi a direction of the nodes a (outputs of the weight layers) of the block,
 
     $$\hat\delta_c = \Big(\sum_{k \in g(c)} \frac{\partial L}{\partial z_k} \, \dot z_k\Big) \, \xi_c,
     \qquad \dot z = \frac{\partial z}{\partial a} \, \xi, \qquad \Delta W = \sum_n \hat\delta x^T$$
 
-    where $\dot z$ comes from forward-mode differentiation within the block alone, and g(c) is the group of channels
-    that node c belongs to. No error crosses from one block to another. The readouts learn by their own exact gradient,
-    and start at zero, so that a block but the last begins to learn at the second step.
+    where $\dot z$ comes from forward-mode differentiation within the block alone, and g(c) is the group of channels to
+    which node c belongs. No error passes from one block to another. The readouts learn by their own exact gradient and
+    start at zero, so that every block except the last begins to learn at the second step.
 
     One pass serves all groups: each takes its own part of the sum over k. Between convolutions the readout predicts at
-    every position and the loss is the mean over these; the positions that one cell of pooling covers have a sum of
-    their own, as the groups have. Normalisation that follows a layer at once counts as part of it, and is
+    every position, and the loss is the mean over the positions. The positions that one cell of pooling covers have a
+    sum of their own, as the groups have. Normalisation that directly follows a layer counts as part of the layer and is
     differentiated exactly.
 
-    Unbiased for the gradient of the local losses, which is not that of the model's loss, but for the last block. Per
-    sample and direction, with $N_g$ nodes that share one sum,
+    The estimate is unbiased for the gradient of the local losses. Only for the last block is this the gradient of the
+    model's loss. Per sample and direction, with $N_g$ nodes that share one sum,
 
     $$\mathbb{E}\,|\hat\delta - \delta|^2 = (N_g + 1) \, |\delta|^2$$
 
-    ($N_g - 1$ for "rademacher": with `groups="units"` a layer of units then has its exact local gradient). Where the
-    parts mix on the way to the block's end (another layer of the block, normalisation over channels, pooling that
-    overlaps), they share one sum; the first batch of a shape is asked for that in a few passes. What batch
-    normalisation behind an activation function passes between samples is left out.
+    ($N_g - 1$ for "rademacher": with `groups="units"` a layer of units then has its exact local gradient). Parts that
+    mix on the way to the end of the block (by another layer of the block, normalisation over channels, overlapping
+    pooling) share one sum; a few passes of the first batch of a shape find them. The gradient through batch
+    normalisation after an activation function, from one sample to another, is left out.
 
-    Cost: one forward pass a direction, with derivatives where a block computes behind its first weights, and the
-    products of weight gradients; the readouts add a share of outputs / units. Keeps the inputs of all layers.
+    Cost: one forward pass per direction, with derivatives after the first weights of each block, and the products for
+    the gradients of the weights; the readouts add a fraction of outputs / units. Memory: the inputs of all layers.
 
     Source: Ren, Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310.
 
@@ -69,36 +69,37 @@ class LocalForwardGradient(Credit):
         >>> optimiser.step()
 
     Args:
-        model: The network. It calls its weight layers once each, block after block; all that it does needs a
+        model: Network that calls each of its weight layers once, block after block, and whose operations all have a
             forward-mode derivative. A decorrelated Linear layer shares its D: the readout of the block before it
-            receives what its weights receive.
-        blocks: The layers of each block in the order of the calls: qualified names, of layers or of modules that hold
-            them (`"stage_1"`); several names in a sequence make one block. All weight layers but one, the model's own
-            readout. By default every weight layer is a block, in the order of definition, and the last one reads out.
-        groups: Groups of channels (of units in a dense layer) in every block; must divide them. "units": each channel
-            is a group.
+            receives D z, as its weights do.
+        blocks: Layers of each block in the order of the calls: qualified names of layers, or of modules that hold them
+            (`"stage_1"`); several names in a sequence make one block. Name all weight layers except one, the readout of
+            the model. By default every weight layer is a block, in the order of definition, and the last layer is the
+            readout.
+        groups: Number of groups of channels (of units in a dense layer) in every block, a divisor of the number of
+            channels. "units": each channel is a group.
         noise: Distribution of the directions: "gaussian" or "rademacher" (+1 or -1).
         directions: Number of independent directions to average over; divides the variance.
         seed: Seed of the directions.
 
     Attributes:
-        readouts: The readouts of all blocks but the last, in their order; `parameters()` are theirs. Those before
-            convolutions receive what the block returns; `local.readouts = nd.decorrelate(local.readouts)` decorrelates
-            it.
+        readouts: Readouts of all blocks except the last, in their order; `parameters()` returns their parameters.
+            Readouts before convolutions receive the output of the block;
+            `local.readouts = nd.decorrelate(local.readouts)` decorrelates it.
 
     Raises:
-        UnknownName: A block names no weight layer.
-        InvalidValue: A parameter is out of range; groups do not divide the channels; blocks leave more or fewer than
-            one layer.
+        UnknownName: A name in `blocks` matches no weight layer.
+        InvalidValue: A parameter is out of range; groups do not divide the channels; `blocks` leaves out more or fewer
+            than one layer.
         Unsupported: The model has no weight layers.
     """
 
     name = "local_forward_gradient"
-    signal = "the derivative of a local loss along a random direction of the block's nodes, to each group of units"
-    bias = "none for the local losses; these are greedy: no block learns what later ones need"
+    signal = "the derivative of a local loss along a random direction of the block's nodes, one per group of units"
+    bias = "none for the local losses, which are greedy: no block learns what later blocks need"
     variance = "(N_g + 1) |g|^2 per sample and direction (Gaussian; N_g - 1 for Rademacher), N_g the nodes of a group"
     locality = "local to a block and its readout; no signal from other blocks"
-    cost = "1 forward per direction, with derivatives inside of blocks; no backward"
+    cost = "1 forward per direction, with derivatives inside the blocks; no backward"
     memory = "the inputs of all layers, the directions of all nodes; a linear readout per block"
     source = "Ren, Kornblith, Liao & Hinton 2023, Scaling forward gradient with local losses, arXiv:2210.03310"
 
@@ -121,7 +122,10 @@ class LocalForwardGradient(Credit):
             checks.whole_number("seed", seed, least=0),
         )
         if is_spiking(model):
-            raise Unsupported(f"{self.name} is for networks without time; with spikes use eprop or forward_gradient.")
+            raise Unsupported(
+                f"{self.name} needs a network without time, and this model has spiking neurons: use node_perturbation, "
+                "or, with the neurons of nd.norse, eprop or forward_gradient."
+            )
         self.groups = groups
         self.directions = directions
         self._blocks = cut(model, blocks)
@@ -148,7 +152,7 @@ class LocalForwardGradient(Credit):
         courses.append(clean.ends)
         if _shapes(clean.ends) != shapes:
             raise StateMismatch(
-                "the shapes of the layers changed, for inputs of one shape: call the model with a tensor."
+                "the shapes of the layers changed for inputs of the same shape: call the model with one tensor."
             )
         loss = scalar_loss(loss_function, outputs, targets)
         if not loss.requires_grad:
@@ -175,7 +179,7 @@ class LocalForwardGradient(Credit):
         return self._noise.draw(output)
 
     def _unnoticed(self, inputs: Any, draw: Draw, random_state: RandomState) -> list[End]:
-        """A pass that leaves nothing behind."""
+        """Run a pass that leaves no trace in the model."""
         with self._side_effects.restored(self.model, self._modules_of_model):
             one = LocalPass(self.model, self._blocks, draw)
             one.run(inputs)
@@ -183,7 +187,7 @@ class LocalForwardGradient(Credit):
         return one.ends
 
     def _surveyed(self, inputs: Any, random_state: RandomState) -> tuple[list[list[Reach]], Any]:
-        """What the nodes reach, and the shapes they were found for: once for inputs and learning layers like these."""
+        """Survey of the nodes and its shapes, made once for inputs and learning layers of the same kind."""
         shape = inputs.shape[1:] if isinstance(inputs, Tensor) else None
         case = shape, tuple(parameter.requires_grad for parameter in self.model.parameters())
         if case not in self._surveys:
@@ -201,12 +205,12 @@ class LocalForwardGradient(Credit):
 
 
 def _shapes(ends: list[End]) -> list[Any]:
-    """Of the blocks' outputs and nodes, without the samples."""
+    """Shapes of the blocks' outputs and nodes, without the samples."""
     return [[tensor.shape[1:] for tensor in (end.output, *(node.output for node in end.nodes))] for end in ends]
 
 
 def _readout(layer: Any, outputs: int) -> nn.Linear:
-    """A readout of what a layer receives."""
+    """Readout of the input of a layer."""
     readout = nn.Linear(features_in(layer), outputs, device=layer.weight.device, dtype=layer.weight.dtype)
     nn.init.zeros_(readout.weight)
     nn.init.zeros_(readout.bias)
@@ -214,14 +218,14 @@ def _readout(layer: Any, outputs: int) -> nn.Linear:
 
 
 def _local_loss(readout: nn.Module, end: End, loss_function: LossFunction, outputs: Any, targets: Any) -> Tensor:
-    """The loss of a readout's predictions, the mean over positions that the model's outputs do not have."""
+    """Loss of a readout's predictions, averaged over positions that the model's outputs do not have."""
     predicted = readout(end.received.movedim(1, -1) if end.channels_first else end.received)
     if predicted.shape == outputs.shape:
         return scalar_loss(loss_function, predicted, targets)
     if predicted.dim() <= 2 or outputs.shape != (len(predicted), predicted.shape[-1]):
         raise Unsupported(
-            f"local losses: a readout predicts {tuple(predicted.shape)}, and the model returns {tuple(outputs.shape)}; "
-            "that must be the same, but for positions behind the samples that the outputs lack."
+            f"local losses: a readout predicts {tuple(predicted.shape)}, and the model returns {tuple(outputs.shape)}: "
+            "the shapes must be equal, except that the outputs may lack the positions, which follow the samples."
         )
 
     def at_position(predicted: Tensor) -> Tensor:
@@ -231,7 +235,7 @@ def _local_loss(readout: nn.Module, end: End, loss_function: LossFunction, outpu
 
 
 def _products(end: End, moved: End) -> Tensor:
-    """The gradient of the local loss times the derivative of a block's output: samples, channels, positions."""
+    """Gradient of the local loss times the derivative of a block's output, shape (samples, channels, *positions)."""
     gradient, derivative = end.output.grad, moved.derivative
     if gradient is None or derivative is None:
         return by_channel(torch.zeros_like(end.output), end.channels_first)

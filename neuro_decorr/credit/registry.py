@@ -1,4 +1,4 @@
-"""The credits by name."""
+"""Registry of the credits by name."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ register = _CREDITS.register
 the parameters that `get` accepts."""
 
 names = _CREDITS.names
-"""The names of all credits, sorted."""
+"""Names of all credits, sorted."""
 
 table = _CREDITS.table
-"""What each credit does, one row a credit: its class attributes by column; see `Credit`."""
+"""Table of all credits, one row per credit with its class attributes by column; see `Credit`. N is the number of nodes,
+g the gradient at the nodes, and G the gradient of the weights."""
 
 
 def get(name: str, model: nn.Module, **parameters: Any) -> Credit:
-    """Make the credit of a name for a model.
+    """Make a credit by its name for a model.
 
     Args:
         name: One of `names()`.
-        model: The network whose gradients are to be filled.
-        **parameters: The credit's own parameters; see its class. Every credit takes `seed`.
+        model: Network whose gradients are to be filled.
+        **parameters: Parameters of the credit, see its class; missing ones take their defaults. Every credit takes
+            `seed`.
 
     Returns:
         The credit, ready for `backward(loss_function, inputs, targets)`.
 
     Raises:
-        UnknownName: There is no such credit.
+        UnknownName: No credit has the name; the message gives the nearest one.
         InvalidValue: A parameter is unknown or out of range.
         Unsupported: The credit cannot treat a layer of this model.
     """

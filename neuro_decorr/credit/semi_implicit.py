@@ -1,4 +1,4 @@
-"""Semi-implicit back propagation: every layer proposes the weights that bring its output nearest to a target."""
+"""Semi-implicit backpropagation: every layer proposes the weights that bring its output nearest to a target."""
 
 from __future__ import annotations
 
@@ -10,59 +10,61 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.credit._cuts import Linearised, Visit, cut_pass
+from neuro_decorr.credit._run import one_tensor
 from neuro_decorr.credit._side_effects import SideEffects
+from neuro_decorr.credit._time import Layout, is_time_first
 from neuro_decorr.credit.base import Credit, LossFunction, scalar_loss
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import Unsupported
 
 Parts = list[Tensor]
-"""One tensor for every parameter of a layer."""
+"""Tensors of a layer, one for every parameter."""
 
 
 @final
 @register
 class SemiImplicit(Credit):
-    r"""Weights that move a layer's activity to a target, found implicitly, where backprop takes one explicit step.
+    r"""Weights that move the activity of a layer to a target, found implicitly; backprop takes one explicit step.
 
     $$W^* = \operatorname{argmin}_W \frac{1}{B} \sum_n |\phi(W x_n) - t_n|^2 + \lambda \, |W - W_{old}|^2,
     \qquad t_n = z_n - \eta \, \frac{\partial L_n}{\partial z_n}$$
 
-    for B samples n, with x the input of the layer, z what the next layer receives of it, and $\phi$ all in between,
-    from the last layer to the first. The error is sent back through the new weights, with the derivatives of the old
-    activity. A bias counts as the weight of a constant input of one. `.grad` is $W - W^*$: `torch.optim.SGD` with a
-    learning rate of 1 takes the proposal itself.
+    for B samples n, with x the input of the layer, z the input that the next layer receives from it, and $\phi$ the
+    function between the two, from the last layer to the first. The error travels back through the new weights, with the
+    derivatives of the old activity. A bias counts as the weight of a constant input of one. `.grad` is $W - W^*$, so
+    that `torch.optim.SGD` with a learning rate of 1 takes the proposed weights.
 
-    Where nothing follows a Linear layer, as at the output, the solution is exact, with S the mean of $x x^T$ and G the
-    gradient: $W - W^* = \eta \, G (S + \lambda I)^{-1}$. Elsewhere $\phi$ is linearised at the old weights, and `steps`
-    steps of conjugate gradients start from there: for rectified units the active samples stay fixed. Inputs that are
-    decorrelated need one or two steps. Any layer that owns parameters takes part: linear, convolutions of every kind,
+    If nothing follows a Linear layer, as at the output, the solution is exact, with S the mean of $x x^T$ and G the
+    gradient: $W - W^* = \eta \, G (S + \lambda I)^{-1}$. For other layers $\phi$ is linearised at the old weights, and
+    `steps` steps of conjugate gradients start there; for rectified units the active samples stay fixed. Decorrelated
+    inputs need one or two steps. Any layer that owns parameters takes part: linear, convolutions of every kind,
     normalisation.
 
-    Cost: one pass, and for every layer 2 + `steps` times about twice its part of a backward pass; a linear system of
-    the smaller of features and samples at the output. Keeps the activations, and graphs of second derivatives of one
-    layer at a time.
+    Cost: one pass, and for every layer 2 + `steps` times about twice its part of a backward pass; at the output a
+    linear system of the size of features or samples, whichever is smaller. Memory: the activations, and graphs of
+    second derivatives of one layer at a time.
 
-    Source: Liu & Zhang 2020, Semi-implicit back propagation, arXiv:2002.03516; their lambda is `damping` times B, and
-    their hidden layers take Fletcher-Reeves steps with a line search on the problem that is not linearised.
+    Source: Liu & Zhang 2020, Semi-implicit back propagation, arXiv:2002.03516. Their lambda is `damping` times B, and
+    their hidden layers take Fletcher-Reeves steps with a line search on the problem without linearisation.
 
     Args:
-        model: The network. It calls each layer that learns once, with one tensor.
-        eta: How far the targets are along the error, per sample, for a loss that is the mean over samples.
-        damping: lambda, what holds the weights back, per sample.
-        steps: Steps of conjugate gradients.
-        seed: Taken for uniformity; nothing is drawn.
+        model: Network that calls each layer that learns once, with one tensor.
+        eta: Distance of the targets along the error, per sample, for a loss that is the mean over samples.
+        damping: lambda, the penalty on changes of the weights, per sample.
+        steps: Number of steps of conjugate gradients.
+        seed: Unused, since nothing is random here; every credit takes a seed.
 
     Raises:
         InvalidValue: A parameter is out of range.
     """
 
     name = "semi_implicit"
-    signal = "the error, fed back through the new weights, as a target for every layer's activity"
-    bias = "biased: a proximal step, the gradient behind the inverse of the layer's own curvature"
+    signal = "the error, fed back through the updated weights, as a target for the activity of every layer"
+    bias = "biased: a proximal step, the gradient times the inverse of the layer's own curvature"
     variance = "none beyond that of the mini-batch"
     locality = "not local: weight transport, and a linear system for the weights of every unit"
     cost = "1 forward, 2 + steps times 2 backward"
-    memory = "the activations, as backprop; graphs of second derivatives of one layer at a time"
+    memory = "the activations, as for backprop; graphs of second derivatives of one layer at a time"
     source = "Liu & Zhang 2020, Semi-implicit back propagation, arXiv:2002.03516"
 
     def __init__(
@@ -85,35 +87,38 @@ class SemiImplicit(Credit):
         """Add W - W* to `.grad`; see `Credit.backward`.
 
         Raises:
-            Unsupported: Nothing learns; a layer is called twice, or with something else than one tensor; parameters
-                are used outside of the layer that owns them.
+            Unsupported: The model has nothing that learns; a layer is called twice, or with anything but one tensor;
+                parameters are used outside of the layer that owns them.
         """
         model = self._checked_model(inputs)
         visits, outputs = cut_pass(model, inputs)
-        if not visits or not isinstance(outputs, Tensor):
-            raise Unsupported(f"{self.name} needs layers that learn, and a model that returns one tensor.")
+        outputs = one_tensor(self.name, outputs)
+        if not visits:
+            raise Unsupported(
+                f"{self.name} needs layers that learn, and this model has none in use: backprop learns all."
+            )
         if any(tensor.dtype not in (torch.float32, torch.float64) for tensor in (outputs, *(v.output for v in visits))):
-            raise Unsupported(f"{self.name} solves linear systems, in float32 or float64; leave out half and autocast.")
+            raise Unsupported(f"{self.name} needs float32 or float64: leave out half precision and torch.autocast.")
         loss = scalar_loss(loss_function, outputs, targets)
         (error,) = torch.autograd.grad(loss, outputs, retain_graph=True)
+        samples = Layout(is_time_first(model, None)).samples(outputs) or 1
         later = [(outputs, error)]
         with self._side_effects.restored(model, self._modules_of_model):
             for visit in reversed(visits):
-                change, to_input = self._proposed(visit, later)
+                change, to_input = self._proposed(visit, later, samples)
                 for parameter, part in zip(visit.parameters.values(), change, strict=True):
                     parameter.grad = part if parameter.grad is None else parameter.grad.add_(part)
                 if to_input is not None:
                     later.append((visit.arriving, to_input))
         return loss.detach()
 
-    def _proposed(self, visit: Visit, later: list[tuple[Tensor, Tensor]]) -> tuple[Parts, Tensor | None]:
-        """W - W* of a layer, and the error at its input."""
+    def _proposed(self, visit: Visit, later: list[tuple[Tensor, Tensor]], samples: int) -> tuple[Parts, Tensor | None]:
+        """Proposed change W - W* of a layer, and the error at its input."""
         parameters = list(visit.parameters.values())
         own = Linearised(parameters, [visit.output])
         between = Linearised([visit.leaf], [each for each, _ in later])
         delta = between.pulled([error for (_, error), depends in zip(later, between.depends, strict=True) if depends])
         aim = [self.eta * each for each in own.pulled(delta)]
-        samples = len(later[0][0])
         as_it_was = len(between.ends) == 1 and between.ends[0] is visit.sent and visit.sent._version == 0
         if as_it_was and visit.is_linear():
             change = self._solved(visit, delta[0], aim, samples)
@@ -130,7 +135,7 @@ class SemiImplicit(Credit):
         return change, visit.sent_back(new, delta[0])
 
     def _solved(self, visit: Visit, delta: Tensor, aim: Parts, samples: int) -> Parts:
-        """The exact solution behind a Linear layer, by its features or by its samples, whichever are fewer."""
+        """Exact solution for a Linear layer, by its features or its samples, whichever are fewer."""
         inputs = visit.received.detach().flatten(0, -2)
         rows = delta.flatten(0, -2)
         if len(aim) > 1:
@@ -144,7 +149,7 @@ class SemiImplicit(Credit):
             gram = inputs @ inputs.mT / samples
             change = self.eta * torch.linalg.solve(gram + self.damping * _identity(gram), rows).mT @ inputs
         width = visit.received.shape[-1]
-        return [change[:, :width], *change[:, width:].unbind(1)]
+        return [each.contiguous() for each in (change[:, :width], *change[:, width:].unbind(1))]
 
 
 def _identity(matrix: Tensor) -> Tensor:
@@ -152,7 +157,7 @@ def _identity(matrix: Tensor) -> Tensor:
 
 
 def _conjugate_gradients(curvature: Callable[[Parts], Parts], aim: Parts, steps: int) -> Parts:
-    """A few steps towards the solution of curvature(x) = aim, from zero."""
+    """Conjugate gradients: a few steps from zero towards the solution of curvature(x) = aim."""
     found = [torch.zeros_like(each) for each in aim]
     rest, direction = [each.clone() for each in aim], aim
     square = start = _inner(rest, rest)

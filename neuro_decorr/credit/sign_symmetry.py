@@ -1,4 +1,4 @@
-"""Sign symmetry: feedback weights that have the signs of the forward weights, and magnitudes of their own."""
+"""Sign symmetry: feedback weights with the signs of the forward weights and their own magnitudes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.registry import register
 
 Magnitudes: TypeAlias = Literal["uniform", "frozen", "batchwise"]
-"""How large the feedback weights are.
+"""Magnitudes of the feedback weights.
 
-`uniform`: all of one size.
+`uniform`: one magnitude for all.
 `frozen`: Gaussian magnitudes, drawn once.
 `batchwise`: Gaussian magnitudes, drawn anew in every pass.
 """
@@ -24,18 +24,18 @@ Magnitudes: TypeAlias = Literal["uniform", "frozen", "batchwise"]
 @final
 @register
 class SignSymmetry(Credit):
-    r"""The error travels back through the signs of the forward weights.
+    r"""Sign symmetry: the error travels back through the signs of the forward weights.
 
     $$\delta_l = f'(a_l) \odot B_{l+1}^T \delta_{l+1}, \qquad B_l = m_l \odot \operatorname{sign}(W_l)$$
 
-    with everything else as in `FeedbackAlignment`: the shapes, the layers, what lies between them. The signs are those
-    of the forward weights at every pass; a weight of exactly zero sends nothing.
+    with everything else as in `FeedbackAlignment`: the shapes, the layers and the functions between them. The signs are
+    those of the forward weights at every pass; a weight of exactly zero sends nothing.
 
     The magnitudes m have the root mean square of the layer's weight at creation times `scale`, and do not follow the
-    weights: either all of that size ("uniform", the uSF of the paper), or those of Gaussian numbers, drawn once
+    weights. They are either all equal ("uniform", the uSF of the paper), or those of Gaussian numbers, drawn once
     ("frozen", frSF) or in every pass ("batchwise", brSF).
 
-    Cost: as backprop, plus the signs; one magnitude per weight ("frozen").
+    Cost: as backprop, plus the signs. Memory: one magnitude per weight ("frozen").
 
     Source: Liao, Leibo & Poggio 2016, How important is weight symmetry in backpropagation?, arXiv:1510.05067.
 
@@ -44,7 +44,7 @@ class SignSymmetry(Credit):
         magnitudes: "uniform", "frozen" or "batchwise".
         seed: Seed of the magnitudes.
         scale: Root mean square of the feedback weights relative to the layer's own weights.
-        feedback_site: Where the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
+        feedback_site: Site at which the signal of a decorrelated layer arrives; see `FeedbackAlignment`.
 
     Raises:
         InvalidValue: A parameter is out of range.
@@ -54,10 +54,10 @@ class SignSymmetry(Credit):
     name = "sign_symmetry"
     signal = "the error, fed back layer by layer through the signs of the forward weights"
     bias = "biased: the magnitudes are not those of the forward weights"
-    variance = "none beyond that of the mini-batch; with batchwise magnitudes that of their draws"
-    locality = "local given a feedback pathway whose signs follow the forward ones; magnitudes are not transported"
+    variance = "none beyond that of the mini-batch; with batchwise magnitudes also that of their draws"
+    locality = "local given a feedback pathway whose signs follow the forward weights; no magnitude is transported"
     cost = "1 forward, 1 backward"
-    memory = "the activations, as backprop; one feedback weight per weight, for a pass or, frozen, for good"
+    memory = "the activations, as for backprop; one feedback weight per weight, for a pass or (frozen) permanently"
     source = "Liao, Leibo & Poggio 2016, How important is weight symmetry in backpropagation?, arXiv:1510.05067"
 
     def __init__(
@@ -80,7 +80,7 @@ class SignSymmetry(Credit):
             keep(self, name, self._paths.gaussian(name).abs() if magnitudes == "frozen" else size)
 
     def feedback_weights(self) -> dict[str, Tensor]:
-        """The feedback weights B by the qualified name of their layer; "batchwise" has those of the last pass."""
+        """Feedback weights B by the qualified name of the layer; for "batchwise" those of the last pass."""
         held = self._drawn if self.magnitudes == "batchwise" else self._paths.kept()
         return {name: size * self._paths.layers[name].weight.detach().sign() for name, size in held.items()}
 

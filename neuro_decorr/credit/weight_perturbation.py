@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from neuro_decorr import checks
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._noise import Distribution, Noise
+from neuro_decorr.credit._run import run
 from neuro_decorr.credit._side_effects import RandomState, SideEffects, last_pass
 from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.registry import register
@@ -19,25 +20,27 @@ from neuro_decorr.errors import Unsupported
 @final
 @register
 class WeightPerturbation(Credit):
-    r"""Noise on all weights at once, weighed by how much it changes the loss of the batch.
+    r"""Noise on all weights at once, weighted by the change of the batch's loss that it causes.
 
     $$\Delta \theta = \frac{L(\theta + \sigma \xi) - L(\theta)}{\sigma} \, \xi$$
 
-    with xi of the shape of all trainable parameters theta, drawn anew for every step and the same for all samples.
-    Nothing about the model is needed: any layer, recurrence, state or loss, a penalty on the weights included.
+    with xi of the shape of all trainable parameters theta, drawn anew for every step and the same for all samples. The
+    credit makes no assumption about the model: it takes any layer, recurrence, state or loss, also a penalty on the
+    weights.
 
-    Unbiased up to O(sigma^2). The variance over |g|^2, with g the gradient of the batch, is N + 1 for Gaussian noise
-    and N - 1 for Rademacher noise, with N parameters, where node perturbation has the nodes of one sample, and averages
-    over samples: for the same precision it takes N / nodes times as many directions, and the samples of a batch times
-    as many again. Losses are compared in float64. Cost: 1 + `directions` forward passes; no backward pass; keeps one
-    copy of the parameters, whatever the number of directions: their noise is drawn twice.
+    The estimate is unbiased up to O(sigma^2). Its variance divided by |g|^2, with g the gradient of the batch, is N + 1
+    for Gaussian noise and N - 1 for Rademacher noise, with N parameters. Node perturbation has the number of nodes of
+    one sample in place of N, and averages over samples. For the same precision weight perturbation therefore takes
+    N / nodes times as many directions, times the number of samples of a batch. Losses are compared in float64. Cost:
+    1 + `directions` forward passes; no backward pass. Memory: one copy of the parameters for any number of directions,
+    since their noise is drawn twice.
 
     Source: Jabri & Flower 1992, Weight perturbation: an optimal architecture and learning technique for analog VLSI
-    feedforward and recurrent multilayer networks, doi:10.1109/72.105429; Cauwenberghs 1993, A fast stochastic
+    feedforward and recurrent multilayer networks, doi:10.1109/72.105429; Cauwenberghs 1992, A fast stochastic
     error-descent algorithm for supervised learning and optimization, NeurIPS 5.
 
     Args:
-        model: The network; its trainable parameters float32 or float64.
+        model: Network whose trainable parameters are float32 or float64.
         sigma: Standard deviation of the noise, in units of the parameters.
         noise: "gaussian" or "rademacher" (+1 or -1).
         directions: Number of independent directions to average over; divides the variance.
@@ -48,7 +51,7 @@ class WeightPerturbation(Credit):
     """
 
     name = "weight_perturbation"
-    signal = "noise on every weight; the change of the loss of the batch is broadcast"
+    signal = "the change of the batch's loss under noise on every weight, broadcast"
     bias = "none up to O(sigma^2)"
     variance = "(N + 1) |g|^2 per step and direction (Gaussian noise; N - 1 for Rademacher noise), N the parameters"
     locality = "local given the broadcast change of the loss; a synapse must know its own noise"
@@ -56,7 +59,7 @@ class WeightPerturbation(Credit):
     memory = "a copy of the parameters, no activations"
     needs_autograd = False
     source = (
-        "Jabri & Flower 1992, Weight perturbation, doi:10.1109/72.105429; Cauwenberghs 1993, A fast stochastic "
+        "Jabri & Flower 1992, Weight perturbation, doi:10.1109/72.105429; Cauwenberghs 1992, A fast stochastic "
         "error-descent algorithm for supervised learning and optimization, NeurIPS 5"
     )
 
@@ -90,8 +93,8 @@ class WeightPerturbation(Credit):
             raise Unsupported("weight_perturbation needs a model with trainable parameters; this one has none.")
         if any(parameter.dtype not in (torch.float32, torch.float64) for parameter in learning):
             raise Unsupported(
-                "weight_perturbation needs parameters in float32 or float64; half precision rounds a small "
-                "perturbation away."
+                "weight_perturbation needs parameters in float32 or float64, since half precision rounds a small "
+                "perturbation away: call model.float()."
             )
         losses = SampleLosses(loss_function, targets)
         random_state = RandomState({parameter.device for parameter in learning})
@@ -105,7 +108,7 @@ class WeightPerturbation(Credit):
                     for parameter in learning:
                         parameter.add_(self.noise.draw(parameter), alpha=self.sigma)
                     with effects.restored(model, modules):
-                        perturbed.append(losses.loss(model(inputs)).item())
+                        perturbed.append(losses.loss(run(model, inputs)).item())
                 finally:
                     for parameter, before in zip(learning, clean, strict=True):
                         parameter.copy_(before)

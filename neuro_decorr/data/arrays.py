@@ -1,4 +1,4 @@
-"""A user's own data as a data set."""
+"""Data sets made of a user's own arrays and files."""
 
 from __future__ import annotations
 
@@ -30,24 +30,26 @@ def from_arrays(
 ) -> Dataset:
     """Split labelled samples into training, validation and test, every class in proportion.
 
-    The samples are copied as float32 and not scaled: how to scale is the user's knowledge. Samples of two or three
-    dimensions are taken as images, (height, width) or (channels, height, width), and flattened.
+    The samples are copied as float32 and not scaled: only the user knows which scale fits. Samples of two or three
+    dimensions are taken for images, (height, width) or (channels, height, width), and flattened.
 
     Args:
-        inputs: Samples, shape `(samples, features)` or `(samples, ...)`.
+        inputs: Samples, shape `(samples, features)` or `(samples, ...)`, any units.
         targets: Labels, shape `(samples,)`, integers from 0 to `classes - 1`.
         seed: Seed of the split.
         validation: Fraction of the samples for validation.
         test: Fraction of the samples for the test.
-        classes: Number of classes; the largest label plus one when not given.
-        constant_features: What to do with features that never vary, see `checks.Constant`.
-        source: Where the data come from, in words.
+        classes: Number of classes; None: the largest label plus one.
+        constant_features: `"error"` refuses features that never vary, `"allow"` keeps them.
+        source: Origin of the data, in words.
 
     Returns:
         The data set.
 
     Raises:
-        InvalidValue: Whatever `check` finds, all at once; or fractions and classes that cannot be split.
+        InvalidValue: NaN or infinity, wrong shapes or types, different lengths, a single class, labels out of range,
+            no samples, refused constant features, all named at once; or fractions that leave a split without a sample
+            of some class.
     """
     facts = check(inputs, targets, classes=classes, constant_features=constant_features)
     values = as_array(inputs)
@@ -75,34 +77,35 @@ def from_file(
     classes: int | None = None,
     constant_features: Constant = "error",
 ) -> Dataset:
-    """Read labelled samples from a numpy archive and split them, see `from_arrays`.
+    """Read labelled samples from a NumPy archive and split them as `from_arrays` does.
 
     Args:
         path: File `.npz` that holds the arrays `inputs` and `targets`, without pickled objects.
         seed: Seed of the split.
         validation: Fraction of the samples for validation.
         test: Fraction of the samples for the test.
-        classes: Number of classes; the largest label plus one when not given.
-        constant_features: What to do with features that never vary, see `checks.Constant`.
+        classes: Number of classes; None: the largest label plus one.
+        constant_features: `"error"` refuses features that never vary, `"allow"` keeps them.
 
     Returns:
-        The data set.
+        The data set, with the path as its source.
 
     Raises:
-        InvalidValue: No such file, not such an archive, a missing array, or whatever `from_arrays` finds.
+        InvalidValue: The file does not exist, is no such archive, lacks an array, or holds data that `from_arrays`
+            refuses.
     """
     file = Path(path)
     how = "write it with numpy.savez(path, inputs=..., targets=...)"
     if not file.is_file():
         raise InvalidValue(f"{file}: there is no such file; {how}.")
-    if not zipfile.is_zipfile(file):  # numpy would take it for a bare array or for a pickle
-        raise InvalidValue(f"{file}: is not a numpy archive; {how}.")
+    if not zipfile.is_zipfile(file):  # NumPy would take it for a bare array or for a pickle
+        raise InvalidValue(f"{file}: is not a NumPy archive; {how}.")
     try:
         with np.load(file, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive if name in ("inputs", "targets")}
             others = [name for name in archive if name not in held]
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidValue(f"{file}: cannot be read as a numpy archive without objects ({error}); {how}.") from error
+        raise InvalidValue(f"{file}: cannot be read as a NumPy archive without objects ({error}); {how}.") from error
     missing = [name for name in ("inputs", "targets") if name not in held]
     if missing:
         found = ", ".join([*held, *others]) or "nothing"

@@ -11,12 +11,12 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 
 Last: TypeAlias = Literal["keep", "drop"]
-"""The last batch, when the samples do not divide evenly: `"keep"` it smaller, or `"drop"` it for this pass."""
+"""Policy for the last batch if the samples do not divide evenly: `"keep"` it smaller, or `"drop"` it for this pass."""
 
 
 @final
 class Batches:
-    """Batches over labelled samples; iterate again for the next pass, in a new order."""
+    """Batches of labelled samples; every iteration is one pass in a new order."""
 
     def __init__(
         self, inputs: Tensor, targets: Tensor, batch_size: int, generator: torch.Generator | None, last: Last
@@ -24,7 +24,8 @@ class Batches:
         problems = []
         if len(inputs) != len(targets) or len(inputs) == 0:
             problems.append(
-                f"inputs and targets: got {len(inputs)} samples and {len(targets)} labels; as many of both."
+                f"inputs and targets: got {len(inputs)} samples and {len(targets)} labels; give as many of both, at "
+                "least one."
             )
         if batch_size < 1 or (last == "drop" and batch_size > len(inputs)):
             problems.append(f"batch_size: got {batch_size}; allowed are 1 to {len(inputs)}.")
@@ -59,18 +60,19 @@ def batches(
     *,
     last: Last = "keep",
 ) -> Batches:
-    """Mini-batches in random order, each sample at most once a pass.
+    """Divide samples into mini-batches in random order; each sample comes at most once in a pass.
 
     Args:
         inputs: Samples, shape `(samples, ...)`.
         targets: Labels, shape `(samples,)`, on the same device.
         batch_size: Samples in a batch.
-        generator: Source of the order, advanced once a pass; None keeps the order of the samples, for evaluation.
-        last: The incomplete last batch: `"keep"` or `"drop"` it. Drop it where a layer takes statistics over the
-            batch, such as batch normalisation, which refuses a batch of one sample.
+        generator: Random generator of the order, advanced once per pass; None keeps the order of the samples, for
+            evaluation.
+        last: Policy for an incomplete last batch: `"keep"` or `"drop"` it. Drop it if a layer takes statistics over
+            the batch, such as batch normalisation, which refuses a batch of one sample.
 
     Returns:
-        Batches, with `len`; every iteration is one pass and yields `(inputs, targets)`.
+        Batches; `len` is their number. Every iteration is one pass and yields `(inputs, targets)`.
 
     Raises:
         InvalidValue: Different lengths, no samples, an impossible batch size, an unknown policy.

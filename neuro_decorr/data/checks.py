@@ -12,20 +12,20 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 
 Constant: TypeAlias = Literal["error", "allow"]
-"""What to do with features that never vary: refuse them, or allow and report them.
+"""Policy for features that never vary: `"error"` refuses them, `"allow"` keeps and reports them.
 
-Refused by default in a user's own data: they carry nothing, most often come from a mistake, and are null directions of
-the covariance that a whitening rule without damping amplifies. Handwritten digits allow them, since the corners of an
-image are empty and a rule has to live with that.
+The default for a user's own data is `"error"`: such features carry no information, most often come from a mistake, and
+are null directions of the covariance, which a whitening rule without damping amplifies. Handwritten digits allow them,
+since the corners of an image are empty and a rule has to cope with them.
 """
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a check found in valid data."""
+    """Facts about valid data."""
 
     samples: int
-    features: int  # all dimensions of a sample after the first, multiplied
+    features: int  # product of all dimensions after the first
     classes: int
     constant_features: tuple[int, ...]  # indices into the flattened features
 
@@ -37,20 +37,20 @@ def check(
     classes: int | None = None,
     constant_features: Constant = "error",
 ) -> Facts:
-    """Check labelled samples and tell what they are.
+    """Check labelled samples and return the facts about them. Cost: one pass over the samples.
 
     Args:
         inputs: Samples, shape `(samples, features)` or `(samples, ...)`, real numbers.
         targets: Labels, shape `(samples,)`, integers from 0 to `classes - 1`.
-        classes: Number of classes; the largest label plus one when not given.
-        constant_features: What to do with features that never vary, see `Constant`.
+        classes: Number of classes; None: the largest label plus one.
+        constant_features: Policy for features that never vary, see `Constant`.
 
     Returns:
-        Samples, features, classes and the features that never vary.
+        Numbers of samples, features and classes, and the features that never vary.
 
     Raises:
         InvalidValue: NaN or infinity, wrong shapes or types, different lengths, a single class, labels out of range,
-            no samples, refused constant features. One line a problem, all of them at once.
+            no samples, refused constant features. The message has one line per problem, all of them at once.
     """
     if constant_features not in get_args(Constant):
         raise InvalidValue(f"constant_features: got {constant_features!r}; allowed are 'error' and 'allow'.")
@@ -63,7 +63,9 @@ def check(
         )
     problems += _of_targets(labels, classes)
     if values.ndim and labels.ndim and len(values) != len(labels):
-        problems.append(f"inputs and targets: got {len(values)} samples and {len(labels)} labels; one label a sample.")
+        problems.append(
+            f"inputs and targets: got {len(values)} samples and {len(labels)} labels; give one label a sample."
+        )
     if problems:
         raise InvalidValue("\n".join(problems))
     return Facts(
@@ -75,7 +77,7 @@ def check(
 
 
 def as_array(data: Tensor | ArrayLike) -> NDArray[Any]:
-    """The data as a numpy array; what cannot become one becomes an array of objects, for the check to refuse."""
+    """Convert data to a NumPy array; ragged lists become an array of objects, which `check` refuses."""
     if isinstance(data, Tensor):
         return data.detach().cpu().numpy()
     try:
@@ -85,7 +87,7 @@ def as_array(data: Tensor | ArrayLike) -> NDArray[Any]:
 
 
 def _of_inputs(values: NDArray[Any]) -> tuple[list[str], list[int]]:
-    """Problems of the inputs, and the features that never vary."""
+    """Find the problems of the inputs and the features that never vary."""
     if values.dtype.kind not in "fiub":
         return [f"inputs: got dtype {values.dtype}; allowed are real numbers in rows of equal length."], []
     if values.ndim < 2:
@@ -105,17 +107,23 @@ def _of_inputs(values: NDArray[Any]) -> tuple[list[str], list[int]]:
 
 
 def _of_targets(labels: NDArray[Any], classes: int | None) -> list[str]:
-    """Problems of the labels."""
+    """Find the problems of the labels."""
     if classes is not None and classes < 2:
         return [f"classes: got {classes}; a classification needs at least 2."]
     if labels.ndim != 1:
         return [f"targets: got shape {labels.shape}; allowed is (samples,), one label a sample."]
     if labels.size == 0:
-        return ["targets: got no labels; give one a sample."]
+        return ["targets: got no labels; give one per sample."]
     if labels.dtype.kind not in "iu":
         return [f"targets: got dtype {labels.dtype}; allowed are integers: labels 0 to classes - 1."]
     problems = []
     low, high = int(labels.min()), int(labels.max())
+    if classes is None and low >= 0 and high >= labels.size:
+        # The largest label sets the number of classes, which would exceed the number of samples.
+        problems.append(
+            f"targets: got labels up to {high} in {labels.size} samples; number the classes 0, 1, 2, ... without gaps, "
+            "or give classes."
+        )
     if low < 0 or (classes is not None and high >= classes):
         allowed = "0 on" if classes is None else f"0 to {classes - 1}"
         problems.append(f"targets: got labels from {low} to {high}; allowed are the integers from {allowed}.")

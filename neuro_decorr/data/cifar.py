@@ -16,7 +16,7 @@ from neuro_decorr.data.fetching import Source, fetch
 from neuro_decorr.errors import InvalidValue
 
 Labels: TypeAlias = Literal["fine", "coarse"]
-"""The two labels of an image of CIFAR-100: one of 100 classes, or one of the 20 superclasses of five classes each."""
+"""Labels of CIFAR-100: `"fine"` for the 100 classes, `"coarse"` for the 20 superclasses of five classes each."""
 
 _SHAPE = (3, 32, 32)  # channels, height, width
 _PIXELS = 3 * 32 * 32  # bytes: the red, green and blue planes row by row, after the labels
@@ -32,16 +32,16 @@ _SOURCE = Source(
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the archive of a data set holds."""
+    """Layout of the archive of a data set."""
 
     archive: str
     folder: str  # in the archive
     records: dict[str, int]  # images in each file; the last file is the test split
-    labels: tuple[int, ...]  # how many classes each label byte of a record tells apart
+    labels: tuple[int, ...]  # number of classes of each label byte of a record
 
     @property
     def width(self) -> int:
-        """Bytes of a record."""
+        """Number of bytes of a record."""
         return len(self.labels) + _PIXELS
 
 
@@ -64,10 +64,10 @@ def cifar10(
 ) -> Dataset:
     """CIFAR-10: 50,000 training and 10,000 test images of 32 x 32 pixels, three colours, 10 classes.
 
-    Pixels 0 to 255 are divided by 255, the same for every pixel: inputs lie in [0, 1]. The validation split is drawn
-    from the training files, every class in proportion; the test file is the test split as it is.
+    Every pixel, 0 to 255, is divided by 255: inputs lie in [0, 1]. The validation split is drawn from the training
+    files, every class in proportion; the test split is the whole test file.
 
-    Memory: 12 kB an image, 0.7 GB for all; `training` limits it.
+    Memory: 12 kB per image, 0.7 GB for all; `training` limits it.
 
     Source: Krizhevsky (2009), Learning multiple layers of features from tiny images, technical report, University of
     Toronto; the file `cifar-10-binary.tar.gz` of https://www.cs.toronto.edu/~kriz/cifar.html, 170 MB.
@@ -76,16 +76,15 @@ def cifar10(
         directory: Folder `cifar-10-batches-bin`, or the one that holds it.
         seed: Seed of the split.
         validation: Fraction of the training images for validation.
-        training: Number of training images to keep, every class in proportion; all when not given.
-        download: Fetch the archive where files are absent, compare its checksum and unpack these files of it;
-            otherwise refuse.
+        training: Number of training images to keep, every class in proportion; None: all.
+        download: True: if files are missing, fetch the archive, compare its checksum and unpack the files.
 
     Returns:
         The data set: float32 inputs of 3,072 features, with `image_shape` (3, 32, 32).
 
     Raises:
-        InvalidValue: Files that are missing and cannot be fetched; missing, truncated or damaged files, all named at
-            once; or a split that is not possible.
+        InvalidValue: Missing files cannot be fetched; files are missing, truncated or damaged, all named at once; or
+            the split is not possible.
         MissingExtra: Files are missing, and pooch, which fetches them, is not installed.
     """
     return _read_all(_CIFAR10, "CIFAR-10", 0, Path(directory), seed, validation, training, download)
@@ -102,23 +101,22 @@ def cifar100(
 ) -> Dataset:
     """CIFAR-100: 50,000 training and 10,000 test images of 32 x 32 pixels, three colours, 100 classes.
 
-    As `cifar10` in all else; the file is `cifar-100-binary.tar.gz`, 169 MB.
+    Scale, splits, memory and source are those of `cifar10`; the file is `cifar-100-binary.tar.gz`, 169 MB.
 
     Args:
         directory: Folder `cifar-100-binary`, or the one that holds it.
         seed: Seed of the split.
-        labels: `fine`: one of 100 classes; `coarse`: one of 20 superclasses.
+        labels: `"fine"`: one of 100 classes; `"coarse"`: one of 20 superclasses.
         validation: Fraction of the training images for validation.
-        training: Number of training images to keep, every class in proportion; all when not given.
-        download: Fetch the archive where files are absent, compare its checksum and unpack these files of it;
-            otherwise refuse.
+        training: Number of training images to keep, every class in proportion; None: all.
+        download: True: if files are missing, fetch the archive, compare its checksum and unpack the files.
 
     Returns:
         The data set: float32 inputs of 3,072 features, with `image_shape` (3, 32, 32).
 
     Raises:
-        InvalidValue: As of `cifar10`; or other labels.
-        MissingExtra: As of `cifar10`.
+        InvalidValue: As for `cifar10`; or unknown `labels`.
+        MissingExtra: As for `cifar10`.
     """
     if labels not in get_args(Labels):
         raise InvalidValue(f"labels: got {labels!r}; allowed are 'fine' and 'coarse'.")
@@ -136,7 +134,7 @@ def _read_all(
     training: int | None,
     download: bool,
 ) -> Dataset:
-    """The data set, with the label that stands in this column of a record."""
+    """Read the data set, with the label in one column of the records."""
     if folder.name != layout.folder and not any((folder / file).is_file() for file in layout.records):
         folder = folder / layout.folder
     missing = [f"{layout.folder}/{file}" for file in layout.records if not (folder / file).is_file()]
@@ -161,7 +159,7 @@ def _read_all(
 
 
 def _check_files(layout: _Layout, folder: Path) -> None:
-    """Refuse missing files and files of another size or with impossible labels, all of them at once."""
+    """Raise InvalidValue for missing files, wrong sizes and impossible labels, all at once."""
     problems = []
     for name, records in layout.records.items():
         file = folder / name
@@ -170,25 +168,26 @@ def _check_files(layout: _Layout, folder: Path) -> None:
             continue
         if file.stat().st_size != records * layout.width:
             problems.append(
-                f"{file}: {file.stat().st_size} bytes; {records} records of {layout.width} bytes are "
-                f"{records * layout.width}: truncated or another format, unpack it again."
+                f"{file}: got {file.stat().st_size} bytes; {records} records of {layout.width} bytes are "
+                f"{records * layout.width}. The file is truncated or of another format: unpack it again."
             )
             continue
         for highest, classes in zip(_read(layout, file)[:, :-_PIXELS].max(axis=0), layout.labels, strict=True):
             if highest >= classes:
                 problems.append(
-                    f"{file}: holds the label {highest}; allowed are 0 to {classes - 1}: damaged, unpack it again."
+                    f"{file}: holds the label {highest}; allowed are 0 to {classes - 1}. The file is damaged: unpack "
+                    "it again."
                 )
     if problems:
         raise InvalidValue("\n".join(problems))
 
 
 def _read(layout: _Layout, file: Path) -> NDArray[np.uint8]:
-    """Records of a file, shape (records, bytes), mapped rather than loaded."""
+    """Records of a file, shape (records, bytes), mapped into memory and not loaded."""
     return np.memmap(file, dtype=np.uint8, mode="r").reshape(-1, layout.width)
 
 
 def _split(raw: NDArray[np.uint8], column: int) -> Split:
-    """Records as inputs in [0, 1] and labels."""
+    """Convert records to inputs in [0, 1] and labels."""
     inputs = torch.from_numpy(raw[:, -_PIXELS:].astype(np.float32)).div_(255)
     return Split(inputs, torch.from_numpy(raw[:, column].astype(np.int64)))

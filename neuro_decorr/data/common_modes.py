@@ -1,4 +1,4 @@
-"""Common modes: correlations that many inputs share, as illumination, arousal or mains hum bring them."""
+"""Common modes: correlations that many inputs share, such as those by illumination, arousal or mains hum."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def modes(image_shape: tuple[int, ...]) -> Tensor:
 
     $$m_1 = 1, \quad m_2(u, v) = u, \quad m_3(u, v) = v, \quad m_4(u, v) = u v, \qquad u, v \in [-1, 1]$$
 
-    with u from the left to the right edge and v from the top to the bottom one. Each mode has the largest magnitude 1
-    (peak normalisation) and they are orthogonal to each other. All channels share them.
+    u goes from the left to the right edge, v from the top to the bottom edge. The largest magnitude of each mode is 1
+    (peak normalisation), and the modes are orthogonal to each other. All channels share them.
 
     Args:
         image_shape: `(height, width)` or `(channels, height, width)`, at least 2 x 2 pixels.
 
     Returns:
-        Modes, shape `(4, features)`, float64.
+        Modes, shape `(4, features)`, float64, without units.
 
     Raises:
-        InvalidValue: Another shape.
+        InvalidValue: The shape is not one of these.
     """
     if len(image_shape) not in (2, 3) or min(image_shape[-2:]) < 2 or min(image_shape) < 1:
         raise InvalidValue(
@@ -46,23 +46,24 @@ def modes(image_shape: tuple[int, ...]) -> Tensor:
 
 
 def common_modes(inputs: Tensor, strength: float, generator: torch.Generator, image_shape: tuple[int, ...]) -> Tensor:
-    r"""Add common modes to images, with random amplitudes of their own for every image.
+    r"""Add common modes to images, with independent random amplitudes for every image.
 
     $$x_p \leftarrow x_p + s \sum_{k=1}^{4} a_{pk} m_k, \qquad a_{pk} \sim N(0, 1)$$
 
-    with the peak-normalised `modes`: the amplitude's standard deviation `strength` is in the units of the inputs, so
-    that for images in [0, 1] strength 1 moves the grey level by one full range. It adds the covariance
-    $s^2 \sum_k m_k m_k^T$, of rank 4 with eigenvalues $s^2 \|m_k\|^2$, and no mean. The amplitudes do not
-    depend on the strength: two strengths differ in nothing else.
+    The $m_k$ are the peak-normalised `modes`, so the standard deviation s = `strength` has the units of the inputs: for
+    images in [0, 1] strength 1 changes the grey level by one full range. The modes add the covariance
+    $s^2 \sum_k m_k m_k^T$, of rank 4 with eigenvalues $s^2 \|m_k\|^2$, and no mean. The amplitudes $a_{pk}$ do not
+    depend on the strength, so that images of two strengths differ in the strength alone. Cost: 4 multiply-adds per
+    pixel.
 
     Args:
         inputs: Images, shape `(samples, features)`, flattened.
-        strength: Standard deviation s of the amplitudes, units of the inputs; 0 returns the inputs as they are.
-        generator: Source of the amplitudes, on the CPU.
+        strength: Standard deviation s of the amplitudes, units of the inputs; 0 returns the inputs unchanged.
+        generator: Random generator of the amplitudes, on the CPU.
         image_shape: `(height, width)` or `(channels, height, width)`, whose product is `features`.
 
     Returns:
-        Images of the same shape, dtype and device. They may leave the range of the inputs: nothing is clipped.
+        Images of the same shape, dtype and device. Values are not clipped, so they may leave the range of the inputs.
 
     Raises:
         InvalidValue: A negative or infinite strength, integer inputs, or a shape that does not fit the inputs.
@@ -83,25 +84,28 @@ def common_modes(inputs: Tensor, strength: float, generator: torch.Generator, im
 
 
 def with_common_modes(dataset: Dataset, strength: float, seed: int = 0) -> Dataset:
-    """A data set of images with common modes added to every image of every split, see `common_modes`.
+    """Add common modes to every image of a data set, as `common_modes` does.
 
-    Each split has its own stream of amplitudes: those of the test images are independent of the training images and
-    do not change with the size of the other splits.
+    Each split has its own stream of amplitudes: those of the test images are independent of those of the training
+    images and do not change with the size of the other splits.
 
     Args:
-        dataset: Images; its `image_shape` is set.
-        strength: Standard deviation of the amplitudes, units of the inputs; 0 leaves the inputs as they are.
+        dataset: Data set of images, with `image_shape`.
+        strength: Standard deviation of the amplitudes, units of the inputs; 0 leaves the inputs unchanged.
         seed: Seed of the amplitudes.
 
     Returns:
-        The data set, with the same labels and the strength in its source.
+        The data set with the same labels; its source names the strength.
 
     Raises:
-        InvalidValue: Data that are not images, or a negative strength.
+        InvalidValue: The data are not images, or the strength is negative or infinite.
     """
     shape = dataset.image_shape
     if shape is None:
-        raise InvalidValue(f"common modes need images, and {dataset.source} has none; image_shape must be set.")
+        raise InvalidValue(
+            f"common modes need images, and the data set '{dataset.source}' has no image_shape; give the inputs as "
+            "images, of shape (samples, height, width) or (samples, channels, height, width)."
+        )
 
     def add(split: Split, name: str) -> Split:
         generator = stream(seed, f"common modes, {name}")

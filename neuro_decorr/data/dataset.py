@@ -1,4 +1,4 @@
-"""What a data set is: three disjoint splits, and the facts that a study needs to know of them."""
+"""Data sets: three disjoint splits, and the facts about them that a study needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuro_decorr.errors import InvalidValue
 
 
 class Split(NamedTuple):
-    """Samples and their labels; unpacks as `inputs, targets = data.train`."""
+    """Samples and their labels, a pair: `inputs, targets = data.train`."""
 
     inputs: Tensor  # (samples, features), float32
     targets: Tensor  # (samples,), int64, 0 .. classes - 1
@@ -24,13 +24,13 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled samples in three disjoint splits: learn on one, choose on the next, report on the last, once."""
+    """Labelled samples in three disjoint splits: learn on `train`, choose on `validation`, report once on `test`."""
 
     train: Split
     validation: Split
     test: Split
     classes: int  # number of classes
-    source: str  # where the samples come from, in words
+    source: str  # origin of the samples, in words
     image_shape: tuple[int, ...] | None = None  # (height, width) or (channels, height, width); None: not images
 
     @property
@@ -40,13 +40,13 @@ class Dataset:
 
     @property
     def constant_features(self) -> tuple[int, ...]:
-        """Features that never vary in the training split: null directions, which a rule must not amplify."""
+        """Indices of features that never vary in the training split: null directions, which a rule must not amplify."""
         inputs = self.train.inputs
         return tuple((inputs.amax(dim=0) == inputs.amin(dim=0)).nonzero().flatten().tolist())
 
 
 def stratified(targets: Tensor, held_out: Sequence[float], seed: int) -> tuple[Tensor, ...]:
-    """Indices of disjoint splits in which every class keeps its share, to within one sample.
+    """Draw disjoint splits in which every class keeps its share, to within one sample.
 
     Args:
         targets: Labels, shape `(samples,)`, integers.
@@ -54,15 +54,15 @@ def stratified(targets: Tensor, held_out: Sequence[float], seed: int) -> tuple[T
         seed: Seed of the draw.
 
     Returns:
-        Ascending indices of the rest, which is trained on, then of each split held out; together every sample once.
-        Every class has a sample in each.
+        Ascending indices of the training split, then of each split that is held out. Every sample is in one split, and
+        every split has a sample of each class.
 
     Raises:
-        InvalidValue: Fractions that leave nothing to train on, or a class with too few samples.
+        InvalidValue: The fractions leave no sample to train on, or a class has too few samples.
     """
     if min(held_out) <= 0 or not sum(held_out) < 1:
         raise InvalidValue(
-            f"fractions held out: got {', '.join(map(str, held_out))}; allowed are positive ones of sum below 1."
+            f"fractions held out: got {', '.join(map(str, held_out))}; allowed are positive numbers of sum below 1."
         )
     labels, counts = np.unique(targets.numpy(), return_counts=True)
     held = np.stack([np.maximum(allocate(counts, round(fraction * len(targets))), 1) for fraction in held_out])
@@ -82,19 +82,19 @@ def stratified(targets: Tensor, held_out: Sequence[float], seed: int) -> tuple[T
 
 
 def subset(indices: Tensor, labels: Tensor, size: int, seed: int) -> Tensor:
-    """So many of the samples, every class in proportion.
+    """Draw a subset of samples, every class in proportion.
 
     Args:
-        indices: Indices of samples.
+        indices: Indices of samples, shape `(chosen,)`.
         labels: Labels of all samples, shape `(samples,)`, integers.
-        size: How many to keep, at least one a class.
+        size: Number of samples to keep, at least one per class.
         seed: Seed of the draw.
 
     Returns:
-        Ascending indices.
+        Ascending indices, shape `(size,)`.
 
     Raises:
-        InvalidValue: A size that is not possible.
+        InvalidValue: The size is below the number of classes or above that of the samples.
     """
     kinds, counts = np.unique(labels[indices].numpy(), return_counts=True)
     if not len(kinds) <= size <= len(indices):
@@ -111,7 +111,7 @@ def allocate(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
     """Share a total among classes in proportion to their counts, by largest remainder.
 
     Args:
-        counts: Samples of each class, shape `(classes,)`.
+        counts: Number of samples of each class, shape `(classes,)`.
         total: Number of samples to share.
 
     Returns:

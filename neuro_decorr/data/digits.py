@@ -1,4 +1,4 @@
-"""Handwritten digits: small, real, and part of scikit-learn, so that nothing has to be downloaded."""
+"""Handwritten digits: a small real data set that scikit-learn contains, so that nothing has to be downloaded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from neuro_decorr.data.dataset import Dataset
 from neuro_decorr.errors import require
 
 TRAINING_DIGITS = 1_079
-"""Training images of the digits, in the split that is the default."""
+"""Number of training images of the digits in the default split."""
 
 
 def digits(seed: int = 0, *, validation: float = 0.2, test: float = 0.2) -> Dataset:
     """1,797 handwritten digits of 8 x 8 pixels in 10 classes.
 
-    Grey levels 0 to 16 are divided by 16, the same for every pixel: inputs lie in [0, 1], the mean is not removed
-    and the pixels are not standardised one by one, since both are conditions of an experiment on decorrelation.
-    Three pixels at the border never vary; they stay, since silent inputs are part of real data.
+    Every grey level, 0 to 16, is divided by 16: inputs lie in [0, 1]. The mean is not removed and single pixels are not
+    standardised, since an experiment on decorrelation compares both. Three pixels at the border never vary; they are
+    kept, since silent inputs are part of real data.
 
     Source: Alpaydin and Kaynak (1998), Optical recognition of handwritten digits, UCI Machine Learning Repository,
-    doi:10.24432/C50P49; the test part of it, as scikit-learn carries it.
+    doi:10.24432/C50P49; its test part, as scikit-learn contains it.
 
     Args:
         seed: Seed of the split.
@@ -30,7 +30,7 @@ def digits(seed: int = 0, *, validation: float = 0.2, test: float = 0.2) -> Data
 
     Raises:
         MissingExtra: scikit-learn is not installed.
-        InvalidValue: Fractions that leave nothing to train on.
+        InvalidValue: The fractions leave no sample to train on, or the seed is no integer from 0 on.
     """
     images, labels = require("sklearn.datasets", "study").load_digits(return_X_y=True)
     return from_arrays(

@@ -1,4 +1,4 @@
-"""Files of a data set that are not there yet: fetched from where its authors publish them, and checked."""
+"""Download of missing files of a data set from the place where its authors publish them, with a checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuro_decorr.errors import InvalidValue, MissingExtra, require
 
 @dataclass(frozen=True)
 class Source:
-    """Where the files of a data set are published."""
+    """Place where the files of a data set are published."""
 
     name: str  # of the data set
     address: str  # of the folder that holds the files, without the last slash
@@ -20,19 +20,19 @@ class Source:
 
 
 def fetch(source: Source, file: str, folder: Path, members: Sequence[str] = ()) -> None:
-    """Fetch one file into a folder, check it, and unpack it where it is an archive.
+    """Fetch one file into a folder, check it, and unpack it if it is an archive.
 
-    What arrives with another checksum is deleted. A file that is there already is not fetched again.
+    A file with another checksum is deleted. A file that is there already is not fetched again.
 
     Args:
-        source: Where it is published.
-        file: Its name.
-        folder: Where to put it; made where it is absent.
-        members: What to unpack of an archive into the same folder.
+        source: Place where the file is published.
+        file: Name of the file.
+        folder: Folder to put it into; made if it is absent.
+        members: Members of an archive to unpack into the same folder.
 
     Raises:
-        InvalidValue: No network, no such file there, or another checksum; says what to put where.
-        MissingExtra: pooch is not installed; says what to put where.
+        InvalidValue: There is no network, no such file, or another checksum; the message says which file to put where.
+        MissingExtra: pooch is not installed; the message says which file to put where.
     """
     address = f"{source.address}/{file}"
     by_hand = f"Put {address} into {folder} yourself{', and unpack it there' if members else ''}."
@@ -50,5 +50,5 @@ def fetch(source: Source, file: str, folder: Path, members: Sequence[str] = ()) 
             processor=unpack,
             progressbar=sys.stderr.isatty(),
         )
-    except (OSError, ValueError) as error:  # what requests raises is an OSError, another checksum a ValueError
+    except (OSError, ValueError) as error:  # requests raises an OSError, pooch a ValueError for another checksum
         raise InvalidValue(f"{source.name}: {file} could not be fetched ({error}). {by_hand}") from error

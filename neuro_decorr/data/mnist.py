@@ -1,4 +1,4 @@
-"""MNIST, and Fashion-MNIST in files of the same names."""
+"""MNIST and Fashion-MNIST, whose files have the same names and format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuro_decorr.data.dataset import Dataset, Split, stratified, subset
 from neuro_decorr.data.fetching import Source, fetch
 from neuro_decorr.errors import InvalidValue
 
-FILES = {  # dimensions of the arrays
+FILES = {  # number of dimensions of the arrays
     "train-images-idx3-ubyte": 3,
     "train-labels-idx1-ubyte": 1,
     "t10k-images-idx3-ubyte": 3,
@@ -54,28 +54,28 @@ def mnist(
 ) -> Dataset:
     """MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels, one grey level, 10 classes.
 
-    Pixels 0 to 255 are divided by 255, the same for every pixel: inputs lie in [0, 1]. The validation split is drawn
-    from the training file, every class in proportion; the test file is the test split as it is. Pixels that never vary
-    stay, as silent inputs.
+    Every pixel, 0 to 255, is divided by 255: inputs lie in [0, 1]. The validation split is drawn from the training
+    file, every class in proportion; the test split is the whole test file. Pixels that never vary are kept as silent
+    inputs.
 
-    Memory: 3 kB an image, 0.2 GB for all; `training` limits it.
+    Memory: 3 kB per image, 0.2 GB for all; `training` limits it.
 
-    Source: LeCun, Cortes and Burges (1998), The MNIST database of handwritten digits. It comes as four files,
+    Source: LeCun, Cortes and Burges (1998), The MNIST database of handwritten digits: four files,
     `train-images-idx3-ubyte.gz` and so on, 12 MB in all.
 
     Args:
-        directory: Folder of the four files, as they come (`.gz`) or unpacked. Other data in such files will do.
+        directory: Folder of the four files, packed (`.gz`) or unpacked. Other data in files of this format work too.
         seed: Seed of the split.
         validation: Fraction of the training images for validation.
-        training: Number of training images to keep, every class in proportion; all when not given.
-        download: Fetch absent files into the folder, and compare their checksums; otherwise refuse.
+        training: Number of training images to keep, every class in proportion; None: all.
+        download: True: fetch missing files into the folder and compare their checksums.
 
     Returns:
         The data set: float32 inputs of 784 features, with `image_shape` (28, 28).
 
     Raises:
-        InvalidValue: Files that are missing and cannot be fetched, truncated or damaged files, all of these named at
-            once; or a split that is not possible.
+        InvalidValue: Files are missing and cannot be fetched, or are truncated or damaged, all named at once; or the
+            split is not possible.
         MissingExtra: Files are missing, and pooch, which fetches them, is not installed.
     """
     return from_folder(MNIST, directory, seed, validation=validation, training=training, download=download)
@@ -91,23 +91,24 @@ def fashion_mnist(
 ) -> Dataset:
     """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 28 x 28 pixels, one grey level, 10 classes.
 
-    As `mnist` in all else, the names of the files too. 6,000 of the images come with this package, see `fashion`.
+    Scale, splits, memory and names of the files are those of `mnist`. The package contains 6,000 of the images, see
+    `fashion`.
 
     Source: Xiao, Rasul and Vollgraf (2017), Fashion-MNIST, arXiv:1708.07747; 31 MB.
 
     Args:
-        directory: Folder of the four files, as they come (`.gz`) or unpacked.
+        directory: Folder of the four files, packed (`.gz`) or unpacked.
         seed: Seed of the split.
         validation: Fraction of the training images for validation.
-        training: Number of training images to keep, every class in proportion; all when not given.
-        download: Fetch absent files into the folder, and compare their checksums; otherwise refuse.
+        training: Number of training images to keep, every class in proportion; None: all.
+        download: True: fetch missing files into the folder and compare their checksums.
 
     Returns:
         The data set: float32 inputs of 784 features, with `image_shape` (28, 28).
 
     Raises:
-        InvalidValue: As of `mnist`.
-        MissingExtra: As of `mnist`.
+        InvalidValue: As for `mnist`.
+        MissingExtra: As for `mnist`.
     """
     return from_folder(FASHION_MNIST, directory, seed, validation=validation, training=training, download=download)
 
@@ -121,7 +122,22 @@ def from_folder(
     training: int | None,
     download: bool = False,
 ) -> Dataset:
-    """A data set in four files of the format of MNIST; arguments and errors as of `mnist`, after where it is from."""
+    """Read a data set in four files of the format of MNIST.
+
+    Args:
+        source: Place where the files are published.
+        directory: As for `mnist`.
+        seed: As for `mnist`.
+        validation: As for `mnist`.
+        training: As for `mnist`.
+        download: As for `mnist`.
+
+    Returns:
+        The data set, with the `image_shape` of the files.
+
+    Raises:
+        InvalidValue: As for `mnist`.
+    """
     folder = Path(directory)
     arrays, problems = [], []
     for name, dimensions in FILES.items():
@@ -136,9 +152,12 @@ def from_folder(
     images, labels, test_images, test_labels = arrays
     for kind, held, told in (("training", images, labels), ("test", test_images, test_labels)):
         if len(held) != len(told):
-            raise InvalidValue(f"{folder}: {len(held)} {kind} images and {len(told)} labels; download them again.")
+            raise InvalidValue(f"{folder}: got {len(held)} {kind} images and {len(told)} labels; download them again.")
     if images.shape[1:] != test_images.shape[1:]:
-        raise InvalidValue(f"{folder}: training images of {images.shape[1:]} and test images of other pixels.")
+        raise InvalidValue(
+            f"{folder}: got training images of {images.shape[1:]} pixels and test images of {test_images.shape[1:]}; "
+            "give files of one data set."
+        )
     targets = torch.from_numpy(labels.astype(np.int64))
     train, held_out = stratified(targets, (validation,), seed)
     if training is not None:
@@ -154,7 +173,21 @@ def from_folder(
 
 
 def read_array(folder: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """The array of one file: two zeros, the type (8: bytes), how many dimensions, their sizes (big-endian), bytes."""
+    """Read the array of one file, packed or not.
+
+    The format is two zeros, the type (8: bytes), the number of dimensions, their sizes (big-endian) and the bytes.
+
+    Args:
+        folder: Folder of the file.
+        name: Name of the file, without `.gz`.
+        dimensions: Number of dimensions that the array must have.
+
+    Returns:
+        The array, of bytes.
+
+    Raises:
+        InvalidValue: The file is missing, cannot be unpacked, or is of another format or length.
+    """
     packed, plain = folder / f"{name}.gz", folder / name
     file = plain if plain.is_file() else packed
     if not file.is_file():
@@ -167,12 +200,13 @@ def read_array(folder: Path, name: str, dimensions: int) -> NDArray[np.uint8]:
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4", count=len(content[4:start]) // 4))
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != start + math.prod(shape) or 0 in shape:
         raise InvalidValue(
-            f"{file}: is truncated, or no array of {dimensions} dimensions as MNIST has; download it again."
+            f"{file}: is truncated, or holds no array of {dimensions} dimensions in the format of MNIST; download it "
+            "again."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-    """Inputs in [0, 1] and labels."""
+    """Convert images and labels to a split with inputs in [0, 1]."""
     inputs = torch.from_numpy(images.reshape(len(images), -1).astype(np.float32)).div_(255)
     return Split(inputs, torch.from_numpy(labels.astype(np.int64)))

@@ -1,4 +1,4 @@
-"""Independent streams of random numbers from one seed, none of them the global one."""
+"""Independent streams of random numbers from one seed; the global generators stay untouched."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from neuro_decorr.errors import InvalidValue
 
 
 def stream(seed: int, key: str) -> torch.Generator:
-    """A generator of its own for each purpose, so that one draw never shifts another.
+    """Make a random generator for one purpose, so that draws for one purpose never shift those for another.
 
     Args:
-        seed: The seed of the run, not negative.
-        key: What the numbers are for, such as `"split"`; other keys give independent numbers.
+        seed: Seed of the run, an integer from 0 on.
+        key: Name of the purpose, such as `"split"`; different keys give independent numbers.
 
     Returns:
-        A generator on the CPU, the same for the same seed and key on every machine.
+        A generator on the CPU; the same seed and key give the same numbers on every machine.
 
     Raises:
-        InvalidValue: A seed that is not an integer from 0 on.
+        InvalidValue: The seed is no integer from 0 on.
     """
     try:
         whole = operator.index(seed)  # numpy's integers too, but no floats

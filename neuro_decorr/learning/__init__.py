@@ -1,4 +1,4 @@
-"""Learning: the training loop that protocols share, with what it records of every epoch."""
+"""Training loop that protocols share, and the measurements that it records in every epoch."""
 
 from neuro_decorr.learning.geometry import Geometry, Recorded
 from neuro_decorr.learning.training import Plasticities, accuracy, train

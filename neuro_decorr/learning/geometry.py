@@ -1,4 +1,4 @@
-"""Geometry of gradients in a training run: how the update lies to backpropagation's and to the natural gradient."""
+"""Geometry of gradients in a training run: angles from the update to the gradient and to the natural gradient."""
 
 from __future__ import annotations
 
@@ -23,52 +23,59 @@ from neuro_decorr.rate import fold
 from neuro_decorr.study.recorder import Recorder
 
 Gradients = dict[str, Tensor]
-"""By the qualified name of the parameter."""
+"""Gradients by the qualified name of the parameter."""
 
 Recorded: TypeAlias = Literal["none", "backprop", "natural"]
-"""What a protocol's option `--geometry` may be: nothing, all but the natural gradient, or all."""
+"""Values of a protocol's option `--geometry`: record nothing, all but the natural gradient, or all."""
 
 _RECEIVED_SAMPLES = 1024
-"""Training samples on which the inputs of the layers are measured: fewer than units have an infinite condition."""
+"""Number of training samples on which the inputs of the layers are measured; with fewer samples than units the
+condition number would be infinite."""
 _RECEIVED_ROWS = 4096
-"""Rows of every layer that are measured at most: a convolution has one for every patch."""
+"""Largest number of rows of a layer that are measured: a convolution has one row for every patch."""
 ALL = "all"
-"""In the column `layer`: all parameters together."""
+"""Name in the column `layer` for all parameters together."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    r"""What `train` records of the update, before the first epoch and after every so many.
+    r"""Geometry of the update, which `train` records before the first epoch and after every `every` epochs.
 
-    Rows of the kind `geometry`, one for the whole network (layer `all`) and one a weight layer:
+    `train` records one row of the kind `geometry` for the whole network (layer `all`) and one for each weight layer:
 
-    - `cosine`, `norm_ratio`: of the estimated gradient to backpropagation's, in the network's own parameters, before
-      anything conditions it. One estimate; of a credit that perturbs it holds the noise of that.
-    - `plain_cosine`: of the update to the gradient of the plain network that computes the same (`nd.fold`).
-    - `update_norm`: length of that update, at learning rate 1.
-    - `feedback_angle` (degrees): of the feedback weights to what they stand for, in credits that have some. Of those
-      that replace the weights of a layer to W D, past both of which the default `feedback_site` sends the error; of
-      those that broadcast the error to the mean Jacobian of the outputs with respect to the layer's input.
-    - `condition_number`, `effective_rank`, `mean_power`: of the second moment about zero of what the weights receive,
+    - `cosine`, `norm_ratio`: cosine and ratio of norms of the estimated gradient and the gradient of backpropagation,
+      in the parameters of the network, before any conditioning. It is one estimate: the estimate of a credit that
+      perturbs the network holds the noise of its perturbations.
+    - `plain_cosine`: cosine of the update and the gradient of the plain network that computes the same (`nd.fold`).
+    - `update_norm`: norm of the update of the plain network, at learning rate 1.
+    - `feedback_angle` (degrees): angle of the feedback weights of a credit and the weights that they replace. Feedback
+      weights of the shape of a layer's weights are compared with W D, since the default `feedback_site` sends the error
+      past W and D. Feedback weights that broadcast the error are compared with the mean Jacobian of the outputs with
+      respect to the input of the layer.
+    - `condition_number`, `effective_rank`, `mean_power`: of the second moment about zero of the inputs of the weights,
       in the first 1,024 training samples; silent units are left out.
 
-    Rows of the kind `natural`, one for every `natural_damping` and again layer by layer: `cosine` of the update to the
-    natural gradient, and for the whole network `relative_decrease`, see `neuro_decorr.metrics.GaussNewton`.
+    It records rows of the kind `natural` for every `natural_damping`, again for the whole network and for each layer:
+    `cosine` of the update and the natural gradient, and for the whole network `relative_decrease`, see
+    `neuro_decorr.metrics.GaussNewton`.
 
-    D changes what a step of the weights does: G becomes the step G D of the weights of the plain network,
-    $W \leftarrow W D,\; b \leftarrow b - W D \mu$. Updates of all arms are compared there, in the same coordinates.
+    A step G of the weights W becomes, through the decorrelation matrix D, the step G D of the weights of the plain
+    network, $W \leftarrow W D,\; b \leftarrow b - W D \mu$. The updates of all arms are compared in these coordinates.
 
-    The rest is of the first `samples` training samples. All is in eval mode, and leaves the run as it is: the state of
-    the credit is put back. What conditions the gradients is called as in training.
+    Other quantities are measured on the first `samples` training samples. The network is in eval mode, and the state of
+    the credit is restored, so that a measurement does not change the run. Conditioning acts as in training.
 
-    Cost: two passes; with dampings that of `neuro_decorr.metrics.gauss_newton`.
+    Cost: two passes; with dampings also that of `neuro_decorr.metrics.gauss_newton`.
+
+    Source: Amari (1998), Natural gradient works efficiently in learning, doi:10.1162/089976698300017746 (natural
+    gradient).
 
     Attributes:
-        samples: Training samples that it is measured on.
-        dampings: Of the natural gradient, relative to the mean power of the Gauss-Newton matrix; none of them, no
-            natural gradient, as large networks need.
-        every: Epochs between two measurements.
+        samples: Number of training samples to measure on.
+        dampings: Dampings of the natural gradient, relative to the mean power of the Gauss-Newton matrix; an empty
+            tuple records no natural gradient, for networks that are too large for it.
+        every: Number of epochs between two measurements.
     """
 
     samples: int = 64
@@ -76,7 +83,11 @@ class Geometry:
     every: int = 1
 
     def __post_init__(self) -> None:
-        """Raise InvalidValue for anything out of range."""
+        """Check the parameters.
+
+        Raises:
+            InvalidValue: A parameter is out of range.
+        """
         checks.refuse(
             "Geometry",
             checks.whole_number("samples", self.samples, least=1),
@@ -86,7 +97,7 @@ class Geometry:
 
     @classmethod
     def of(cls, recorded: Recorded) -> Geometry | None:
-        """What the option of a protocol asks for, at the defaults: `none`, `backprop`, or `natural`."""
+        """Geometry with default parameters for the option `--geometry` of a protocol; None for `none`."""
         return {"none": None, "backprop": cls(dampings=()), "natural": cls()}[recorded]
 
 
@@ -102,23 +113,25 @@ def measure(
     """Record the geometry of one update; see `Geometry`.
 
     Args:
-        geometry: What to record.
+        geometry: Settings of the measurement.
         model: The network.
-        credit: How its weights get their gradients.
-        conditioned: Changes the gradients before the optimiser takes them, or None.
+        credit: Credit assignment of the weights.
+        conditioned: Function that changes the gradients before the optimiser takes them; None: no such function.
         split: The training split.
-        epoch: For the rows.
-        recorder: Takes them.
+        epoch: Epoch that the rows name.
+        recorder: Recorder of the rows.
 
     Raises:
-        Unsupported: A layer with parametrized weights, of which the plain update is not linear in the gradient.
-        InvalidValue: A network too large for an exact natural gradient; see `neuro_decorr.metrics.gauss_newton`.
-        Diverged: Gradients that are not finite.
+        Unsupported: A layer has parametrized weights, so that the update of the plain network is not linear in the
+            gradient.
+        InvalidValue: The network is too large for an exact natural gradient; see `neuro_decorr.metrics.gauss_newton`.
+        Diverged: Gradients are not finite.
     """
     if any(parametrize.is_parametrized(module) for module in model.modules()):
         raise Unsupported(
-            "geometry: a layer's weight is made of other parameters (torch's parametrizations), so that what an update "
-            "does to the plain network is not linear in it; train without geometry, or without the parametrization."
+            "geometry: the weight of a layer is computed from other parameters (torch's parametrizations), so that the "
+            "update of the plain network is not linear in the gradient; train without geometry, or without the "
+            "parametrization."
         )
     inputs, targets = (part[: geometry.samples] for part in split)
     with _at_rest(model, credit):
@@ -166,7 +179,7 @@ def measure(
 
 @contextmanager
 def _at_rest(model: nn.Module, credit: Credit) -> Iterator[None]:
-    """In eval mode and without gradients; everything is put back afterwards."""
+    """Put a network into eval mode and delete its gradients; restore modes and the state of the credit afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     state = copy.deepcopy(credit.state_dict())
     model.eval()
@@ -175,7 +188,7 @@ def _at_rest(model: nn.Module, credit: Credit) -> Iterator[None]:
         yield
     finally:
         _forget(model, credit)
-        # Not strict: feedback weights that a first pass has drawn stay drawn.
+        # Not strict: feedback weights that the first pass has drawn are kept.
         credit.load_state_dict(state, strict=False)
         for module, training in modes:
             module.training = training
@@ -187,7 +200,7 @@ def _forget(*modules: nn.Module) -> None:
 
 
 def _taken(model: nn.Module) -> Gradients:
-    """The gradients as they are; zero where a parameter that is trained got none."""
+    """Copy the gradients; a trained parameter without a gradient gets zero."""
     return {
         name: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone()
         for name, p in model.named_parameters()
@@ -197,7 +210,7 @@ def _taken(model: nn.Module) -> Gradients:
 
 @torch.no_grad()
 def _plain(model: nn.Module, update: Gradients) -> Gradients:
-    """What an update does to the parameters of the plain network, which are linear in those of the model."""
+    """Update of the plain network's parameters, which are linear in those of the model."""
     held = {name: p.detach().clone() for name, p in model.named_parameters()}
     try:
         for name, parameter in model.named_parameters():
@@ -215,7 +228,7 @@ def _gradient(plain: nn.Module, inputs: Tensor, targets: Tensor) -> Gradients:
 
 
 def _of(layer: str, *gradients: Mapping[str, Tensor]) -> list[list[Tensor]]:
-    """The tensors of one layer, or all."""
+    """Select the tensors of one layer, or all."""
     return [
         [part for name, part in found.items() if layer == ALL or name.rpartition(".")[0] == layer]
         for found in gradients
@@ -223,7 +236,7 @@ def _of(layer: str, *gradients: Mapping[str, Tensor]) -> list[list[Tensor]]:
 
 
 def _conditioning(received: Tensor | None) -> dict[str, float | None]:
-    """Of what a layer receives; of several groups the mean."""
+    """Conditioning of the inputs of a layer, averaged over its groups."""
     names = ("condition_number", "effective_rank", "mean_power")
     if received is None:
         return dict.fromkeys(names)
@@ -237,7 +250,7 @@ def _conditioning(received: Tensor | None) -> dict[str, float | None]:
 
 
 def _feedback_angles(plain: nn.Module, credit: Credit, inputs: Tensor) -> dict[str, float]:
-    """Angles of the feedback weights (degrees) by layer; the first layer sends nothing on."""
+    """Angles of the feedback weights (degrees) by layer; the first layer sends no error back and has none."""
     weights_of: Callable[[], dict[str, Tensor]] | None = getattr(credit, "feedback_weights", None)
     if weights_of is None:
         return {}
@@ -261,13 +274,16 @@ def _feedback_angles(plain: nn.Module, credit: Credit, inputs: Tensor) -> dict[s
     for name, signal in heard.items():
         weight = plain.get_submodule(name).weight
         if not isinstance(weight, Tensor):
-            raise InvalidValue(f"geometry: layer '{name}' has feedback weights and no weights.")
+            raise InvalidValue(
+                f"geometry: layer '{name}' has feedback weights but no tensor `weight` to compare them with; train "
+                "without geometry."
+            )
         stands_for = weight if weight.shape == feedback[name].shape else _mean_jacobian(outputs, signal)
         angles[name] = metrics.alignment([feedback[name]], [stands_for]).angle
     return angles
 
 
 def _mean_jacobian(outputs: Tensor, signal: Tensor) -> Tensor:
-    """Derivatives of every output with respect to a signal inside, mean over the samples: (outputs, *units)."""
+    """Derivatives of every output with respect to an inner signal, averaged over the samples: (outputs, *units)."""
     rows = [torch.autograd.grad(output.sum(), signal, retain_graph=True)[0].mean(0) for output in outputs.unbind(1)]
     return torch.stack(rows)

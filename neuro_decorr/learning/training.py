@@ -1,4 +1,4 @@
-"""The training run that protocols share: learn, and record accuracy, achieved decorrelation and time."""
+"""Training run that protocols share: it records accuracy, achieved decorrelation and time."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.study.recorder import Recorder
 
 Plasticities: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
-"""Whatever learns besides the weights: `nd.Plasticity`, `nd.norse.NeuronPlasticity`, or both."""
+"""Optimisers of local plasticity: `nd.Plasticity`, `nd.norse.NeuronPlasticity`, or both; None for no plasticity."""
 
 _MEASURED_SAMPLES = 256
-"""Samples of the validation split on which the achieved decorrelation is measured."""
+"""Number of samples of the validation split on which the achieved decorrelation is measured."""
 _CHECKED_SAMPLES = 64
-"""Samples on which a collapse is looked for: rank is lost by factors, which few samples show."""
+"""Number of samples for the test of collapse: a collapse divides the rank by a factor, which few samples show."""
 _COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""Components of the spectrum that are recorded: about evenly spaced on the logarithmic axis that it is drawn on."""
+"""Components of the spectrum that are recorded, about evenly spaced on the logarithmic axis of its figure."""
 _COLLAPSE = 0.5
-"""A transform that leaves less than this part of its input's effective rank has collapsed."""
+"""Share of the effective rank of its input below which the output of a transform counts as collapsed."""
 
 
 def train(
@@ -49,42 +49,60 @@ def train(
     geometry: Geometry | None = None,
     test: bool = False,
 ) -> bool:
-    """Train a classifier by cross-entropy and record its course.
+    """Train a classifier by cross-entropy and record the course of training.
 
-    Rows by kind: `curves` (epoch, updates, loss, validation_accuracy, and test_accuracy
-    if asked for), from before the first update on; with `layers`, `layers` (epoch, layer, and of what the weight layer
-    receives: correlation, effective rank, whiteness of its second moment about zero) and `spectra` (epoch, layer,
-    component, its share of the power). Timing rows: seconds of training since the start, wall and processor, without
-    the measurements.
+    The run records rows of these kinds, the first before the first update:
+
+    - `curves`: epoch, updates, loss (nats), validation_accuracy, and test_accuracy with `test`;
+    - `layers`, with `layers`: epoch, layer, and correlation, effective rank and whiteness of the second moment about
+      zero of the inputs of the weight layer;
+    - `spectra`, with `layers`: epoch, layer, component, and its share of the power;
+    - timing rows: wall and processor seconds of training since the start, without the measurements.
+
+    In a study the run saves checkpoints between epochs. A run whose process was killed goes on from the last
+    checkpoint and records the same rows to the last bit; see `Recorder.checkpoints`, also for the cost of checkpoints.
 
     Args:
         model: The network.
-        credit: How its weights get their gradients.
-        optimiser: Of its weights.
-        data: Trained on the training split; measured on the validation split. The test split is not touched
-            unless `test`.
-        recorder: Takes the rows; a divergence is recorded there.
-        epochs: Passes over the training split.
-        batch_size: Samples a step; an incomplete last batch is left out of the pass.
-        seed: Of the order of the samples.
-        plasticity: Of the lateral weights, if any; several where different things learn by themselves.
-        conditioned: Changes the gradients of every step before the optimiser takes them; `neuro_decorr.conditioning`.
-        layers: Measure the layers too.
-        geometry: Record how the update lies to backpropagation's and to the natural gradient, in rows of the kinds
-            `geometry` and `natural`.
-        test: Measure the test split at every epoch too, for comparisons at equal time. Nothing may be chosen by it.
+        credit: Credit assignment of the weights.
+        optimiser: Optimiser of the weights.
+        data: Data set; the run trains on the training split and measures on the validation split. It reads the test
+            split only with `test`.
+        recorder: Recorder of the rows and of a divergence.
+        epochs: Number of passes over the training split.
+        batch_size: Number of samples per step; a pass leaves out an incomplete last batch.
+        seed: Seed of the order of the samples.
+        plasticity: Optimiser of the lateral weights, or several for different kinds of plasticity; None: none.
+        conditioned: Function that changes the gradients of every step before the optimiser takes them, see
+            `neuro_decorr.conditioning`; None: none. A checkpoint must see all that it remembers between steps: give a
+            function without enclosing variables, an object that has `state_dict`, or `functools.partial` of a function
+            with numbers, dicts and such objects.
+        layers: True measures the layers too.
+        geometry: Settings of the rows `geometry` and `natural`, which compare the update with the gradient of
+            backpropagation and with the natural gradient; None: no such rows.
+        test: True measures the test split too at every epoch, for comparisons at equal time. Choose nothing by it.
 
     Returns:
-        Whether the run came to its end; False when it diverged: the loss or an activity is not finite, or a transform
-        lost rank.
+        True if the run was completed; False if it diverged: the loss or an activity is not finite, or a transform lost
+        rank.
+
+    Raises:
+        InvalidValue: `conditioned` remembers something that no checkpoint sees, or a parameter is out of range.
     """
-    order = batches(*data.train, batch_size, stream(seed, "order"), last="drop")
+    generator = stream(seed, "order")
+    order = batches(*data.train, batch_size, generator, last="drop")
     total = epochs * len(order)
-    updates, wall, processor, loss = 0, 0.0, 0.0, torch.tensor(math.nan)
-    for epoch in range(epochs + 1):
+    loss = torch.tensor(math.nan)
+    clocks = {"wall_seconds": 0.0, "processor_seconds": 0.0}
+    checkpoints = recorder.checkpoints(
+        model=model, credit=credit, optimiser=optimiser, plasticity=plasticity, conditioned=conditioned,
+        order=generator, clocks=clocks,
+    )  # fmt: skip
+    for epoch in checkpoints.steps(epochs + 1):
+        updates = max(0, epoch - 1) * len(order)
         if epoch > 0:
-            wall -= time.perf_counter()
-            processor -= time.process_time()
+            clocks["wall_seconds"] -= time.perf_counter()
+            clocks["processor_seconds"] -= time.process_time()
             model.train()
             for inputs, targets in order:
                 try:
@@ -93,8 +111,8 @@ def train(
                     recorder.diverged(updates, str(error))
                     return False
                 updates += 1
-            wall += time.perf_counter()
-            processor += time.process_time()
+            clocks["wall_seconds"] += time.perf_counter()
+            clocks["processor_seconds"] += time.process_time()
             recorder.progress(updates, total)
             if not math.isfinite(float(loss)):
                 recorder.diverged(updates, "the loss is not finite")
@@ -107,7 +125,7 @@ def train(
         right = accuracy(model, data.validation)
         tested = {"test_accuracy": accuracy(model, data.test)} if test else {}
         recorder.row("curves", epoch=epoch, updates=updates, loss=shown, validation_accuracy=right, **tested)
-        recorder.time(epoch=epoch, updates=updates, wall_seconds=wall, processor_seconds=processor)
+        recorder.time(epoch=epoch, updates=updates, **clocks)
         if layers:
             _measure_layers(model, data.validation.inputs[:_MEASURED_SAMPLES], epoch, recorder)
         if geometry is not None and epoch % geometry.every == 0:
@@ -121,7 +139,7 @@ def train(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, split: Split) -> float:
-    """Fraction of a split that the model classifies correctly, in eval mode."""
+    """Fraction of the samples of a split that the model classifies correctly, from 0 to 1, in eval mode."""
     training = model.training
     outputs: Tensor = model.eval()(split.inputs)
     model.train(training)
@@ -149,7 +167,7 @@ def _step(
 
 
 def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
-    """Why the run counts as diverged although its numbers are finite, or None."""
+    """Reason to count a run with finite numbers as diverged; None if there is none."""
     kinds: tuple[type[nn.Module], ...] = (Decorrelation, DecorrelationCell)
     received: dict[str, Tensor] = {}
     for kind in kinds:

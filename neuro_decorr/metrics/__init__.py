@@ -1,7 +1,8 @@
-"""Measures of activity and of gradients; torch and numpy only.
+"""Measures of activity and of gradients.
 
-Every function takes a numpy array or a tensor `(samples, units)`, computes in float64 on the tensor's device, and
-states what it does with silent units. `summary`, `moments` and `lagged_covariance` take recordings too.
+Every measure of activity takes a NumPy array or a tensor `(samples, units)`, computes in float64 on the device of the
+tensor, and has a policy for silent units. `summary`, `moments`, `lagged_covariance` and others take recordings too.
+Arrays need torch and NumPy alone; some measures need the extra `recordings`.
 """
 
 from neuro_decorr.metrics.alignment import Alignment, alignment
@@ -46,8 +47,6 @@ from neuro_decorr.metrics.trains import Surrogate, fano_factor, spike_time_tilin
 from neuro_decorr.metrics.trends import SlowFast, detrended, high_pass, slow_fast
 from neuro_decorr.metrics.widths import BinProfile, bin_profile
 
-effective_rank = participation_ratio  # the same quantity under the name that learning theory uses
-
 __all__ = [
     # the standard set
     "Over",
@@ -62,12 +61,11 @@ __all__ = [
     "sampling_floor",
     # spectrum
     "condition_number",
-    "effective_rank",
     "eigenvalues",
     "participation_ratio",
     "spectral_flatness",
     "whiteness",
-    # what pairs depend on
+    # dependence of pairs on distance, rate, lag and bin
     "BinProfile",
     "PairCorrelogram",
     "PairProfile",
@@ -76,7 +74,7 @@ __all__ = [
     "pair_correlogram",
     "pair_profile",
     "population_coupling",
-    # the quality of units
+    # quality of units
     "UnitQuality",
     "unit_quality",
     # under several conditions
@@ -107,7 +105,7 @@ __all__ = [
     "comparison",
     "PairedChange",
     "paired_change",
-    # what chance gives
+    # chance levels
     "marchenko_pastur_edge",
     "ParallelAnalysis",
     "parallel_analysis",
@@ -115,7 +113,7 @@ __all__ = [
     "surrogate_null",
     "Surrogates",
     "surrogates",
-    # without drift
+    # removal of drift
     "SlowFast",
     "detrended",
     "high_pass",

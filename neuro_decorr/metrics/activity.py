@@ -1,4 +1,4 @@
-"""What measures are taken of: arrays, rates or spike trains, as one array or as a stream of chunks."""
+"""Activity to be measured: arrays, rates or spike trains, as one array or as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Activity: TypeAlias = Samples | SpikeTrains | Rates
 """Activity `(samples, units)`, or a recording; spike trains are counted in bins of `bin` seconds."""
 
 _CHUNK = 2**23
-"""Entries of a chunk: 32 MiB in float32, which the products of a chunk run through at full speed."""
+"""Number of entries of a chunk: 32 MiB in float32, for which products run at full speed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Consecutive samples of a population, some rows at a time, as often as they are asked for."""
+    """Consecutive samples of a population, read some rows at a time, any number of times."""
 
     samples: int
     units: int
     integers: bool
-    whole: Samples | None  # the array itself, where there is one
+    whole: Samples | None  # the array, if there is one
     device: torch.device
     _chunks: Callable[[int], Iterator[Samples]]
     _bound: float = math.inf
@@ -43,11 +43,11 @@ class Stream:
 
     @property
     def rows(self) -> int:
-        """Rows of a chunk that keep its products in fast memory."""
+        """Number of rows of a chunk that keeps its products in fast memory."""
         return max(1, _CHUNK // self.units)
 
     def largest(self) -> float:
-        """A bound on the magnitude of integers; of counts, the largest that their dtype holds."""
+        """Bound on the magnitude of integers; for counts the largest number of their dtype."""
         if isinstance(self.whole, Tensor):
             return max(abs(float(self.whole.max())), abs(float(self.whole.min())))
         if self.whole is not None:
@@ -59,7 +59,7 @@ class Stream:
         return self._chunks(rows)
 
     def between(self, start: int, stop: int) -> Stream:
-        """The samples from `start` to before `stop`, as a stream of its own."""
+        """Stream of the samples from `start` to before `stop`."""
 
         def chunks(rows: int) -> Iterator[Samples]:
             row = 0
@@ -76,17 +76,17 @@ class Stream:
 
 
 def as_samples(activity: Activity, bin: float | None = None) -> Samples:
-    """Activity as one array.
+    """Convert activity to one array.
 
     Args:
-        activity: An array, which is returned as it is, or a recording.
+        activity: An array, which is returned unchanged, or a recording.
         bin: Width of the bins (s): needed for spike trains, allowed for rates, not for arrays.
 
     Returns:
         Array or tensor, shape `(samples, units)`; counts of spike trains are small unsigned integers.
 
     Raises:
-        InvalidValue: Spike trains without a bin, an array with one, or a bin that does not fit the recording.
+        InvalidValue: Spike trains have no bin, an array has one, or the bin does not fit the recording.
     """
     _check_bin(activity, bin)
     if isinstance(activity, SpikeTrains):
@@ -99,7 +99,7 @@ def as_samples(activity: Activity, bin: float | None = None) -> Samples:
 
 
 def as_stream(activity: Activity, bin: float | None = None) -> Stream:
-    """Activity as a stream; the counts of spike trains are never held all at once.
+    """Convert activity to a stream; the counts of spike trains are never in memory all at once.
 
     Args:
         activity: An array or a recording.
@@ -109,7 +109,7 @@ def as_stream(activity: Activity, bin: float | None = None) -> Stream:
         The stream.
 
     Raises:
-        InvalidValue: See `as_samples`; or an array that is not two-dimensional or not of real numbers.
+        InvalidValue: See `as_samples`; or the array is not two-dimensional or not of real numbers.
     """
     _check_bin(activity, bin)
     if isinstance(activity, SpikeTrains):
@@ -118,13 +118,15 @@ def as_stream(activity: Activity, bin: float | None = None) -> Stream:
     array = as_samples(activity, bin)
     if not isinstance(array, Tensor):
         array = np.asarray(array)
-    elif array.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch stores them, and finds no extremes of them
+    elif array.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch stores these types, but has no min and max
         array = array.to(torch.float64)
+    if type(activity).__name__ in ("SpikeMonitor", "StateMonitor", "PopulationRateMonitor"):  # Brian2 is an extra
+        raise InvalidValue("samples: got a monitor of Brian2; give nd.recording.from_brian(monitor), after the run.")
     if array.ndim != 2:
         raise InvalidValue(
             f"samples: got shape {tuple(array.shape)}; allowed is (samples, units): reshape or transpose the array."
         )
-    real(array[:0])  # refuses what is no real number
+    real(array[:0])  # refuses other numbers than real ones
     count, units = array.shape
     if isinstance(array, Tensor):
         integers, device = not array.is_floating_point(), array.device
@@ -150,6 +152,8 @@ def _spike_stream(trains: SpikeTrains, bin: float) -> Stream:
 
 def _check_bin(activity: Activity, bin: float | None) -> None:
     if isinstance(activity, SpikeTrains) and bin is None:
-        raise InvalidValue("bin: spike trains need one, in seconds, such as bin=0.05: correlations grow with it.")
+        raise InvalidValue(
+            "bin: spike trains need the width of the bins (s), such as bin=0.05; correlations grow with it."
+        )
     if bin is not None and not isinstance(activity, SpikeTrains | Rates):
         raise InvalidValue("bin: an array is binned already; leave bin out, or give SpikeTrains.")

@@ -1,9 +1,9 @@
-r"""How far an estimate may lie from what is measured on average, from how it follows the slow parts of a recording.
+r"""Error of an estimate, from its fluctuations along the recording and their autocorrelation.
 
-The recording is cut into C cells, and cell c is weighted by $1 \pm \epsilon \sqrt2 \cos(\pi j (c - 1/2) / C)$. Half the
-difference of both estimates over epsilon is the projection $D_j$ of the estimate's own fluctuations on the j-th cosine;
-the estimate's error is their projection on the constant, and so of variance $\sigma^2 = E[D_j^2]$ for every j whose
-period $2 C / j$ is long against the autocorrelation.
+The recording is cut into C cells, and cell c gets the weight $1 \pm \epsilon \sqrt2 \cos(\pi j (c - 1/2) / C)$. Half
+the difference of the two estimates, divided by $\epsilon$, is the projection $D_j$ of the fluctuations of the estimate
+on the j-th cosine. The error of the estimate is their projection on the constant, so that its variance is
+$\sigma^2 = E[D_j^2]$ for every j whose period $2 C / j$ is long compared with the autocorrelation time.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ Array = NDArray[np.float64]
 Moved = TypeVar("Moved", Array, Tensor)
 
 CELLS = 64
-"""Cells that a recording is cut into at most."""
+"""Largest number of cells that a recording is cut into."""
 COSINES = CELLS - 1
-"""Slowest cosines that are looked at: periods down to two cells."""
+"""Largest number of slow cosines that are used, with periods down to two cells."""
 STEP = 0.25
-"""Epsilon: wide enough for second differences of measures with a corner, such as a mean of magnitudes."""
+"""Epsilon: large enough for second differences of measures with a kink, such as a mean of magnitudes."""
 _WHITE = 0.8
-"""Prior weight of no autocorrelation that cosines could see."""
+"""Prior probability of no autocorrelation at the periods of the cosines."""
 _SLOWEST = 10
-"""Fewer autocorrelation times than this in a recording allow no interval."""
+"""Number of autocorrelation times that a recording must have for an interval."""
 
 
 def weights(cells: int, count: int) -> Tensor:
-    """Weights of the cells: all one, then those of every cosine, up and down.
+    """Weights of the cells: all one, then those of every cosine up, then down.
 
     Args:
         cells: Number of cells.
         count: Number of cosines, fewer than cells.
 
     Returns:
-        Shape `(1 + 2 count, cells)`, float64.
+        Weights, shape `(1 + 2 count, cells)`, float64.
     """
     moved = STEP * math.sqrt(cells) * trends.cosines(cells, count).T
     return torch.from_numpy(np.concatenate([np.ones((1, cells)), 1 + moved, 1 - moved]))
@@ -53,12 +53,12 @@ def differences(up: Moved, down: Moved, middle: Moved) -> tuple[Moved, Moved]:
     """Projections $D_j$ and curvatures $Q_j$ of estimates.
 
     Args:
-        up: Estimates under the cosines.
-        down: Under their opposites.
-        middle: Under equal weights.
+        up: Estimates under the weights of the cosines.
+        down: Estimates under the weights of the opposite cosines.
+        middle: Estimate under equal weights.
 
     Returns:
-        Both, over epsilon and over twice its square.
+        First differences divided by 2 epsilon, and second differences divided by 2 epsilon squared.
     """
     return (up - down) / (2 * STEP), (up + down - 2 * middle) / (2 * STEP**2)
 
@@ -66,23 +66,23 @@ def differences(up: Moved, down: Moved, middle: Moved) -> tuple[Moved, Moved]:
 @final
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What fluctuations tell of their autocorrelation: a weight for each of several spectra, by Bayes' rule."""
+    """Autocorrelation of fluctuations: posterior probabilities of several spectra, by Bayes' rule."""
 
     probability: Array  # (spectra,)
 
     @classmethod
     def of(cls, fluctuation: Array) -> Memory:
-        r"""Weights of spectra that explain the squared projections.
+        r"""Posterior probabilities of the spectra, given the squared projections.
 
-        The spectra are $g_j = 1 - q + q / (1 + (\pi j \tau / T)^2)$: a share q with autocorrelation
-        $e^{-t/\tau}$, and the rest without. With Jeffreys' prior for the variance the likelihood of one is
-        $\prod_j g_j^{-1/2} \, (\sum_j D_j^2 / g_j)^{-J/2}$.
+        The spectra are $g_j = 1 - q + q / (1 + (\pi j \tau / T)^2)$: a share q of the fluctuations has the
+        autocorrelation $e^{-t/\tau}$, the rest has none. With Jeffreys' prior for the variance the likelihood of a
+        spectrum is $\prod_j g_j^{-1/2} \, (\sum_j D_j^2 / g_j)^{-J/2}$.
 
         Args:
             fluctuation: Projections on the cosines, shape `(J,)`.
 
         Returns:
-            The weights.
+            The probabilities.
         """
         count = len(fluctuation)
         spectra, _, prior = _spectra(count)
@@ -95,35 +95,35 @@ class Memory:
 
     @property
     def time(self) -> float:
-        """Median autocorrelation time as a share of the recording; zero where none can be seen."""
+        """Median autocorrelation time as a share of the recording; zero if it is too short to be seen."""
         times = _spectra(2)[1]
         order = np.argsort(times, kind="stable")
         return float(times[order][np.searchsorted(self.probability[order].cumsum(), 0.5)])
 
     @property
     def mean(self) -> float:
-        """Mean of the same."""
+        """Mean autocorrelation time as a share of the recording."""
         return float(self.probability @ _spectra(2)[1])
 
     @property
     def too_slow(self) -> bool:
-        """Whether the recording more likely than not has fewer than ten autocorrelation times."""
+        """True if the recording probably has fewer than ten autocorrelation times."""
         return float(self.probability[_spectra(2)[1] > 1 / _SLOWEST].sum()) > 0.5
 
     def slower(self, other: Memory) -> Memory:
-        """That of both memories whose mean is the larger."""
+        """The one of two memories with the larger mean."""
         return self if self.mean > other.mean else other
 
     def half_width(self, first: Array, second: Array, level: float) -> float:
         r"""Half the width of an interval.
 
-        Given a spectrum, the error over $s = \sqrt{\sum_j D_j^2 / (J g_j)}$ has Student's distribution with J degrees
-        of freedom; the half-width is the quantile of the mixture over the spectra. Two corrections:
+        Given a spectrum, the error divided by $s = \sqrt{\sum_j D_j^2 / (J g_j)}$ has Student's t distribution with J
+        degrees of freedom; the half-width is the quantile of the mixture over the spectra. There are two corrections:
 
-        - The estimate's curvature, $Q_j$, adds $\operatorname{var} Q$ to its variance and twice as much to $D_j^2$: of
-          correlations of independent units that is all there is. So $s^2$ is reduced by the share
-          $\operatorname{var} Q / \overline{D^2}$, at most a half, and with it the degrees of freedom.
-        - Fluctuations of kurtosis $\kappa$ make $s^2$ as noisy as $2 J / (\kappa - 1)$ degrees of freedom.
+        - The curvature of the estimate, $Q_j$, adds $\operatorname{var} Q$ to its variance and twice as much to
+          $D_j^2$; for correlations of independent units there is no other contribution. So $s^2$ is reduced by the
+          share $\operatorname{var} Q / \overline{D^2}$, at most a half, and the degrees of freedom too.
+        - Fluctuations of kurtosis $\kappa$ make $s^2$ as noisy as with $2 J / (\kappa - 1)$ degrees of freedom.
 
         Sources: cosines, Mueller (2007), J. Econometrics 141, doi:10.1016/j.jeconom.2007.01.019, and Lazarus, Lewis,
         Stock and Watson (2018), J. Business Econ. Stat. 36, doi:10.1080/07350015.2018.1506926; mixtures over spectra,
@@ -163,7 +163,7 @@ class Memory:
 
 
 def certain(count: int) -> Memory:
-    """The memory of one who knows that cosines up to this one are slow enough: no autocorrelation."""
+    """Memory without autocorrelation, for a caller who knows that all cosines are slow enough."""
     probability = np.zeros(len(_spectra(count)[1]))
     probability[0] = 1.0
     return Memory(probability)
@@ -184,7 +184,7 @@ def _spectra(count: int) -> tuple[Array, Array, Array]:
 def _tail(freedom: float) -> tuple[Array, Array]:
     r"""Upper tail of Student's distribution against theta, with $t = \sqrt\nu \tan \theta$.
 
-    Not scipy's: arrays are summarised where torch and numpy alone are installed.
+    SciPy is not used, so that arrays can be summarised with torch and NumPy alone.
     """
     angles = np.linspace(0, math.pi / 2, 4001)
     density = np.cos((angles[1:] + angles[:-1]) / 2) ** (freedom - 1)

@@ -1,4 +1,4 @@
-"""What chance gives: the spectrum of independent units in independent samples."""
+"""Chance: the spectrum of independent units in independent samples."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from neuro_decorr.errors import InvalidValue
 def marchenko_pastur_edge(samples: int, units: int) -> float:
     r"""Upper edge of the spectrum of the correlation matrix of independent units, $(1 + \sqrt{N / P})^2$.
 
+    It is the limit for many samples P and units N at a fixed ratio, for samples that are independent of each other.
+    Samples of slow activity are not independent, so that eigenvalues of slow independent units exceed the edge.
+
     Source: Marchenko and Pastur (1967), Distribution of eigenvalues for some sets of random matrices,
-    doi:10.1070/SM1967v001n04ABEH001994. It is a limit for many samples P and units N at a fixed ratio, for samples that
-    are independent of each other; slow activity, whose samples are not, passes it more often.
+    doi:10.1070/SM1967v001n04ABEH001994.
 
     Args:
         samples: Number of samples P, at least 2.
         units: Number of units N, at least 1.
 
     Returns:
-        The edge; the mean eigenvalue is 1.
+        The edge, in units of the mean eigenvalue, which is 1.
 
     Raises:
-        InvalidValue: Fewer samples or units.
+        InvalidValue: There are fewer samples or units.
     """
     if samples < 2 or units < 1:
-        raise InvalidValue(f"got {samples} samples of {units} units; at least 2 samples of 1 unit are needed.")
+        raise InvalidValue(
+            f"samples, units: got {samples} samples of {units} units; at least 2 samples of 1 unit are needed."
+        )
     return (1 + math.sqrt(units / samples)) ** 2

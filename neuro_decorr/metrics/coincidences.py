@@ -1,4 +1,4 @@
-"""Spikes that fall together, of all pairs of units at once, and how many would if they were jittered."""
+"""Coincident spikes of all pairs of units, and the numbers to expect from jittered spikes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from neuro_decorr.recording import SpikeTrains
 
 ROWS = 8192
-"""Intervals of the jitter that are multiplied at a time."""
+"""Number of jitter intervals that are multiplied at a time."""
 
 
 def merged(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """All spikes in the order of time: their times (s), and the unit of each."""
+    """Sort all spikes by time; returns their times (s) and the unit of each."""
     times = np.concatenate(trains.times)
     unit = np.repeat(np.arange(len(trains.units)), [len(train) for train in trains.times])
     order = np.argsort(times, kind="stable")
@@ -21,22 +21,22 @@ def merged(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 def coincidences(times: NDArray[np.float64], unit: NDArray[np.int64], units: int, window: float) -> NDArray[np.int64]:
-    """Pairs of spikes of two units within a window of each other.
+    """Count pairs of spikes of two units within a window of each other.
 
-    Cost: the spikes, and the pairs that are found.
+    Cost: linear in the spikes and in the pairs that are found.
 
     Args:
         times: Times of all spikes in order (s).
-        unit: Unit of each.
-        units: How many units there are.
+        unit: Unit of each spike.
+        units: Number of units.
         window: Largest distance of two spikes (s).
 
     Returns:
-        Pairs, shape `(units, units)`, symmetric; the diagonal is zero.
+        Numbers of pairs, shape `(units, units)`, symmetric; the diagonal is zero.
     """
     found = np.zeros(units * units, dtype=np.int64)
     later = np.arange(len(times))
-    reach = window * (1 + 1e-9)  # a distance of just the window is inside, whatever its rounding
+    reach = window * (1 + 1e-9)  # a distance equal to the window is inside, in spite of rounding
     for step in range(1, len(times)):
         later = later[later + step < len(times)]
         later = later[times[later + step] - times[later] <= reach]
@@ -50,7 +50,7 @@ def coincidences(times: NDArray[np.float64], unit: NDArray[np.int64], units: int
 
 
 def short_intervals(times: NDArray[np.float64], shortest: float, longest: float) -> int:
-    """Pairs of spikes of one train, neighbours or not, from the shortest up to below the longest distance (s)."""
+    """Number of pairs of spikes of one train, neighbours or not, with distances (s) in [shortest, longest)."""
     total = 0
     earlier = np.arange(len(times))
     for step in range(1, len(times)):
@@ -66,21 +66,22 @@ def short_intervals(times: NDArray[np.float64], shortest: float, longest: float)
 def jittered(
     times: NDArray[np.float64], unit: NDArray[np.int64], units: int, window: float, jitter: float
 ) -> NDArray[np.float64]:
-    r"""Coincidences to expect when every spike is drawn anew within its own interval of time.
+    r"""Expected coincidences if every spike is drawn anew within its own interval of time.
 
-    Of two spikes in one interval $\Delta$ a share $q_0 = (2 \tau \Delta - \tau^2) / \Delta^2$ coincides within
-    $\tau$, of two in neighbouring ones $q_1 = \tau^2 / (2 \Delta^2)$: with the counts n of each interval
+    Two spikes in one interval $\Delta$ coincide within $\tau$ with the probability
+    $q_0 = (2 \tau \Delta - \tau^2) / \Delta^2$, and two spikes in neighbouring intervals with the probability
+    $q_1 = \tau^2 / (2 \Delta^2)$. With the counts n of each interval w,
 
     $$E_{ij} = q_0 \sum_w n_{iw} n_{jw} + q_1 \sum_w (n_{iw} n_{j,w+1} + n_{i,w+1} n_{jw})$$
 
-    Cost: the intervals with a spike times N^2.
+    Cost: N^2 for each interval with a spike.
 
     Args:
         times: Times of all spikes in order (s).
-        unit: Unit of each.
-        units: How many units there are.
+        unit: Unit of each spike.
+        units: Number of units.
         window: Largest distance of coincident spikes $\tau$ (s), at most the jitter.
-        jitter: Length of an interval $\Delta$ (s), the first from zero.
+        jitter: Length of an interval $\Delta$ (s); the first interval begins at zero.
 
     Returns:
         Expected coincidences, shape `(units, units)`; the diagonal is zero.

@@ -1,4 +1,4 @@
-"""How two recordings or periods of the same units differ, at equal numbers of samples and at equal rates."""
+"""Comparison of two recordings or periods of the same units, at equal numbers of samples and at equal rates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = NDArray[np.float64]
 
 PERIODS = 8
-"""Periods of the longer recording that are measured at most."""
+"""Largest number of periods of the longer recording that are measured."""
 
 
 class Change(NamedTuple):
@@ -40,29 +40,29 @@ class Change(NamedTuple):
     first_floor: float  # of independent units with the same variances at this number of samples; NaN where unknown
     second_floor: float
     difference: float  # second minus first
-    low: float  # of the difference; NaN where no interval can be given
+    low: float  # interval of the difference; NaN if no interval can be given
     high: float
-    ratio: float  # effect size, second over first; NaN of a measure that may be negative
+    ratio: float  # effect size, second over first; NaN for a measure that may be negative
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What differs between two recordings; `comparison["mean_correlation"].low`, or all of it by `.to_frame()`."""
+    """Differences between two recordings; `comparison["mean_correlation"].low`, or a table by `.to_frame()`."""
 
-    units: tuple[str, ...]  # labels of the units compared; numbers of those of arrays
-    samples: int  # of either recording at a time
-    periods: tuple[int, int]  # periods of so many samples in the first and in the second, of which means are compared
+    units: tuple[str, ...]  # labels of the compared units; their numbers in arrays
+    samples: int  # number of samples of each period
+    periods: tuple[int, int]  # numbers of periods in the first and in the second recording, whose means are compared
     level: float
     rows: Mapping[str, Change]
     matched: Mapping[str, Change]  # after spikes were deleted at random to equal rates; empty where there are no counts
     paired: PairedChange | None  # over pairs of units; None with fewer than three units
-    rates: Array | None  # (2, units): Hz of recordings of spikes, counts a sample of arrays; None of what is no count
-    correlations: Array  # (2, pairs): of every pair, of all samples
+    rates: Array | None  # (2, units): Hz for recordings of spikes, counts per sample for arrays; None if not counts
+    correlations: Array  # (2, pairs): correlation of every pair over all samples
     warnings: tuple[str, ...]
 
     def __getitem__(self, name: str) -> Change:
-        """The change of a measure."""
+        """Change of a measure."""
         return self.rows[name]
 
     @property
@@ -76,13 +76,13 @@ class Comparison:
 
     @property
     def facts(self) -> str:
-        """What the numbers rest on, in one line."""
+        """Basis of the numbers, in one line."""
         first, second = self.periods
         means = "" if first == second == 1 else f", means over {first} and {second} periods of so many"
         return f"{len(self.units)} units, {self.samples} samples of both{means}; {self.level:.0%} intervals"
 
     def to_frame(self) -> pd.DataFrame:
-        """The table: one row a measure as recorded, then at matched rates, then the change paired over pairs."""
+        """Table with one row per measure as recorded, then at matched rates, then the paired change over pairs."""
         pandas = require("pandas", "recordings")
         rows: list[dict[str, object]] = []
         for rates, changes in (("as recorded", self.rows), ("matched", self.matched)):
@@ -114,25 +114,25 @@ def comparison(
     r"""Compare two recordings, periods or conditions of the same units: second minus first.
 
     Most measures depend on the number of samples. The longer recording is therefore measured in periods as long as the
-    shorter, up to eight, spread evenly, and the mean over these is compared. On the scale g of a measure
+    shorter one, up to eight, spread evenly, and the mean over these periods is compared. On the scale g of a measure
     (`scales.scales`) the mean has the half-width
 
     $$h^2 = \overline{h_k^2} \, \frac{\sum_t n(t)^2}{K^2 L}$$
 
-    with K periods of L samples, and n(t) of them at sample t. Carried back this gives the interval [l, u] of either
-    value x, and of their difference that of Zou and Donner,
+    with K periods of L samples, of which n(t) include sample t. Transformed back, this gives the interval [l, u] of
+    each value x; the interval of the difference is that of Zou and Donner,
 
     $$
     \left[ \Delta - \sqrt{(x_2 - l_2)^2 + (u_1 - x_1)^2},\;
     \Delta + \sqrt{(u_2 - x_2)^2 + (x_1 - l_1)^2} \right], \qquad \Delta = x_2 - x_1.
     $$
 
-    As intervals of independent samples are somewhat wide (`summary`), of the same activity a change is told in fewer
-    than 5 % of comparisons.
+    Intervals of independent samples are somewhat wide (`summary`), so that a comparison of equal activity finds a
+    change in fewer than 5 % of cases.
 
-    Fewer spikes alone lower every correlation of counts: of thinned Poisson trains r falls as the rate. So of spike
-    trains and of integers every measure is compared once more at matched rates: spikes of each unit are deleted at
-    random in the recording in which its rate is higher.
+    Fewer spikes alone lower every correlation of counts: for thinned Poisson trains r is proportional to the rate.
+    Measures of spike trains and of integers are therefore also compared at matched rates: spikes of each unit are
+    deleted at random in the recording in which its rate is higher.
 
     Cost: that of `summary` for every period, twice for counts.
 
@@ -141,20 +141,20 @@ def comparison(
     trains increases with firing rate, Nature 448, doi:10.1038/nature06028.
 
     Args:
-        first: Activity before: an array or a recording; of recordings the units of one label are compared.
+        first: Activity before: an array or a recording. In recordings the units with the same labels are compared.
         second: Activity after.
         bin: Width of the bins (s) of spike trains and rates.
-        over: All of both recordings, or their trials.
-        block: How long activity must be apart to be independent (s; samples of arrays, trials over trials); found from
-            the data when None.
+        over: `"time"`: all of both recordings; `"trials"`: their trials.
+        block: Distance at which activity is independent (s; samples for arrays, trials over trials); None: found from
+            the data.
         level: Coverage of the intervals.
         seed: Seed of the deletion of spikes.
 
     Returns:
-        The comparison. Units that never vary in one of both are left out, and reported.
+        The comparison. Units that never vary in one recording are left out, with a warning.
 
     Raises:
-        InvalidValue: Fewer than two units that vary in both, different steps, or two of different kinds, such as spike
+        InvalidValue: Fewer than two units vary in both, steps differ, or the two are of different kinds, such as spike
             trains and rates; see `summary`.
     """
     check_level(level)
@@ -162,10 +162,12 @@ def comparison(
     pair, labels, populations, warnings = _same_units(first, second, bin, over)
     sources = [Source.of(activity, bin, over) for activity in pair]
     if sources[0].step != sources[1].step:
-        raise InvalidValue(f"step: got {sources[0].step} and {sources[1].step} s a sample; compare equal bins.")
+        raise InvalidValue(
+            f"step: got {sources[0].step} and {sources[1].step} s per sample; give recordings with equal bins."
+        )
     pieces = min(one.pieces for one in sources)
     if over == "trials" and sources[0].trial != sources[1].trial:
-        raise InvalidValue("trials: the trials of both have different lengths; compare trials of one length.")
+        raise InvalidValue("trials: the two recordings have trials of different lengths; give trials of one length.")
     chosen = sources[0].in_pieces(block)
     rows, told = _changes(sources, pieces, chosen, level)
     means = np.array([population.mean.cpu().numpy() for population in populations])
@@ -194,7 +196,7 @@ def comparison(
 def _changes(
     sources: list[Source], pieces: int, block: float | None, level: float
 ) -> tuple[dict[str, Change], list[str]]:
-    """The change of every measure, and warnings."""
+    """Change of every measure, and warnings."""
     read = [
         [Fluctuations.of(one, period, silent="drop", block=block) for period in _periods(one.pieces, pieces)]
         for one in sources
@@ -240,7 +242,7 @@ class _Side(NamedTuple):
 
 
 def _own(group: list[Fluctuations], factor: float, name: str, scale: Scale, level: float) -> _Side:
-    """The mean over periods on the scale, with its interval, carried back."""
+    """Mean over periods on the scale, with its interval, transformed back."""
     scaled = np.array([period.width(name, scale, level) for period in group])
     middle, half = float(scaled[:, 0].mean()), math.sqrt(float(np.mean(scaled[:, 1] ** 2)) * factor)
     value = scale.backward(middle)
@@ -263,14 +265,14 @@ def _mean(group: Sequence[Mapping[str, float]], name: str) -> float:
 
 
 def _periods(pieces: int, length: int) -> list[tuple[int, int]]:
-    """Periods of one length that cover as much as can be, spread evenly, at most `PERIODS`."""
+    """Periods of one length, spread evenly, that cover the recording as far as possible; at most `PERIODS`."""
     count = min(PERIODS, math.ceil(pieces / length)) if pieces > 1.05 * length else 1
     firsts = np.linspace(0, pieces - length, count).round().astype(int).tolist() if count > 1 else [0]
     return [(first, first + length) for first in firsts]
 
 
 def _factor(pieces: int, length: int) -> float:
-    """Variance of the mean over the periods, over that of one."""
+    """Ratio of the variance of the mean over the periods to the variance of one period."""
     covered = np.zeros(pieces)
     periods = _periods(pieces, length)
     for first, last in periods:
@@ -281,12 +283,12 @@ def _factor(pieces: int, length: int) -> float:
 def _same_units(
     first: Activity, second: Activity, bin: float | None, over: Over
 ) -> tuple[tuple[Activity, Activity], tuple[str, ...], list[Moments], list[str]]:
-    """Both with the units that vary in both, in the order of the first, and their moments."""
+    """Select the units that vary in both, in the order of the first; also returns labels, moments and warnings."""
     recordings = SpikeTrains | Rates
     warnings = []
     kinds = [type(one).__name__ if isinstance(one, recordings) else "an array" for one in (first, second)]
     if kinds[0] != kinds[1]:
-        raise InvalidValue(f"second: got {kinds[1]}, the first is {kinds[0]}; compare two of one kind.")
+        raise InvalidValue(f"second: got {kinds[1]}, the first is {kinds[0]}; give two of one kind.")
     if isinstance(first, recordings) and isinstance(second, recordings):
         labels = [name for name in first.units if name in set(second.units)]
         missing = len(set(first.units) ^ set(second.units))
@@ -299,7 +301,9 @@ def _same_units(
         first, second = first.select(labels), second.select(labels)
     before, after = (_moments(activity, bin, over) for activity in (first, second))
     if before.units != after.units:
-        raise InvalidValue(f"second: got {after.units} units, the first has {before.units}; compare the same units.")
+        raise InvalidValue(
+            f"second: got {after.units} units, the first has {before.units}; give the same units in both."
+        )
     constant = (before.constant | after.constant).cpu().numpy()
     kept = np.flatnonzero(~constant)
     if len(kept) < 2:
@@ -325,7 +329,7 @@ def _of_units(activity: Activity, kept: NDArray[np.int64]) -> Activity:
 
 
 def _thinned(activity: Activity, share: Array, source: np.random.Generator) -> Activity:
-    """Counts or spikes of which each is kept with the chance of its unit."""
+    """Delete counts or spikes at random; each is kept with the probability of its unit."""
     if isinstance(activity, SpikeTrains):
         times = [unit[source.random(len(unit)) < p] for unit, p in zip(activity.times, share, strict=True)]
         return replace(activity, times=tuple(times))

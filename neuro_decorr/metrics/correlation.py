@@ -1,4 +1,4 @@
-"""Covariance and correlation between units, and the floor that sampling alone puts under them."""
+"""Covariance and correlation between units, and the sampling floor of their magnitude."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from neuro_decorr.metrics.sums import moments
 
 
 class SamplingFloor(NamedTuple):
-    """Correlation measured, on average, between independent Gaussian units."""
+    """Mean correlation measured between independent Gaussian units."""
 
     mean_squared: float
     mean_absolute: float
 
 
 def covariance(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
-    r"""Covariance of the units, $C = \frac{1}{P-1}\sum_p (x_p - \bar x)(x_p - \bar x)^T$, unbiased.
+    r"""Unbiased covariance of the units, $C = \frac{1}{P-1}\sum_p (x_p - \bar x)(x_p - \bar x)^T$.
 
     Cost: P N^2.
 
     Args:
-        samples: Activity, shape `(samples, units)`, tensor or numpy array.
+        samples: Activity, shape `(samples, units)`, tensor or NumPy array.
         silent: Policy for units that never vary: `"nan"` keeps them (their covariance is zero), `"drop"`, `"error"`.
-        center: Remove the mean; without, the second moment about zero divided by P.
+        center: True removes the mean; False computes the second moment about zero, divided by P.
 
     Returns:
         Covariance, shape `(units, units)`, float64, in squared units of the samples.
@@ -42,9 +42,9 @@ def correlation(samples: Kind, *, silent: Silent = "nan", center: bool = True) -
     Cost: P N^2.
 
     Args:
-        samples: Activity, shape `(samples, units)`, tensor or numpy array.
+        samples: Activity, shape `(samples, units)`, tensor or NumPy array.
         silent: Policy for units that never vary: `"nan"` (their rows and columns are NaN), `"drop"`, `"error"`.
-        center: Remove the mean; without, the cosine between units.
+        center: True removes the mean; False computes the cosine between units.
 
     Returns:
         Correlation, shape `(units, units)`, float64, dimensionless, diagonal 1.
@@ -56,18 +56,20 @@ def correlation(samples: Kind, *, silent: Silent = "nan", center: bool = True) -
 
 
 def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
-    r"""Mean of $r_{ij}^2$ over all pairs of distinct units: free of scale, zero iff decorrelated.
+    r"""Mean of $r_{ij}^2$ over all pairs of distinct units; it does not depend on variances, and is zero for none.
 
-    Unlike a loss on the covariance it compares rules that whiten with rules that leave the variances alone. Compare
+    Unlike a loss on the covariance it compares rules that whiten with rules that do not change the variances. Compare
     it with `sampling_floor`.
+
+    Cost: P N^2.
 
     Args:
         samples: Activity, shape `(samples, units)`.
         silent: Policy for units that never vary.
-        center: Remove the mean over samples.
+        center: True removes the mean over samples.
 
     Returns:
-        Mean squared correlation in [0, 1]; NaN with fewer than two units, or with silent ones under `"nan"`.
+        Mean squared correlation in [0, 1]; NaN with fewer than two units, or with silent units under `"nan"`.
 
     Raises:
         InvalidValue: See `moments`.
@@ -78,13 +80,15 @@ def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center
 def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
     r"""Mean of $|r_{ij}|$ over all pairs of distinct units.
 
+    Cost: P N^2.
+
     Args:
         samples: Activity, shape `(samples, units)`.
         silent: Policy for units that never vary.
-        center: Remove the mean over samples.
+        center: True removes the mean over samples.
 
     Returns:
-        Mean absolute correlation in [0, 1]; NaN with fewer than two units, or with silent ones under `"nan"`.
+        Mean absolute correlation in [0, 1]; NaN with fewer than two units, or with silent units under `"nan"`.
 
     Raises:
         InvalidValue: See `moments`.
@@ -93,29 +97,30 @@ def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", cente
 
 
 def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
-    r"""Correlation that independent Gaussian units show on average, from the finite number of samples alone.
+    r"""Mean correlation that independent Gaussian units show because the number of samples is finite.
 
-    With n degrees of freedom (samples - 1 when centered), $r^2 \sim \mathrm{Beta}(\frac12, \frac{n-1}{2})$:
+    With n degrees of freedom (samples - 1 with the mean removed), $r^2 \sim \mathrm{Beta}(\frac12, \frac{n-1}{2})$:
 
     $$
     E[r^2] = \frac1n, \qquad
     E|r| = \frac{\Gamma(n/2)}{\sqrt{\pi}\,\Gamma((n+1)/2)} \approx \sqrt{\frac{2}{\pi n}}
     $$
 
-    The first holds for any independent units whose samples are exchangeable; the second is exact for Gaussian ones.
+    The first equation holds for all independent units whose samples are exchangeable; the second is exact for Gaussian
+    units.
 
     Source: Fisher (1915), Frequency distribution of the values of the correlation coefficient in samples from an
     indefinitely large population, Biometrika 10, doi:10.2307/2331838.
 
     Args:
         samples: Number of samples, at least 2.
-        center: Whether the correlation is taken after removing the mean.
+        center: True if the mean is removed before the correlation is computed.
 
     Returns:
-        The floor of the mean squared and of the mean absolute correlation.
+        Floors of the mean squared and of the mean absolute correlation.
 
     Raises:
-        InvalidValue: Fewer than two samples.
+        InvalidValue: There are fewer than two samples.
     """
     if samples < 2:
         raise InvalidValue(f"samples: got {samples}; a correlation needs at least 2 samples.")

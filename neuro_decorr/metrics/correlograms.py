@@ -1,4 +1,4 @@
-"""Cross-correlogram of a pair of units against spikes that are jittered within short intervals of time."""
+"""Cross-correlogram of a pair of units, compared with spikes that are jittered within short intervals of time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BATCH = 16
-"""Surrogates that are counted at once."""
+"""Number of surrogates that are counted at once."""
 
 
 @final
@@ -29,14 +29,14 @@ class PairCorrelogram:
 
     first: str
     second: str
-    lags: NDArray[np.float64]  # (lags,): s, positive where the second unit fires after the first
+    lags: NDArray[np.float64]  # (lags,): s, positive if the second unit fires after the first
     counts: NDArray[np.int64]  # (lags,): pairs of spikes
     expected: NDArray[np.float64]  # (lags,): mean over all ways to jitter
     low: NDArray[np.float64]  # (lags,): pointwise band, one lag at a time
     high: NDArray[np.float64]
     simultaneous_low: NDArray[np.float64]  # (lags,): simultaneous band, all lags together
     simultaneous_high: NDArray[np.float64]
-    p_value: float  # chance that jittered spikes leave their expectation as far, anywhere
+    p_value: float  # probability that jittered spikes deviate as far from their expectation at any lag
     rate: NDArray[np.float64]  # (lags,): counts as rate of the second unit around spikes of the first (Hz)
     level: float
     facts: str
@@ -44,17 +44,17 @@ class PairCorrelogram:
 
     @property
     def excess(self) -> NDArray[np.float64]:
-        """Counts less those expected, shape `(lags,)`."""
+        """Counts less the expected counts, shape `(lags,)`."""
         return self.counts - self.expected
 
     @property
     def significant(self) -> NDArray[np.bool_]:
-        """Lags whose counts lie outside the simultaneous band, shape `(lags,)`."""
+        """True at lags whose counts are outside the simultaneous band, shape `(lags,)`."""
         found: NDArray[np.bool_] = (self.counts < self.simultaneous_low) | (self.counts > self.simultaneous_high)
         return found
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a lag."""
+        """Table with one row per lag."""
         names = ("counts", "expected", "low", "high", "simultaneous_low", "simultaneous_high", "rate", "significant")
         pandas = require("pandas", "recordings")
         frame: pd.DataFrame = pandas.DataFrame({"lag": self.lags} | {name: getattr(self, name) for name in names})
@@ -73,11 +73,11 @@ def pair_correlogram(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairCorrelogram:
-    r"""Pairs of spikes at every lag, and the bands within which they stay if timing finer than the jitter is chance.
+    r"""Count pairs of spikes at every lag, with bands for the hypothesis that timing finer than the jitter is chance.
 
-    Time is cut into intervals of `jitter`; every spike of the second unit is drawn anew, uniformly over the bins of its
-    own interval, independently of all others: slow and shared rates stay, precise timing goes. With the counts a of the
-    first unit in bins, J bins an interval and n spikes of the second in interval w,
+    Time is cut into intervals of `jitter`. Every spike of the second unit is drawn anew, uniformly over the bins of its
+    own interval and independently of all others: this keeps slow and shared rates and removes precise timing. With the
+    counts a of the first unit in bins, J bins per interval and n spikes of the second unit in interval w,
 
     $$
     \mu_k = \sum_w n_w \bar a_{wk}, \qquad
@@ -85,23 +85,24 @@ def pair_correlogram(
     \bar a_{wk} = \frac1J \sum_{t \in w} a_{t-k}
     $$
 
-    are mean and variance at lag k over all ways to do so. The pointwise band has the quantiles of the surrogates at
-    each lag; of many lags some leave it by chance. The simultaneous band is $\mu \pm c\, \sigma$ with c the quantile of
-    $\max_k |x_k - \mu_k| / \sigma_k$ over surrogates and data: counts leave it anywhere with probability 1 - level.
+    are the mean and the variance at lag k over all possible jitters. The pointwise band has the quantiles of the
+    surrogates at each lag; among many lags some exceed it by chance. The simultaneous band is $\mu \pm c\, \sigma$ with
+    c the quantile of $\max_k |x_k - \mu_k| / \sigma_k$ over surrogates and data: counts exceed it at any lag with
+    probability 1 - level.
 
-    Cost: for every surrogate, the spikes of the second unit and J times the pairs within the largest lag.
+    Cost: for every surrogate, linear in the spikes of the second unit; J times the pairs within the largest lag.
 
     Source: Amarasingham, Harrison, Hatsopoulos and Geman (2012), Conditional modeling and the jitter method of spike
     resampling, J. Neurophysiology 107, doi:10.1152/jn.00633.2011.
 
     Args:
         trains: Spike trains.
-        first: Label of a unit, whose spikes stay.
-        second: Label of another, whose spikes are jittered.
+        first: Label of the unit whose spikes are not jittered.
+        second: Label of another unit, whose spikes are jittered.
         bin: Width of the bins of time and of lags (s).
         max_lag: Largest lag (s), a whole number of bins.
-        jitter: Length of the intervals (s), two or more bins; timing finer than this is tested.
-        surrogates: How many.
+        jitter: Length of the intervals (s), two or more bins; the test is for timing finer than this.
+        surrogates: Number of surrogates.
         level: Coverage of the bands.
         seed: Seed of the surrogates.
 
@@ -109,8 +110,9 @@ def pair_correlogram(
         Counts, bands and p-value. Spikes of the second unit in intervals that a gap or the end cuts are left out.
 
     Raises:
-        UnknownName: A label that no unit has.
-        InvalidValue: The same unit twice, or parameters out of range.
+        UnknownName: No unit has one of the labels.
+        InvalidValue: The two labels are the same, or a parameter is out of range.
+        MissingExtra: SciPy is not installed.
     """
     check_level(level)
     pair = trains.select([first, second])
@@ -158,7 +160,7 @@ def pair_correlogram(
 
 
 def _in_whole_intervals(trains: SpikeTrains, spikes: NDArray[np.int64], bin: float, steps: int) -> NDArray[np.bool_]:
-    """Which spikes, numbered by their bins, lie in intervals of so many bins that neither a gap nor the end cuts."""
+    """Find the spikes, given by their bins, in intervals of `steps` bins that neither a gap nor the end cuts."""
     windows = whole_bins(trains.stop - trains.start, bin) // steps
     if windows < 1:
         raise InvalidValue(f"jitter: got {steps * bin:g} s, longer than the recording; choose a shorter one.")
@@ -171,10 +173,10 @@ def _in_whole_intervals(trains: SpikeTrains, spikes: NDArray[np.int64], bin: flo
 
 
 def _farthest(observed: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """How far the simultaneous band reaches, in standard deviations, and the p-value of what is observed."""
+    """Half-width of the simultaneous band, in standard deviations, and the p-value of the observed counts."""
     farthest, own = np.abs(drawn).max(axis=1), float(np.abs(observed).max())
     count = 1 + len(drawn)
-    # The largest that is not among the share 1 - level: counts leave the band if and only if p is at most 1 - level.
+    # The largest value below the upper share 1 - level: counts exceed the band if and only if p is at most 1 - level.
     reach = float(np.sort(np.append(farthest, own))[len(drawn) - int((1 - level) * count + 1e-9)])
     return reach, (1 + int((farthest >= own - 1e-9).sum())) / count
 
@@ -197,7 +199,7 @@ def _table(stays: NDArray[np.int64], which: NDArray[np.int64], steps: int, longe
 
 
 def _drawn(table: Any, places: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Counts at each lag, shape (surrogates, lags), of spikes at given columns of the table, one row a surrogate."""
+    """Counts at each lag, shape (surrogates, lags), of spikes at given columns of the table, one row per surrogate."""
     lags = table.shape[0]
     begin, end = table.indptr[places].astype(np.int64), table.indptr[places + 1]
     number = (end - begin).ravel()
@@ -209,7 +211,7 @@ def _drawn(table: Any, places: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _moments(table: Any, number: NDArray[np.float64], steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation at each lag over all ways to jitter."""
+    """Mean and standard deviation at each lag over all possible jitters."""
     weight = np.repeat(number / steps, steps)
     average = require("scipy.sparse", "recordings").csc_array(
         (np.full(len(weight), 1 / steps), (np.arange(len(weight)), np.arange(len(weight)) // steps)),
@@ -217,7 +219,7 @@ def _moments(table: Any, number: NDArray[np.float64], steps: int) -> tuple[NDArr
     )
     means = table @ average  # (lags, windows)
     variance = table.power(2) @ weight - means.power(2) @ number
-    return table @ weight, np.sqrt(np.maximum(variance, 0.0))  # rounding alone is below zero
+    return table @ weight, np.sqrt(np.maximum(variance, 0.0))  # only rounding makes it negative
 
 
 def _whole(name: str, value: float, bin: float, least: int) -> int:

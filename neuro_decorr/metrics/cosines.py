@@ -1,4 +1,4 @@
-"""What units that share nothing show, each as slow or as drifting as it is: from the power of its cosines."""
+"""Correlations of independent units with the slowness and drift of the given ones, from the power of their cosines."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from neuro_decorr.metrics.activity import Activity, Stream, as_stream
 from neuro_decorr.metrics.samples import real
 
 _FINEST = 2**16
-"""Samples that are transformed; of longer recordings neighbours are summed first; what is faster counts as white."""
+"""Number of samples that are transformed; in longer recordings neighbours are summed first, and faster fluctuations
+count as white."""
 _SINGLE = 2**10
-"""The slowest cosines stand alone, faster ones in bands an eighth of an octave wide."""
+"""Number of the slowest cosines that are kept apart; faster ones are in bands an eighth of an octave wide."""
 
 _LARGE = 64
-"""The largest cosines of slow units are among so many."""
+"""Number of slowest cosines that include the largest ones of slow units."""
 _DRAWS = 1999
-"""Draws of the signs, from one seed: the same activity has the same p-value."""
+"""Number of draws of the signs, from one seed, so that the same activity has the same p-value."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Independent:
-    r"""Correlations of units that share nothing, given the cosines $a_{ik}$ of each (type II, without the mean).
+    r"""Correlations of independent units, given the cosines $a_{ik}$ of each unit (type II, without the mean).
 
-    In cosines the correlation is $r_{ij} = \sum_k a_{ik} a_{jk}$ with $\sum_k a_{ik}^2 = 1$. The cosines of stationary
-    activity, of a random walk (whose principal components they are) and of a trend (nearly the first alone) are as
-    good as uncorrelated, so that units which share nothing have them with signs drawn at random:
+    In terms of cosines the correlation is $r_{ij} = \sum_k a_{ik} a_{jk}$ with $\sum_k a_{ik}^2 = 1$. The cosines of
+    stationary activity, of a random walk (its principal components) and of a trend (nearly the first cosine alone) are
+    nearly uncorrelated, so that independent units have them with random signs:
 
     $$
     E[r_{ij}] = 0, \qquad E[r_{ij}^2] = v_{ij} = \sum_k a_{ik}^2 a_{jk}^2
     $$
 
-    which is $1 / (P - 1)$ for white activity, and more the slower both units are. Shifts of a drifting unit around the
-    end would make a saw-tooth of it, which is faster than the drift; cosines have no such seam.
+    The variance $v_{ij}$ is $1 / (P - 1)$ for white activity, and larger the slower both units are. Circular shifts of
+    a drifting unit would give a saw-tooth, which is faster than the drift; cosines have no such jump.
 
     Sources: surrogates with a given spectrum, Theiler et al. (1992), Physica D 58,
     doi:10.1016/0167-2789(92)90102-S; cosines of random walks and trends, Phillips (1998), New tools for understanding
@@ -47,7 +48,7 @@ class Independent:
     """
 
     power: NDArray[np.float64]  # (bands, units): mean a^2 of a cosine of the band; NaN for units that never vary
-    multiplicity: NDArray[np.float64]  # (bands,): cosines of the band
+    multiplicity: NDArray[np.float64]  # (bands,): number of cosines of the band
 
     @property
     def variance(self) -> NDArray[np.float64]:
@@ -59,9 +60,9 @@ class Independent:
     def absolute(self) -> NDArray[np.float64]:
         r"""Mean magnitude of the correlation of each pair, shape `(units, units)`.
 
-        That of $\pm b + g$ with the largest term $b = |a_{ik} a_{jk}|$ (trends have one) and a normal g of the other
-        variance $\sigma^2 = v_{ij} - b^2$: $\sqrt{2 / \pi}\, \sigma e^{-b^2 / 2 \sigma^2} +
-        b \operatorname{erf}(b / \sqrt 2 \sigma)$.
+        It is the mean magnitude of $\pm b + g$, with the largest term $b = |a_{ik} a_{jk}|$, which trends have, and a
+        normal g of the remaining variance $\sigma^2 = v_{ij} - b^2$:
+        $\sqrt{2 / \pi}\, \sigma e^{-b^2 / 2 \sigma^2} + b \operatorname{erf}(b / \sqrt 2 \sigma)$.
         """
         largest = np.zeros((self.power.shape[1],) * 2)
         for power in self.power[:_LARGE]:
@@ -76,16 +77,16 @@ class Independent:
 
     @cached_property
     def means(self) -> NDArray[np.float64]:
-        """Mean correlations of all pairs of units that vary, of 1,999 draws of the signs, in ascending order.
+        """Mean correlations over all pairs of varying units in 1,999 draws of the signs, in ascending order.
 
-        The slowest cosines are drawn; faster ones are many and together normal.
+        The signs of the slowest cosines are drawn; the sum of the many faster ones is normal.
         """
         power = self.power[:, np.isfinite(self.power).all(axis=0)]
         units = power.shape[1]
         if units < 2:
             return np.full(_DRAWS, np.nan)
         source = np.random.default_rng(0)
-        # Off the diagonal the squared sum over units has mean zero and this variance over two.
+        # Without its diagonal terms the squared sum over units has mean zero and twice this variance.
         spread = self.multiplicity * np.maximum(power.sum(axis=1) ** 2 - (power**2).sum(axis=1), 0.0)
         found = source.normal(size=_DRAWS) * math.sqrt(2 * float(spread[_LARGE:].sum()))
         for own, number, half in zip(power[:_LARGE], self.multiplicity[:_LARGE], spread[:_LARGE], strict=True):
@@ -98,10 +99,10 @@ class Independent:
         return ordered
 
     def p_value(self, mean: float) -> float:
-        """Chance that the mean correlation of independent units is as far from zero, two-sided, at least one in 2,000.
+        """Probability that the mean correlation of independent units is as far from zero, two-sided, at least 1/2,000.
 
-        The larger of that of the draws and that of a normal law of their width: the cosines of a trend have one sign
-        together, and those of two trends alone would seem to agree too well.
+        It is the larger of the p-values of the draws and of a normal law of the same width, since all cosines of a
+        trend have one common sign, and two trends alone would seem to agree too well.
         """
         if not np.isfinite(mean):
             return math.nan
@@ -110,22 +111,22 @@ class Independent:
         return max((1 + farther) / (1 + _DRAWS), normal)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Where the mean correlation of independent units lies with probability `level`."""
+        """Interval that contains the mean correlation of independent units with probability `level`."""
         low, high = np.quantile(self.means, [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
 
 def independent(activity: Activity, bin: float | None = None) -> Independent:
-    """Power of the cosines of every unit.
+    """Compute the power of the cosines of every unit, which gives the correlations of independent units like these.
 
-    Cost: one transform a unit of at most 65,536 samples, and a pass over the samples.
+    Cost: one transform per unit of at most 65,536 samples, and a pass over the samples.
 
     Args:
         activity: Array or recording.
         bin: Width of the bins (s).
 
     Returns:
-        The law of the correlations of such units that share nothing.
+        The law of the correlations of independent units.
 
     Raises:
         InvalidValue: See `moments`.
@@ -141,7 +142,7 @@ def independent(activity: Activity, bin: float | None = None) -> Independent:
         power = transform(np.ascontiguousarray(coarse[:, unit]), type=2, norm="ortho")[1:] ** 2 / together
         found[:, unit] = np.add.reduceat(power, edges)
     multiplicity = np.diff(np.append(edges, count - 1)).astype(float)
-    if together > 1:  # what the sums of neighbours have lost is faster than they are
+    if together > 1:  # the variance that the sums of neighbours have lost is that of faster fluctuations
         rest = np.maximum(squares - found.sum(axis=0), 0.0)
         found, multiplicity = np.vstack([found, rest]), np.append(multiplicity, stream.samples - count)
     found[:, squares == 0] = np.nan
@@ -155,9 +156,9 @@ def _edges(count: int) -> NDArray[np.int64]:
 
 
 def _coarse(stream: Stream, together: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of neighbouring samples, less the mean, and the sum of squares of all samples about it."""
+    """Sums of neighbouring samples, less the mean, and the sum of squares of all samples about the mean."""
     parts, total, squares = [], np.zeros(stream.units), np.zeros(stream.units)
-    rows = max(1, stream.rows // 16 // together)  # in float64, and read three times: they stay in the cache
+    rows = max(1, stream.rows // 16 // together)  # small enough for the cache: float64, and read three times
     for chunk in stream.chunks(rows * together):
         values = real(chunk)[0].cpu().numpy()
         whole = len(values) // together * together

@@ -1,4 +1,4 @@
-"""How strongly each unit follows the rest of the population."""
+"""Population coupling: correlation of each unit with the sum of all others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ENTRIES = 2**17
-"""Entries of a chunk, 1 MiB: it stays in the cache while it is paired at every lag."""
+"""Number of entries of a chunk, 1 MiB: it stays in the cache while it is paired at every lag."""
 
 
 @final
@@ -34,19 +34,19 @@ class PopulationCoupling:
     correlation: NDArray[np.float64]  # between the unit and the sum of all others; NaN for units that never vary
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    slow: NDArray[np.float64]  # mean correlation when the others are shifted: what varies slowly together
-    null_low: NDArray[np.float64]  # quantiles of the correlations when the others are shifted
+    slow: NDArray[np.float64]  # mean correlation over shifts of the others: slow common variation
+    null_low: NDArray[np.float64]  # quantiles of the correlations over shifts of the others
     null_high: NDArray[np.float64]
-    p_value: NDArray[np.float64]  # share of the shifts that are as far from `slow`
+    p_value: NDArray[np.float64]  # share of the shifts with a correlation as far from `slow`
     q_value: NDArray[np.float64]  # false discovery rate over the units
-    excess_rate: NDArray[np.float64]  # of the others at the unit's spikes, above their mean (Hz); NaN without spikes
+    excess_rate: NDArray[np.float64]  # rate of the others at the unit's spikes, above their mean (Hz); NaN: no spikes
     mean: tuple[float, float, float]  # mean correlation over the units, and its interval
     level: float
     facts: str
     warnings: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a unit."""
+        """Table with one row per unit."""
         names = ("correlation", "low", "high", "slow", "null_low", "null_high", "p_value", "q_value", "excess_rate")
         columns = {name: getattr(self, name) for name in names}
         frame: pd.DataFrame = require("pandas", "recordings").DataFrame(columns, index=list(self.units))
@@ -59,19 +59,21 @@ def population_coupling(
 ) -> PopulationCoupling:
     r"""Correlation of each unit with the sum of all other units.
 
-    With the covariance C of the samples, and the unit itself left out of the population,
+    With the covariance C of the samples, and the unit left out of the population,
 
     $$
     c_i = \frac{\sum_{j \ne i} C_{ij}}{\sqrt{C_{ii} \sum_{j, k \ne i} C_{jk}}}, \qquad
     \text{excess rate}_i = \frac{\sum_{j \ne i} C_{ij}}{\bar x_i\, \text{bin}}
     $$
 
-    The second is the population coupling of Okun et al. in Hz: the rate of all others at the spikes of the unit, above
-    their mean; they smooth by 12 ms where this counts in bins. Loud units weigh more in the sum.
+    The excess rate is the population coupling of Okun et al. in Hz: the rate of all others at the spikes of the unit,
+    above their mean rate. Okun et al. smooth by 12 ms; here spikes are counted in bins. Units with a large variance
+    weigh more in the sum.
 
-    Null: the others shifted in time by -L to L samples, without closing the recording to a circle, less the slope over
-    these shifts that drifts make. It keeps what varies more slowly and asks whether the coupling without shift stands
-    out. Interval: stretches of time left out one after the other, on the scale of Fisher's z (`jackknife.spread`).
+    Null: the others are shifted in time by -L to L samples, not circularly, and the slope over these shifts, which
+    drifts cause, is subtracted. This keeps slower variation, so that the test is whether the coupling without a shift
+    stands out. Interval: stretches of time are left out one after the other, on the scale of Fisher's z
+    (`jackknife.spread`).
 
     Cost: P N^2, and 4 L P N for the shifts. Memory: the samples, and 8 N^2 bytes for each of 64 stretches.
 
@@ -82,15 +84,16 @@ def population_coupling(
     Args:
         activity: Array, rates or spike trains.
         bin: Width of the bins (s).
-        max_shift: Largest shift L (samples), below a quarter of the samples; slower than the coupling asked about. The
-            p-value cannot be below 1 / (2 L + 1).
+        max_shift: Largest shift L (samples), below a quarter of the samples, and longer than the time scale of the
+            coupling. The p-value cannot be below 1 / (2 L + 1).
         level: Coverage of the intervals.
 
     Returns:
         Coupling, interval and null of every unit.
 
     Raises:
-        InvalidValue: Fewer than two units that vary, shifts out of range; see `moments`.
+        InvalidValue: Fewer than two units vary, or shifts are out of range; see `moments`.
+        MissingExtra: SciPy is not installed.
     """
     check_level(level)
     checks.refuse("population_coupling", checks.whole_number("max_shift", max_shift, least=10))
@@ -106,7 +109,7 @@ def population_coupling(
     estimate, others = _coupling(whole), _coupling(without)
     defined = np.isfinite(estimate)
     if not defined.any():
-        raise InvalidValue("activity: fewer than two units vary; there is nothing to couple.")
+        raise InvalidValue("activity: fewer than two units vary; give at least 2 units that vary.")
     z = np.arctanh(np.append(estimate, estimate[defined].mean()))  # the last: mean over the units
     left = np.arctanh(np.column_stack([others, others[:, defined].mean(axis=1)]))
     low, high = np.tanh(bounds(z, spread(z, left, sums.lengths.cpu().numpy()), level))
@@ -147,11 +150,11 @@ def population_coupling(
 
 
 def _variances(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Variance of each unit times that of the sum of the others, shape (..., units); NaN where one is zero."""
+    """Variance of each unit times that of the sum of the others, shape (..., units); NaN if one of them is zero."""
     own = np.diagonal(covariance, axis1=-2, axis2=-1)
     rows = covariance.sum(axis=-1)
     rest = rows.sum(axis=-1, keepdims=True) - 2 * rows + own
-    # Rounding of the differences is some 1e-16 of the largest variance.
+    # The differences have a rounding error of about 1e-16 of the largest variance.
     least = 1e-12 * own.max()
     found: NDArray[np.float64] = np.where((own > least) & (rest > least), own * rest, np.nan)
     return found
@@ -165,26 +168,26 @@ def _coupling(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _against_shifts(lagged: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Mean over the shifts of couplings (2 L + 1, units), these without their slope, and the p-value without shift."""
+    """Mean of couplings (2 L + 1, units) over the shifts, couplings without their slope, p-value of the zero shift."""
     longest = len(lagged) // 2
     own, null = lagged[longest], np.delete(lagged, longest, axis=0)
     slow = null.mean(axis=0)
     shifts = np.delete(np.arange(-longest, longest + 1.0), longest)[:, None]
-    null = null - shifts * (shifts * null).sum(axis=0) / (shifts**2).sum()  # drifts of both make a slope over shifts
+    null = null - shifts * (shifts * null).sum(axis=0) / (shifts**2).sum()  # drifts cause a slope over shifts
     extreme = (np.abs(null - slow) >= np.abs(own - slow)).sum(axis=0)
     return slow, null, np.where(np.isfinite(own), (1 + extreme) / (1 + len(null)), np.nan)
 
 
 def _shifted(samples: Samples, longest: int) -> NDArray[np.float64]:
-    """Sum of products of each unit and of the others `lag` samples later, shape (2 L + 1, units).
+    """Sum of products of each unit and the others `lag` samples later, shape (2 L + 1, units).
 
-    The samples of the unit are those that have a partner at every lag; sums are scaled to all samples.
+    The samples of the unit are those with a partner at every lag; sums are scaled to all samples.
     """
     x = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
     count, units = x.shape
     mean = x.mean(axis=0, dtype=np.float64)
     total = x.sum(axis=1, dtype=np.float64) - mean.sum()
-    around = sliding_window_view(total, 2 * longest + 1)  # row t holds what is around sample t + longest
+    around = sliding_window_view(total, 2 * longest + 1)  # row t holds the samples around sample t + longest
     found = np.zeros((2 * longest + 1, units))
     rows = max(2 * longest, _ENTRIES // units)
     for start in range(0, count - 2 * longest, rows):

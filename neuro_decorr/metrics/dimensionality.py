@@ -1,4 +1,4 @@
-"""How many dimensions a population has, by several measures side by side, each with what independent units give."""
+"""Dimensionality of a population by several measures, each with its value for independent units."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class Dimensionality:
-    """Dimensions of a population, in `values`, and those of units that share nothing, in `independent`.
+    """Dimensions of a population in `values`, and of independent units in `independent`.
 
-    - `participation_ratio`: of the covariance, private noise of every unit included;
-    - `participation_ratio_correlation`: the same, units scaled to variance one;
-    - `parallel_analysis`: eigenvalues of the correlation matrix above those of surrogates;
-    - `factors`: latents by factor analysis, chosen on held-out time;
-    - `dimensions_95`: dimensions of 95 % of the variance that these latents share;
-    - `participation_ratio_shared`: effective dimensions of that variance, the private noise left out.
+    - `participation_ratio`: participation ratio of the covariance, which includes the private noise of every unit;
+    - `participation_ratio_correlation`: the same for units scaled to variance one;
+    - `parallel_analysis`: number of eigenvalues of the correlation matrix above those of surrogates;
+    - `factors`: number of latent variables by factor analysis, chosen on held-out time;
+    - `dimensions_95`: number of dimensions with 95 % of the shared variance of these latent variables;
+    - `participation_ratio_shared`: participation ratio of the shared covariance, without private noise.
     """
 
     values: dict[str, float]
@@ -40,7 +40,7 @@ class Dimensionality:
     shared: SharedVariance
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a measure: the value and that of units that share nothing."""
+        """Table with one row per measure: the value, and that of independent units."""
         columns = {"value": self.values, "independent": self.independent}
         frame: pd.DataFrame = require("pandas", "recordings").DataFrame(columns)
         return frame.rename_axis("measure")
@@ -56,9 +56,9 @@ def dimensionality(
     seed: int = 0,
     **making: Unpack[Making],
 ) -> Dimensionality:
-    """Measure the dimension of a population in the ways that are in use; the page "Which number to believe" compares.
+    """Measure the dimensionality of a population by the measures in use; see the page "Which number to believe".
 
-    All are of the same samples, those that `surrogates` prepares: without drift, or without the response to trials.
+    All measures take the same samples, which `surrogates` prepares: without drift, or without the response to trials.
 
     Cost: that of `parallel_analysis` and of `shared_variance`.
 
@@ -66,20 +66,20 @@ def dimensionality(
     doi:10.1101/214262; see also `parallel_analysis` and `shared_variance`.
 
     Args:
-        activity: Array, rates or spike trains; the trials of a recording that has them are used.
+        activity: Array, rates or spike trains; the trials of a recording are used if it has any.
         bin: Width of the bins (s) of recordings.
-        surrogates: How many, at least 19.
-        max_factors: Most factors that are tried.
-        folds: Folds of the cross-validation.
+        surrogates: Number of surrogates, at least 19.
+        max_factors: Largest number of factors to try.
+        folds: Number of folds of the cross-validation.
         seed: Seed of the surrogates.
-        **making: `kind`, `cutoff` and `reach`, as `surrogates` takes them.
+        **making: Options `kind`, `cutoff` and `reach` of `surrogates`.
 
     Returns:
-        The measures, the parallel analysis and the factor analysis that they come from.
+        The measures, the parallel analysis and the factor analysis.
 
     Raises:
         InvalidValue: See `parallel_analysis` and `shared_variance`.
-        MissingExtra: scikit-learn is not installed, or Elephant where it moves the spikes.
+        MissingExtra: scikit-learn is not installed, or Elephant for surrogates that move spikes.
     """
     checks.refuse("dimensionality", too_few(surrogates))
     chosen = choose(activity, bin, **making)

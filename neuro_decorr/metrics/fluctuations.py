@@ -1,4 +1,4 @@
-"""Measures of an activity, and how each follows the slow parts of the recording: what intervals are made of."""
+"""Measures of an activity and their fluctuations along the recording, from which intervals follow."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from neuro_decorr.recording.binning import SLACK
 Array = NDArray[np.float64]
 
 Over: TypeAlias = Literal["time", "trials"]
-"""What fluctuates: `"time"`, all of the recording; `"trials"`, the trials of a recording."""
+"""Origin of fluctuations: `"time"`, all of the recording; `"trials"`, the trials of a recording."""
 
 FEWEST = 20
-"""Fewer samples allow no interval."""
+"""Smallest number of samples that allows an interval."""
 FEWEST_TRIALS = 10
-"""Fewer trials allow none."""
+"""Smallest number of trials that allows an interval."""
 FEWEST_BLOCKS = 5
-"""Fewer blocks allow none."""
+"""Smallest number of blocks that allows an interval."""
 _BATCH = 8
-"""Weightings whose second moments are held at once."""
+"""Number of weightings whose second moments are in memory at once."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Samples in a row, and when they were taken."""
+    """Samples in order, with their times."""
 
     stream: Stream
-    step: float | None  # seconds a sample; None for arrays
-    trains: SpikeTrains | None  # where CV2 is read from
+    step: float | None  # seconds per sample; None for arrays
+    trains: SpikeTrains | None  # source of CV2
     over: Over
-    trial: int  # samples a trial; 1 over time
+    trial: int  # samples per trial; 1 over time
 
     @classmethod
     def of(cls, activity: Activity, bin: float | None, over: Over) -> Source:
-        """The samples of an activity: all, or those inside its trials; raises what `summary` raises."""
+        """Samples of an activity: all, or those inside its trials; raises the errors of `summary`."""
         checks.refuse("metrics", checks.word("over", over, get_args(Over)))
         trains = activity if isinstance(activity, SpikeTrains) else None
         if over == "time":
@@ -66,7 +66,7 @@ class Source:
         sizes = np.bincount(trial)
         if sizes.min() != sizes.max():
             raise InvalidValue(
-                f"trials: they hold {sizes.min()} to {sizes.max()} bins; intervals need trials of one length."
+                f"trials: got trials of {sizes.min()} to {sizes.max()} bins; intervals need trials of one length."
             )
         assert activity.trials is not None
         whole = float(activity.trials.durations[0]) if spikes else getattr(activity, "step", None)
@@ -74,16 +74,16 @@ class Source:
 
     @property
     def pieces(self) -> int:
-        """Samples or trials: what periods are made of."""
+        """Number of samples or trials."""
         return self.stream.samples // self.trial
 
     @property
     def unit(self) -> float:
-        """Length of a piece: seconds, or one where pieces are counted."""
+        """Length of a sample in seconds, or 1 for samples of arrays and for trials."""
         return self.step if self.over == "time" and self.step is not None else 1.0
 
     def in_pieces(self, block: float | None) -> float | None:
-        """A length that the caller gave, in samples or trials."""
+        """Convert a length that the caller gave to samples or trials."""
         if block is None:
             return None
         checks.refuse("metrics", checks.number("block", block, above=0, hint=f"in {self.words}"))
@@ -91,11 +91,11 @@ class Source:
 
     @property
     def words(self) -> str:
-        """What lengths are in: seconds, samples or trials."""
+        """Unit of lengths in words: seconds, samples or trials."""
         return "trials" if self.over == "trials" else "samples" if self.step is None else "s"
 
     def sums(self) -> Sums:
-        """Sums over the cells that intervals are found from."""
+        """Sums over the cells from which intervals follow."""
         _enough(self.pieces, self.over)
         return accumulate(self.stream, min(self.pieces, autocorrelation.CELLS), grain=self.trial)
 
@@ -121,27 +121,27 @@ class Source:
 
 
 class Bounds(NamedTuple):
-    """An interval, and what it rests on."""
+    """An interval and its basis."""
 
-    low: float  # NaN without one
+    low: float  # NaN without an interval
     high: float
     time: float = 0.0  # median autocorrelation time as a share of the period
-    slow: bool = False  # whether it is too long for an interval
-    withheld: bool = False  # whether the estimate says nothing either
+    slow: bool = False  # True if that time is too long for an interval
+    withheld: bool = False  # True if the estimate has no meaning either
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Fluctuations:
-    """Measures of a period, and of the same with its slow parts weighted up and down."""
+    """Measures of a period, also with the cells of the period weighted by slow cosines."""
 
     reader: Reader
     population: Moments
     estimates: Mapping[str, float]
-    moved: Mapping[str, Array]  # (1 + 2 J,) raw values: as it is, then J cosines up, J down; empty without intervals
-    memory: Memory  # of the mean activity
-    fixed: bool  # whether the caller chose the blocks
-    pieces: int  # samples or trials of the period
+    moved: Mapping[str, Array]  # (1 + 2 J,) values: unweighted, then J cosines up, J down; empty without intervals
+    memory: Memory  # memory of the mean activity
+    fixed: bool  # True if the caller chose the blocks
+    pieces: int  # number of samples or trials of the period
     cells: int
 
     @classmethod
@@ -155,15 +155,15 @@ class Fluctuations:
         intervals: bool = True,
         block: float | None = None,
     ) -> Fluctuations:
-        """Read a period once, then weigh its sums.
+        """Read a period once, then weight its sums.
 
         Args:
             source: The samples.
-            period: First of its samples or trials, and the one after the last; all when None.
-            center: Remove the mean over samples.
+            period: First sample or trial of the period, and the one after the last; None: all.
+            center: True removes the mean over samples.
             silent: Policy for units that never vary.
-            intervals: Whether to weigh at all.
-            block: Samples or trials that are independent of the next; found from the data when None.
+            intervals: False computes the estimates alone.
+            block: Number of samples or trials after which activity is independent; None: found from the data.
 
         Returns:
             The measures.
@@ -196,7 +196,7 @@ class Fluctuations:
         return cls(reader, population, estimates, moved, memory, fixed, pieces, count)
 
     def scaled(self, name: str, scale: Scale) -> tuple[float, Array, Array] | None:
-        """Estimate, projections and second differences of a measure on a scale; None where it is not defined."""
+        """Estimate, projections and second differences of a measure on a scale; None if they are not defined."""
         values = self.moved[name]
         with np.errstate(divide="ignore", invalid="ignore"):
             on = scale.forward(values)
@@ -206,13 +206,13 @@ class Fluctuations:
         return float(on[0]), *autocorrelation.differences(up, down, on[:1])
 
     def remembers(self, first: Array) -> Memory:
-        """The slower of the memories of a measure and of the mean activity, which drives many measures."""
+        """The slower of the memories of a measure and of the mean activity, which affects many measures."""
         if self.fixed:
             return autocorrelation.certain(len(first))
         return Memory.of(first).slower(self.memory)
 
     def scale(self, name: str) -> tuple[Scale | None, bool]:
-        """The best scale on which a measure is clearly defined, if any, and whether it is the first of its scales."""
+        """Best scale on which a measure is clearly defined, or None; and True if it is the first of its scales."""
         found = scales(name, self.population.kept)
         defined = [scale for scale in found if self.scaled(name, scale) is not None]
         if len(found) == len(defined) == 2 and not self._clear(name, *found):
@@ -220,14 +220,14 @@ class Fluctuations:
         return (defined[0], defined[0] is found[0]) if defined else (None, False)
 
     def interval(self, name: str, level: float) -> Bounds:
-        """The interval of a measure.
+        """Interval of a measure.
 
         Args:
-            name: Of the measure.
-            level: Its coverage.
+            name: Name of the measure.
+            level: Coverage of the interval.
 
         Returns:
-            The interval; NaN where the measure is not defined, or too slow, or where it is withheld.
+            The interval; NaN if the measure is not defined, too slow or withheld.
         """
         values = self.moved[name]
         if name not in INVERSE and math.isfinite(values[0]) and bool((values == values[0]).all()):
@@ -244,13 +244,13 @@ class Fluctuations:
             return Bounds(math.nan, math.nan, time, slow=True)
         low, high = scale.backward(middle - width), scale.backward(middle + width)
         first = scales(name, self.population.kept)[0]
-        if not best and self.scaled(name, first) is not None:  # defined, but not clearly: what either scale allows
+        if not best and self.scaled(name, first) is not None:  # defined, but not clearly: the union of both intervals
             middle, width = self.width(name, first, level)
             low, high = min(low, first.backward(middle - width)), max(high, first.backward(middle + width))
         return Bounds(low, high, time)
 
     def width(self, name: str, scale: Scale, level: float) -> tuple[float, float]:
-        """Estimate and half-width of the interval on a scale on which the measure is defined; NaN if too slow."""
+        """Estimate and half-width of the interval on a scale on which the measure is defined; NaN if it is too slow."""
         on = self.scaled(name, scale)
         assert on is not None
         memory = self.remembers(on[1])
@@ -258,7 +258,7 @@ class Fluctuations:
 
     @staticmethod
     def common(periods: Sequence[Fluctuations], name: str) -> Scale | None:
-        """The best scale on which a measure is clearly defined in all periods; None where none is, or if withheld."""
+        """Best scale on which a measure is clearly defined in all periods; None if there is none, or if withheld."""
         found = [period.scale(name) for period in periods]
         if all(best for _, best in found):
             return found[0][0]
@@ -268,7 +268,7 @@ class Fluctuations:
         return other
 
     def _clear(self, name: str, best: Scale, other: Scale) -> bool:
-        """Whether the interval on the other scale stays where the best one is defined."""
+        """True if the interval on the other scale stays in the range where the best scale is defined."""
         on = self.scaled(name, other)
         assert on is not None
         width = self.remembers(on[1]).half_width(on[1], on[2], 0.95)
@@ -280,13 +280,16 @@ class Fluctuations:
 def interval_warnings(
     found: Mapping[str, Bounds], read: Fluctuations, source: Source, block: float | None
 ) -> list[str]:
-    """Which intervals are withheld or too narrow, and why.
+    """Warnings about intervals that are withheld or too narrow, with the reasons.
 
     Args:
         found: The intervals.
-        read: What they were found from.
+        read: The measures with their fluctuations.
         source: The samples.
-        block: Length of a block that the caller chose.
+        block: Length of a block that the caller chose; None: found from the data.
+
+    Returns:
+        The warnings.
     """
     warnings = []
     slow = [name for name, bounds in found.items() if bounds.slow]
@@ -337,11 +340,11 @@ def _enough(pieces: int, over: Over) -> None:
 
 
 def _blocks(pieces: int, block: float) -> int:
-    """How many blocks there are."""
+    """Number of blocks; raises InvalidValue for too few."""
     count = int(pieces / block + 1e-9)
     if count < FEWEST_BLOCKS:
         raise InvalidValue(
-            f"block: got {count} blocks in the recording; intervals need at least {FEWEST_BLOCKS}: shorter blocks, or "
-            "a longer recording."
+            f"block: got {count} blocks in the recording; intervals need at least {FEWEST_BLOCKS}: give a shorter "
+            "block, or a longer recording."
         )
     return count

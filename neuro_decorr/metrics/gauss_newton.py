@@ -1,4 +1,4 @@
-"""The natural gradient of a small network, exactly: its Gauss-Newton matrix from the Jacobian of the outputs."""
+"""Exact natural gradient of a small network, from the Jacobian of its outputs (Gauss-Newton matrix)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from neuro_decorr import checks
 from neuro_decorr.errors import Diverged, InvalidValue, Unsupported
 
 VANISHING = 1e-100
-"""Mean power below which F counts as zero: of outputs so certain that no step would change them."""
+"""Mean power below which F counts as zero: the outputs are so certain that no step would change them."""
 LARGEST = 2**26
-"""Entries of the largest Jacobian that is made: 512 MiB, and as much again while it is computed."""
+"""Largest number of entries of a Jacobian: 512 MiB, and as much again while it is computed."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class GaussNewton:
-    r"""The Gauss-Newton matrix F of a classifier, in factored form: $F = A^T A$.
+    r"""Gauss-Newton matrix F of a classifier, in factored form: $F = A^T A$.
 
-    Dampings are relative to the mean power of F, as they are everywhere in this library:
+    Dampings are relative to the mean power of F, as everywhere in this library:
     $\lambda = \text{damping} \cdot \operatorname{tr} F / P$ for P parameters. F has at most samples times
-    (outputs - 1) directions with power, so its largest eigenvalue is often a thousand times the mean. Where F vanishes,
-    since the outputs are saturated, the natural gradient is the gradient.
+    (outputs - 1) directions with power, so that its largest eigenvalue is often a thousand times the mean. If F
+    vanishes, since the outputs are saturated, the natural gradient is the gradient.
 
     Attributes:
         factor: A, shape (samples * outputs, P), float64; parameters in the order of the model.
@@ -41,25 +41,25 @@ class GaussNewton:
 
     @property
     def mean_power(self) -> float:
-        """Trace of F over the number of parameters."""
+        """Trace of F divided by the number of parameters."""
         return float(self.factor.square().sum()) / self.factor.shape[1]
 
     def natural_gradient(self, gradient: Sequence[Tensor], damping: float) -> list[Tensor]:
-        r"""The damped natural gradient $(F + \lambda I)^{-1} g$.
+        r"""Damped natural gradient $(F + \lambda I)^{-1} g$.
 
-        Cost: that of one eigendecomposition for all dampings, see `gauss_newton`; then four products with A.
+        Cost: one eigendecomposition for all dampings, see `gauss_newton`; then four products with A.
 
         Source: Amari (1998), Natural gradient works efficiently in learning, doi:10.1162/089976698300017746.
 
         Args:
-            gradient: g, one tensor a parameter.
-            damping: Relative to the mean power, above zero.
+            gradient: g, one tensor per parameter.
+            damping: Damping relative to the mean power, above zero.
 
         Returns:
-            One tensor a parameter, float64.
+            One tensor per parameter, float64.
 
         Raises:
-            InvalidValue: A damping that is not positive and finite, or tensors that do not fit the parameters.
+            InvalidValue: The damping is not positive and finite, or tensors do not fit the parameters.
         """
         strength, flat = self._strength(damping), self._flat(gradient)
         solved = self._solved(flat, strength)
@@ -67,28 +67,30 @@ class GaussNewton:
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def relative_decrease(self, update: Sequence[Tensor], gradient: Sequence[Tensor], damping: float) -> float:
-        r"""How much of what the natural gradient achieves in one step a step along an update can achieve.
+        r"""Largest decrease of the loss by a step along an update, relative to that of the natural gradient.
 
         $$
         e(u) = \frac{(g^T u)^2}{\bigl(u^T (F + \lambda I) u\bigr) \bigl(g^T (F + \lambda I)^{-1} g\bigr)} \in [0, 1]
         $$
 
-        Along u the damped quadratic model of the loss falls by $(g^T u)^2 / (2 u^T (F + \lambda I) u)$ at the best
-        length of the step; the natural gradient has e = 1. It is the squared cosine of the two in the metric of F, so
-        with small damping it does not depend on the coordinates of the parameters. For the gradient itself it is at
-        least $4 \kappa / (1 + \kappa)^2$, with $\kappa$ the condition of $F + \lambda I$ (Kantorovich's inequality).
-        The update points downhill where $g^T u > 0$; the sign is lost here.
+        Along u the damped quadratic model of the loss falls by $(g^T u)^2 / (2 u^T (F + \lambda I) u)$ for the best
+        length of the step; the natural gradient has e = 1. The share e is the squared cosine of update and natural
+        gradient in the metric of F, so that with small damping it does not depend on the coordinates of the parameters.
+        For the gradient it is at least $4 \kappa / (1 + \kappa)^2$, with $\kappa$ the condition number of
+        $F + \lambda I$ (Kantorovich's inequality). The update points downhill if $g^T u > 0$; e does not tell the sign.
+
+        Cost: as `natural_gradient`, and one more product with A.
 
         Args:
-            update: u, one tensor a parameter; its length does not matter.
-            gradient: g, of the loss.
-            damping: Relative to the mean power, above zero.
+            update: u, one tensor per parameter, of any length.
+            gradient: g, gradient of the loss.
+            damping: Damping relative to the mean power, above zero.
 
         Returns:
-            The share; NaN where the update or the gradient is zero.
+            The share e; NaN if the update or the gradient is zero.
 
         Raises:
-            InvalidValue: As of `natural_gradient`.
+            InvalidValue: As for `natural_gradient`.
         """
         strength, u, g = self._strength(damping), self._flat(update), self._flat(gradient)
         curvature = (self.factor @ u).square().sum() + strength * u.square().sum()
@@ -96,7 +98,7 @@ class GaussNewton:
 
     @cached_property
     def _spectrum(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues and eigenvectors of A A^T or of A^T A, whichever is smaller: their spectra agree."""
+        """Eigenvalues and eigenvectors of the smaller of A A^T and A^T A, which have the same spectrum."""
         rows, parameters = self.factor.shape
         values, vectors = torch.linalg.eigh(
             self.factor @ self.factor.T if rows < parameters else self.factor.T @ self.factor
@@ -127,18 +129,18 @@ class GaussNewton:
 
 
 def gauss_newton(model: nn.Module, inputs: Tensor) -> GaussNewton:
-    r"""The Gauss-Newton matrix of a classifier under cross-entropy, which is its Fisher matrix.
+    r"""Compute the Gauss-Newton matrix of a classifier under cross-entropy, which is its Fisher matrix.
 
     $$
     F = \frac1k \sum_{n=1}^k J_n^T \bigl(\operatorname{diag} p_n - p_n p_n^T\bigr) J_n, \qquad
     J_n = \frac{\partial y_n}{\partial \theta}, \quad p_n = \operatorname{softmax}(y_n)
     $$
 
-    Exact and in float64, over all parameters that are trained together, labels drawn from the model in expectation; so
-    for small networks only. The model is run in eval mode, on a copy.
+    The matrix is exact, in float64, over all trained parameters together, with the expectation over labels of the
+    model; this is possible for small networks only. A copy of the model runs in eval mode.
 
-    Cost: k o backward passes for o outputs, k o P numbers, and for the first solution an eigendecomposition of the
-    smaller side: (k o)^2 P or k o P^2, and about 9 times its cube.
+    Cost: k o backward passes for o outputs, memory of k o P numbers, and for the first solution an eigendecomposition
+    of the smaller side: (k o)^2 P or k o P^2, and about 9 times the cube of that side.
 
     Sources: Schraudolph (2002), Fast curvature matrix-vector products for second-order gradient descent,
     doi:10.1162/08997660260028683; Martens (2020), New insights and perspectives on the natural gradient method,
@@ -154,16 +156,16 @@ def gauss_newton(model: nn.Module, inputs: Tensor) -> GaussNewton:
         [(2, 3), (2,)]
 
     Args:
-        model: Maps a batch (k, ...) to logits (k, o), every sample by itself.
+        model: Model that maps a batch (k, ...) to logits (k, o), every sample by itself.
         inputs: A batch.
 
     Returns:
         The matrix, in factored form.
 
     Raises:
-        InvalidValue: No trained parameters, outputs of another shape, or a Jacobian too large to be made.
-        Unsupported: A model that torch.func cannot differentiate.
-        Diverged: Outputs or derivatives that are not finite.
+        InvalidValue: The model has no trained parameters or outputs of another shape, or the Jacobian is too large.
+        Unsupported: torch.func cannot differentiate the model.
+        Diverged: Outputs or derivatives are not finite.
     """
     double = copy.deepcopy(model).double().eval()
     rows = inputs.double() if inputs.is_floating_point() else inputs

@@ -1,8 +1,9 @@
 """Intervals by leaving out one stretch of time, or one trial, after the other; neighbours may depend on each other.
 
-`autocorrelation.Memory` reads the same cosines, finds how slow the data are and withholds where they are too slow; it
-takes one measure at a time, weighted up and down under each of 63 cosines, and 20 samples. Here the degrees of freedom
-follow from the number of stretches alone: for all units or groups of pairs at once, and from ten trials on.
+`autocorrelation.Memory` reads the same cosines, finds how slow the data are and withholds intervals where they are too
+slow; it needs 20 samples and treats one measure at a time, weighted up and down under each of 63 cosines. In this
+module the degrees of freedom follow from the number of stretches alone, which serves all units or groups of pairs at
+once and needs ten trials only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from neuro_decorr.metrics.scales import scales
 from neuro_decorr.metrics.sums import Sums, accumulate
 
 FEWEST = 10
-"""Fewer stretches or trials give no interval."""
+"""Smallest number of stretches or trials that gives an interval."""
 
 
 class Spread(NamedTuple):
@@ -36,16 +37,18 @@ def spread(
 ) -> Spread:
     r"""Standard error of statistics from their values without each of n stretches of time.
 
-    With $u_k = -n\,(1 - w_k)(\hat\theta_{(k)} - \hat\theta)$, the share w of the stretch in all samples, the long-run
-    variance of u comes from its slowest cosines,
+    With $u_k = -n\,(1 - w_k)(\hat\theta_{(k)} - \hat\theta)$, where $w_k$ is the share of the stretch in all samples,
+    the long-run variance of u comes from its slowest cosines,
 
     $$
     \Lambda_m = \sqrt{\tfrac2n} \sum_k u_k \cos\frac{\pi m (k - \frac12)}{n}, \qquad
     s^2 = \frac{1}{n \nu} \sum_{m=1}^{\nu} \Lambda_m^2, \qquad \nu = \max(4, 0.4\, n^{2/3})
     $$
 
-    and $(\hat\theta - \theta) / s$ follows Student's t with $\nu$ degrees of freedom although neighbours depend on each
-    other, as long as the dependence is short against the recording.
+    and $(\hat\theta - \theta) / s$ follows Student's t with $\nu$ degrees of freedom. This holds although neighbours
+    depend on each other, as long as the dependence is short compared with the recording.
+
+    Cost: linear in the stretches and in the statistics, times $\nu$.
 
     Sources: Lazarus, Lewis, Stock and Watson (2018), HAR inference: recommendations for practice, J. Business and
     Economic Statistics 36, doi:10.1080/07350015.2018.1506926; Kuensch (1989), The jackknife and the bootstrap for
@@ -53,11 +56,11 @@ def spread(
 
     Args:
         estimate: Statistics of all samples, any shape.
-        without: The same without each stretch, in the order of time, shape `(stretches, ...)`.
-        sizes: Samples of each stretch; all alike when None.
+        without: The same statistics without each stretch, in the order of time, shape `(stretches, ...)`.
+        sizes: Number of samples of each stretch; None: all alike.
 
     Returns:
-        The standard errors; NaN with fewer than ten stretches.
+        Standard errors and their degrees of freedom; the errors are NaN with fewer than ten stretches.
     """
     count = len(without)
     share = np.full(count, 1 / count) if sizes is None else sizes / sizes.sum()
@@ -73,15 +76,15 @@ def spread(
 def bounds(
     estimate: NDArray[np.float64], found: Spread, level: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both ends of the interval by Student's t.
+    """Ends of the interval by Student's t.
 
     Args:
         estimate: Statistics.
         found: Their standard errors.
-        level: Coverage.
+        level: Coverage, between 0 and 1.
 
     Returns:
-        Low and high, of the shape of the statistics.
+        Lower and upper ends, of the shape of the statistics.
     """
     reach = float(require("scipy.stats", "recordings").t.ppf((1 + level) / 2, found.freedom)) * found.error
     return estimate - reach, estimate + reach
@@ -94,13 +97,13 @@ def mean_correlation_bounds(
 
     Args:
         mean: Mean correlation of all pairs of N units.
-        without: The same without each stretch, in the order of time.
-        units: How many units.
-        level: Coverage.
-        sizes: Samples of each stretch; all alike when None.
+        without: The mean correlation without each stretch, in the order of time, shape `(stretches,)`.
+        units: Number of units, N.
+        level: Coverage, between 0 and 1.
+        sizes: Number of samples of each stretch; None: all alike.
 
     Returns:
-        Low and high; NaN with fewer than ten stretches.
+        Lower and upper end; NaN with fewer than ten stretches.
     """
     both = np.clip(np.append(without, mean), -1 / (units - 1) + 1e-12, 1 - 1e-12)  # identical units have no scale
     (scale,) = scales("mean_correlation", units)
@@ -110,14 +113,14 @@ def mean_correlation_bounds(
 
 
 def cells(activity: Activity, bin: float | None = None) -> Sums:
-    """Sums of an activity over stretches of time, `CELLS` where there are two samples for each.
+    """Sums of an activity over `CELLS` stretches of time, or over fewer so that each has two samples.
 
     Args:
         activity: Array or recording.
-        bin: Width of the bins (s).
+        bin: Width of the bins (s), for spike trains and rates.
 
     Returns:
-        The sums.
+        Sums, one entry per stretch.
 
     Raises:
         InvalidValue: See `moments`.
@@ -127,13 +130,13 @@ def cells(activity: Activity, bin: float | None = None) -> Sums:
 
 
 def second_moments(sums: Sums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Covariance of all samples, and that without each stretch.
+    """Covariance of all samples, and covariance without each stretch.
 
     Args:
         sums: Sums over the stretches.
 
     Returns:
-        Covariances, shapes `(units, units)` and `(stretches, units, units)`: 8 bytes for each stretch and pair.
+        Covariances, shapes `(units, units)` and `(stretches, units, units)`: 8 bytes per stretch and entry.
     """
     keep = torch.ones(sums.cells + 1, sums.cells, dtype=torch.float64)
     keep[1:].fill_diagonal_(0.0)
@@ -142,9 +145,9 @@ def second_moments(sums: Sums) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def correlations(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of covariances, shape `(..., units, units)`; NaN for units that do not vary."""
+    """Correlations from covariances, shape `(..., units, units)`; NaN for units that do not vary."""
     variance = np.diagonal(covariance, axis1=-2, axis2=-1)
-    # Rounding of the difference of sums is some 1e-16 of them; a unit that varies at all is far above.
+    # The difference of sums is rounded at about 1e-16 of them; the variance of a unit that varies lies far above.
     scale = 1 / np.sqrt(np.where(variance > 1e-12 * np.nanmax(variance, initial=0.0), variance, np.nan))
     found: NDArray[np.float64] = covariance * scale[..., None] * scale[..., None, :]
     return found

@@ -16,22 +16,22 @@ from neuro_decorr.metrics.activity import Activity, Stream, as_stream
 from neuro_decorr.metrics.samples import finite
 
 Estimator: TypeAlias = Literal["centred", "counts"]
-"""`"centred"`: each unit's mean is removed first. `"counts"`: products of counts, less what their means explain, as
-Elephant's cross-correlation histogram has it; at the ends of a short recording it differs."""
+"""`"centred"`: each unit's mean is removed first. `"counts"`: products of counts minus the product of their means, as
+in Elephant's cross-correlation histogram. The two differ at the ends of a short recording."""
 
 _ENTRIES = 2**21
-"""Entries of the segments that are transformed at a time: 16 MiB, and as much again for each of both spectra."""
+"""Number of entries of the segments that are transformed at a time: 16 MiB, and as much for each of the two spectra."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LaggedCovariance:
-    """Covariance at lags; `matrices[k, i, j]` pairs unit i with what unit j does `lags[k]` samples later."""
+    """Covariance at lags; `matrices[k, i, j]` pairs unit i with unit j `lags[k]` samples later."""
 
     lags: Tensor  # (2 L + 1,), int64: -L ... L samples
     matrices: Tensor  # (2 L + 1, units, units), float64; [lag, i, j] = [-lag, j, i]
-    step: float | None  # seconds a sample; None for arrays
-    samples: int
+    step: float | None  # seconds per sample; None for arrays
+    samples: int  # number of samples
 
     def correlation(self) -> Tensor:
         r"""Cross-correlation, $C_{ij}(l) / \sqrt{C_{ii}(0)\, C_{jj}(0)}$; NaN for units that never vary."""
@@ -54,9 +54,9 @@ def lagged_covariance(
     border_correction: bool = True,
     estimator: Estimator = "centred",
 ) -> LaggedCovariance:
-    r"""Covariance of all pairs of units at all lags up to a largest one.
+    r"""Covariance of all pairs of units at all lags up to a largest lag.
 
-    With P samples, the mean m and $w_l = P / (P - |l|)$ (1 without `border_correction`),
+    With P samples, the mean $m_i$ of unit i, and $w_l = P / (P - |l|)$ (1 without `border_correction`),
 
     $$
     \text{centred:} \quad C_{ij}(l) = \frac{w_l}{P - 1} \sum_t (x_i(t) - m_i)(x_j(t + l) - m_j), \qquad
@@ -64,14 +64,16 @@ def lagged_covariance(
     \Bigl( w_l \sum_t x_i(t)\, x_j(t + l) - P\, m_i m_j \Bigr)
     $$
 
-    with t over the samples for which both exist. Without lag both are the unbiased covariance. Divided by the variances
-    (`correlation`) the second equals the cross-correlation coefficient of Elephant's `cross_correlation_histogram`.
+    where t runs over the samples for which both factors exist. At lag zero both are the unbiased covariance. The
+    estimator `"counts"`, normalised by `correlation`, equals the cross-correlation coefficient of Elephant's
+    `cross_correlation_histogram`.
 
     The sums are products in the frequency domain of segments of 2 L samples, each with the L samples that follow it:
-    for every frequency one product of matrices serves all pairs and all lags. Sums of integers are exact.
+    one matrix product per frequency serves all pairs and all lags. Sums of integers are exact.
 
-    Cost: about 12 P N^2 multiply-adds whatever the number of lags. Memory: 16 (3 L / 2 + 1) N^2 bytes for the spectra
-    and 8 (2 L + 1) N^2 for the result, such as 0.8 GB for 1,000 units and 20 lags; the activity is read in chunks.
+    Cost: about 12 P N^2 multiply-adds, whatever the number of lags. Memory: 16 (3 L / 2 + 1) N^2 bytes for the spectra
+    and 8 (2 L + 1) N^2 bytes for the result, such as 0.8 GB for 1,000 units and 20 lags; the activity is read in
+    chunks.
 
     Source of the pairwise estimator: Eggermont (2010), Pair-correlation in the time and frequency domain, in Analysis
     of Parallel Spike Trains, Springer, doi:10.1007/978-1-4419-5675-0_5.
@@ -80,14 +82,15 @@ def lagged_covariance(
         activity: Array or tensor `(samples, units)`, spike trains or rates.
         max_lag: L, the largest lag in samples (bins), at least 1 and below half of the samples.
         bin: Width of the bins (s), for spike trains and rates.
-        border_correction: Weigh up lags at which fewer samples overlap.
+        border_correction: True gives more weight to lags at which fewer samples overlap.
         estimator: `"centred"` or `"counts"`.
 
     Returns:
-        The covariances, on the device of the activity.
+        Covariances, on the device of the activity.
 
     Raises:
-        InvalidValue: A lag or an estimator that is not allowed, NaN or infinity; see `moments`.
+        InvalidValue: The largest lag or the estimator is not allowed, or the activity holds NaN or infinity; see also
+            `moments`.
     """
     checks.refuse("lagged_covariance", checks.word("estimator", estimator, get_args(Estimator)))
     stream = as_stream(activity, bin)
@@ -103,7 +106,7 @@ def lagged_covariance(
     zero = torch.zeros(1, stream.units, dtype=torch.float64, device=stream.device)
     mean = total / samples
     if estimator == "centred":
-        # Sums over the samples that have a partner at the lag: all but the last l for i, all but the first l for j.
+        # Sums over the samples that have a partner at lag l: all but the last l for i, all but the first l for j.
         leading = total - torch.cat([zero, last.flip(0).cumsum(dim=0)])
         following = total - torch.cat([zero, first.cumsum(dim=0)])
         products -= leading[:, :, None] * mean + mean[:, None] * following[:, None, :]
@@ -119,7 +122,7 @@ def lagged_covariance(
 
 
 def _products(stream: Stream, longest: int, origin: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums of x_i(t) x_j(t + l) for l = 0 ... L, the first and the last L samples, and the sum of all."""
+    """Sums of x_i(t) x_j(t + l) for l = 0 ... L, the first and the last L samples, and the sum of all samples."""
     segment = 2 * longest
     length = segment + longest  # long enough for no lag to wrap around
     spectrum: Tensor | None = None
@@ -131,7 +134,7 @@ def _products(stream: Stream, longest: int, origin: Tensor) -> tuple[Tensor, Ten
         total = total + rows.sum(dim=0)
         missing = -len(rows) % segment
         padded = torch.nn.functional.pad(rows, (0, 0, 0, missing))
-        # What follows the last sample: the next chunk's first, or silence; inside the padding there is nothing to pair.
+        # The last sample is followed by the first of the next chunk, or by zeros; the padding adds nothing to the sums.
         ahead = torch.nn.functional.pad(torch.cat([rows, following]), (0, 0, 0, missing + longest - len(following)))
         own = torch.fft.rfft(padded.view(-1, segment, stream.units), n=length, dim=1)
         other = torch.fft.rfft(ahead.unfold(0, length, segment), n=length, dim=2).permute(2, 0, 1)
@@ -148,7 +151,7 @@ def _with_following(stream: Stream, longest: int, segment: int, origin: Tensor) 
     for chunk in stream.chunks(segment * max(1, _ENTRIES // (segment * stream.units))):
         values = finite(chunk) - origin
         if held is not None:
-            # The last chunk may be shorter than the longest lag: it then follows as a whole.
+            # A last chunk that is shorter than the longest lag follows as a whole.
             yield held, values[:longest]
         held = values
     assert held is not None

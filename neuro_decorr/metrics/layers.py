@@ -1,4 +1,4 @@
-"""What reaches the layers of a network: the activity that measures of decorrelation are taken of."""
+"""Inputs of the layers of a network: the activity whose correlations are measured."""
 
 from __future__ import annotations
 
@@ -11,33 +11,47 @@ from neuro_decorr.errors import InvalidValue
 
 
 def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Linear) -> dict[str, Tensor]:
-    """The activity that every layer of one kind receives, in eval mode and without gradients.
+    """Record the activity that every layer of one kind receives, in eval mode and without gradients.
 
-    What a layer receives is what its weights see: behind forward pre-hooks and behind the Decorrelation of a Linear (a
-    convolution folds it into the kernel and receives its plain input). The model's modes are put back as they were.
+    The activity is taken as the weights receive it: after forward pre-hooks and after the Decorrelation of the layer. A
+    convolution receives patches, padding included: one row per image and position. The modes of the model (training or
+    eval) are restored afterwards.
+
+    Cost: one forward pass; memory for the inputs of all layers of the kind, of convolutions for all their patches.
 
     Args:
         model: Any module.
-        inputs: A batch for it.
-        kind: Class of the layers, subclasses included.
+        inputs: Batch of inputs for the model.
+        kind: Class of the layers, subclasses included; `nn.Conv2d` for convolutions.
 
     Returns:
-        Activity by the layer's qualified name, in the order of the calls, shape `(samples, units)`: leading dimensions
-        are flattened, a layer that is called more than once has its calls one below the other.
+        Activity by the qualified name of the layer, in the order of the calls, shape `(samples, units)`. Leading
+        dimensions are flattened; the inputs of a layer that is called more than once are stacked along the samples.
+        The units of a convolution are channels times kernel positions, in the order of `weight.flatten(1)`.
 
     Raises:
         InvalidValue: The model has no layer of this kind.
     """
     layers = {name: module for name, module in model.named_modules() if isinstance(module, kind)}
     if not layers:
-        raise InvalidValue(f"{type(model).__name__} has no layer of class {kind.__name__} to look at.")
+        raise InvalidValue(
+            f"{type(model).__name__} has no layer of class {kind.__name__}; give the class of its layers as kind."
+        )
+    from neuro_decorr.conditioning._rows import input_rows  # here, since recordings are analysed without it
+
     received: dict[str, list[Tensor]] = {}
 
     def remember(name: str) -> Any:
         def hook(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], __: Any) -> None:
             activity = arguments[0] if arguments else keywords["input"]
+            if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+                rows = input_rows(layer, activity, most=None).detach()
+                received.setdefault(name, []).append(rows if rows.dim() == 2 else rows.movedim(0, 1).flatten(1))
+                return
             if hasattr(type(layer), "decorrelated_input"):
-                activity = layer.decorrelated_input(activity)  # of eval mode: nothing is remembered
+                activity = layer.decorrelated_input(activity)  # in eval mode, so that nothing is remembered
+            if spatial := getattr(layer, "spatial", 0):  # the cells of neuro_decorr.norse have channels first
+                activity = activity.movedim(-1 - spatial, -1)
             received.setdefault(name, []).append(activity.detach().flatten(0, -2) if activity.dim() > 1 else activity)
 
         return hook

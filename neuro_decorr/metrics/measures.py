@@ -1,4 +1,4 @@
-"""The measures of the standard set, read from the moments of a population or of weighted parts of it."""
+"""Measures of the standard set, computed from the moments of a population or of weighted parts of it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from neuro_decorr.metrics.variation import Variation
 @final
 @dataclass(frozen=True)
 class Reader:
-    """Reads the standard set; of spike trains the rate, the Fano factor and CV2 as well.
+    """Reader of the standard set; for spike trains it adds the rate, the Fano factor and CV2.
 
     Args:
-        bin: Seconds a sample of spike counts; None for other activity.
-        variation: Sums for CV2 over the same cells; None for other activity.
+        bin: Width of the bins of spike counts (s); None: other activity.
+        variation: Sums for CV2 over the same cells; None: other activity.
     """
 
     bin: float | None = None
     variation: Variation | None = None
 
     def read(self, population: Moments, weights: Tensor) -> dict[str, float]:
-        """All measures of one population.
+        """Compute all measures of one population.
 
         Args:
-            population: Its moments.
-            weights: How often each cell counts in them, for what follows from other sums than the moments.
+            population: Moments of the population.
+            weights: Weight of each cell in these moments, shape `(cells,)`, for CV2, which has sums of its own.
 
         Returns:
-            Measures by name, each defined at the function of its name; NaN where it is not defined.
+            Measures by name, each defined in the function of that name; NaN where a measure is not defined.
         """
         pair = population.pairs
         values = {
@@ -54,7 +54,7 @@ class Reader:
         }
         if self.bin is None or self.variation is None:
             return values
-        fano = population.covariance.diagonal() / population.mean  # of a unit without a spike: 0 / 0
+        fano = population.covariance.diagonal() / population.mean  # 0 / 0 for a unit without a spike
         counted = population.mean > 0
         spiking = {
             "mean_rate": float(population.mean.sum()) / (population.kept * self.bin) if population.kept else math.nan,
@@ -65,17 +65,17 @@ class Reader:
 
 
 def sampling_floors(population: Moments) -> dict[str, float]:
-    r"""What independent Gaussian units with these variances show on average at this number of samples.
+    r"""Expected measures of independent Gaussian units with these variances at this number of samples.
 
     With n degrees of freedom and variances $v_i$ the trace of the squared covariance is about
-    $t_2 = \sum_i v_i^2 + \frac1n \big( (\sum_i v_i)^2 - \sum_i v_i^2 \big)$, so that the participation ratio is
-    $(\sum_i v_i)^2 / t_2$ and the whiteness $\sqrt{N / \mathrm{PR} - 1}$.
+    $t_2 = \sum_i v_i^2 + \frac1n \big( (\sum_i v_i)^2 - \sum_i v_i^2 \big)$, so that the participation ratio is about
+    $(\sum_i v_i)^2 / t_2$ and the whiteness about $\sqrt{N / \mathrm{PR} - 1}$.
 
     Args:
-        population: The moments.
+        population: Moments of the population.
 
     Returns:
-        Floors (ceilings for the participation ratios) by the names of the measures that have one.
+        Floors by name (ceilings for the participation ratios), for the measures that have one.
     """
     floor = sampling_floor(population.samples, center=population.center)
     variances = population.covariance.diagonal()

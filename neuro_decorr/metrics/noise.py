@@ -1,4 +1,4 @@
-"""Noise correlations of every condition, and of one condition against another, from trials."""
+"""Noise correlations over trials: of every condition, and of one condition compared with another."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from neuro_decorr.recording import Rates, SpikeTrains
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN = 5  # rows in a line
 _COMPARED = ("mean_correlation", "mean_squared_above_floor", "mean_rate", "mean_fano_factor")
 
 
 class NoiseRow(NamedTuple):
     """Noise correlations of one condition."""
 
-    trials: int
+    trials: int  # number of trials
     mean: float  # mean correlation of all pairs
-    low: float  # of its interval; NaN with fewer than ten trials
-    high: float
-    null_low: float  # where the mean of independent units lies with probability `level`
+    low: float  # lower end of its interval; NaN with fewer than ten trials
+    high: float  # upper end
+    null_low: float  # the mean of independent units lies between these with probability `level`
     null_high: float
-    p_value: float  # chance that it lies as far from zero, two-sided
-    mean_absolute: float
-    floor_absolute: float  # mean magnitude of independent units, as slow over trials as these
-    mean_rate: float  # Hz of spike trains; mean value of rates
+    p_value: float  # probability that the mean of independent units lies as far from zero, two-sided
+    mean_absolute: float  # mean magnitude of the correlations of all pairs
+    floor_absolute: float  # mean magnitude for independent units that are as slow over trials as these
+    mean_rate: float  # Hz for spike trains; mean value for rates
 
 
 class ComparisonRow(NamedTuple):
@@ -43,41 +44,52 @@ class ComparisonRow(NamedTuple):
     first: float
     second: float
     difference: float  # second minus first
-    low: float  # of the interval of the difference
-    high: float
-    p_value: float  # of no difference, two-sided
+    low: float  # lower end of the interval of the difference
+    high: float  # upper end
+    p_value: float  # for no difference, two-sided
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class NoiseCorrelations:
-    """Noise correlations by condition; `.rows["left"].mean`, or all of it by `.to_frame()`."""
+    """Noise correlations by condition; for example `.rows["left"].mean`, or the whole table by `.to_frame()`."""
 
     rows: Mapping[str, NoiseRow]
-    matrices: Mapping[str, NDArray[np.float64]]  # (units, units) of each row; NaN for units silent there
-    level: float
-    facts: str  # what the numbers rest on
+    matrices: Mapping[str, NDArray[np.float64]]  # (units, units) for each row; NaN for units silent in that condition
+    level: float  # coverage of the intervals
+    facts: str  # numbers of units and trials, and the methods
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        units = len(next(iter(self.matrices.values())))
+        shown = [f"{name!r}: {_interval(row.mean, row)}" for name, row in list(self.rows.items())[-_SHOWN:]]
+        more = f"{len(self.rows) - _SHOWN} more, " if len(self.rows) > _SHOWN else ""
+        return f"NoiseCorrelations({units} units, {more}{', '.join(shown)}; the table: .to_frame())"
+
     def to_frame(self) -> pd.DataFrame:
-        """The table, one row a condition."""
+        """Table with one row per condition."""
         return _frame(self.rows, NoiseRow._fields, "condition")
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class NoiseComparison:
-    """Two conditions; `.rows["mean_correlation"].difference`, or all of it by `.to_frame()`."""
+    """Comparison of two conditions; for example `.rows["mean_correlation"].difference`, or `.to_frame()`."""
 
     rows: Mapping[str, ComparisonRow]
-    first: NDArray[np.float64]  # correlations under the first condition, (units, units)
-    second: NDArray[np.float64]
-    level: float
-    facts: str
+    first: NDArray[np.float64]  # (units, units): correlations under the first condition
+    second: NDArray[np.float64]  # (units, units): correlations under the second condition
+    level: float  # coverage of the intervals
+    facts: str  # numbers of units and trials, and the methods
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        row = self.rows["mean_correlation"]
+        told = f"{row.first:.3g} and {row.second:.3g}, difference {_interval(row.difference, row)}"
+        return f"NoiseComparison({len(self.first)} units, mean correlation {told}; the table: .to_frame())"
+
     def to_frame(self) -> pd.DataFrame:
-        """The table, one row a measure."""
+        """Table with one row per measure."""
         return _frame(self.rows, ComparisonRow._fields, "measure")
 
 
@@ -85,21 +97,21 @@ def noise_correlations(
     recording: SpikeTrains | Rates,
     bin: float | None = None,
     *,
-    conditions: Sequence[str] | None = None,
+    conditions: Sequence[str] | str | None = None,
     level: float = 0.95,
 ) -> NoiseCorrelations:
-    r"""Correlations of what trials of one condition do not share: the residuals from the mean over its trials.
+    r"""Noise correlations: correlations of the residuals of trials from the mean over the trials of their condition.
 
-    With x of trial k and bin b, $z_{kb} = x_{kb} - \bar x_b$ within each condition: what the stimulus drives, the PSTH,
-    is gone. $r_{ij} = \sum z_i z_j / \sqrt{\sum z_i^2 \sum z_j^2}$ over trials and bins; in the row `"all conditions"`
-    over conditions too, which is pooled covariance over pooled variance. `signal_noise_correlation` sets that matrix
-    beside the signal correlation, and takes arrays of counts.
+    With x of trial k and bin b, $z_{kb} = x_{kb} - \bar x_b$ within each condition, which removes the response to the
+    stimulus (the PSTH). Then $r_{ij} = \sum z_i z_j / \sqrt{\sum z_i^2 \sum z_j^2}$ over trials and bins. The row
+    `"all conditions"` sums over conditions too, which is pooled covariance over pooled variance.
+    `signal_noise_correlation` gives that matrix together with the signal correlation, and takes arrays of counts.
 
-    Interval: trials left out one after the other, which holds where neighbouring trials depend on each other
+    Interval: trials are left out one after the other, which is valid where neighbouring trials depend on each other
     (`jackknife.spread`). Floor and null: independent units which are as slow over the trials as these
-    (`cosines.Independent`), so that drifts over a session do not pass for correlation.
+    (`cosines.Independent`), so that drifts over a session are not taken for correlation.
 
-    Cost: trials times N^2.
+    Cost: linear in the trials, times N^2.
 
     Sources: Averbeck, Latham and Pouget (2006), Neural correlations, population coding and computation, Nature Reviews
     Neuroscience 7, doi:10.1038/nrn1888; Cohen and Kohn (2011), Measuring and interpreting neuronal correlations, Nature
@@ -107,74 +119,77 @@ def noise_correlations(
 
     Args:
         recording: Spike trains or rates with trials.
-        bin: Width of the bins (s), counted from the start of each trial; one count a trial when None.
-        conditions: Which conditions; all when None.
-        level: Coverage of the intervals.
+        bin: Width of the bins (s), from the start of each trial; None: one count per trial.
+        conditions: Names of the conditions, or one name; None: all.
+        level: Coverage of the intervals, between 0 and 1.
 
     Returns:
-        One row a condition, and the row `"all conditions"` where there are several.
+        Table with one row per condition, and the row `"all conditions"` if there are several.
 
     Raises:
-        InvalidValue: No trials, trials of unequal length, fewer than three trials of a condition, or fewer than two
-            units that vary over them.
-        UnknownName: A condition that no trial has.
+        InvalidValue: The recording is another object, has no trials or trials of unequal length, a condition has fewer
+            than three trials, or fewer than two units vary over the trials of a condition.
+        UnknownName: No trial has one of the conditions.
     """
     check_level(level)
     parts = residuals(recording, bin, conditions)
-    scale = _per_second(recording, bin)
+    scale = _per_second(recording, bin, list(parts))
     few = [name for name, part in parts.items() if part.trials < FEWEST]
     return NoiseCorrelations(
         rows={name: _row(part, level, scale) for name, part in parts.items()},
         matrices={name: part.correlation for name, part in parts.items()},
         level=level,
         facts=_facts(parts, bin, level),
-        warnings=(f"no interval with fewer than {FEWEST} trials: {', '.join(few)}",) if few else (),
+        warnings=(
+            *((f"no interval with fewer than {FEWEST} trials: {', '.join(few)}",) if few else ()),
+            *(note for note in recording.notes if note.startswith("which column of the trials")),
+        ),
     )
 
 
 def noise_comparison(
     recording: SpikeTrains | Rates, first: str, second: str, bin: float | None = None, *, level: float = 0.95
 ) -> NoiseComparison:
-    r"""Noise correlations under one condition against those under another, of the same units.
+    r"""Noise correlations of the same units under two conditions, and their differences.
 
-    The number of trials does not move `mean_correlation`. `mean_squared_above_floor` is the mean of
-    $r_{ij}^2 - v_{ij}$, of which $v_{ij}$ is what independent units as slow as these show with so many trials: it
-    compares conditions of unequal numbers of trials. `mean_rate` (Hz) and `mean_fano_factor` stand beside them, since
-    correlations of counts grow with the rate. Intervals: trials of each left out one after the other; the difference
-    by Welch's t.
+    `mean_correlation` does not depend systematically on the number of trials. `mean_squared_above_floor` is the mean of
+    $r_{ij}^2 - v_{ij}$, where $v_{ij}$ is the expected square for independent units that are as slow as these, at this
+    number of trials; it allows for unequal numbers of trials. `mean_rate` (Hz) and `mean_fano_factor` are given
+    because correlations of counts grow with the rate. Intervals: the trials of each condition are left out one after
+    the other; the difference is tested by Welch's t.
 
-    Cost: trials times N^2.
+    Cost: linear in the trials, times N^2.
 
     Source: Welch (1947), The generalization of Student's problem, Biometrika 34, doi:10.2307/2332510; see
     `noise_correlations`.
 
     Args:
         recording: Spike trains or rates with trials of both conditions.
-        first: A condition.
-        second: Another; differences are second minus first.
-        bin: Width of the bins (s); one count a trial when None.
-        level: Coverage of the intervals.
+        first: Name of the first condition.
+        second: Name of the second condition; differences are second minus first.
+        bin: Width of the bins (s), from the start of each trial; None: one count per trial.
+        level: Coverage of the intervals, between 0 and 1.
 
     Returns:
-        The table and both matrices.
+        Table with one row per measure, and the correlation matrices of both conditions.
 
     Raises:
-        InvalidValue: The conditions are the same, or one has fewer than ten trials; see `noise_correlations`.
-        UnknownName: A condition that no trial has.
+        InvalidValue: The conditions are the same, or one has fewer than ten trials; see also `noise_correlations`.
+        UnknownName: No trial has one of the conditions.
     """
     check_level(level)
     if first == second:
-        raise InvalidValue(f"second: got {second!r}, which is the first condition too; compare two conditions.")
+        raise InvalidValue(f"second: got {second!r}, which is also the first condition; give another condition.")
     parts = residuals(recording, bin, [first, second])
     for name, part in parts.items():
         if part.trials < FEWEST:
             raise InvalidValue(f"condition {name!r}: got {part.trials} trials; a comparison needs at least {FEWEST}.")
-    scale = np.array([1, 1, _per_second(recording, bin), 1])
+    scale = np.array([1, 1, _per_second(recording, bin, [first, second]), 1])
     sides = []
     for name in (first, second):
         estimate, without = parts[name].measures()
         found = spread(estimate, without)
-        estimate[1] -= parts[name].floor  # of all trials: the spread is that of the uncorrected measure
+        estimate[1] -= parts[name].floor  # a constant, which leaves the spread as it is
         sides.append((scale * estimate, scale * found.error, found.freedom))
     (old, old_error, old_freedom), (new, new_error, new_freedom) = sides
     rows = {
@@ -228,12 +243,17 @@ def _row(part: Residuals, level: float, per_second: float) -> NoiseRow:
     )
 
 
-def _per_second(recording: SpikeTrains | Rates, bin: float | None) -> float:
-    """From a mean over bins to a rate."""
+def _interval(value: float, row: NoiseRow | ComparisonRow) -> str:
+    return f"{value:.3g} [{row.low:.3g}, {row.high:.3g}]"
+
+
+def _per_second(recording: SpikeTrains | Rates, bin: float | None, conditions: Sequence[str]) -> float:
+    """Factor from a mean over bins to a rate (Hz); 1 for rates."""
     if isinstance(recording, Rates):
         return 1.0
     assert recording.trials is not None
-    return 1 / (bin if bin is not None else float(recording.trials.durations[0]))
+    names = [name for name in conditions if name in recording.trials.conditions]
+    return 1 / (bin if bin is not None else float(recording.trials.select(names).durations[0]))
 
 
 def _facts(parts: Mapping[str, Residuals], bin: float | None, level: float) -> str:

@@ -1,4 +1,4 @@
-"""How the correlation of every pair of units changed between two recordings or periods of the same units."""
+"""Change of the correlation of every pair of units between two recordings or periods of the same units."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class PairedChange(NamedTuple):
 
     differences: NDArray[np.float64]  # (pairs,), upper triangle of the kept units in order
     kept: NDArray[np.int64]  # positions of the units that vary in both
-    mean: float
-    low: float  # of the mean, over time and units; NaN where the activity is too slow for an interval
-    high: float
+    mean: float  # mean of the differences
+    low: float  # lower end of its interval, over time and units; NaN where the activity is too slow for an interval
+    high: float  # upper end
     cohens_d: float  # mean over standard deviation of the differences
-    cliffs_delta: float  # chance that a correlation rose, less that it fell, over all pairs of correlations
+    cliffs_delta: float  # probability of a larger minus that of a smaller correlation, over all pairs of correlations
 
 
 def paired_change(
@@ -36,14 +36,14 @@ def paired_change(
 ) -> PairedChange:
     r"""Paired change of all pairwise correlations, with an interval over time and units, and effect sizes.
 
-    The mean change errs for two reasons. Time: both means follow what the recordings happened to hold, such as a state
-    that all units share; `autocorrelation.Memory` has it from either, and the squares of the half-widths add. Units:
-    others might have been recorded, and pairs that share a unit are not independent, so that units are left out, not
-    pairs: with $\Delta_{(i)}$ the mean change without unit i the variance is
-    $\frac{N - 1}{N} \sum_i (\Delta_{(i)} - \bar\Delta)^2$, less what time alone adds to it, and at least zero.
-    Cliff's delta is $\Pr(r_2 > r_1) - \Pr(r_2 < r_1)$, from -1 to 1, over all pairs of one correlation of each.
+    The error of the mean change has two sources. Time: both means depend on what happened during the recordings, such
+    as a state that all units share; `autocorrelation.Memory` estimates this error for each recording, and the squares
+    of the half-widths add. Units: other units might have been recorded, and pairs that share a unit are not
+    independent, so units are left out, not pairs. With the mean change $\Delta_{(i)}$ without unit i the variance is
+    $\frac{N - 1}{N} \sum_i (\Delta_{(i)} - \bar\Delta)^2$, minus the part that time alone adds to it, and at least
+    zero. Cliff's delta is $\Pr(r_2 > r_1) - \Pr(r_2 < r_1)$, from -1 to 1, over all pairs of one correlation of each.
 
-    Cost: P N^2 of both, and 127 times 64 N^2.
+    Cost: P N^2 for each of the two, and 127 times 64 N^2.
 
     Sources: Snijders and Borgatti (1999), Non-parametric standard errors and tests for network statistics, Connections
     22; Cliff (1993), Dominance statistics, doi:10.1037/0033-2909.114.3.494.
@@ -51,21 +51,24 @@ def paired_change(
     Args:
         first: Activity before.
         second: Activity of the same units after; the numbers of samples may differ, and with them the sampling noise.
-        bin: Width of the bins (s) of spike trains and rates.
-        over: All of both recordings, or their trials.
-        level: Coverage of the interval.
+        bin: Width of the bins (s), for spike trains and rates.
+        over: `"time"` takes all of both recordings, `"trials"` their trials.
+        level: Coverage of the interval, between 0 and 1.
 
     Returns:
-        The change.
+        Change of each pair, its mean with the interval, and the effect sizes.
 
     Raises:
-        InvalidValue: Different numbers of units, fewer than three that vary in both, or too few samples; see `summary`.
+        InvalidValue: The numbers of units differ, fewer than three units vary in both, or there are too few samples;
+            see also `summary`.
     """
     check_level(level)
     sums = [Source.of(activity, bin, over).sums() for activity in (first, second)]
     before, after = (one.moments() for one in sums)
     if before.units != after.units:
-        raise InvalidValue(f"second: got {after.units} units, the first has {before.units}; compare the same units.")
+        raise InvalidValue(
+            f"second: got {after.units} units, the first has {before.units}; give the same units in both."
+        )
     kept = (~(before.constant | after.constant)).nonzero().flatten()
     count = len(kept)
     if count < 3:
@@ -92,7 +95,7 @@ def paired_change(
 
 
 def _in_time(sums: Sums, kept: Tensor, level: float) -> tuple[float, float]:
-    """Half-width of the mean correlation over time, NaN if too slow, and what time adds to the variance over units."""
+    """Half-width of the mean correlation over time (NaN if too slow), and the part of time in the unit variance."""
     cosines = min(autocorrelation.COSINES, sums.cells - 1)
     weights = autocorrelation.weights(sums.cells, cosines)
     first, second, units = np.zeros(cosines), np.zeros(cosines), 0.0
@@ -108,7 +111,7 @@ def _in_time(sums: Sums, kept: Tensor, level: float) -> tuple[float, float]:
 
 
 def _over_units(change: Tensor) -> float:
-    """Variance of the mean over pairs, leaving out every unit in turn."""
+    """Variance of the mean over pairs, from leaving out every unit in turn."""
     count = len(change)
     off = change - torch.diag(change.diagonal())
     without = (off.sum() - 2 * off.sum(dim=1)) / ((count - 1) * (count - 2))

@@ -1,4 +1,4 @@
-"""Correlation of every pair against its distance, its rate or its signal correlation."""
+"""Correlation of every pair as a function of its distance, its rate or its signal correlation."""
 
 from __future__ import annotations
 
@@ -24,52 +24,52 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Against: TypeAlias = Literal["distance", "rate", "signal"]
-"""`"distance"` between both units, `"rate"`: the geometric mean of both rates, `"signal"`: their signal correlation."""
+"""`"distance"`: between the two units; `"rate"`: geometric mean of the two rates; `"signal"`: signal correlation."""
 
 Over: TypeAlias = Literal["units", "time"]
-"""What an interval is over: `"units"`, what other units of the same tissue would show; `"time"`, what the same units
-would show at another time."""
+"""Source of variation that an interval covers: `"units"`, other units of the same tissue; `"time"`, the same units at
+another time."""
 
 AXES = {"distance": "distance (µm)", "rate": "geometric mean rate (Hz)", "signal": "signal correlation"}
 
 
 class Trend(NamedTuple):
-    """A measure of how correlations go with x."""
+    """Measure of the dependence of the correlations on x."""
 
     estimate: float
-    low: float
-    high: float
-    null_low: float  # where it lies with probability `level` when x is exchanged between units
+    low: float  # lower end of the interval
+    high: float  # upper end
+    null_low: float  # the measure lies between these with probability `level` when x is exchanged between units
     null_high: float
-    p_value: float  # two-sided, of the exchange
+    p_value: float  # two-sided, from the exchanges
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class PairProfile:
-    """Mean correlation of groups of pairs alike in x; a table by `.to_frame()`."""
+    """Mean correlation of groups of pairs with similar x; a table by `.to_frame()`."""
 
     against: Against
-    axis: str  # what x is, with its unit
+    axis: str  # name of x, with its unit
     edges: NDArray[np.float64]  # (groups + 1,)
-    centre: NDArray[np.float64]  # (groups,): mean x; NaN of an empty group
-    pairs: NDArray[np.int64]  # (groups,)
+    centre: NDArray[np.float64]  # (groups,): mean x; NaN for an empty group
+    pairs: NDArray[np.int64]  # (groups,): number of pairs
     mean: NDArray[np.float64]  # (groups,): mean correlation
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    null_low: NDArray[np.float64]  # (groups,): x exchanged between units
+    low: NDArray[np.float64]  # (groups,): lower end of its interval
+    high: NDArray[np.float64]  # (groups,): upper end
+    null_low: NDArray[np.float64]  # (groups,): quantiles of the mean when x is exchanged between units
     null_high: NDArray[np.float64]
     floor: NDArray[np.float64]  # (groups,): the mean of independent units lies within plus and minus this
-    slope: Trend  # of the least-squares line through all pairs
+    slope: Trend  # slope of the least-squares line through all pairs
     mantel: Trend  # Pearson correlation of x and r over all pairs
-    x: NDArray[np.float64]  # every pair
-    r: NDArray[np.float64]
-    level: float
-    facts: str
+    x: NDArray[np.float64]  # (all pairs,)
+    r: NDArray[np.float64]  # (all pairs,): correlation
+    level: float  # coverage of intervals, null and floor
+    facts: str  # numbers of units and pairs, and the methods
     warnings: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a group."""
+        """Table with one row per group."""
         names = ("centre", "pairs", "mean", "low", "high", "null_low", "null_high", "floor")
         columns = {"from": self.edges[:-1], "to": self.edges[1:]} | {name: getattr(self, name) for name in names}
         frame: pd.DataFrame = require("pandas", "recordings").DataFrame(columns)
@@ -91,38 +91,39 @@ def pair_profile(
 ) -> PairProfile:
     r"""Correlations of all pairs as a function of their distance, their rate or their signal correlation.
 
-    Pairs are sorted into groups alike in x. Pairs that share a unit are not independent, so a standard error over pairs
-    would be too small: intervals over units sum the influences of the pairs of each unit (`dyads.Groups`); those over
-    time leave out stretches of it (`jackknife.spread`). Null: x is exchanged between units, the rows and
-    columns of its matrix together (Mantel's test): the profile of correlations that have nothing to do with x. Floor:
-    independent units, each as slow as it is (`cosines.Independent`). A profile above its floor that stays within its
-    null says that units correlate, and not that distance, rate or signal matters.
+    Pairs are sorted into groups with similar x. Pairs that share a unit are not independent, so a standard error over
+    pairs would be too small: intervals over units sum the influences of the pairs of each unit (`dyads.Groups`);
+    intervals over time leave out stretches of time (`jackknife.spread`). Null: x is exchanged between units, the rows
+    and columns of its matrix together (Mantel's test), which gives the profile of correlations that do not depend on x.
+    Floor: independent units that are each as slow as in the data (`cosines.Independent`). A profile above its floor but
+    within its null says that units correlate, but not that distance, rate or signal matters.
 
-    Cost: P N^2, and N^2 for each permutation.
+    Cost: P N^2, and N^2 per permutation.
 
     Sources: Mantel (1967), The detection of disease clustering, Cancer Research 27; distance: Smith and Kohn (2008),
     J. Neuroscience 28, doi:10.1523/JNEUROSCI.2929-08.2008; rate: de la Rocha et al. (2007), Nature 448,
     doi:10.1038/nature06028.
 
     Args:
-        activity: Array, rates or spike trains; for `"signal"` a recording with trials of two conditions or more, of
-            which the noise correlations are taken.
-        bin: Width of the bins (s); for `"signal"` one sample a trial when None.
-        against: What x is. The rate of arrays and `Rates` is their mean value.
-        positions: Of every unit, shape `(units,)` or `(units, dimensions)`; those of the recording when None.
-        edges: Edges of the groups in x, ascending; groups of equally many pairs when None.
-        groups: How many groups, without edges.
-        over: What the intervals are over; for `"signal"` units only.
-        permutations: Exchanges of x, at least 19.
-        level: Coverage of intervals, null and floor.
-        seed: Seed of the exchanges.
+        activity: Array, rates or spike trains; for `"signal"` a recording with trials of two conditions or more, whose
+            noise correlations are taken.
+        bin: Width of the bins (s), for spike trains and rates; None with `"signal"`: one sample per trial.
+        against: Meaning of x. The rate of arrays and `Rates` is their mean value.
+        positions: Position of every unit (µm), shape `(units,)` or `(units, dimensions)`; None: those of the recording.
+        edges: Edges of the groups in x, ascending; None: groups with equal numbers of pairs.
+        groups: Number of groups if no edges are given.
+        over: Source of variation that the intervals cover; for `"signal"` only `"units"`.
+        permutations: Number of exchanges of x, at least 19.
+        level: Coverage of intervals, null and floor, between 0 and 1.
+        seed: Seed of the exchanges, an integer from 0 on.
 
     Returns:
-        The profile, slope and correlation. Units that never vary, or whose position is NaN, are left out, which a
-        warning tells, as it tells of pairs outside the edges.
+        The profile, its slope and its correlation. Units that never vary, or whose position is NaN, are left out.
+        Warnings name the numbers of such units and of pairs outside the edges.
 
     Raises:
-        InvalidValue: Fewer than five such units, no positions, parameters out of range; see `moments`.
+        InvalidValue: Fewer than five units remain, there are no positions, or a parameter is out of range; see also
+            `moments`.
     """
     check_level(level)
     checks.refuse(
@@ -192,7 +193,7 @@ def pair_profile(
 
 
 def _complete(defined: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Units of which every pair is defined, apart from those of which none is, shape `(units,)`."""
+    """Mask of the units whose pairs are all defined, not counting pairs with units that have none, shape `(units,)`."""
     np.fill_diagonal(defined, False)
     some = defined.any(axis=1)
     keep: NDArray[np.bool_] = some & (defined[:, some].sum(axis=1) == some.sum() - 1)
@@ -202,7 +203,7 @@ def _complete(defined: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _distances(activity: Activity, positions: ArrayLike | None, units: int) -> NDArray[np.float64]:
     given = getattr(activity, "positions", None) if positions is None else positions
     if given is None:
-        raise InvalidValue("positions: the recording has none; give one of each unit, shape (units, dimensions).")
+        raise InvalidValue("positions: the recording has none; give one per unit, shape (units, dimensions).")
     places = np.asarray(given, dtype=np.float64)
     places = places[:, None] if places.ndim == 1 else places
     if places.ndim != 2 or len(places) != units:
@@ -215,7 +216,7 @@ def _rates(activity: Activity, bin: float | None, sums: Sums) -> NDArray[np.floa
     mean = sums.mean.cpu().numpy()
     rate = mean / bin if isinstance(activity, SpikeTrains) and bin is not None else mean
     if (rate < 0).any():
-        raise InvalidValue("activity: some mean values are negative; a geometric mean rate needs rates.")
+        raise InvalidValue("activity: some mean values are negative; give rates, whose geometric mean exists.")
     found: NDArray[np.float64] = np.sqrt(rate[:, None] * rate)
     return found
 

@@ -1,4 +1,4 @@
-"""Parallel analysis: how many eigenvalues pass those of surrogates that share nothing in time."""
+"""Parallel analysis: number of eigenvalues above those of surrogates that share nothing in time."""
 
 from __future__ import annotations
 
@@ -22,28 +22,31 @@ from neuro_decorr.metrics.surrogates import surrogates as choose
 @final
 @dataclass(frozen=True, eq=False)
 class ParallelAnalysis:
-    """Eigenvalues of the correlation matrix beside those of surrogates; both in descending order, mean 1."""
+    """Eigenvalues of the correlation matrix and those of surrogates; both in descending order, mean 1."""
 
-    eigenvalues: NDArray[np.float64]  # (units,): of what is compared, after removals that `reason` tells
-    null: NDArray[np.float64]  # (surrogates, units)
-    edge: float  # which the largest eigenvalue of independent units passes with probability 1 - level
-    dimensions: int  # eigenvalues above the edge
-    p_value: float  # of the largest eigenvalue
+    eigenvalues: NDArray[np.float64]  # (units,): of the data after the removals that `reason` names
+    null: NDArray[np.float64]  # (surrogates, units): of the surrogates
+    edge: float  # the largest eigenvalue of independent units passes it with probability 1 - level
+    dimensions: int  # number of eigenvalues above the edge
+    p_value: float  # for the largest eigenvalue
     kind: Made
-    reason: str  # why this kind of surrogates, and what was removed first
+    reason: str  # reason for this kind of surrogates, and what was removed first
 
     @classmethod
     def of(cls, chosen: Surrogates, drawn: Iterable[Moments], level: float = 0.95) -> ParallelAnalysis:
-        """The analysis from surrogates that were drawn already, at least 1 / (1 - level) - 1 of them.
+        """Analyse surrogates that were drawn before, at least 1 / (1 - level) - 1 of them.
 
         Args:
-            chosen: The surrogates.
-            drawn: Their moments.
+            chosen: Surrogates, which hold the moments of the data.
+            drawn: Moments of the surrogates that were drawn.
             level: Probability that independent units stay below the edge.
+
+        Returns:
+            The analysis.
         """
         observed = _spectrum(chosen.observed)
         null = np.stack([_spectrum(moments) for moments in drawn])
-        # Data that were one more surrogate would pass the edge with probability 1 - level.
+        # If the data were one more surrogate, they would pass the edge with probability 1 - level.
         rank = math.ceil(level * (len(null) + 1) - 1e-9)
         edge = float(np.sort(null[:, 0])[rank - 1])
         above = int((observed > edge * (1 + 1e-6)).sum())
@@ -59,31 +62,31 @@ def parallel_analysis(
     seed: int = 0,
     **making: Unpack[Making],
 ) -> ParallelAnalysis:
-    """Count the eigenvalues of the correlation matrix that independent units, each as it is, would not show.
+    """Count the eigenvalues of the correlation matrix that exceed those of independent units.
 
-    The edge is a quantile of the largest eigenvalue of surrogates, which keep the autocorrelation of every unit:
-    Marchenko and Pastur's edge is that of independent samples, and slow activity of independent units passes it.
-    Every eigenvalue is compared with the largest of a surrogate, which is cautious from the second on.
+    The edge is a quantile of the largest eigenvalue of surrogates, which keep the autocorrelation of every unit. The
+    edge of Marchenko and Pastur holds for independent samples; slow activity of independent units passes it. Every
+    eigenvalue is compared with the largest eigenvalue of the surrogates, which is conservative from the second on.
 
-    Cost: P N^2 + N^3 for each surrogate.
+    Cost: P N^2 + N^3 per surrogate, for P samples and N units.
 
     Source: Horn (1965), A rationale and test for the number of factors in factor analysis, Psychometrika 30,
     doi:10.1007/BF02289447, with surrogates in place of independent normal samples.
 
     Args:
         activity: Array, rates or spike trains; the trials of a recording that has them are used.
-        bin: Width of the bins (s) of recordings.
-        surrogates: How many; at least 19, and enough for the level: 1 / (1 - level) - 1.
-        level: Probability that no eigenvalue of independent units passes the edge.
-        seed: Seed of the surrogates.
-        **making: `kind`, `cutoff` and `reach`, as `surrogates` takes them.
+        bin: Width of the bins (s), for spike trains and rates.
+        surrogates: Number of surrogates; at least 19, and at least 1 / (1 - level) - 1.
+        level: Probability that no eigenvalue of independent units passes the edge, from 0.5 to below 1.
+        seed: Seed of the surrogates, an integer from 0 on.
+        **making: `kind`, `cutoff` and `reach`, as in `surrogates`.
 
     Returns:
-        Eigenvalues, those of the surrogates, the edge and how many pass it.
+        Eigenvalues of the data and of the surrogates, the edge, and the number of eigenvalues above it.
 
     Raises:
-        InvalidValue: Too few surrogates, a level outside 0.5 to 1; see `surrogates`.
-        MissingExtra: See there.
+        InvalidValue: There are too few surrogates, or the level is outside 0.5 to 1; see also `surrogates`.
+        MissingExtra: Elephant is needed and not installed; see `surrogates`.
     """
     checks.refuse("parallel_analysis", too_few(surrogates), checks.number("level", level, least=0.5, below=1))
     checks.refuse(

@@ -1,4 +1,4 @@
-"""Parameters that many measures take: seeds and levels, checked."""
+"""Checks of the parameters that many measures take: seeds and levels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from neuro_decorr.errors import InvalidValue
 
 
 def generator(seed: int) -> np.random.Generator:
-    """The source of random numbers of a measure.
+    """Make the random generator of a measure.
 
     Args:
         seed: An integer from 0 on.
 
     Returns:
-        A generator of its own.
+        A new generator, independent of all others.
 
     Raises:
-        InvalidValue: Another seed.
+        InvalidValue: The seed is not an integer from 0 on.
     """
     try:
         whole = operator.index(seed)
@@ -31,13 +31,13 @@ def generator(seed: int) -> np.random.Generator:
 
 
 def check_level(level: float) -> None:
-    """Refuse a coverage that is none.
+    """Check the coverage of an interval.
 
     Args:
-        level: Coverage of an interval.
+        level: Coverage, between 0 and 1.
 
     Raises:
-        InvalidValue: It is not between 0 and 1.
+        InvalidValue: The level is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise InvalidValue(f"level: got {level}; allowed are numbers between 0 and 1, such as 0.95.")

@@ -1,4 +1,4 @@
-"""Spike times that betray another unit of time than seconds."""
+"""Warnings about spike times that are probably not in seconds."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import numpy as np
 from neuro_decorr.recording import SpikeTrains
 
 SLOWEST, FASTEST = 0.02, 500.0
-"""Median rates (Hz) outside these are not those of neurons, or of units that are worth a correlation."""
+"""Limits of plausible median rates (Hz); outside, the units are no neurons or have too few spikes for correlations."""
 FACTORS = {
     "milliseconds": 1e3,
     "samples at 30 kHz": 3e4,
     "microseconds": 1e6,
     "seconds that were divided by 1,000": 1e-3,
 }
-"""What the times may be instead, and by how much their rates are then too low."""
+"""Units that the times may have instead of seconds, and the factor from the rate found to the true rate."""
 
 
 def time_unit(trains: SpikeTrains) -> list[str]:
-    """What the rates and the times say about their unit.
+    """Warn of a wrong unit of time, judged by the rates and the times.
 
-    A median rate below 0.02 or above 500 Hz is told together with what it would be if the times were milliseconds,
-    samples, microseconds or milliseconds taken for more; only whole numbers, and only whole milliseconds, are told too.
+    A median rate below 0.02 Hz or above 500 Hz gives a warning, with the rates that would follow if the times were
+    milliseconds, samples at 30 kHz, microseconds, or seconds divided by 1,000. Times that are all whole numbers, or all
+    whole milliseconds, give a warning too.
 
     Args:
         trains: Spike trains.
 
     Returns:
-        Warnings, none where the times look like seconds.
+        Warnings; an empty list if the times look like seconds.
     """
     firing = trains.rate[trains.rate > 0]
     if not firing.size:

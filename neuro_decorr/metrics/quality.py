@@ -1,4 +1,4 @@
-"""Whether units are what they are taken for: one neuron each, recorded throughout, in the right unit of time."""
+"""Quality of sorted units: one neuron each, recorded throughout, with times in seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DUPLICATE = 0.5
-"""Units that share more of the smaller one's spikes than this are near-duplicates."""
+"""Two units are near-duplicates if they share more than this fraction of the spikes of the smaller unit."""
 
 
 @final
@@ -29,32 +29,32 @@ class UnitQuality:
     """Quality of every unit and of every pair; tables by `.to_frame()` and `.pairs_frame()`."""
 
     units: tuple[str, ...]
-    columns: dict[str, NDArray[np.float64]]  # each (units,); what each means is told at `unit_quality`
+    columns: dict[str, NDArray[np.float64]]  # each (units,); defined in `unit_quality`
     coincidences: NDArray[np.int64]  # (units, units): pairs of spikes that fall together
-    expected: NDArray[np.float64]  # (units, units): when spikes are jittered
-    p_value: NDArray[np.float64]  # (units, units): of so many or so few, two-sided; 1 on the diagonal
+    expected: NDArray[np.float64]  # (units, units): expected number when spikes are jittered
+    p_value: NDArray[np.float64]  # (units, units): for so many or so few coincidences, two-sided; 1 on the diagonal
     q_value: NDArray[np.float64]  # (units, units): false discovery rate over all pairs
     duplicates: tuple[tuple[str, str], ...]  # pairs that share most of the smaller unit's spikes
-    level: float
-    facts: str
+    level: float  # coverage of the intervals
+    facts: str  # numbers of units and spikes, and the methods
     warnings: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a unit."""
+        """Table with one row per unit."""
         frame: pd.DataFrame = require("pandas", "recordings").DataFrame(self.columns, index=list(self.units))
         frame.index.name = "unit"
         return frame
 
     def pairs_frame(self, *, everything: bool = False) -> pd.DataFrame:
-        """One row a pair whose coincidences are not those of chance, the largest share first.
+        """Table with one row per pair whose coincidences differ from chance, the largest share first.
 
         Args:
-            everything: All pairs.
+            everything: True gives all pairs.
 
         Returns:
-            The labels of both, coincidences, expected, excess (their ratio, with its interval), share of the smaller
-            unit's spikes (above one where it has spikes closer together than the window), its p-value and false
-            discovery rate, and whether they are near-duplicates.
+            Labels of both units, coincidences, expected coincidences, excess (their ratio, with its interval), share of
+            the smaller unit's spikes (above one if that unit has spikes closer together than the window), p-value,
+            false discovery rate, and True for near-duplicates.
         """
         first, second = np.triu_indices(len(self.units), 1)
         chosen = (self.q_value[first, second] < 1 - self.level) | everything
@@ -93,27 +93,29 @@ def unit_quality(
     stretches: int = 60,
     level: float = 0.95,
 ) -> UnitQuality:
-    r"""What spike sorting may have left: contamination, duplicates, units that come and go, a wrong unit of time.
+    r"""Quality of sorted units: contamination, duplicates, units that come and go, a wrong unit of time.
 
-    Of each unit `spikes` and `rate` (Hz); `presence`, the share of equal stretches of the recording with a spike, with
-    `presence_expected` of a Poisson process of that rate and `presence_floor`, below which it falls in
-    (1 - level) / 2 of the cases; `doubles`, pairs of own spikes within the window of a coincidence, which no neuron
-    fires, with `doubles_expected` of a Poisson process. Then `violations` v, pairs of own spikes closer than the
-    refractory period $\tau_r$ and not closer than the censored $\tau_c$, with `violations_expected` of a Poisson
-    process; and the share C of spikes that are not the unit's, with intervals from those of Poisson counts v:
+    Columns for each unit: `spikes` and `rate` (Hz). `presence` is the share of equal stretches of the recording with a
+    spike, `presence_expected` that of a Poisson process with the same rate, and `presence_floor` the value below which
+    that process falls in (1 - level) / 2 of the cases. `doubles` counts pairs of the unit's spikes within the window of
+    a coincidence, which no neuron fires, with `doubles_expected` of a Poisson process. `violations`, v, counts pairs of
+    the unit's spikes closer than the refractory period $\tau_r$ and not closer than the censored period $\tau_c$, with
+    `violations_expected` of a Poisson process. The contamination C is the share of spikes that are not the unit's, with
+    intervals from those of the Poisson count v. For T seconds and n spikes:
 
     $$
     \text{one other neuron:} \quad C (1 - C) = \frac{v T}{2 n^2 (\tau_r - \tau_c)}, \qquad
     \text{many:} \quad 1 - (1 - C)^2 = \frac{v (T - 2 n \tau_c)}{n^2 (\tau_r - \tau_c)}
     $$
 
-    NaN where no C does so: more violations than the rate explains. Both take the contaminants as independent of the
-    unit and both rates as steady. Of each pair `coincidences` within the window at any sign of the lag, against those
-    expected when every spike is drawn anew within its interval of `jitter` (`coincidences.jittered`); tails of the
-    Poisson law, false discovery rate after Benjamini and Hochberg over all pairs. An excess is precise synchrony, a
-    duplicate or an artefact; a deficit is typical of two units of one electrode, whose overlapping spikes are lost.
+    C is NaN where no C solves the equation: there are more violations than the rate explains. Both equations assume
+    that the contaminants are independent of the unit and that both rates are steady. For each pair, `coincidences`
+    within the window, of either sign of the lag, are compared with those expected when every spike is drawn anew within
+    its interval of `jitter` (`coincidences.jittered`), by the tails of the Poisson law. The false discovery rate over
+    all pairs follows Benjamini and Hochberg. An excess is precise synchrony, a duplicate or an artefact; a deficit is
+    typical of two units of one electrode, whose overlapping spikes are lost.
 
-    Cost: linear in the spikes and in the coincidences, and N^2 for each interval of the jitter.
+    Cost: linear in the spikes and in the coincidences, and N^2 per interval of the jitter.
 
     Sources: Hill, Mehta and Kleinfeld (2011), Quality metrics to accompany spike sorting of extracellular signals,
     J. Neuroscience 31, doi:10.1523/JNEUROSCI.0971-11.2011; Llobet, Wyngaard and Barbour (2022), Automatic
@@ -126,16 +128,16 @@ def unit_quality(
         trains: Spike trains.
         refractory: Refractory period $\tau_r$ (s).
         censored: Shortest interval that detection allows, $\tau_c$ (s).
-        coincidence: Largest distance of coincident spikes (s).
-        jitter: Interval within which spikes are jittered (s); synchrony that is coarser is no excess.
-        stretches: Stretches of the recording for the presence.
-        level: Coverage of the intervals; pairs are marked at a false discovery rate of 1 - level.
+        coincidence: Largest distance of coincident spikes (s), at most a quarter of `jitter`.
+        jitter: Interval within which spikes are jittered (s); coarser synchrony does not count as an excess.
+        stretches: Number of stretches of the recording for the presence, at least 2.
+        level: Coverage of the intervals, between 0 and 1; pairs are marked at a false discovery rate of 1 - level.
 
     Returns:
-        The tables and what they warn of.
+        Tables of units and of pairs, and warnings.
 
     Raises:
-        InvalidValue: Parameters out of range, or no spikes at all.
+        InvalidValue: A parameter is out of range, or no unit has a spike.
     """
     checks.refuse(
         "unit_quality",
@@ -148,7 +150,7 @@ def unit_quality(
     )
     check_level(level)
     if trains.spikes == 0:
-        raise InvalidValue("trains: no unit has a spike; there is nothing to judge.")
+        raise InvalidValue("trains: no unit has a spike; give a recording with spikes.")
     columns = _each(trains, refractory, censored, coincidence, level) | _presence(trains, stretches, level)
     units = len(trains.units)
     times, unit = merged(trains)
@@ -190,7 +192,7 @@ def _tested(found: NDArray[np.int64], expected: NDArray[np.float64]) -> tuple[ND
 
 
 def poisson_bounds(counts: NDArray[np.int64], level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Exact interval of the mean of Poisson counts; Garwood (1936), Biometrika 28, doi:10.1093/biomet/28.3-4.437."""
+    """Exact interval of the mean of a Poisson count; Garwood (1936), Biometrika 28, doi:10.1093/biomet/28.3-4.437."""
     law = require("scipy.stats", "recordings").chi2
     low = np.where(counts > 0, law.ppf((1 - level) / 2, 2 * np.maximum(counts, 1)) / 2, 0.0)
     return low, law.ppf((1 + level) / 2, 2 * (counts + 1)) / 2
@@ -215,7 +217,7 @@ def _each(
         "violations": violations.astype(float),
         "violations_expected": spikes * (spikes - 1) * span / duration,
     }
-    with np.errstate(invalid="ignore"):  # NaN where there is no solution
+    with np.errstate(invalid="ignore"):  # NaN where the equation has no solution
         for name, values in (("", violations), ("_low", low), ("_high", high)):
             columns[f"contamination_one{name}"] = (1 - np.sqrt(1 - 4 * one * values)) / 2
             columns[f"contamination_many{name}"] = 1 - np.sqrt(1 - many * values)

@@ -1,4 +1,4 @@
-"""Repeated trials: their samples by condition, and whether units keep something from trial to trial."""
+"""Repeated trials: their samples by condition, and a test for dependence between neighbouring trials."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from neuro_decorr.recording import Rates, SpikeTrains
 
 
 def in_trials(activity: Activity, bin: float | None) -> tuple[Array, tuple[str, ...]]:
-    """Samples of each trial and its condition.
+    """Samples and condition of each trial.
 
     Args:
         activity: Spike trains or rates with trials.
-        bin: Width of the bins (s), from the start of each trial; one bin a trial when None.
+        bin: Width of the bins (s), from the start of each trial; None: one bin per trial.
 
     Returns:
-        Samples, shape `(trials, bins, units)`, and one condition a trial.
+        Samples, shape `(trials, bins, units)`, and one condition per trial.
 
     Raises:
-        InvalidValue: No trials, or trials with unequal numbers of bins.
+        InvalidValue: The activity has no trials, or the trials have unequal numbers of bins.
     """
     if isinstance(activity, SpikeTrains):
         samples, trial = activity.trial_counts(bin)
@@ -36,18 +36,26 @@ def in_trials(activity: Activity, bin: float | None) -> tuple[Array, tuple[str, 
     assert activity.trials is not None
     sizes = np.bincount(trial)
     if sizes.min() != sizes.max():
+        once = activity.trials.one_bin if isinstance(activity, SpikeTrains) else None
+        mend = "" if once is None else f", or bin={once:g}, which is once per trial"
         raise InvalidValue(
-            f"trials: they hold {sizes.min()} to {sizes.max()} bins; what they share needs trials of one length."
+            f"trials: got trials of {sizes.min()} to {sizes.max()} bins; choose trials of one length{mend}."
         )
     values = finite(samples).cpu().numpy()
     return values.reshape(len(sizes), sizes[0], -1), activity.trials.conditions
 
 
 def by_condition(conditions: Sequence[object]) -> list[NDArray[np.intp]]:
-    """The trials of each condition, in their order.
+    """Indices of the trials of each condition, in their order.
+
+    Args:
+        conditions: Condition of each trial.
+
+    Returns:
+        One array of indices per condition, in the order in which the conditions first appear.
 
     Raises:
-        InvalidValue: A condition with one trial.
+        InvalidValue: A condition has one trial only.
     """
     labels = np.array([str(label) for label in conditions])
     found = [np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())]
@@ -55,23 +63,23 @@ def by_condition(conditions: Sequence[object]) -> list[NDArray[np.intp]]:
         if len(members) < 2:
             label = str(labels[members[0]])
             raise InvalidValue(
-                f"conditions: condition {label!r} has 1 trial; at least two are needed: leave it out (Trials.select)."
+                f"conditions: condition {label!r} has 1 trial and needs at least 2; leave it out by Trials.select."
             )
     return found
 
 
 def kept_over_trials(samples: Array, conditions: list[NDArray[np.intp]]) -> bool:
-    """Whether units drift over trials, or neighbouring trials are alike beside what their conditions say.
+    """Test whether units drift over trials, or neighbouring trials are more similar than their conditions explain.
 
-    Alike: the correlation of residuals of neighbours, mean over units, is two standard errors above that of unordered
-    trials; that of two trials of a condition of m trials is -1 / (m - 1).
+    Neighbours count as similar if the correlation of their residuals, mean over units, is two standard errors above
+    that of trials in random order. Two trials of a condition of m trials have an expected correlation of -1 / (m - 1).
 
     Args:
         samples: Samples, shape `(trials, bins, units)`, in the order of time.
-        conditions: Trials of each condition.
+        conditions: Indices of the trials of each condition.
 
     Returns:
-        The answer.
+        True if units drift or neighbours are similar.
     """
     counts, label = samples.mean(axis=1), np.empty(len(samples), dtype=np.intp)
     for condition, members in enumerate(conditions):

@@ -1,9 +1,9 @@
-"""What the trials of a condition do not share: samples less the mean over its trials."""
+"""Residuals of trials: samples minus the mean over the trials of their condition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -15,13 +15,15 @@ from neuro_decorr.metrics.cosines import Independent
 from neuro_decorr.metrics.jackknife import correlations
 from neuro_decorr.metrics.repeats import in_trials
 from neuro_decorr.recording import Rates, SpikeTrains
+from neuro_decorr.recording.checks import seconds
+from neuro_decorr.recording.trials import none_there
 
 ALL = "all conditions"
-"""All conditions together: covariances within conditions, pooled."""
+"""Name of all conditions together: covariances within conditions, pooled."""
 MEASURES = ("mean_correlation", "mean_squared_correlation", "mean_rate", "mean_fano_factor")
-"""What is measured of residuals, in this order."""
+"""Measures of residuals, in this order."""
 _ENTRIES = 2**20
-"""Entries of the matrices without a trial that are held at once."""
+"""Number of entries of the matrices without one trial that are held at once."""
 
 
 @final
@@ -29,9 +31,9 @@ _ENTRIES = 2**20
 class Residuals:
     """Residuals of trials in the order of time."""
 
-    z: NDArray[np.float64]  # (trials, bins, units)
+    z: NDArray[np.float64]  # (trials, bins, units): residuals
     totals: NDArray[np.float64]  # (trials, units): mean over the bins of each trial, before the subtraction
-    condition: NDArray[np.int64]  # (trials,)
+    condition: NDArray[np.int64]  # (trials,): number of its condition
 
     @property
     def trials(self) -> int:
@@ -57,15 +59,15 @@ class Residuals:
 
     @cached_property
     def law(self) -> Independent:
-        r"""Correlations of independent units that are as slow over the trials and vary as much in each bin as these.
+        r"""Law of the correlations of independent units, as slow over trials and as variable in each bin as these.
 
-        With the sums over the trials of a condition $C_i(b, b') = \sum_k z_{ikb} z_{ikb'}$, exchanging the trials of a
-        condition, of every unit by itself, gives
+        With the sums over the $K_c$ trials of condition c, $C_i(b, b') = \sum_k z_{ikb} z_{ikb'}$, an exchange of the
+        trials of each condition, separately for every unit, gives
 
         $$E[r_{ij}^2] = \sum_c \frac{1}{K_c - 1} \frac{\sum_{bb'} C_i C_j}{\sum_b C_i \sum_b C_j}$$
 
-        which is more than one over the degrees of freedom where units vary in the same bins, as under a stimulus. The
-        cosines over trials, pooled over bins, make it larger where units are slow.
+        which is more than one over the degrees of freedom if units vary in the same bins, as under a stimulus. The
+        cosines over trials, pooled over bins, increase it if units are slow.
         """
         z, count = self.z, self.trials
         power = (require("scipy.fft", "recordings").dct(z, axis=0, norm="ortho")[1:] ** 2).sum(axis=1)
@@ -86,16 +88,16 @@ class Residuals:
 
     @cached_property
     def vary(self) -> NDArray[np.bool_]:
-        """Units that vary."""
+        """Mask of the units that vary, shape `(units,)`."""
         found: NDArray[np.bool_] = np.isfinite(np.diagonal(self.correlation))
         return found
 
     def pairs(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Entries of the pairs of units that vary."""
+        """Entries for the pairs of units that vary, shape `(pairs,)`."""
         return upper(matrix[np.ix_(self.vary, self.vary)])
 
     def measures(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Each of `MEASURES`, and the same without each trial, shape `(trials, measures)`."""
+        """Values of `MEASURES`, and their values without each trial, shape `(trials, measures)`."""
         z, degrees = self.z[:, :, self.vary], (self.trials - self.conditions) * self.z.shape[1]
         cross = self.cross[np.ix_(self.vary, self.vary)]
         means = self.totals.mean(axis=0)
@@ -104,18 +106,18 @@ class Residuals:
         without = []
         for rows in np.array_split(np.arange(self.trials), 1 + self.trials * cross.size // _ENTRIES):
             own = np.matmul(z[rows].swapaxes(1, 2), z[rows])
-            own *= (size[rows] / (size[rows] - 1))[:, None, None]  # the mean of the other trials moves too
+            own *= (size[rows] / (size[rows] - 1))[:, None, None]  # without a trial the mean of the others changes too
             left = (self.trials * means - self.totals[rows]) / (self.trials - 1)
             without.append(self._read(cross - own, left, degrees - z.shape[1]))
         return estimate, np.concatenate(without)
 
     @property
     def floor(self) -> float:
-        """Mean squared correlation of independent units as slow as these."""
+        """Mean squared correlation of independent units that are as slow as these."""
         return float(self.pairs(self.law.variance).mean())
 
     def _read(self, cross: NDArray[np.float64], means: NDArray[np.float64], degrees: int) -> NDArray[np.float64]:
-        """The measures of sums of products (..., units that vary) and means (..., units)."""
+        """Compute the measures from sums of products (..., units that vary) and means (..., units)."""
         units = cross.shape[-1]
         variance = np.diagonal(cross, axis1=1, axis2=2)
         pairs = units * (units - 1)
@@ -135,30 +137,37 @@ class Residuals:
 
 
 def residuals(
-    recording: SpikeTrains | Rates, bin: float | None, conditions: Sequence[str] | None
+    recording: SpikeTrains | Rates, bin: float | None, conditions: Sequence[str] | str | None
 ) -> dict[str, Residuals]:
-    """Residuals of each condition, and of all together where there are several.
+    """Residuals of each condition, and of all together if there are several.
 
     Args:
         recording: Spike trains or rates with trials.
-        bin: Width of the bins (s); one sample a trial when None.
-        conditions: Which conditions; all when None.
+        bin: Width of the bins (s), from the start of each trial; None: one sample per trial.
+        conditions: Names of the conditions, or one name; None: all.
 
     Returns:
         Residuals by condition.
 
     Raises:
-        InvalidValue: No trials, trials of unequal length, fewer than three of a condition, fewer than two units.
-        UnknownName: A condition that no trial has.
+        InvalidValue: The recording is another object, has no trials or trials of unequal length, a condition has fewer
+            than three trials, or there are fewer than two units, or fewer than two that vary.
+        UnknownName: No trial has one of the conditions.
     """
+    if not isinstance(recording, SpikeTrains | Rates):
+        raise InvalidValue(
+            f"recording: got {type(recording).__name__}; give what recording.load returns, or for an array of counts "
+            "use signal_noise_correlation(counts, conditions)."
+        )
     trials = recording.trials
     if trials is None:
-        raise InvalidValue("recording: it has no trials; noise correlations are taken over trials of one condition.")
+        raise none_there(recording.notes, 'load it with their table: load(..., trial_table="trials.csv")')
     if len(recording.units) < 2:
         raise InvalidValue("recording: got 1 unit; correlations need at least 2.")
-    names = list(dict.fromkeys(trials.conditions if conditions is None else conditions))
-    trials.select(names)  # refuses conditions that no trial has
-    x, given = in_trials(recording, bin)
+    asked = [conditions] if isinstance(conditions, str) else conditions
+    names = list(dict.fromkeys(trials.conditions if asked is None else asked))
+    kept = trials.select(names)  # raises for conditions that no trial has; the others may have other lengths
+    x, given = in_trials(replace(recording, trials=kept), None if bin is None else seconds("bin", bin))
     labels = np.array([names.index(name) if name in names else -1 for name in given])
     totals, z = x.mean(axis=1), x.copy()
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Arrays of activity and the policy for silent units: what is allowed, and the errors for the rest."""
+"""Checks and errors for arrays of activity and for the policy for silent units."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue
 
 Silent: TypeAlias = Literal["nan", "drop", "error"]
-"""What to do with units that never vary.
+"""Policy for silent units, which never vary.
 
 `"nan"` keeps them: their correlations, which do not exist, are NaN (and so is every mean over pairs), and they enter
-the spectrum as zero eigenvalues. `"drop"` removes them first. `"error"` refuses the data. Dead units lower a
-correlation trivially, so their number is always reported beside it.
+the spectrum as zero eigenvalues. `"drop"` removes them first. `"error"` refuses the data. Silent units lower a
+correlation trivially, so their number is always reported with it.
 """
 
 Samples: TypeAlias = Tensor | NDArray[Any]
-"""Activity, shape `(samples, units)`: a tensor on any device, or a numpy array; any real dtype, spike counts too."""
+"""Activity, shape `(samples, units)`: a tensor on any device, or a NumPy array; any real dtype, also spike counts."""
 
 Kind = TypeVar("Kind", Tensor, NDArray[Any])
-"""Array functions return the kind of array that they are given."""
+"""Kind of array, tensor or NumPy array, that a function takes and returns."""
 
-_ROUNDING_STEPS = 4  # a range of so many rounding steps of the unit's own magnitude cannot be told from a constant
+_ROUNDING_STEPS = 4  # a range of this many rounding steps of the unit's magnitude cannot be told from a constant
 
 
 def like(result: Tensor, samples: Kind) -> Kind:
-    """The result as the kind of array that the caller gave: a tensor, or a numpy array."""
+    """Convert a result to the kind of array that the caller gave: a tensor, or a NumPy array."""
     if isinstance(samples, Tensor):
         return result
     return result.numpy()
 
 
 def unvarying(low: Tensor, high: Tensor, resolution: float, center: bool) -> Tensor:
-    """Which units are silent, from their extreme values and the relative rounding step of their dtype."""
+    """Mask of the silent units, from their extreme values and the relative rounding step of their dtype."""
     size = torch.maximum(low.abs(), high.abs())
     return high - low <= _ROUNDING_STEPS * resolution * size if center else size == 0
 
 
 def not_finite(count: int) -> InvalidValue:
-    """The error for values that are no numbers."""
+    """Make the error for values that are NaN or infinite."""
     return InvalidValue(f"samples: got {count} values that are NaN or infinite; remove or repair them first.")
 
 
 def finite(samples: Samples) -> Tensor:
-    """The samples as `real` has them, all of them numbers."""
+    """Convert samples by `real`, and raise InvalidValue for NaN or infinity."""
     values, _ = real(samples)
     bad = int((~values.isfinite()).sum())
     if bad:
@@ -57,12 +57,12 @@ def finite(samples: Samples) -> Tensor:
 
 
 def check_policy(silent: Silent) -> None:
-    """Refuse an unknown policy for silent units."""
+    """Check the policy for silent units; raise InvalidValue for an unknown one."""
     checks.refuse("samples", checks.word("silent", silent, get_args(Silent)))
 
 
 def silent_units(constant: Tensor) -> InvalidValue:
-    """The error of the policy `"error"`, from the mask of the silent units."""
+    """Make the error of the policy `"error"`, from the mask of the silent units."""
     first = constant.nonzero().flatten()[:5].tolist()
     return InvalidValue(
         f"samples: {int(constant.sum())} of {len(constant)} units never vary (first: {first}); leave them out, or "
@@ -71,17 +71,17 @@ def silent_units(constant: Tensor) -> InvalidValue:
 
 
 def real(samples: Samples) -> tuple[Tensor, float]:
-    """The samples as a float64 tensor without history, and the relative rounding step of their own dtype."""
+    """Convert samples to a float64 tensor without gradients, and give the relative rounding step of their dtype."""
     if isinstance(samples, Tensor):
         tensor = samples.detach()
     else:
         array = np.asarray(samples)
         if array.dtype.kind not in "fiub":
             raise InvalidValue(f"samples: got an array of dtype {array.dtype}; allowed are real numbers.")
-        # float64 here already: torch knows neither every numpy dtype nor foreign byte orders nor negative strides.
+        # Converted to float64 in NumPy: torch lacks some NumPy dtypes, foreign byte orders and negative strides.
         resolution = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
         contiguous = np.ascontiguousarray(array, dtype=np.float64)
-        # A single row counts as contiguous, whatever its stride over rows.
+        # NumPy calls a single row contiguous, whatever its stride over rows.
         fit = contiguous.flags.writeable and min(contiguous.strides) >= 0
         return torch.from_numpy(contiguous if fit else contiguous.copy()), resolution
     if tensor.is_complex():

@@ -1,4 +1,4 @@
-"""The scale on which each measure fluctuates symmetrically and has no bounds, so that intervals stay inside them."""
+"""Scales on which each measure fluctuates symmetrically without bounds, so that intervals stay inside its bounds."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 INVERSE = ("participation_ratio_samples", "participation_ratio_both")
-"""Measures whose unbiased denominator fluctuates, maybe through zero: they are estimated as one over themselves."""
+"""Measures whose unbiased denominator fluctuates and may cross zero, so that their inverse is estimated instead."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """A monotone scale and its inverse."""
+    """Monotone scale and its inverse."""
 
     forward: Callable[[Array], Array]
     backward: Callable[[float], float]
 
 
 def scales(name: str, units: int) -> tuple[Scale, ...]:
-    r"""Scales of a measure, the best first; the next where that one is not clearly defined.
+    r"""Scales of a measure, the best first; the second serves where the first is not clearly defined.
 
-    Between bounds a and b the logit $\log \frac{x - a}{b - a} - \log \frac{b - x}{b - a}$, above a bound $\log(x - a)$.
-    The mean correlation of N units lies between $-1/(N - 1)$ and 1: half its logit is Fisher's z of an intraclass
-    correlation, Fisher (1925), Statistical methods for research workers. An inverse participation ratio y has the
-    logarithm of its excess over that of uncorrelated units where this is clearly positive, then $\log(1 + (N - 1) y)$
-    if corrected for units too, else $\log y$.
+    A measure x between bounds a and b has the logit $\log \frac{x - a}{b - a} - \log \frac{b - x}{b - a}$, a measure
+    above a bound a has $\log(x - a)$. The mean correlation of N units lies between $-1/(N - 1)$ and 1; half its logit
+    is Fisher's z of an intraclass correlation, Fisher (1925), Statistical methods for research workers. An inverse
+    participation ratio y has the logarithm of its excess over that of uncorrelated units where the excess is clearly
+    positive; its second scale is $\log(1 + (N - 1) y)$ if corrected for units too, else $\log y$.
 
     Args:
-        name: Of the measure.
-        units: Number of units that are measured.
+        name: Name of the measure.
+        units: Number of units that are measured, N.
 
     Returns:
-        The scales; those of `INVERSE` take one over the measure, and give back the measure.
+        Scales; those of `INVERSE` take one over the measure, and give back the measure.
     """
     count = max(units, 2)
     if name == "participation_ratio_samples":
@@ -73,7 +73,7 @@ def _between(low: float, high: float) -> Scale:
 
 
 def _inverse(scale: Scale) -> Scale:
-    """Of one over a measure, turned around so that it grows with the measure."""
+    """Scale for one over a measure, with the sign changed so that it grows with the measure."""
     return Scale(lambda y: -scale.forward(y), lambda g: _reciprocal(scale.backward(-g)))
 
 

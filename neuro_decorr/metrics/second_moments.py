@@ -1,6 +1,6 @@
-"""Second moments of a population, which every measure of its correlations and of its spectrum follows from.
+"""Second moments of a population, from which every measure of its correlations and of its spectrum follows.
 
-Shapes: samples are rows, units are columns, `(samples, units)`, throughout the package.
+Shapes: samples are rows and units are columns, `(samples, units)`, in the whole package.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch import Tensor
 from neuro_decorr import checks
 
 Target: TypeAlias = Literal["scaled", "identity"]
-"""What whiteness is measured against: `"scaled"`, the nearest multiple of the identity; `"identity"`, variance one."""
+"""Reference of whiteness: `"scaled"`, the nearest multiple of the identity; `"identity"`, the identity itself."""
 
 Correction: TypeAlias = Literal["none", "samples", "both"]
-"""What a participation ratio is corrected for: nothing, finitely many samples, or finitely many samples and units."""
+"""Correction of a participation ratio: none, for finitely many samples, or for finitely many samples and units."""
 
 
 class PairStatistics(NamedTuple):
-    """Distribution of the correlations over all pairs of distinct units; NaN without a pair or with silent units."""
+    """Statistics of the correlations over all pairs of distinct units; NaN without a pair or with silent units."""
 
     mean: float
-    deviation: float
+    deviation: float  # standard deviation over pairs
     mean_absolute: float
     mean_squared: float
 
@@ -34,21 +34,21 @@ class PairStatistics(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Moments:
-    r"""Covariance of a population and what follows from it.
+    r"""Covariance of a population, and the measures that follow from it.
 
     $$
     C = \frac{1}{P - 1} \sum_p (x_p - \bar x)(x_p - \bar x)^T, \qquad
     M = \frac{1}{P} \sum_p x_p x_p^T \text{ (without centering)}
     $$
 
-    Each measure is defined at the function of its name. Cost: every measure $N^2$; those of the eigenvalues
-    $\tfrac43 N^3$ once, when one of them is first asked for.
+    Each measure is defined in the function of its name. Cost: $N^2$ for every measure, and once $\tfrac43 N^3$ for the
+    eigenvalues, when a measure first needs them.
     """
 
-    samples: int  # P, rows
-    units: int  # columns of the data, silent ones included
-    silent: int  # units that never vary
-    center: bool  # whether the mean over samples was removed
+    samples: int  # P, number of rows
+    units: int  # number of columns of the data, silent units included
+    silent: int  # number of units that never vary
+    center: bool  # True if the mean over samples was removed
     covariance: Tensor  # (kept, kept), float64; silent units: exact zeros
     constant: Tensor  # (kept,), bool: the silent units among the kept ones
     mean: Tensor  # (kept,), float64: mean over samples of each unit, removed or not
@@ -57,7 +57,7 @@ class Moments:
 
     @property
     def kept(self) -> int:
-        """Units that entered the covariance."""
+        """Number of units in the covariance."""
         return int(self.covariance.shape[0])
 
     @property
@@ -96,8 +96,8 @@ class Moments:
         count = self.kept * (self.kept - 1)
         if count == 0 or bool(self.constant.any()):
             return PairStatistics(math.nan, math.nan, math.nan, math.nan)
-        # A mean of the correlations alone misleads: they cancel. Hence the set (Umakantha et al. 2021, Neuron,
-        # doi:10.1016/j.neuron.2021.06.028). The diagonal is exactly one and is taken out of each sum.
+        # The mean alone misleads because correlations of both signs cancel, hence the set of measures (Umakantha et al.
+        # 2021, Neuron, doi:10.1016/j.neuron.2021.06.028). The diagonal is exactly one and is taken out of each sum.
         matrix = self.correlation
         mean = (float(matrix.sum()) - self.kept) / count
         square = max(0.0, (float(matrix.square().sum()) - self.kept) / count)
@@ -120,7 +120,7 @@ class Moments:
         return 1 / inverse if inverse > 0 else math.nan
 
     def inverse_participation_ratio(self, correction: Correction = "none") -> float:
-        """One over the participation ratio; if corrected maybe negative: an unbiased estimate of what is near zero."""
+        """Inverse of the participation ratio; a corrected one may be negative, as an unbiased estimate near zero."""
         checks.refuse("participation_ratio", checks.word("correction", correction, get_args(Correction)))
         n, first, second = self.samples, self.trace**2, self.squared
         if correction == "none":
@@ -130,37 +130,37 @@ class Moments:
         fourth, unit_fourth = float(self.fourth), float(self.unit_fourth)
         own = float(self.covariance.diagonal().square().sum())
         if self.center:
-            # Common factor (n - 1) / (n (n - 2) (n - 3)) of Himeno and Yamada's two estimators left out: it cancels.
+            # The common factor (n - 1) / (n (n - 2) (n - 3)) of the two estimators of Himeno and Yamada cancels.
             q, q_own = n * fourth / (n - 1), n * unit_fourth / (n - 1)
             numerator = 2 * second + (n * n - 3 * n + 1) * first - q
             denominator = (n - 1) * (n - 2) * second + first - q
-            single = (n * n - 3 * n + 3) * own - q_own  # either estimator for a unit by itself
+            single = (n * n - 3 * n + 3) * own - q_own  # either estimator for single units
         else:
-            # Means over pairs of distinct samples; the common factor n (n - 1) left out.
+            # Means over pairs of distinct samples; the common factor n (n - 1) cancels.
             numerator, denominator = n * n * first - fourth, n * n * second - fourth
             single = n * n * own - unit_fourth
         if correction == "both":
             numerator, denominator = numerator - single, denominator - single
-        # A numerator within rounding of zero, as of a single unit, is no estimate.
+        # A numerator that is zero within rounding, as for a single unit, gives no estimate.
         return denominator / numerator if numerator > 1e-12 * n * n * first else math.nan
 
     def condition_number(self) -> float:
-        """Ratio of the extreme eigenvalues; infinite when the smallest is below rounding, NaN without variance."""
+        """Ratio of the extreme eigenvalues; infinite if the smallest is below rounding, NaN without variance."""
         if self.kept == 0 or float(self.eigenvalues[0]) == 0:
             return math.nan
         return math.inf if self._singular else float(self.eigenvalues[0]) / float(self.eigenvalues[-1])
 
     def leading_fraction(self) -> float:
-        """Share of the variance on the first principal axis."""
+        """Share of the variance along the first principal axis; NaN without variance."""
         return float(self.eigenvalues[0]) / self.trace if self.trace > 0 else math.nan
 
     def spectral_flatness(self) -> float:
-        """Geometric over arithmetic mean of the eigenvalues; zero when the smallest is below rounding."""
+        """Geometric over arithmetic mean of the eigenvalues; zero if the smallest is below rounding."""
         if self.kept == 0 or float(self.eigenvalues[0]) == 0:
             return math.nan
         if self._singular:
             return 0.0
-        # Divided first: the product of many eigenvalues leaves the range of floating point, the mean of logarithms not.
+        # The mean of logarithms stays in the range of floating point; the product of many eigenvalues may leave it.
         return min(1.0, math.exp(float((self.eigenvalues / self.eigenvalues.mean()).log().mean())))
 
     def whiteness(self, target: Target = "scaled") -> float:
@@ -177,6 +177,6 @@ class Moments:
 
     @property
     def _singular(self) -> bool:
-        """Whether the smallest eigenvalue is rounding: below max(P, N) eps, the convention of matrix_rank."""
+        """True if the smallest eigenvalue is at most max(P, N) eps times the largest, as in `matrix_rank`."""
         rounding = max(self.samples, self.kept) * torch.finfo(torch.float64).eps
         return float(self.eigenvalues[-1]) <= rounding * float(self.eigenvalues[0])

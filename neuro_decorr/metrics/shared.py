@@ -18,14 +18,14 @@ from neuro_decorr.metrics.sums import moments
 from neuro_decorr.metrics.trends import Array, Cutoff, components, degrees_left, drift, sampled, tenth, without
 
 Estimator: TypeAlias = Literal["ledoit_wolf", "oracle_approximating"]
-"""How much to shrink: Ledoit and Wolf (2004), or the oracle approximating shrinkage of Chen et al. (2010)."""
+"""Rule for the shrinkage: Ledoit and Wolf (2004), or the oracle approximating shrinkage of Chen et al. (2010)."""
 
 _COMPARED, _CONVERGED = 1e-5, 1e-8
-"""Gain in log-likelihood a sample below which a fit has converged: to be compared with others, and the chosen one."""
+"""Gain in log-likelihood per sample below which a fit has converged: for fits to compare, and for the chosen fit."""
 
 
 class Shrunk(NamedTuple):
-    """A covariance drawn towards a multiple of the identity."""
+    """Covariance shrunk towards a multiple of the identity."""
 
     covariance: NDArray[np.float64]  # (units, units)
     shrinkage: float  # 0: the sample covariance, 1: a multiple of the identity
@@ -34,27 +34,29 @@ class Shrunk(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class SharedVariance:
-    """What factor analysis says of a population."""
+    """Shared variance of a population, by factor analysis."""
 
-    percent: NDArray[np.float64]  # (units,): of each unit's variance, shared with others; NaN for silent units
-    dimensions: int  # factors that explain 95 % of the shared variance
-    factors: int  # factors that held-out samples chose
-    loading_similarity: float  # of the leading shared dimension: 1 all units alike, 0 as unlike as can be
-    participation_ratio: float  # of the shared covariance: effective dimensions of what is shared; 0 without any
-    scores: NDArray[np.float64]  # (folds, factors tried + 1): log-likelihood of a held-out sample with so many factors
-    gap: int  # samples left out on both sides of a fold
-    cutoff: float | None  # what is slower (s; samples of an array) was removed first; None: nothing
+    percent: NDArray[np.float64]  # (units,): share of each unit's variance that others share; NaN for silent units
+    dimensions: int  # number of dimensions that explain 95 % of the shared variance
+    factors: int  # number of factors chosen by held-out samples
+    loading_similarity: float  # of the leading shared dimension: 1 for equal loadings, 0 for the least similar ones
+    participation_ratio: float  # of the shared covariance, its effective number of dimensions; 0 without any
+    scores: NDArray[np.float64]  # (folds, factors tried + 1): log-likelihood per held-out sample for 0, 1, ... factors
+    gap: int  # number of samples left out on both sides of a fold
+    cutoff: float | None  # slower fluctuations (s; samples of an array) were removed first; None: nothing was removed
 
     @property
     def mean_percent(self) -> float:
-        """Mean over the units that vary."""
+        """Percent shared variance, mean over the units that vary."""
         return float(np.nanmean(self.percent))
 
 
 def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf") -> Shrunk:
-    r"""Covariance for few samples, $(1 - \rho)\, \hat C + \rho\, \frac{\operatorname{tr} \hat C}{N} I$.
+    r"""Shrunk covariance for few samples, $(1 - \rho)\, \hat C + \rho\, \frac{\operatorname{tr} \hat C}{N} I$.
 
-    Well conditioned where the sample covariance is singular. Wraps scikit-learn; divides by P as it does.
+    It is well conditioned even if the sample covariance is singular. scikit-learn computes it, and divides by P.
+
+    Cost: P N^2 for P samples and N units.
 
     Sources: Ledoit and Wolf (2004), J. Multivariate Analysis 88, doi:10.1016/S0047-259X(03)00096-4; Chen, Wiesel, Eldar
     and Hero (2010), Shrinkage algorithms for MMSE covariance estimation, IEEE Trans. Signal Processing 58,
@@ -68,7 +70,7 @@ def shrinkage_covariance(samples: Samples, estimator: Estimator = "ledoit_wolf")
         Covariance and shrinkage.
 
     Raises:
-        InvalidValue: An unknown estimator, or see `moments`.
+        InvalidValue: The estimator is unknown; see also `moments`.
         MissingExtra: scikit-learn is not installed.
     """
     checks.refuse("shrinkage_covariance", checks.word("estimator", estimator, get_args(Estimator)))
@@ -94,12 +96,12 @@ def shared_variance(
     $$
 
     The number of factors is the smallest whose held-out likelihood is within one standard error, over the folds, of the
-    best. A fold is a run of consecutive samples, and neighbours of it on both sides are left out of its training: of
-    samples that are dealt out at random, neighbours of slow activity stand on both sides, and what a unit does by
-    itself passes for shared. The loading similarity of the leading eigenvector u of L L^T is
+    best. A fold is a run of consecutive samples, and its neighbours on both sides are left out of the training. If the
+    samples were assigned to folds at random, slow activity of single units would appear both in the training and in the
+    test, and would be taken for shared. The loading similarity of the leading eigenvector u of L L^T is
     $1 - N \operatorname{Var}(u)$.
 
-    Cost: P N^2 once, then N^3 for each step of each fit: the fits see mean and covariance alone.
+    Cost: P N^2 once, then N^3 per step of each fit, since the fits use mean and covariance alone.
 
     Sources: Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
     doi:10.1016/j.neuron.2021.06.028; Racine (2000), Consistent cross-validatory model-selection for dependent data:
@@ -108,17 +110,18 @@ def shared_variance(
 
     Args:
         activity: Array `(samples, units)` in the order of time, rates or spike trains; silent units are left out.
-        bin: Width of the bins (s) of recordings.
-        max_factors: Most factors that are tried; fewer where there are fewer units.
-        folds: Folds of the cross-validation, at least 3.
-        cutoff: What is removed first, see `Cutoff`: units that drift, each in its own way, look alike over any folds.
+        bin: Width of the bins (s), for spike trains and rates.
+        max_factors: Largest number of factors to try, limited to the number of units minus one.
+        folds: Number of folds of the cross-validation, at least 3.
+        cutoff: Fluctuations slower than this are removed first, see `Cutoff`; independent drifts of single units look
+            shared over any folds.
 
     Returns:
-        The measures; no shared variance where no factor is chosen.
+        Shared variance and its dimensions; the shared variance is zero if no factor is chosen.
 
     Raises:
-        InvalidValue: Fewer than two units that vary, fewer than four samples a fold, a unit that varies in one fold
-            alone, a cutoff that leaves nothing, or numbers out of range.
+        InvalidValue: Fewer than two units vary, there are fewer than four samples per fold, a unit varies in one fold
+            only, the cutoff leaves nothing, or a number is out of range.
         MissingExtra: scikit-learn is not installed.
     """
     checks.refuse(
@@ -130,7 +133,7 @@ def shared_variance(
     values, step = sampled(activity, bin)
     varying = ~moments(values).constant.numpy()
     x = values if varying.all() else values[:, varying]
-    del values  # as large as the recording, as is every step from here on
+    del values  # to save memory: every array from here on is as large as the recording
     if x.shape[1] < 2 or len(x) < 4 * folds:
         raise InvalidValue(
             f"samples: got {len(x)} samples of {x.shape[1]} units that vary; at least {4 * folds} of 2 are needed."
@@ -139,7 +142,7 @@ def shared_variance(
     removed = 0 if slower is None else components(len(x), slower, step)
     degrees_left(len(x), removed)
     x = without(x, removed)
-    x /= x.std(axis=0)  # percent of a unit's own variance, whatever its scale
+    x /= x.std(axis=0)  # every unit has variance one
     gap = _gap(x, len(x) // folds // 2)
     scores = _scores(x, folds, gap, min(max_factors, x.shape[1] - 1))
     behind = scores.mean(axis=0).max() - scores.mean(axis=0)
@@ -161,8 +164,8 @@ def shared_variance(
 
 
 def _gap(x: Array, most: int) -> int:
-    """Samples until the mean autocorrelation of the units has fallen to a tenth, at most half a fold."""
-    # One unit at a time: the spectra of all would take four times the memory of the samples.
+    """Number of samples until the mean autocorrelation of the units has fallen to a tenth, at most half a fold."""
+    # One unit at a time, since the spectra of all units would take four times the memory of the samples.
     power = sum(np.square(np.abs(np.fft.rfft(unit, 2 * len(x)))) for unit in x.T)
     correlation = np.fft.irfft(power)[: most + 1]
     fallen = np.flatnonzero(correlation <= 0.1 * correlation[0])
@@ -170,14 +173,14 @@ def _gap(x: Array, most: int) -> int:
 
 
 def _folds(samples: int, folds: int, gap: int) -> Iterator[tuple[slice, slice]]:
-    """Samples held out, and these with the neighbours that are left out of the training, of each fold."""
+    """For each fold, the samples held out, and these together with the neighbours left out of the training."""
     for held in np.array_split(np.arange(samples), folds):
         first, last = int(held[0]), int(held[-1])
         yield slice(first, last + 1), slice(max(0, first - gap), last + gap + 1)
 
 
 def _scores(x: Array, folds: int, gap: int, most: int) -> Array:
-    """Mean log-likelihood of a held-out sample, one row a fold: 0, 1, ... factors, until two bring no more."""
+    """Mean log-likelihood per held-out sample, shape (folds, factors + 1); stops when two more factors gain nothing."""
     sums = x.sum(axis=0), x.T @ x
     parts = [_moments_of(x, sums, held, left_out) for held, left_out in _folds(len(x), folds, gap)]
     columns: list[list[float]] = []
@@ -190,9 +193,10 @@ def _scores(x: Array, folds: int, gap: int, most: int) -> Array:
 
 
 def _moments_of(x: Array, sums: tuple[Array, Array], held: slice, left_out: slice) -> tuple[Array, Array]:
-    """Covariance of the samples to train with, and second moment of those held out about the mean of the former.
+    """Covariance of the training samples, and second moment of the held-out samples about the mean of the training.
 
-    The former are those of all, whose sums are given, less those left out; variances are one, so that it loses nothing.
+    The sums over the training samples are those over all samples minus those over the samples left out. All variances
+    are one, so the difference loses no precision.
     """
     away = x[left_out]
     count = len(x) - len(away)
@@ -201,15 +205,15 @@ def _moments_of(x: Array, sums: tuple[Array, Array], held: slice, left_out: slic
     still = np.flatnonzero(covariance.diagonal() < 1e-12)
     if len(still):
         raise InvalidValue(
-            f"samples: unit {int(still[0])} of those that vary does so in one fold of consecutive samples alone; leave "
-            "units with so few events out."
+            f"samples: unit {int(still[0])} of those that vary does so in one fold of consecutive samples only; leave "
+            "out units with so few events."
         )
     tested = x[held] - mean
     return covariance, tested.T @ tested / len(tested)
 
 
 def _likelihood(covariance: Array, second: Array, factors: int) -> float:
-    """Log-likelihood a sample of the second moment under the model that is fitted to the covariance."""
+    """Log-likelihood per sample of a second moment under the model that is fitted to the covariance."""
     shared, own = (
         _fit(covariance, factors, _COMPARED) if factors else (np.zeros_like(covariance), covariance.diagonal())
     )
@@ -221,7 +225,7 @@ def _likelihood(covariance: Array, second: Array, factors: int) -> float:
 def _fit(covariance: Array, factors: int, tolerance: float) -> tuple[Array, Array]:
     """Shared covariance L L^T and own variances of the factor model of a covariance."""
     values, vectors = np.linalg.eigh(covariance)
-    # Rows of mean zero with this covariance: the likelihood knows samples by these two alone.
+    # Rows of mean zero with this covariance: the likelihood depends on the samples by mean and covariance alone.
     root = (vectors * np.sqrt(len(values) * np.maximum(values, 0.0))).T
     analysis = require("sklearn.decomposition", "recordings").FactorAnalysis(
         factors, svd_method="lapack", tol=tolerance * 2 * len(root), max_iter=20_000

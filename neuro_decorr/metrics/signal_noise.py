@@ -1,4 +1,4 @@
-"""Signal and noise correlations: what units share because of the stimulus, and what they share beside it."""
+"""Signal and noise correlations: similarity of the responses to the stimulus, and of the residuals from them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from neuro_decorr.recording import Rates, SpikeTrains
 class SignalNoise(NamedTuple):
     """Correlations of all pairs of units; NaN where one is not defined."""
 
-    signal: Array  # (units, units); of one condition in one bin all NaN
+    signal: Array  # (units, units); all NaN for one condition in one bin
     noise: Array  # (units, units)
-    untuned: int  # units whose means differ over the conditions no more than chance: no signal correlation
+    untuned: int  # number of units whose means differ no more than by chance: they have no signal correlation
     null: SurrogateNull | None  # mean absolute noise correlation against shuffled or shifted trials
 
 
@@ -36,50 +36,51 @@ def signal_noise_correlation(
     surrogates: int = 0,
     seed: int = 0,
 ) -> SignalNoise:
-    r"""Signal correlation beside noise correlation, of trials under one condition or several, and no intervals.
+    r"""Signal and noise correlations of trials under one or several conditions, without intervals.
 
-    For noise correlations alone, each condition by itself and with intervals, take `noise_correlations`: its matrix of
-    all conditions, or of the only one, is `.noise` here.
+    For noise correlations of each condition with intervals use `noise_correlations`; its matrix of all conditions, or
+    of the only one, equals `.noise` of this function.
 
     A cell c is a condition, or a bin of the trials of a condition; it has $n_c$ trials with mean $\bar x_c$ and
-    covariance $S_c$. Noise: what is left of every trial when the mean of its cell, which the trials share, is taken
-    away, its covariance over its variance, both pooled,
+    covariance $S_c$. Noise correlation: pooled covariance over pooled variance of the residuals of the trials from the
+    mean of their cell,
 
     $$
     W = \sum_c (n_c - 1)\, S_c, \qquad r^{noise}_{ij} = W_{ij} / \sqrt{W_{ii} W_{jj}}
     $$
 
-    The mean over cells of their correlations would be drawn to zero where trials are few: by a third at two trials.
-    Signal: the covariance of the K means of the cells, less what the noise of finitely many trials adds to it,
+    The mean of the correlations of single cells would be biased towards zero if trials are few: by a third with two
+    trials. Signal correlation: the covariance of the K means of the cells, minus the part that the noise of finitely
+    many trials adds to it,
 
     $$
     \Sigma = \operatorname{Cov}_c(\bar x_c) - \frac1K \sum_c \frac{S_c}{n_c}, \qquad
     r^{signal}_{ij} = \Sigma_{ij} / \sqrt{\Sigma_{ii} \Sigma_{jj}}
     $$
 
-    It is the mean over all products of distinct trials, of which a split into halves is one draw. Unbiased covariances
-    give ratios that may exceed one where trials are few.
+    $\Sigma$ is the mean over all products of distinct trials; a split of the trials into halves uses some of these
+    products. Unbiased covariances give ratios that may exceed one if trials are few.
 
-    Cost: P N^2, and as much for each surrogate.
+    Cost: P N^2, and as much per surrogate, for P trials times bins and N units.
 
     Source: Averbeck, Latham and Pouget (2006), Neural correlations, population coding and computation, Nature Reviews
     Neuroscience 7, doi:10.1038/nrn1888; correction by within-condition variance as in random-effects analysis of
     variance.
 
     Args:
-        activity: Spike trains or rates with trials; or an array, one row a trial, shape `(trials, units)`.
-        conditions: Condition of each trial, of an array only; each with at least two trials.
-        bin: Width of the bins (s) from the start of each trial, of a recording; one bin a trial when None.
-        surrogates: How many say what the noise correlation of independent units is: 0 for none, else at least 19. Each
-            unit's trials of a condition are exchanged, or shifted where units drift over them: see `surrogates`.
-        seed: Seed of the surrogates.
+        activity: Spike trains or rates with trials; or an array with one row per trial, shape `(trials, units)`.
+        conditions: Condition of each trial, for an array only; each condition needs at least two trials.
+        bin: Width of the bins (s) from the start of each trial, for a recording; None: one bin per trial.
+        surrogates: Number of surrogates that give the noise correlation of independent units: 0 for none, else at least
+            19. Each unit's trials of a condition are exchanged, or shifted if units drift over them: see `surrogates`.
+        seed: Seed of the surrogates, an integer from 0 on.
 
     Returns:
         Both correlations, and the null.
 
     Raises:
-        InvalidValue: NaN or infinity, no trials, trials of unequal length, another number of conditions than trials, a
-            condition with one trial, or too few surrogates.
+        InvalidValue: The activity holds NaN or infinity, it has no trials or trials of unequal length, the number of
+            conditions differs from that of trials, a condition has one trial, or there are too few surrogates.
     """
     samples, labels = _trials(activity, conditions, bin)
     if surrogates:
@@ -110,7 +111,7 @@ def _trials(
     """Samples, shape `(trials, bins, units)`, and the condition of each trial."""
     if isinstance(activity, SpikeTrains | Rates):
         if conditions is not None:
-            raise InvalidValue("conditions: those of the recording's trials are taken; leave the argument out.")
+            raise InvalidValue("conditions: the trials of a recording have conditions already; leave the argument out.")
         return in_trials(activity, bin)
     if activity.ndim != 2 or activity.shape[1] < 1 or bin is not None or conditions is None:
         raise InvalidValue(
@@ -118,7 +119,7 @@ def _trials(
             "conditions and without bin."
         )
     if len(conditions) != len(activity):
-        raise InvalidValue(f"conditions: got {len(conditions)} for {len(activity)} trials; give one a trial.")
+        raise InvalidValue(f"conditions: got {len(conditions)} for {len(activity)} trials; give one per trial.")
     return finite(activity).cpu().numpy()[:, None], tuple(map(str, conditions))
 
 

@@ -9,14 +9,15 @@ from neuro_decorr.metrics.sums import moments
 
 
 def eigenvalues(samples: Kind, *, silent: Silent = "nan", center: bool = True) -> Kind:
-    """Spectrum of the covariance, in descending order.
+    """Eigenvalues of the covariance, in descending order.
 
-    Cost: P N^2 + 4/3 N^3.
+    Cost: P N^2 + 4/3 N^3 for P samples and N units.
 
     Args:
-        samples: Activity, shape `(samples, units)`, tensor or numpy array.
-        silent: Policy for units that never vary: `"nan"` keeps them as zero eigenvalues, `"drop"`, `"error"`.
-        center: Remove the mean over samples.
+        samples: Activity, shape `(samples, units)`, tensor or NumPy array.
+        silent: Policy for units that never vary: `"nan"` keeps them as zero eigenvalues, `"drop"` removes them,
+            `"error"` raises an error.
+        center: True removes the mean over samples.
 
     Returns:
         Eigenvalues, shape `(units,)`, float64, not negative.
@@ -30,27 +31,31 @@ def eigenvalues(samples: Kind, *, silent: Silent = "nan", center: bool = True) -
 def participation_ratio(
     samples: Samples, *, correction: Correction = "none", silent: Silent = "nan", center: bool = True
 ) -> float:
-    r"""Participation ratio, the effective rank of the covariance.
+    r"""Participation ratio, one of the effective ranks of the covariance.
+
+    Columns of the studies with the name `effective_rank` hold it. The effective rank of Roy and Vetterli (2007) is
+    another number, the exponential of the entropy of the spectrum.
 
     $$
     \mathrm{PR} = \frac{(\operatorname{tr} C)^2}{\operatorname{tr} C^2}
     = \frac{(\sum_i \lambda_i)^2}{\sum_i \lambda_i^2} \in [1, N]
     $$
 
-    Of a sample of P samples and N units it is biased down, about 1/PR_naive = 1/PR + 1/P + 1/N. The corrections divide
-    unbiased estimates of the numerator and of the denominator instead, means over products in which no sample occurs
-    twice, and for `"both"` no unit either:
+    With P samples and N units it is biased downwards, about 1/PR_naive = 1/PR + 1/P + 1/N. The corrections instead
+    divide unbiased estimates of the numerator and of the denominator: means over products in which no sample occurs
+    twice, and for `"both"` no unit occurs twice either:
 
     $$
     \mathrm{PR}_{\text{both}} =
     \frac{\sum_{a \ne b} \widehat{C_{aa} C_{bb}}}{\sum_{a \ne b} \widehat{C_{ab}^2}}
     $$
 
-    `"samples"` takes the units as the whole population, `"both"` as a draw from a larger one whose ratio is wanted.
-    They hold for independent samples of any distribution, may exceed N, and are noisy where samples are few. Of units
-    that are nearly uncorrelated the denominator of `"both"` is nearly zero, and the ratio says nothing: it is withheld
-    (NaN) unless the denominator passes twice the standard error that independent Gaussian units give it,
-    $\tfrac2n \sqrt{\sum_{a \ne b} C_{aa}^2 C_{bb}^2}$ with n degrees of freedom. `summary` also asks the samples.
+    `"samples"` treats the units as the whole population, `"both"` as a sample of a larger population whose ratio is
+    estimated. The corrections hold for independent samples of any distribution; the results may exceed N, and are noisy
+    if samples are few. If units are nearly uncorrelated, the denominator of `"both"` is nearly zero and the ratio is
+    meaningless. It is withheld (NaN) unless the denominator exceeds twice the standard error that independent Gaussian
+    units give it, $\tfrac2n \sqrt{\sum_{a \ne b} C_{aa}^2 C_{bb}^2}$ with n degrees of freedom. `summary` also uses the
+    fluctuations of the samples to withhold it.
 
     Cost: P N^2; no eigenvalues are needed.
 
@@ -61,16 +66,16 @@ def participation_ratio(
     J. Multivariate Analysis 130.
 
     Args:
-        samples: Activity, shape `(samples, units)`; at least four samples if corrected.
-        correction: `"none"`, for the finite number of `"samples"`, or for that of samples and of units: `"both"`.
+        samples: Activity, shape `(samples, units)`; at least four samples with a correction.
+        correction: `"none"`; `"samples"` for finitely many samples; `"both"` for finitely many samples and units.
         silent: Policy for units that never vary (they change neither trace).
-        center: Remove the mean over samples.
+        center: True removes the mean over samples.
 
     Returns:
-        Dimensionality; NaN without variance, or where the denominator is not clearly positive.
+        Participation ratio; NaN without variance, or if the denominator is not clearly positive.
 
     Raises:
-        InvalidValue: An unknown correction; too few samples for it; see `moments`.
+        InvalidValue: The correction is unknown, or there are too few samples for it; see also `moments`.
     """
     population = moments(samples, silent=silent, center=center)
     if correction != "none" and population.samples < 4:
@@ -83,16 +88,17 @@ def participation_ratio(
 def condition_number(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
     r"""Condition number of the covariance, $\lambda_{\max} / \lambda_{\min}$.
 
-    Cost: P N^2 + 4/3 N^3. With at most as many samples as units it is infinite whatever the population is.
+    With at most as many samples as units it is infinite, whatever the population is.
+
+    Cost: P N^2 + 4/3 N^3 for P samples and N units.
 
     Args:
         samples: Activity, shape `(samples, units)`.
-        silent: Policy for units that never vary: kept under `"nan"`, they make it infinite.
-        center: Remove the mean over samples.
+        silent: Policy for units that never vary: `"nan"` keeps them, and they make the condition number infinite.
+        center: True removes the mean over samples.
 
     Returns:
-        Condition number, at least 1; infinite when the covariance is singular to working precision; NaN without
-        variance.
+        Condition number, at least 1; infinite if the covariance is singular to working precision; NaN without variance.
 
     Raises:
         InvalidValue: See `moments`.
@@ -109,19 +115,21 @@ def whiteness(samples: Samples, *, target: Target = "scaled", silent: Silent = "
     \text{identity: } \frac{\|C - I\|_F}{\sqrt N}
     $$
 
-    c I is the multiple of the identity nearest to C. Cost: P N^2.
+    where c I is the multiple of the identity nearest to C.
+
+    Cost: P N^2 for P samples and N units.
 
     Args:
         samples: Activity, shape `(samples, units)`.
-        target: `"scaled"` is free of scale; `"identity"` also asks for variance one.
+        target: `"scaled"` does not depend on the scale; `"identity"` also requires variance one.
         silent: Policy for units that never vary.
-        center: Remove the mean over samples.
+        center: True removes the mean over samples.
 
     Returns:
-        Distance, not negative, dimensionless; NaN without variance (scaled) or without units.
+        Distance, at least 0, dimensionless; NaN without variance (scaled) or without units.
 
     Raises:
-        InvalidValue: An unknown target; see `moments`.
+        InvalidValue: The target is unknown; see also `moments`.
     """
     return moments(samples, silent=silent, center=center).whiteness(target)
 
@@ -131,13 +139,15 @@ def spectral_flatness(samples: Samples, *, silent: Silent = "nan", center: bool 
 
     $$\frac{(\prod_i \lambda_i)^{1/N}}{\frac1N \sum_i \lambda_i}$$
 
-    One for white activity, zero for a singular covariance. Its logarithm times -N/2 is the Kullback-Leibler
-    divergence from the white Gaussian of the same total variance. Cost: P N^2 + 4/3 N^3.
+    It is one for white activity and zero for a singular covariance. Its logarithm times -N/2 is the Kullback-Leibler
+    divergence from the white Gaussian of the same total variance.
+
+    Cost: P N^2 + 4/3 N^3 for P samples and N units.
 
     Args:
         samples: Activity, shape `(samples, units)`.
-        silent: Policy for units that never vary: kept under `"nan"`, they make it zero.
-        center: Remove the mean over samples.
+        silent: Policy for units that never vary: `"nan"` keeps them, and they make the flatness zero.
+        center: True removes the mean over samples.
 
     Returns:
         Flatness in [0, 1]; NaN without variance.

@@ -1,4 +1,4 @@
-"""The standard set of measures of a population with their intervals and floors, never one number alone."""
+"""Standard set of measures of a population, with intervals and floors."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
 class Row(NamedTuple):
     """One measure of a summary."""
 
-    estimate: float  # of all samples; NaN where it is not defined
-    low: float  # of its interval; NaN without one
-    high: float
-    floor: float  # expected of independent units with these variances at this number of samples; NaN where unknown
+    estimate: float  # from all samples; NaN if not defined
+    low: float  # lower end of its interval; NaN without one
+    high: float  # upper end
+    floor: float  # expected for independent units with these variances at this number of samples; NaN if unknown
 
 
 @final
 @dataclass(frozen=True)
 class Summary:
-    """What is measured of a population; `summary["whiteness"].low`, or all of it by `.to_frame()`."""
+    """Measures of a population; for example `summary["whiteness"].low`, or the whole table by `.to_frame()`."""
 
     samples: int  # number of samples
     units: int  # number of units, silent ones included
-    silent: int  # units that never vary
-    policy: Silent  # what was done with them
-    center: bool  # whether the mean over samples was removed
-    bin: float | None  # seconds a sample of spike trains or rates; None for arrays
-    sparse: int | None  # spike trains: units with fewer than three spikes, which have no CV2 and are left out of it
-    level: float | None  # coverage of the intervals; None without
-    time_unit: str  # of the two times below: s, samples or trials
-    resolution: float  # length of a cell, 1/64 of the recording: what is faster is not looked at
+    silent: int  # number of units that never vary
+    policy: Silent  # policy for these units
+    center: bool  # True if the mean over samples was removed
+    bin: float | None  # seconds per sample of spike trains or rates; None for arrays
+    sparse: int | None  # number of units with fewer than three spikes, which have no CV2; None: no spike trains
+    level: float | None  # coverage of the intervals; None without intervals
+    time_unit: str  # unit of the two times below: s, samples or trials
+    resolution: float  # length of a cell, 1/64 of the recording; shorter autocorrelation times are not resolved
     autocorrelation_time: float  # of the mean activity or half of the measures; 0: below resolution; NaN: no intervals
-    warnings: tuple[str, ...]  # what is withheld, and why
+    warnings: tuple[str, ...]  # measures or intervals that are withheld, and the reason
     rows: Mapping[str, Row]
 
     def __getitem__(self, name: str) -> Row:
-        """The row of a measure."""
+        """Row of a measure; raises UnknownName for another name."""
         if name not in self.rows:
             raise unknown_name("measure", name, self.rows)
         return self.rows[name]
 
     def record(self) -> dict[str, float]:
-        """The estimates with the numbers of samples, units and silent units: a flat row of a table."""
+        """Estimates with the numbers of samples, units and silent units, as a flat row of a table."""
         facts: dict[str, float] = {"samples": self.samples, "units": self.units, "silent": self.silent}
         return facts | {name: row.estimate for name, row in self.rows.items()}
 
     def to_frame(self) -> pd.DataFrame:
-        """The table, one row a measure: estimate, low, high, floor."""
+        """Table with one row per measure and the columns estimate, low, high, floor."""
         pandas = require("pandas", "recordings")
         frame: pd.DataFrame = pandas.DataFrame(list(self.rows.values()), index=list(self.rows), columns=Row._fields)
         frame.index.name = "measure"
@@ -67,7 +67,7 @@ class Summary:
 
     @property
     def facts(self) -> str:
-        """What the numbers rest on, in one line."""
+        """Numbers of samples and units, policy and level of the intervals, in one line."""
         bins = "" if self.bin is None else f" of {self.bin:g} s"
         parts = [f"{self.samples} samples{bins}, {self.units} units, {self.silent} silent (policy: {self.policy})"]
         if self.sparse:
@@ -81,7 +81,7 @@ class Summary:
         return "; ".join(parts)
 
     def __str__(self) -> str:
-        """The facts, then one measure a line, then the warnings; what is not defined is left blank."""
+        """Facts, then one line per measure, then the warnings; undefined intervals and floors are left blank."""
         width = max(map(len, self.rows))
         lines = [self.facts, f"{'':<{width}}  {'estimate':>10}  {'interval':^22}  {'floor':>10}"]
         for name, row in self.rows.items():
@@ -102,47 +102,48 @@ def summary(
     over: Over = "time",
     block: float | None = None,
 ) -> Summary:
-    r"""The standard set of measures, each with an interval and with what independent units would show.
+    r"""Compute the standard set of measures, each with an interval and with its floor for independent units.
 
-    Why a set: the mean correlation alone misleads, since correlations cancel, and dead units lower all of them;
-    Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
-    doi:10.1016/j.neuron.2021.06.028. Each measure is defined at the function of its name. Spike trains and rates have
-    the mean rate, spike trains also the Fano factor of the counts and the CV2 of the intervals between spikes: a
-    decorrelation that is a collapse of the rate shows there.
+    The set is needed because the mean correlation alone misleads: correlations of both signs cancel, and silent units
+    lower all of them; Umakantha et al. (2021), Bridging neuronal correlations and dimensionality reduction, Neuron 109,
+    doi:10.1016/j.neuron.2021.06.028. Each measure is defined in the function of its name. Spike trains and rates have
+    the mean rate, spike trains also the Fano factor of the counts and the CV2 of the intervals between spikes; these
+    show if a decorrelation comes from a collapse of the rate.
 
-    Intervals are of what is measured on average at this number of samples, to be compared with the floor at this number
-    of samples. The estimates' fluctuations along the recording tell their error and its autocorrelation
-    (`autocorrelation.Memory`, where the equations are), of which the slower of two counts: the measure's own, and that
-    of the mean activity. They are found on a scale on which the measure is unbounded, so that intervals stay inside
-    its bounds (`scales.scales`). They allow for an autocorrelation that is not known: in simulations those of 95 % held
-    92 to 95 % with a shared state as slow as 1/200 of the recording, 97 to 99 % of independent samples. No interval is
-    given where the recording holds fewer than ten autocorrelation times, as under bleaching or drift: remove the slow
-    part first (`high_pass`, `detrended`) or record for longer.
-    `participation_ratio_both` is withheld where its denominator is not clearly positive. The floor takes the samples as
-    independent; for autocorrelated activity compare with `surrogate_null` too.
+    An interval covers the expected value of the measure at this number of samples, and is to be compared with the floor
+    at this number of samples. The fluctuations of the estimates along the recording give their error and its
+    autocorrelation (`autocorrelation.Memory` has the equations); the slower of two autocorrelations counts, that of the
+    measure and that of the mean activity. The error is found on a scale on which the measure is unbounded, so that
+    intervals stay inside its bounds (`scales.scales`). Intervals allow for an unknown autocorrelation: in simulations
+    intervals of 95 % covered 92 to 95 % with a shared state as slow as 1/200 of the recording, and 97 to 99 % for
+    independent samples. No interval is given if the recording holds fewer than ten autocorrelation times, as under
+    bleaching or drift: remove the slow part first (`high_pass`, `detrended`) or record for longer.
+    `participation_ratio_both` is withheld if its denominator is not clearly positive. The floor assumes independent
+    samples; for autocorrelated activity compare with `surrogate_null` too.
 
-    Cost: P N^2 once, then 127 times 64 N^2 + 4/3 N^3. Memory: the sums of 64 cells, 256 N^2 bytes for counts and 512
-    N^2 for other numbers, 64 N^2 for the weightings; without intervals 40 N^2. Spike trains are counted in chunks.
+    Cost: P N^2 once, then 127 times 64 N^2 + 4/3 N^3, for P samples and N units. Memory: the sums of 64 cells, 256 N^2
+    bytes for counts and 512 N^2 for other numbers, and 64 N^2 for the weightings; without intervals 40 N^2. Spike
+    trains are counted in chunks.
 
     Args:
         activity: Array or tensor `(samples, units)`, spike trains or rates.
-        bin: Width of the bins (s) for spike trains, or of means of rates; correlations of counts grow with it.
+        bin: Width of the bins (s), for spike trains and rates; correlations of counts grow with it.
         silent: Policy for units that never vary: `"nan"` keeps them (measures of correlation are NaN, the condition
-            number infinite), `"drop"` measures the others, `"error"` refuses. Their number is in the result.
-        center: Remove the mean over samples; without, measures of the second moment about zero.
-        intervals: False leaves the intervals out, for a fast flat record.
-        level: Coverage of the intervals.
-        over: What fluctuates: `"time"`, or the `"trials"` of a recording, of which the bins inside the trials are then
-            measured.
-        block: How long activity must be apart to be independent (s; samples of arrays, trials over trials): the number
-            of blocks less one is then the number of cosines and the degrees of freedom. Found from the data when None.
+            number is infinite), `"drop"` measures the others, `"error"` raises an error. The result has their number.
+        center: True removes the mean over samples; False measures the second moment about zero.
+        intervals: False leaves the intervals out, which is faster.
+        level: Coverage of the intervals, between 0 and 1.
+        over: Dimension of the fluctuations: `"time"`, or the `"trials"` of a recording, which measures the bins inside
+            the trials.
+        block: Time after which activity is independent (s; samples for arrays, trials with `over="trials"`); the number
+            of blocks minus one is the number of cosines and the degrees of freedom. None: found from the data.
 
     Returns:
-        The table; NaN marks what is not defined, such as correlations of a single unit.
+        Table of the measures; NaN marks undefined values, such as correlations of a single unit.
 
     Raises:
-        InvalidValue: See `moments`; spike trains without a bin; fewer than 20 samples, 10 trials or 5 blocks with
-            intervals; parameters out of range.
+        InvalidValue: Spike trains are given without a bin; there are fewer than 20 samples, 10 trials or 5 blocks with
+            intervals; or a parameter is out of range; see also `moments`.
     """
     check_level(level)
     source = Source.of(activity, bin, over)
@@ -156,7 +157,7 @@ def summary(
         bounds = found.get(name, nothing)
         value = math.nan if bounds.withheld else estimate
         rows[name] = Row(value, bounds.low, bounds.high, floors.get(name, math.nan))
-    # The largest of many medians is mostly chance, their median is not; the mean activity's is one.
+    # The median of the times over measures is robust; their largest is mostly chance.
     middle = median(bounds.time for bounds in found.values()) if found else math.nan
     time = max(read.memory.time, middle) * read.pieces * unit
     variation = read.reader.variation

@@ -1,7 +1,7 @@
-r"""Sums over cells of consecutive samples, from which every measure follows when some cells count more than others.
+r"""Sums over cells of consecutive samples, from which every measure of weighted cells follows.
 
-All that the measures need is linear in the samples: $\sum x$, $\sum x x^T$ and four sums for the fourth
-moments. Kept once for each cell, they give the measures of weighted cells without touching the samples again.
+The measures need only sums over samples: $\sum x$, $\sum x x^T$ and four sums for the fourth moments. Kept once per
+cell, they give the measures for any weights of the cells without another pass over the samples.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from neuro_decorr.metrics.samples import Samples, Silent, check_policy, not_fini
 from neuro_decorr.metrics.second_moments import Moments
 
 _EXACT = 2**24
-"""Integers up to here are exact in float32, and so is every sum of them that stays below."""
+"""Largest integer up to which float32 is exact, and with it every sum of integers that stays below."""
 _SLICE = 2**21
-"""Entries of the second moments of all cells that are widened to float64 at a time: 16 MiB."""
+"""Number of entries of the second moments of all cells that are converted to float64 at a time: 16 MiB."""
 _FEW = 1024
-"""Samples that a whole number near their mean is found from."""
+"""Number of samples that give a whole number near the mean."""
 
 
 @final
@@ -33,14 +33,14 @@ _FEW = 1024
 class Sums:
     """Sums of a population over cells of consecutive samples; x is the activity minus `origin`.
 
-    Memory: 4 (integers) or 8 bytes for each cell and pair of units; integers that would pass 2^31 take 8 as well.
+    Memory: 8 bytes per cell and pair of units, or 4 for integers whose sums stay below 2^31.
     """
 
     units: int
     center: bool
     origin: Tensor  # (units,), float64; zero for integers, and without centering
     constant: Tensor  # (units,), bool: units that never vary
-    lengths: Tensor  # (cells,), float64: samples
+    lengths: Tensor  # (cells,), float64: number of samples
     first: Tensor  # (cells, units), float64: sum of x
     cross: Tensor  # (cells, units, units), int32 or float64: sum of x x^T
     power: Tensor  # (cells, 2), float64: sums of |x|^2 and of |x|^4
@@ -58,7 +58,7 @@ class Sums:
         return self.first.sum(dim=0) / self.lengths.sum() + self.origin
 
     def moments(self, silent: Silent = "nan") -> Moments:
-        """Moments of all samples together; see `moments`."""
+        """Moments of all samples; see `moments`."""
         check_policy(silent)
         if silent == "error" and bool(self.constant.any()):
             raise silent_units(self.constant)
@@ -68,14 +68,14 @@ class Sums:
         return self._moments(weights, cross, dropped)
 
     def weighted(self, weights: Tensor, silent: Silent = "nan") -> list[Moments]:
-        """Moments with some cells counted more than others.
+        """Moments of weighted cells.
 
         Args:
-            weights: How much each cell counts, shape `(weightings, cells)`, not negative.
+            weights: Weights of the cells, at least 0, shape `(weightings, cells)`.
             silent: Policy for units that never vary; see `moments`.
 
         Returns:
-            One for each weighting, all held at once: 8 bytes for each and pair of units.
+            Moments, one per weighting. Memory: 8 bytes per weighting and pair of units.
         """
         drawn = weights.to(self.first)
         dropped = self.constant if silent == "drop" else torch.zeros_like(self.constant)
@@ -83,13 +83,13 @@ class Sums:
         return [self._moments(weight, cross, dropped) for weight, cross in combined]
 
     def mean_activity(self, directions: Tensor) -> NDArray[np.float64]:
-        """Projections of the activity of the cells, a mean over units, each in its own standard deviations.
+        """Projections of the mean activity of the cells, where each unit is divided by its standard deviation.
 
         Args:
-            directions: Shape `(directions, cells)`.
+            directions: Directions to project on, shape `(directions, cells)`.
 
         Returns:
-            Shape `(directions,)`.
+            Projections, shape `(directions,)`.
         """
         deviation = self.moments().covariance.diagonal().sqrt()
         share = torch.where(deviation > 0, 1 / deviation, torch.zeros_like(deviation))
@@ -107,7 +107,7 @@ class Sums:
         return result.view(len(weights), *self.cross.shape[1:])
 
     def _moments(self, weights: Tensor, cross: Tensor, dropped: Tensor) -> Moments:
-        """Moments from weighted sums, without the units dropped (all constant: they add to no centered length)."""
+        """Moments from weighted sums, without the dropped units (these are constant and add to no centered length)."""
         count = float(weights @ self.lengths)
         m = weights @ self.first / count
         square, fourth = (weights @ self.power).tolist()
@@ -140,23 +140,24 @@ class Sums:
 
 
 def accumulate(stream: Stream, cells: int = 1, *, center: bool = True, grain: int = 1) -> Sums:
-    """Sums of a stream, cell by cell, one pass for integers and two for other numbers.
+    """Sum a stream cell by cell, in one pass for integers and two passes for other numbers.
 
-    Integers, such as spike counts, go through float32 products of chunks small enough for every sum to be exact.
+    Integers, such as spike counts, are multiplied in float32, in chunks small enough for every sum to be exact.
 
-    Cost: P N^2 multiply-adds; a chunk and the sums in memory, never the array in float64.
+    Cost: P N^2 multiply-adds; memory for one chunk and the sums, never for the whole array in float64.
 
     Args:
-        stream: The samples.
+        stream: Stream of the samples.
         cells: Number of cells, see `edges`.
-        center: Whether the measures remove the mean.
-        grain: Cells hold whole multiples of so many samples, such as trials; it must divide their number.
+        center: True if the measures remove the mean.
+        grain: Number of samples that stay together in a cell, such as the samples of a trial; it must divide the number
+            of samples.
 
     Returns:
-        The sums.
+        Sums of each cell.
 
     Raises:
-        InvalidValue: NaN or infinity.
+        InvalidValue: The samples hold NaN or infinity.
     """
     samples, units, rows = stream.samples, stream.units, stream.rows
     ends = edges(samples // grain, cells) * grain
@@ -185,25 +186,25 @@ def accumulate(stream: Stream, cells: int = 1, *, center: bool = True, grain: in
                     _add(found, cell, part)
             else:
                 _add(found, cell, (real(piece)[0] - origin).masked_fill_(constant, 0.0))
-    if stream.integers:  # their origin is a value of every unit that never varies, exactly
+    if stream.integers:  # the origin of a unit that never varies equals its value, so that its sums are zero
         found.constant.copy_(found.cross.diagonal(dim1=1, dim2=2).sum(dim=0) == 0)
     return found
 
 
 def edges(samples: int, cells: int) -> NDArray[np.int64]:
-    """Samples at which cells as equal as can be begin and end, shape `(cells + 1,)`."""
+    """Samples at which cells of nearly equal length begin and end, shape `(cells + 1,)`."""
     return np.arange(cells + 1) * samples // cells
 
 
 def _at_edges(chunk: Samples, row: int, ends: NDArray[np.int64]) -> Iterator[Samples]:
-    """A chunk that begins at a row, cut where cells begin."""
+    """Split a chunk that begins at a row where cells begin."""
     inside = ends[(ends > row) & (ends < row + len(chunk))] - row
     for start, stop in itertools.pairwise([0, *inside.tolist(), len(chunk)]):
         yield chunk[start:stop]
 
 
 def _add(sums: Sums, cell: int, x: Tensor) -> None:
-    """Add rows to a cell; in float32 where that is exact, as the caller has made sure for the second moments."""
+    """Add rows to a cell, in float32 if that is exact; for the second moments the caller ensures this."""
     if x.dtype == sums.cross.dtype:
         sums.cross[cell].addmm_(x.T, x)
     else:
@@ -227,7 +228,7 @@ def _add(sums: Sums, cell: int, x: Tensor) -> None:
 
 
 def _exact_parts(chunk: Samples, origin: Tensor) -> Iterator[Tensor]:
-    """Rows of integers in float32, few enough for exact second moments; in float64 where that would be very few."""
+    """Yield rows of integers in float32, few enough for exact second moments; in float64 if they would be too few."""
     if isinstance(chunk, Tensor):
         single = chunk.detach().to(torch.float32)
     else:
@@ -242,10 +243,10 @@ def _exact_parts(chunk: Samples, origin: Tensor) -> Iterator[Tensor]:
 
 
 def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
-    """What is subtracted first, so that no digits are lost later, and the units that never vary; checks the values."""
+    """Offset to subtract for the sake of precision, and mask of the silent units; raises for NaN and infinity."""
     units = stream.units
     total = torch.zeros(units, dtype=torch.float64, device=stream.device)
-    if stream.integers:  # any whole number near the mean; those that never vary are known from the sums
+    if stream.integers:  # any whole number near the mean; the sums show later which units never vary
         few = min(rows, _FEW)
         near = real(next(iter(stream.chunks(few))))[0].mean(dim=0).round() if center else total
         return near, torch.zeros(units, dtype=torch.bool, device=stream.device)
@@ -254,7 +255,7 @@ def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
         values, resolution = real(chunk)
         low, high = torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))
         total += (added := values.sum(dim=0))
-        if not bool(added.isfinite().all()):  # one number for a unit, where it is enough to look at that
+        if not bool(added.isfinite().all()):  # the sum of a unit shows whether any of its values is not finite
             bad += int((~values.isfinite()).sum())
     if bad:
         raise not_finite(bad)
@@ -262,26 +263,30 @@ def _origin(stream: Stream, rows: int, center: bool) -> tuple[Tensor, Tensor]:
 
 
 def moments(activity: Activity, bin: float | None = None, *, silent: Silent = "nan", center: bool = True) -> Moments:
-    """Second moments of an array or a recording, from which several measures follow, such as `.participation_ratio()`.
+    r"""Second moments of an array or a recording, from which several measures follow, such as `.participation_ratio()`.
 
-    Computed in float64 on the device of a tensor, exactly for counts; read in chunks, never the whole of it in float64.
-    A unit is silent when its range is at most four rounding steps of its own magnitude in the dtype given (without
-    centering: when it is zero throughout), so that a constant which went through float32 arithmetic counts as silent.
+    $$C = \frac{1}{P - 1} \sum_p (x_p - \bar x)(x_p - \bar x)^T$$
 
-    Cost: P N^2 multiply-adds; memory N^2 and a chunk.
+    They are computed in float64 on the device of a tensor, and exactly for counts; the activity is read in chunks. A
+    unit is silent if its range is at most four rounding steps of its magnitude in the dtype of the activity (without
+    centering: if it is zero throughout), so that a constant that passed through float32 arithmetic counts as silent.
+
+    Cost: P N^2 multiply-adds for P samples and N units; memory for N^2 numbers and one chunk.
 
     Args:
         activity: Array or tensor `(samples, units)`, spike trains or rates; at least two samples and one unit.
         bin: Width of the bins (s), for spike trains and rates.
-        silent: What to do with units that never vary: `"nan"` keeps them, `"drop"`, `"error"` refuses.
-        center: Remove the mean over samples. Without, the second moment about zero: what a weight layer sees.
+        silent: Policy for units that never vary: `"nan"` keeps them, `"drop"` removes them, `"error"` raises an error.
+        center: True removes the mean over samples; False gives the second moment about zero, which a layer of weights
+            receives.
 
     Returns:
-        The moments.
+        Moments of the population.
 
     Raises:
-        InvalidValue: Not two-dimensional, not real numbers, fewer than two samples, no unit, NaN or infinity, an
-            unknown policy, silent units under `"error"`, or spike trains without a bin.
+        InvalidValue: The activity is not two-dimensional, not of real numbers, has fewer than two samples or no unit,
+            or holds NaN or infinity; the policy is unknown; units are silent under `"error"`; or spike trains are given
+            without a bin.
     """
     check_policy(silent)
     return accumulate(as_stream(activity, bin), center=center).moments(silent)

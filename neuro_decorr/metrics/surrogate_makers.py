@@ -1,4 +1,4 @@
-"""How surrogates are made: shifted, moved spike by spike, or their trials exchanged."""
+"""Making of surrogates: units are shifted, spikes are moved, or trials are exchanged."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from neuro_decorr.metrics.trends import NEXT, Array, components, cosines, degree
 from neuro_decorr.recording import SpikeTrains
 
 Made: TypeAlias = Literal["circular_shift", "local_shift", "trial_shuffle", "trial_shift", "dither", "jitter"]
-"""How surrogates are made.
+"""Kind of surrogates.
 
-`"circular_shift"` shifts every unit by any amount, around the end: keeps all that a stationary unit does alone.
-`"local_shift"` shifts every unit by up to `reach`, nothing around the end: drifts stay where they are.
+`"circular_shift"` shifts every unit by any amount, around the end; all properties of a stationary unit are kept.
+`"local_shift"` shifts every unit by up to `reach` without wrapping around the end; drifts keep their place.
 `"trial_shuffle"` removes the mean response of each condition, then exchanges each unit's trials of a condition.
-`"trial_shift"` removes it too, then shifts each unit's trials of a condition by up to `reach` trials: what a unit keeps
-from trial to trial stays.
-`"dither"` moves every spike by up to `reach`; `"jitter"` draws every spike anew in its window of `reach`: what units
-share more slowly stays, and what is tested is synchrony finer than that.
+`"trial_shift"` removes the mean response too, then shifts each unit's trials of a condition by up to `reach` trials;
+the dependence of a unit's trials on each other is kept.
+`"dither"` moves every spike by up to `reach`; `"jitter"` draws every spike anew in its window of `reach`. Both keep
+slower shared fluctuations and test synchrony that is finer than `reach`.
 """
 
-_ROWS = 8192  # samples whose products are summed at a time, in float32
-_UNITS = 16  # units that are prepared at a time, in float64
+_ROWS = 8192  # number of samples whose products are summed at a time, in float32
+_UNITS = 16  # number of units that are prepared at a time, in float64
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Surrogates:
-    """What is compared with surrogates, and how these are made."""
+    """Activity that is compared with surrogates, and the way to draw these."""
 
     kind: Made
-    observed: Moments  # of the data, treated as the surrogates are
-    units: NDArray[np.intp]  # those that are compared, by their position; the others hardly vary
-    samples: NDArray[np.float32]  # (samples, units): the data as they are compared, without what was removed
-    trial: NDArray[np.intp]  # (samples,): trial of each; all zero without trials
-    draw: Callable[[np.random.Generator], Moments]  # one surrogate
-    reason: str = ""  # why this kind, and what was done first, in words
-    cutoff: float | None = None  # s, samples of an array, or trials: what is slower was removed; None: nothing
-    reach: float | None = None  # how far units are moved: s, samples of an array, or trials; None: any distance
+    observed: Moments  # of the data, after the same treatment as the surrogates
+    units: NDArray[np.intp]  # positions of the units that are compared; the others hardly vary
+    samples: NDArray[np.float32]  # (samples, units): data after the same treatment as the surrogates
+    trial: NDArray[np.intp]  # (samples,): trial of each sample; all zero without trials
+    draw: Callable[[np.random.Generator], Moments]  # draws one surrogate
+    reason: str = ""  # reason for this kind, and the treatment of the data, in words
+    cutoff: float | None = None  # slower fluctuations were removed (s, samples of an array, or trials); None: none
+    reach: float | None = None  # largest shift (s, samples of an array, or trials); None: any distance
 
     def moments(self, draws: int, seed: int = 0) -> Iterator[Moments]:
-        """Moments of surrogates.
+        """Draw surrogates and yield their moments.
 
-        Cost: P N^2 each.
+        Cost: P N^2 per surrogate, for P samples and N units.
 
         Args:
-            draws: How many, at least 1.
-            seed: Seed; surrogate k is the same however many are drawn.
+            draws: Number of surrogates, at least 1.
+            seed: Seed, an integer from 0 on; surrogate k does not depend on the number of draws.
 
         Yields:
-            Their moments.
+            Moments of each surrogate.
 
         Raises:
-            InvalidValue: No draws, a seed below zero, or a unit that never varies in a surrogate.
+            InvalidValue: The number of draws or the seed is not allowed, or a unit never varies in a surrogate.
         """
         checks.refuse("surrogates", checks.whole_number("draws", draws, least=1))
         source = generator(seed)
@@ -71,7 +71,7 @@ class Surrogates:
 
 
 def shifted_around(values: Array, removed: int) -> Surrogates:
-    """Every unit shifted by any amount, around the end, after so many cosines were removed."""
+    """Shift every unit by any amount, around the end, after the slowest `removed` cosines were removed."""
     kept = varying(values)
     data = _prepared(values, kept, removed)
     length = data.shape[1]
@@ -83,14 +83,14 @@ def shifted_around(values: Array, removed: int) -> Surrogates:
 
 
 def shifted_locally(values: Array, reach: int, cutoff: float | None) -> Surrogates:
-    """Windows of every unit that begin up to `reach` samples before or behind those of the data."""
+    """Cut windows of every unit that begin up to `reach` samples before or after those of the data."""
     length = len(values) - 2 * reach
     if reach < 1 or length < max(2, 2 * reach):
         raise InvalidValue(
-            f"reach: got {reach} of {len(values)} samples; a local shift moves units by 1 sample or more, and by a "
-            "quarter of the samples at most: choose another reach, or more samples."
+            f"reach: got {reach} of {len(values)} samples; a local shift moves units by 1 sample to a quarter of the "
+            "samples: choose another reach, or more samples."
         )
-    kept = varying(values[2 * reach : len(values) - 2 * reach])  # what all windows have in common
+    kept = varying(values[2 * reach : len(values) - 2 * reach])  # the samples that all windows have in common
     data = _prepared(values, kept, 0)
     count = 0 if cutoff is None else components(length, cutoff, 1.0)
     basis = torch.from_numpy(cosines(length, count)).float() if count <= NEXT else None
@@ -109,7 +109,7 @@ def shifted_locally(values: Array, reach: int, cutoff: float | None) -> Surrogat
 
 
 def moved(trains: SpikeTrains, bin: float, kind: Literal["dither", "jitter"], reach: float, removed: int) -> Surrogates:
-    """Spikes moved by Elephant, then counted, and so many cosines removed from the counts."""
+    """Move spikes by Elephant, count them, and remove the slowest `removed` cosines from the counts."""
     counts = trains.counts(bin).astype(np.float64)
     kept = varying(counts)
     chosen = trains.select([trains.units[unit] for unit in kept.tolist()])
@@ -123,9 +123,10 @@ def moved(trains: SpikeTrains, bin: float, kind: Literal["dither", "jitter"], re
 
 
 def shuffled_trials(samples: Array, conditions: list[NDArray[np.intp]], cutoff: float | None) -> Surrogates:
-    """Trials `(trials, bins, units)` of each condition exchanged for each unit, less the mean of the condition.
+    """Exchange the trials `(trials, bins, units)` of each condition for each unit, minus the mean of the condition.
 
-    What is slower than `cutoff` trials over the whole sequence goes with the means, from data and surrogates.
+    Fluctuations over the whole sequence that are slower than `cutoff` trials are removed with the means, from the data
+    and from the surrogates.
     """
     trials, bins, units = samples.shape
     slow = cosines(trials, 0 if cutoff is None else components(trials, cutoff, 1.0))
@@ -156,14 +157,14 @@ def shuffled_trials(samples: Array, conditions: list[NDArray[np.intp]], cutoff: 
 def shifted_trials(
     samples: Array, conditions: list[NDArray[np.intp]], reaches: list[int], cutoff: float | None
 ) -> Surrogates:
-    """Windows of the sequence of trials of each condition, that begin up to its reach before or behind the data's.
+    """Cut windows of the trials of each condition that begin up to its reach before or after those of the data.
 
-    From each window its mean over trials goes, bin by bin, and what is slower than `cutoff` trials. A unit is shifted
-    by the same share of the reach in every condition: what it keeps from trial to trial may pass conditions.
+    Each window loses its mean over trials, bin by bin, and fluctuations slower than `cutoff` trials. A unit is shifted
+    by the same share of the reach in every condition, since its trials may depend on each other across conditions.
     """
     bins, units = samples.shape[1:]
     shifts = list(zip(conditions, reaches, strict=True))
-    core = [samples[own[2 * by : len(own) - 2 * by]] for own, by in shifts]  # what all windows have in common
+    core = [samples[own[2 * by : len(own) - 2 * by]] for own, by in shifts]  # trials that all windows have in common
     left = np.concatenate([part - part.mean(axis=0) for part in core]).reshape(-1, units)
     kept = varying(left, np.abs(samples).max(axis=(0, 1)))
     data = torch.from_numpy(np.ascontiguousarray(samples[:, :, kept].transpose(2, 0, 1), dtype=np.float32))
@@ -191,11 +192,11 @@ def shifted_trials(
 
 
 def varying(values: Array, size: Array | None = None) -> NDArray[np.intp]:
-    """The units whose values `(samples, units)` vary by more than the rounding of their size, at least two."""
+    """Positions of the units whose values `(samples, units)` vary beyond rounding; raises if fewer than two vary."""
     scale = np.abs(values).max(axis=0) if size is None else size
     kept = np.flatnonzero(np.ptp(values, axis=0) > 1e-12 * scale)
     if len(kept) < 2:
-        raise InvalidValue("activity: fewer than two units vary in what is compared; there is no correlation to test.")
+        raise InvalidValue("activity: fewer than two units vary; give at least 2 units that vary.")
     return kept
 
 
@@ -212,7 +213,7 @@ def _made(
 
 
 def _prepared(values: Array, kept: NDArray[np.intp], removed: int) -> torch.Tensor:
-    """Rows of the units kept, without their mean and the slowest cosines; some at a time, for the sake of memory."""
+    """Rows of the kept units without their mean and the slowest cosines; some units at a time, to save memory."""
     rows = torch.empty(len(kept), len(values), dtype=torch.float32)
     for start in range(0, len(kept), _UNITS):
         part = kept[start : start + _UNITS]
@@ -221,14 +222,14 @@ def _prepared(values: Array, kept: NDArray[np.intp], removed: int) -> torch.Tens
 
 
 def _rows(values: Array) -> torch.Tensor:
-    """One row a unit, contiguous, float32: the products of counts stay good to some 1e-6 of a correlation."""
+    """Contiguous float32 array with one row per unit; products of counts keep a correlation exact to about 1e-6."""
     return torch.from_numpy(np.ascontiguousarray(values.T, dtype=np.float32))
 
 
 def _moments(rows: torch.Tensor, removed: int, shifts: NDArray[np.int64] | None = None) -> Moments:
-    """Moments of units with mean zero that have lost so many degrees of freedom beside that of the mean.
+    """Moments of units with mean zero that have lost `removed` degrees of freedom in addition to that of the mean.
 
-    With shifts, of the rows moved so far to the right, around the end; some samples at a time, which stay in the cache.
+    With shifts, the rows are first moved to the right, around the end. Samples are taken in blocks that fit the cache.
     """
     values = rows.numpy()
     units, samples = values.shape
@@ -250,7 +251,7 @@ def _moments(rows: torch.Tensor, removed: int, shifts: NDArray[np.int64] | None 
         fourth += float(np.square(square.sum(axis=0), dtype=np.float64).sum())
         unit_fourth += sum(float(own @ own) for own in square)
     if not (product.diagonal() > 0).all():
-        raise InvalidValue("activity: a unit never varies in a surrogate; leave out units with hardly any spikes.")
+        raise InvalidValue("activity: a unit never varies in a surrogate; leave out units with very few spikes.")
     silent = torch.zeros(units, dtype=torch.bool)
     mean = torch.zeros(units, dtype=torch.float64)
     sums = torch.tensor([fourth, unit_fourth], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Surrogates: the same units with nothing in common in time, made so that what each unit does alone stays."""
+"""Surrogates: the same units with nothing in common in time, while the properties of each unit are kept."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from neuro_decorr.recording import Rates, SpikeTrains
 from neuro_decorr.recording.binning import SLACK
 
 Kind: TypeAlias = Literal["auto", Made]
-"""One of `Made`, or `"auto"`: chosen by what varies, see `surrogates`."""
+"""Kind of surrogates: one of `Made`, or `"auto"`, which chooses by the data, see `surrogates`."""
 
 DITHERED_BINS = 4
+"""Default reach of `"dither"` and `"jitter"`, in bins."""
 SHIFTED, FEWEST_SHIFTED = 20, 6
-"""Trials a condition from which on `"auto"` shifts them, and fewest that can be shifted."""
+"""Number of trials per condition from which `"auto"` shifts trials, and smallest number that can be shifted."""
 SLOW_TRIALS = 6
-"""Where units drift over trials, what is slower than so many trials is removed."""
+"""Fluctuations slower than this many trials are removed if units drift over trials."""
 SHORTEST = 10
-"""Samples between two gaps of a recording; where there are fewer, they are left out: nothing can be shifted there."""
+"""Smallest number of samples between two gaps of a recording; shorter parts are left out."""
 
 
 class Making(TypedDict, total=False):
-    """How surrogates are made: what `surrogates` takes, and every comparison with surrogates hands on to it."""
+    """Arguments of `surrogates` that every comparison with surrogates passes on."""
 
     kind: Kind
     cutoff: Cutoff
@@ -49,27 +50,27 @@ def surrogates(
     cutoff: Cutoff = "auto",
     reach: float | None = None,
 ) -> Surrogates:
-    r"""Choose surrogates by what varies in the data, and treat the data as the surrogates are treated.
+    r"""Choose surrogates that suit the data, and treat the data in the same way as the surrogates.
 
-    Independent units that drift, each in its own way, correlate: two straight lines do so perfectly. A shift around the
-    end makes a saw-tooth of a drift, and so does not show what drifts give by chance. `"auto"` chooses:
+    Independent units that drift separately correlate; two straight lines do so perfectly. A shift around the end turns
+    a drift into a saw-tooth, and so does not show the correlations that drifts give by chance. `"auto"` chooses:
 
-    - units of a recording with trials, whose trials follow each other in no order: `"trial_shuffle"`;
-    - with trials, units that drift over them or keep something from trial to trial: `"trial_shift"`, or, with fewer
-      than 20 trials of a condition, `"trial_shuffle"`, either after what is slower than six trials was removed;
-    - without trials, units that drift: `"local_shift"`;
-    - without trials, units that do not: `"circular_shift"`.
+    - with trials, if neighbouring trials are independent: `"trial_shuffle"`;
+    - with trials, if units drift over them or neighbouring trials depend on each other: `"trial_shift"`, or
+      `"trial_shuffle"` if a condition has fewer than 20 trials; first, fluctuations slower than six trials are removed;
+    - without trials, if units drift: `"local_shift"`;
+    - without trials, if units do not drift: `"circular_shift"`.
 
-    Where units drift, what is slower than a tenth of the recording is removed: there are too few periods of it to tell
-    a shared drift from drifts of their own. Then units are shifted by up to a tenth of the recording: windows of one
-    length, cut from every unit at a place of its own, the data's from the middle. Windows of linear trends, of random
-    walks and of stationary activity have, after that, the same distribution wherever they lie, so that p-values of
-    independent units are uniform.
+    If units drift, fluctuations slower than a tenth of the recording are removed, because the recording holds too few
+    of their periods to tell a shared drift from separate ones. Then units are shifted by up to a tenth of the
+    recording: windows of equal length are cut at a random place of every unit, and from the middle for the data. After
+    the removal, windows of linear trends, of random walks and of stationary activity have the same distribution at
+    every place, so that p-values of independent units are uniform.
 
-    At a gap of a recording the level of all units jumps at the same time, each its own way. So what lies between two
-    gaps loses its mean and is shifted by itself, `"local_shift"`: nothing is carried over a gap.
+    At a gap of a recording the levels of all units jump at the same time, each by its own amount. Therefore each part
+    between two gaps loses its mean and is shifted by itself, by `"local_shift"`; no activity moves across a gap.
 
-    Cost: P N for each cosine that is removed, P N^2 for each surrogate.
+    Cost: P N per cosine that is removed, P N^2 per surrogate, for P samples and N units.
 
     Sources: Harris (2020), Nonsense correlations in neuroscience, doi:10.1101/2020.11.29.402719 (shifts without
     wrapping); Louis, Gerstein, Gruen and Diesmann (2010), Surrogate spike train generation through dithering in
@@ -78,21 +79,22 @@ def surrogates(
     107, doi:10.1152/jn.00633.2011.
 
     Args:
-        activity: Array `(samples, units)`, rates or spike trains. Trials are used where the recording has them: for
-            surrogates over all of its time name another kind, or give it without.
-        bin: Width of the bins (s) of recordings; with trials, one bin a trial when None.
-        kind: How surrogates are made.
-        cutoff: What is removed first, see `Cutoff`; of trials in trials, and `"auto"` is six.
-        reach: How far units are moved: s, samples of an array, or trials; a tenth of what is there when None, and four
-            bins for `"dither"` and `"jitter"`. Without meaning for `"circular_shift"` and `"trial_shuffle"`.
+        activity: Array `(samples, units)`, rates or spike trains. `"auto"` uses the trials of a recording that has
+            them; for surrogates over all of the time choose another kind.
+        bin: Width of the bins (s), for spike trains and rates; None with trials: one bin per trial.
+        kind: Kind of surrogates, see `Made`, or `"auto"`.
+        cutoff: Fluctuations slower than this are removed first, see `Cutoff`; in trials for surrogates of trials, where
+            `"auto"` is six.
+        reach: Largest shift (s, samples of an array, or trials). None: a tenth of the recording, or four bins for
+            `"dither"` and `"jitter"`. No effect for `"circular_shift"` and `"trial_shuffle"`.
 
     Returns:
-        The surrogates.
+        Surrogates, with the moments of the data.
 
     Raises:
-        InvalidValue: Fewer than two units that vary, too few samples or trials, numbers out of range, or a kind that
-            needs spikes or trials where there are none.
-        MissingExtra: Elephant, for `"dither"` and `"jitter"`, is not installed.
+        InvalidValue: Fewer than two units vary, there are too few samples or trials, a number is out of range, or the
+            kind needs spikes or trials and there are none.
+        MissingExtra: Elephant is not installed, which `"dither"` and `"jitter"` need.
     """
     checks.refuse(
         "surrogates",
@@ -138,13 +140,13 @@ def _over_time(activity: Activity, bin: float | None, kind: Kind, cutoff: Cutoff
 
 
 def _between_gaps(recording: SpikeTrains | Rates, step: float, samples: int) -> list[NDArray[np.intp]]:
-    """The samples between the gaps, as far as there are enough."""
+    """Indices of the samples of each part between gaps, without parts that are too short."""
     lengths = [math.floor((high - low) / step + SLACK) for low, high in recording.pieces]
     parts = [part for part in np.split(np.arange(samples), np.cumsum(lengths)[:-1]) if len(part) >= SHORTEST]
     if not parts:
         raise InvalidValue(
-            f"activity: between gaps there are {max(lengths)} samples at most, and surrogates need {SHORTEST}; choose "
-            "narrower bins."
+            f"activity: got at most {max(lengths)} samples between two gaps; surrogates need at least {SHORTEST}: "
+            "choose narrower bins."
         )
     return parts
 
@@ -152,7 +154,7 @@ def _between_gaps(recording: SpikeTrains | Rates, step: float, samples: int) -> 
 def _shifted_between_gaps(
     values: trends.Array, parts: list[NDArray[np.intp]], kind: Kind, cutoff: float | None, reach: int | None
 ) -> tuple[Surrogates, int]:
-    """Local shifts of every part by itself, and how far they go at most (samples)."""
+    """Shift every part by itself, and give the largest shift (samples)."""
     if kind == "circular_shift":
         raise InvalidValue(
             "kind: 'circular_shift' carries activity over the gaps of the recording; choose 'local_shift', or a period "
@@ -161,10 +163,10 @@ def _shifted_between_gaps(
     reaches = [max(1, round(len(part) / 10)) if reach is None else reach for part in parts]
     if any(by < 1 or 4 * by > len(part) for by, part in zip(reaches, parts, strict=True)):
         raise InvalidValue(
-            f"reach: got {reach} samples; between two gaps there are only {min(map(len, parts))}, and a local shift "
-            "moves units by 1 sample or more, and by a quarter at most: choose another reach."
+            f"reach: got {reach} samples, with only {min(map(len, parts))} between two gaps; a local shift moves units "
+            "by 1 sample to a quarter of these: choose another reach."
         )
-    made = makers.shifted_trials(values[:, None], parts, reaches, cutoff)  # of one sample each
+    made = makers.shifted_trials(values[:, None], parts, reaches, cutoff)  # each sample counts as a trial of one bin
     return dataclasses.replace(made, kind="local_shift", trial=np.zeros_like(made.trial)), max(reaches)
 
 
@@ -175,17 +177,20 @@ def over_trials(
     cutoff: Cutoff = "auto",
     reach: float | None = None,
 ) -> Surrogates:
-    """Surrogates of trials, `"trial_shuffle"` or `"trial_shift"`; see `surrogates`.
+    """Choose surrogates of trials, `"trial_shuffle"` or `"trial_shift"`; see `surrogates`.
 
     Args:
         samples: Samples of each trial, shape `(trials, bins, units)`.
         labels: Condition of each trial.
-        kind: How surrogates are made.
-        cutoff: What is removed first (trials).
-        reach: How far units are shifted (trials).
+        kind: `"trial_shuffle"`, `"trial_shift"` or `"auto"`.
+        cutoff: Fluctuations slower than this are removed first (trials), see `Cutoff`.
+        reach: Largest shift (trials); None: a tenth of the trials of each condition.
 
     Returns:
-        The surrogates.
+        Surrogates, with the moments of the data.
+
+    Raises:
+        InvalidValue: A condition has too few trials for the shifts, or fewer than two units vary.
     """
     conditions = by_condition(labels)
     fewest = min(map(len, conditions))
@@ -203,8 +208,8 @@ def over_trials(
         reaches = [max(1, round(len(members) / 10 if reach is None else reach)) for members in conditions]
         if fewest < FEWEST_SHIFTED or any(4 * by > len(own) for by, own in zip(reaches, conditions, strict=True)):
             raise InvalidValue(
-                f"trials: a condition has {fewest}; shifts by {max(reaches)} need 4 times as many, and at least "
-                f"{FEWEST_SHIFTED}: choose a smaller reach, or leave the condition out."
+                f"trials: got a condition with {fewest}; a shift by {max(reaches)} needs {4 * max(reaches)}, and at "
+                f"least {FEWEST_SHIFTED}: choose a smaller reach, or leave the condition out."
             )
         made, reach = makers.shifted_trials(samples, conditions, reaches, slower), float(max(reaches))
         how = f"each unit's trials of a condition are shifted by up to {reach:g}"

@@ -1,4 +1,4 @@
-"""Slow and fast: drifts removed, correlations split at a time scale, and whether units drift at all."""
+"""Slow and fast fluctuations: removal of drifts, correlations split at a time scale, and a test for drift."""
 
 from __future__ import annotations
 
@@ -20,60 +20,62 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float64]
 Cutoff: TypeAlias = float | Literal["auto"] | None
-"""Fluctuations slower than this (s; samples of an array) are removed first. `"auto"`: than a tenth of what is there
-where units drift, else none; None: none."""
+"""Fluctuations slower than this (s; samples of an array) are removed first. `"auto"`: slower than a tenth of the
+recording if units drift, else none; None: none."""
 
 _UNITS = 16
-"""Units whose slow part is removed at a time."""
+"""Number of units whose slow part is removed at a time."""
 
 SLOWEST, NEXT = 4, 20
-"""Units drift where the slowest 4 cosines hold more of their variance than 4 of the slowest 20 should."""
+"""Units drift if the slowest 4 cosines hold more than their expected share of the variance of the slowest 20."""
 
 
 def high_pass(activity: Activity, bin: float | None = None, *, cutoff: float) -> Array:
-    r"""Activity without its mean and without what is slower than the cutoff.
+    r"""Remove the mean and the fluctuations slower than a cutoff from the activity.
 
     $$
     y = x - \bar x - \sum_{k=1}^{K} c_k c_k^T x, \qquad
     c_k(p) = \sqrt{2/P} \cos\frac{\pi k (p + \frac12)}{P}, \qquad K = \lfloor 2P / \text{cutoff} \rfloor
     $$
 
-    The cosine $c_k$ has the period 2P/k. A projection, which takes K degrees of freedom of P; no phase is moved, and a
-    linear trend leaves no jump at the ends.
+    The cosine $c_k$ has the period 2P/k. The filter is a projection that removes K of the P degrees of freedom; it
+    shifts no phase, and a linear trend leaves no jump at the ends.
 
-    Cost: P log P a unit; memory 8 bytes an entry.
+    Cost: P log P per unit; memory 8 bytes per entry.
 
     Source: the high-pass filter of functional imaging, Holmes, Josephs, Buechel and Friston (1997), Statistical
     modelling of low-frequency confounds in fMRI, NeuroImage 5, S480.
 
     Args:
         activity: Array `(samples, units)`, rates or spike trains.
-        bin: Width of the bins (s) of recordings.
-        cutoff: Longest period that stays (s; samples of an array), at least two samples.
+        bin: Width of the bins (s), for spike trains and rates.
+        cutoff: Longest period that is kept (s; samples of an array), at least two samples.
 
     Returns:
-        What is left, shape `(samples, units)`, mean zero.
+        Filtered activity, shape `(samples, units)`, mean zero.
 
     Raises:
-        InvalidValue: A cutoff below two samples, or what cannot be sampled.
+        InvalidValue: The cutoff is below two samples, or the activity has the wrong shape or no bin; see `moments`.
     """
     values, step = sampled(activity, bin)
     return without(values, components(len(values), cutoff, step))
 
 
 def detrended(activity: Activity, bin: float | None = None, *, order: int = 1) -> Array:
-    """Activity without the polynomial of time that fits each unit best: by default without its mean and linear trend.
+    """Remove from each unit the polynomial of time that fits it best; by default its mean and linear trend.
+
+    Cost: P N for each order, for P samples and N units.
 
     Args:
         activity: Array `(samples, units)`, rates or spike trains.
-        bin: Width of the bins (s) of recordings.
-        order: Of the polynomial, from 0 (the mean) on; less than the number of samples.
+        bin: Width of the bins (s), for spike trains and rates.
+        order: Order of the polynomial, from 0 (the mean) on; less than the number of samples.
 
     Returns:
-        The residual, shape `(samples, units)`. It has lost order + 1 degrees of freedom.
+        Residual, shape `(samples, units)`. It has lost order + 1 degrees of freedom.
 
     Raises:
-        InvalidValue: An order that is no whole number, or not less than the samples.
+        InvalidValue: The order is not a whole number, or not less than the number of samples.
     """
     values, _ = sampled(activity, bin)
     checks.refuse("detrended", checks.whole_number("order", order, least=0))
@@ -88,9 +90,9 @@ def detrended(activity: Activity, bin: float | None = None, *, order: int = 1) -
 @final
 @dataclass(frozen=True, eq=False)
 class SlowFast:
-    r"""Correlations of what is slower and of what is faster than the cutoff; NaN for units without variance there.
+    r"""Correlations of the fluctuations slower and faster than a cutoff; NaN for units without such fluctuations.
 
-    The parts are orthogonal: with the share $s_i$ of a unit's variance that is slow,
+    The two parts are orthogonal: with the slow share $s_i$ of the variance of unit i,
     $r_{ij} = \sqrt{s_i s_j}\, r^{slow}_{ij} + \sqrt{(1 - s_i)(1 - s_j)}\, r^{fast}_{ij}$ exactly.
     """
 
@@ -98,14 +100,14 @@ class SlowFast:
     total: Array  # (units, units)
     slow: Array  # (units, units)
     fast: Array  # (units, units)
-    slow_share: Array  # (units,)
-    slow_degrees: int  # cosines slower than the cutoff: so many numbers a unit its slow correlation rests on
+    slow_share: Array  # (units,): slow share of the variance
+    slow_degrees: int  # number of cosines slower than the cutoff, the degrees of freedom of the slow correlation
     fast_degrees: int  # samples - 1 - slow_degrees
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a part: mean and mean absolute correlation over pairs, the latter's floor for independent units.
+        """Table with one row per part: mean and mean absolute correlation, and the floor of the mean absolute one.
 
-        `share_of_mean` is what the part adds to the mean correlation of all: those of slow and fast sum to it.
+        `share_of_mean` is the contribution of the part to the total mean correlation; slow and fast sum to the total.
         """
         upper = np.triu_indices(len(self.total), 1)
         share = self.slow_share
@@ -129,21 +131,23 @@ class SlowFast:
 
 
 def slow_fast(activity: Activity, bin: float | None = None, *, cutoff: float) -> SlowFast:
-    """Correlations split at a time scale: what units share slowly (drift, state) and what they share fast.
+    """Split correlations at a time scale: those of slow fluctuations (drift, state) and those of fast ones.
 
-    The floors hold for units without autocorrelation: few slow cosines make large chance correlations, and drifts of
-    single units larger ones. Whether the fast part is more than chance is asked of `surrogate_null` with this cutoff.
+    The floors hold for units without autocorrelation: few slow cosines give large chance correlations, and drifts of
+    single units give larger ones. Test the fast part by `surrogate_null` with the same cutoff.
+
+    Cost: P N^2 + P N log P for P samples and N units.
 
     Args:
         activity: Array `(samples, units)`, rates or spike trains.
-        bin: Width of the bins (s) of recordings.
+        bin: Width of the bins (s), for spike trains and rates.
         cutoff: Periods longer than this are slow (s; samples of an array); see `high_pass`.
 
     Returns:
-        The correlations.
+        Correlations of all, slow and fast fluctuations.
 
     Raises:
-        InvalidValue: Fewer than two units, a cutoff that leaves fewer than two slow or two fast components.
+        InvalidValue: There are fewer than two units, or the cutoff leaves fewer than two slow or two fast components.
     """
     values, step = sampled(activity, bin)
     count = components(len(values), cutoff, step)
@@ -162,12 +166,12 @@ def slow_fast(activity: Activity, bin: float | None = None, *, cutoff: float) ->
 
 
 class Drift(NamedTuple):
-    """How much of the slow variance is the slowest."""
+    """Share of the slowest cosines in the slow variance, and the decision whether units drift."""
 
-    slowest: int  # cosines, such as 4
-    wide: int  # cosines, such as 20
-    share: float  # of the variance in the `wide` slowest cosines which the slowest hold, mean over units
-    found: bool  # beyond what chance gives a flat spectrum, and by more than a quarter
+    slowest: int  # number of slowest cosines, such as 4
+    wide: int  # number of slow cosines, such as 20
+    share: float  # share of the `slowest` cosines in the variance of the `wide` ones, mean over units
+    found: bool  # True if the share exceeds that of a flat spectrum beyond chance and by more than a quarter
 
     def __str__(self) -> str:
         if self.wide == 0:
@@ -178,7 +182,7 @@ class Drift(NamedTuple):
 
 
 def drift(values: Array) -> Drift:
-    """Whether units drift: whether they change more over the whole of what is there than within a tenth of it.
+    """Test whether units drift: whether they change more over the whole recording than within a tenth of it.
 
     Under a flat spectrum the share of each unit is beta distributed, B(2, 8) for 4 of 20 cosines.
 
@@ -186,7 +190,7 @@ def drift(values: Array) -> Drift:
         values: Activity, shape `(samples, units)`; units that never vary do not count.
 
     Returns:
-        The share; not found in fewer than 16 samples, which cannot tell.
+        The share and the decision; no drift is found in fewer than 16 samples.
     """
     wide = min(NEXT, len(values) // 4)
     vary = np.ptp(values, axis=0) > 0
@@ -196,7 +200,7 @@ def drift(values: Array) -> Drift:
     expected = slowest / wide
     power = np.square(cosines(len(values), wide).T @ values)[:, vary]
     total = power.sum(axis=0)
-    # A unit without slow variance says nothing, and drifts no more than expected.
+    # A unit without slow variance gets the expected share.
     shares = np.divide(power[:slowest].sum(axis=0), total, out=np.full_like(total, expected), where=total > 0)
     error = np.sqrt(expected * (1 - expected) / (wide / 2 + 1) / len(shares))
     share = float(shares.mean())
@@ -204,47 +208,47 @@ def drift(values: Array) -> Drift:
 
 
 def sampled(activity: Activity, bin: float | None) -> tuple[Array, float]:
-    """Samples in float64, checked, and the time from one to the next (s; 1 for arrays)."""
+    """Samples in float64, checked, and the time between two samples (s; 1 for arrays)."""
     samples = as_samples(activity, bin)
     if samples.ndim != 2 or len(samples) < 2:
         raise InvalidValue(
-            f"samples: got shape {tuple(samples.shape)}; allowed is (samples, units), 2 samples or more."
+            f"samples: got shape {tuple(samples.shape)}; allowed is (samples, units) with 2 samples or more."
         )
     step = bin if bin is not None else activity.step if isinstance(activity, Rates) else 1.0
     return finite(samples).cpu().numpy(), step
 
 
 def tenth(values: Array, step: float) -> float:
-    """A tenth of what is there: where units drift, slower changes are too few to tell whose they are."""
-    return max(len(values) * step / 10, 2 * step)  # the shortest cutoff
+    """Default cutoff, a tenth of the recording: it holds too few slower periods to tell shared drifts from others."""
+    return max(len(values) * step / 10, 2 * step)  # two samples are the shortest cutoff
 
 
 def components(samples: int, cutoff: float, step: float) -> int:
-    """How many cosines have longer periods than the cutoff, or as long ones."""
+    """Number of cosines whose periods are at least as long as the cutoff."""
     checks.refuse("high-pass", checks.number("cutoff", cutoff, least=2 * step, hint="two samples"))
     return min(samples - 1, int(2 * samples * step / cutoff + 1e-9))
 
 
 def degrees_left(samples: int, removed: int) -> int:
-    """Degrees of freedom of samples without their mean and so many components; fewer than two are refused."""
+    """Degrees of freedom of samples without their mean and the removed components; raises if fewer than two."""
     degrees = samples - 1 - removed
     if degrees < 2:
         raise InvalidValue(
-            f"activity: {samples} samples less {removed} components leave {degrees} degrees of freedom; at least 2 are "
-            "needed: take more samples or a longer cutoff."
+            f"activity: {samples} samples minus {removed} components leave {degrees} degrees of freedom; at least 2 "
+            "are needed: take more samples or a longer cutoff."
         )
     return degrees
 
 
 def cosines(samples: int, count: int) -> Array:
-    """The slowest cosines, orthonormal columns, shape `(samples, count)`."""
+    """Slowest cosines as orthonormal columns, shape `(samples, count)`."""
     phase = np.outer(np.arange(samples) + 0.5, np.arange(1, count + 1)) * (np.pi / samples)
     basis: Array = np.sqrt(2 / samples) * np.cos(phase)
     return basis
 
 
 def without(values: Array, count: int) -> Array:
-    """Values `(samples, units)` less their mean and the slowest cosines; some units at a time, to save memory."""
+    """Remove the mean and the slowest cosines from values `(samples, units)`; some units at a time, to save memory."""
     left: Array = values - values.mean(axis=0)
     basis = cosines(len(values), count) if count <= NEXT else None
     for start in range(0, left.shape[1], _UNITS):
@@ -260,7 +264,7 @@ def without(values: Array, count: int) -> Array:
 
 
 def _correlation(part: Array, power: Array) -> Array:
-    """Correlation of a part with mean zero; NaN where it holds nothing but rounding of the unit's variance."""
+    """Correlation of a part with mean zero; NaN for units whose part is only rounding of their variance."""
     products = part.T @ part
     own = np.where(products.diagonal() > 1e-20 * power, products.diagonal(), np.nan)
     matrix: Array = products / np.sqrt(np.outer(own, own))

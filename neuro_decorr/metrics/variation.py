@@ -18,31 +18,32 @@ def cv2_terms(times: NDArray[np.float64]) -> NDArray[np.float64]:
     r"""Local variation of each pair of neighbouring intervals, $2 |I_{k+1} - I_k| / (I_{k+1} + I_k)$.
 
     Args:
-        times: Sorted times of one unit.
+        times: Sorted spike times of one unit (s).
 
     Returns:
-        One value for each spike but the first and the last; empty with fewer than three spikes.
+        One value per spike, except the first and the last; empty with fewer than three spikes.
     """
     intervals = np.diff(times)
-    # The sum of both intervals is not zero: no two spikes of a unit are at the same time.
+    # The sum of both intervals is positive, since no two spikes of a unit are at the same time.
     return np.asarray(2 * np.abs(np.diff(intervals)) / (intervals[1:] + intervals[:-1]))
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Variation:
-    r"""Sums for the CV2 of every unit over cells of time, by the time of the middle spike.
+    r"""Sums for the CV2 of every unit over cells of time; a term belongs to the cell of its middle spike.
 
     $$\mathrm{CV2} = \frac{1}{n - 1} \sum_{k=1}^{n-1} \frac{2 |I_{k+1} - I_k|}{I_{k+1} + I_k}$$
 
-    One for a Poisson process whatever its rate, zero for a clock; slow changes of the rate matter little.
+    for n intervals I. CV2 is one for a Poisson process of any rate and zero for regular firing; slow changes of the
+    rate have little effect.
 
     Source: Holt, Softky, Koch and Douglas (1996), Comparison of discharge variability in vitro and in vivo in cat
     visual cortex neurons, J. Neurophysiol. 75, doi:10.1152/jn.1996.75.5.1806.
     """
 
     sums: Tensor  # (cells, units), float64
-    numbers: Tensor  # (cells, units), float64: terms in each sum
+    numbers: Tensor  # (cells, units), float64: number of terms in each sum
 
     @classmethod
     def of(
@@ -52,12 +53,12 @@ class Variation:
 
         Args:
             trains: Spike trains.
-            edges: Start of each cell after the first (s); what lies after the last cell's start belongs to it.
-            windows: Start and end (s) of the periods whose intervals count, in order, such as trials; what was recorded
-                without a break when None.
+            edges: Start of each cell after the first (s); the last cell has no end.
+            windows: Start and end (s) of the periods whose intervals count, in order, such as trials; None: the periods
+                that were recorded without a break.
 
         Returns:
-            The sums. Cost: linear in the spikes.
+            Sums, one row per cell. Cost: linear in the spikes.
         """
         starts, stops = np.array(trains.pieces if windows is None else windows).T
         shape = (len(edges) + 1, len(trains.units))
@@ -73,22 +74,22 @@ class Variation:
         return cls(torch.from_numpy(sums), torch.from_numpy(numbers))
 
     def between(self, first: int, last: int) -> Variation:
-        """The cells from `first` to before `last`."""
+        """Sums of the cells from `first` to `last` - 1."""
         return Variation(self.sums[first:last], self.numbers[first:last])
 
     @property
     def sparse(self) -> int:
-        """Units with fewer than three spikes: they have no CV2."""
+        """Number of units with fewer than three spikes, which have no CV2."""
         return int((self.numbers.sum(dim=0) == 0).sum())
 
     def each(self, weights: Tensor) -> Tensor:
         """CV2 of every unit, shape `(units,)`; NaN without a term.
 
         Args:
-            weights: How often each cell counts, shape `(cells,)`.
+            weights: Weight of each cell, shape `(cells,)`.
 
         Returns:
-            The values.
+            CV2 of each unit.
         """
         return (weights @ self.sums) / (weights @ self.numbers)
 
@@ -96,9 +97,9 @@ class Variation:
         """Mean CV2 over the units that have one, NaN when none has.
 
         Args:
-            weights: How often each cell counts, shape `(cells,)`.
+            weights: Weight of each cell, shape `(cells,)`.
 
         Returns:
-            The mean.
+            Mean CV2.
         """
         return float(self.each(weights).nanmean())

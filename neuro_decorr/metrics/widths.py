@@ -1,4 +1,4 @@
-"""Mean correlation against the width of the bins."""
+"""Mean correlation as a function of the width of the bins."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTHS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Bins (s) from synapses to slow states."""
+"""Default widths of the bins (s), from the time scale of synapses to that of slow states."""
 _LEAST = 64
-"""Samples that a width must leave."""
+"""Smallest number of samples at any width."""
 _COLUMNS = (
     "samples", "mean", "low", "high", "null_low", "null_high", "p_value", "mean_absolute", "floor_absolute",
 )  # fmt: skip
@@ -34,22 +34,22 @@ _COLUMNS = (
 class BinProfile:
     """Mean correlation at every width; a table by `.to_frame()`. All arrays have shape `(bins,)`."""
 
-    bins: NDArray[np.float64]  # s
-    samples: NDArray[np.int64]
+    bins: NDArray[np.float64]  # widths (s)
+    samples: NDArray[np.int64]  # number of samples
     mean: NDArray[np.float64]  # mean correlation of all pairs
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    null_low: NDArray[np.float64]  # where the mean of independent units lies with probability `level`
+    low: NDArray[np.float64]  # lower end of its interval
+    high: NDArray[np.float64]  # upper end
+    null_low: NDArray[np.float64]  # the mean of independent units lies between these with probability `level`
     null_high: NDArray[np.float64]
-    p_value: NDArray[np.float64]  # chance that it lies as far from zero, two-sided
-    mean_absolute: NDArray[np.float64]
-    floor_absolute: NDArray[np.float64]  # mean magnitude of independent units as slow as these
-    level: float
-    facts: str
+    p_value: NDArray[np.float64]  # probability that the mean of independent units lies as far from zero, two-sided
+    mean_absolute: NDArray[np.float64]  # mean magnitude of the correlations of all pairs
+    floor_absolute: NDArray[np.float64]  # mean magnitude for independent units that are as slow as these
+    level: float  # coverage of intervals and null
+    facts: str  # number of units, duration, and the methods
     warnings: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a width."""
+        """Table with one row per width."""
         columns = {"bin": self.bins} | {name: getattr(self, name) for name in _COLUMNS}
         frame: pd.DataFrame = require("pandas", "recordings").DataFrame(columns)
         return frame
@@ -58,34 +58,35 @@ class BinProfile:
 def bin_profile(
     recording: SpikeTrains | Rates, bins: Sequence[float] | None = None, *, level: float = 0.95
 ) -> BinProfile:
-    r"""Mean correlation of all pairs at several widths of the bins: on which time scale units go together.
+    r"""Mean correlation of all pairs at several widths of the bins, which shows the time scale of the correlation.
 
-    The covariance of counts in bins of width T collects the cross-covariance function at lags below T,
+    The covariance of counts in bins of width T integrates the cross-covariance function $c_{ij}$ over lags below T,
 
     $$\operatorname{Cov}(n_i, n_j) = \int_{-T}^{T} (T - |s|)\, c_{ij}(s)\, ds,$$
 
-    so that correlations of counts rise with T until it passes the time scale of what units share, and stay where they
-    are if it is shorter than the narrowest bin.
+    so that correlations of counts rise with T until T exceeds the time scale of the shared fluctuations. If this time
+    scale is shorter than the narrowest bin, the correlations do not depend on T.
 
-    Interval: stretches of time left out one after the other (`jackknife.mean_correlation_bounds`). Null and floor:
-    independent units as slow as these (`cosines.Independent`), which for slow units and wide bins is far above that of
-    independent samples.
+    Interval: stretches of time are left out one after the other (`jackknife.mean_correlation_bounds`). Null and floor:
+    independent units that are as slow as these (`cosines.Independent`); for slow units and wide bins they lie far above
+    those of independent samples.
 
-    Cost: for every width, P N^2 and a transform of each unit. Memory: the counts of a width, mostly a byte each.
+    Cost: for every width, P N^2 and a transform of each unit. Memory: the counts of one width, mostly one byte each.
 
     Source: Bair, Zohary and Newsome (2001), Correlated firing in macaque visual area MT: time scales and relationship
     to behavior, J. Neuroscience 21, doi:10.1523/JNEUROSCI.21-05-01676.2001.
 
     Args:
-        recording: Spike trains, or rates, whose bins are whole numbers of steps.
-        bins: Widths (s); those of `WIDTHS` that leave 64 samples when None, of rates multiples of the step.
-        level: Coverage of intervals and null.
+        recording: Spike trains or rates.
+        bins: Widths (s), for rates multiples of the step. None: those of `WIDTHS` that leave 64 samples; for rates
+            scaled so that the narrowest is the step.
+        level: Coverage of intervals and null, between 0 and 1.
 
     Returns:
-        One row a width. Units that never vary are left out.
+        Table with one row per width. Units that never vary are left out.
 
     Raises:
-        InvalidValue: A width that leaves fewer than 64 samples, or fewer than two units that vary.
+        InvalidValue: A width leaves fewer than 64 samples, or fewer than two units vary.
     """
     check_level(level)
     step = recording.step if isinstance(recording, Rates) else 0.0

@@ -1,4 +1,4 @@
-"""What neurons remember of their spikes since the last plasticity step: sums, so that memory does not grow."""
+"""Record of spikes since the last plasticity step, kept as sums so that it does not grow."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from neuro_decorr.rate.steps import flat_steps
 
 
 class NeuronRecord(NamedTuple):
-    """Sums over the time steps of all passes in train mode since the last step, means over their sequences.
+    """Sums over the time steps of all passes in train mode since the last plasticity step, averaged over sequences.
 
     Attributes:
         steps: Number of time steps, shape ().
-        spikes: Spikes of every neuron, shape (features,).
-        traces: Traces as the synapses read them, shape (features,); zeros where there are none.
-        coincidences: Trace of neuron i at spikes of neuron j, shape (features, features); None where there are none.
-        together: How often both spiked in one time step, the same shape; None where there are no coincidences.
+        spikes: Number of spikes of every neuron, shape (features,).
+        traces: Sum of the traces as the synapses read them, shape (features,); zeros for neurons without traces.
+        coincidences: Sum of the trace of neuron i over the spikes of neuron j, shape (features, features); None for
+            neurons without traces.
+        together: Number of time steps in which both neurons spiked, the same shape; None for neurons without traces.
     """
 
     steps: Tensor
@@ -30,14 +31,14 @@ class NeuronRecord(NamedTuple):
 
 
 def summed(spikes: Tensor, traces: Tensor | None = None) -> NeuronRecord:
-    """The record of one pass.
+    """Make the record of one pass.
 
     Args:
-        spikes: Shape (steps, ..., features).
-        traces: After their decay in each step, before its spikes are added, the same shape.
+        spikes: Spikes, shape (steps, ..., features).
+        traces: Traces after their decay in each step and before its spikes are added, the same shape; None for none.
 
     Returns:
-        Without a graph, and outside of all transforms.
+        The record, without a graph and outside all transforms.
     """
     rows = flat_steps(spikes)
     steps, batch, features = rows.shape
@@ -51,7 +52,7 @@ def summed(spikes: Tensor, traces: Tensor | None = None) -> NeuronRecord:
 
 
 def added(earlier: NeuronRecord | None, later: NeuronRecord) -> NeuronRecord:
-    """The record of all passes."""
+    """Add two records."""
     if earlier is None:
         return later
     coincidences, together = (
@@ -62,17 +63,17 @@ def added(earlier: NeuronRecord | None, later: NeuronRecord) -> NeuronRecord:
 
 
 def is_finite(record: NeuronRecord) -> bool:
-    """Whether all sums are finite numbers."""
+    """True if all sums are finite numbers."""
     return all(bool(torch.isfinite(tensor).all()) for tensor in record if tensor is not None)
 
 
 def mapped(record: NeuronRecord, change: Callable[[Tensor], Tensor]) -> NeuronRecord:
-    """The record with every tensor changed."""
+    """Apply a function to every tensor of a record."""
     steps, spikes, traces = map(change, record[:3])
     coincidences, together = (None if tensor is None else change(tensor) for tensor in record[3:])
     return NeuronRecord(steps, spikes, traces, coincidences, together)
 
 
 def cast(record: NeuronRecord, like: Tensor) -> NeuronRecord:
-    """The record on the device and in the type of the buffers that it is going to move."""
+    """Convert a record to the device and type of a buffer."""
     return mapped(record, lambda tensor: tensor.to(like))

@@ -1,4 +1,4 @@
-"""Spikes with a surrogate derivative, for every way that torch has to differentiate."""
+"""Spikes with a surrogate derivative, for all methods of differentiation in torch."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from torch import Tensor
 from torch.autograd import Function
 
 SurrogateGradient: TypeAlias = Literal["superspike", "triangle"]
-"""What stands for the derivative of a spike by its distance x to the threshold; s is the slope.
+"""Surrogate for the derivative of a spike with respect to the distance x from the threshold, with the slope s.
 
-`superspike`: 1 / (1 + s |x|)^2. Source: Zenke, Ganguli (2018), SuperSpike, doi:10.1162/neco_a_01086.
-`triangle`: max(0, 1 - s |x|). Source: Bellec et al. (2020), doi:10.1038/s41467-020-17236-y.
+`superspike`: $1 / (1 + s |x|)^2$. Source: Zenke, Ganguli (2018), SuperSpike, doi:10.1162/neco_a_01086.
+`triangle`: $\\max(0, 1 - s |x|)$. Source: Bellec et al. (2020), A solution to the learning dilemma for recurrent
+networks of spiking neurons, doi:10.1038/s41467-020-17236-y.
 """
 
 
 def derivative(distance: Tensor, surrogate: SurrogateGradient, slope: float) -> Tensor:
-    """What stands for the derivative of a spike.
+    """Surrogate derivative of a spike, see `SurrogateGradient`.
 
     Args:
-        distance: Potential less threshold.
-        surrogate: Its shape.
-        slope: s.
+        distance: Potential less threshold, any shape.
+        surrogate: Shape of the derivative.
+        slope: Slope s, per unit of the potential.
+
+    Returns:
+        The derivative, of the same shape.
     """
     if surrogate == "superspike":
         return (1 + slope * distance.abs()).square().reciprocal()
@@ -30,14 +34,17 @@ def derivative(distance: Tensor, surrogate: SurrogateGradient, slope: float) -> 
 
 
 def spike(distance: Tensor, surrogate: SurrogateGradient, slope: float) -> Tensor:
-    """1 above the threshold, else 0, with the surrogate for its derivative.
+    """Spikes: 1 above the threshold, else 0, with a surrogate derivative.
 
-    Gradients, forward-mode derivatives, `vmap` of both, and `torch.compile` without a graph break.
+    Gradients, forward-mode derivatives, `vmap` of both, and `torch.compile` without a graph break are supported.
 
     Args:
-        distance: Potential less threshold.
-        surrogate: The shape of the derivative.
-        slope: s.
+        distance: Potential less threshold, any shape.
+        surrogate: Shape of the derivative.
+        slope: Slope s, per unit of the potential.
+
+    Returns:
+        Spikes, of the same shape.
     """
     if torch.compiler.is_compiling():  # a Function with a forward derivative cannot be traced (torch 2.13)
         slopes = derivative(distance, surrogate, slope).detach()
@@ -47,7 +54,7 @@ def spike(distance: Tensor, surrogate: SurrogateGradient, slope: float) -> Tenso
 
 
 def _heaviside(distance: Tensor) -> Tensor:
-    return distance.clamp(0, 1).ceil()  # unlike a comparison it lets what is not a number through
+    return distance.clamp(0, 1).ceil()  # unlike a comparison it passes NaN on
 
 
 @final

@@ -7,45 +7,49 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
-from neuro_decorr.norse._neurons import Neurons, PerNeuron, per_neuron
-from neuro_decorr.norse._record import summed
-from neuro_decorr.norse._surrogate import spike
+from neuro_decorr.norse._neurons import Neurons
+from neuro_decorr.norse._parameters import PerNeuron
 from neuro_decorr.norse.homeostasis import ThresholdHomeostasis
 
 
 class AdaptiveState(NamedTuple):
-    """Where neurons have come to.
+    """State of `AdaptiveLIF` neurons after a time step.
 
     Attributes:
-        potential: v, after the reset, shape (..., features).
-        current: i, that is left for the next step, shape (..., features).
-        adaptation: a, the trace of their spikes, shape (..., features).
+        potential: v after the reset, shape (..., features).
+        current: i that remains for the next step, shape (..., features).
+        adaptation: a, the trace of a neuron's spikes, shape (..., features).
+        refractory: Number of refractory steps that remain, shape (..., features).
     """
 
     potential: Tensor
     current: Tensor
     adaptation: Tensor
+    refractory: Tensor
 
 
 @final
 class AdaptiveLIF(Neurons[ThresholdHomeostasis | None, AdaptiveState]):
-    r"""`LIF` with an adaptive threshold, the neurons of long short-term memory spiking networks.
+    r"""Leaky integrate-and-fire neurons with an adaptive threshold, as in long short-term memory spiking networks.
 
     $$
     z_t = \Theta(v_t - \theta - \beta a_t), \qquad a_{t+1} = (1 - \Delta t / \tau_a)\, a_t + z_t
     $$
 
-    with v as in `LIF`. Gradients go through the adaptation, so that a spike counts for as long as it lasts; none goes
-    through the reset. Cost: some 20 flop a neuron and step.
+    with v as in `LIF`. Gradients go through the adaptation, so that a spike has a gradient as long as its adaptation
+    lasts; no gradient goes through the reset.
 
-    Source: Bellec, Salaj, Subramoney, Legenstein & Maass 2018, Long short-term memory and learning-to-learn in networks
-    of spiking neurons, arXiv:1803.09574.
+    Cost: about 20 flop per neuron and step.
+
+    Source: Bellec, Salaj, Subramoney, Legenstein, Maass (2018), Long short-term memory and learning-to-learn in
+    networks of spiking neurons, arXiv:1803.09574.
 
     Attributes:
-        adaptation_time: Buffer, tau_a in seconds, shape (features,).
-        adaptation_strength: Buffer, beta, shape (features,).
+        adaptation_time: Buffer, $\tau_a$ (s), shape (features,).
+        adaptation_strength: Buffer, $\beta$, in units of the potential, shape (features,).
     """
+
+    state_class = AdaptiveState
 
     adaptation_time: Tensor
     adaptation_strength: Tensor
@@ -58,58 +62,53 @@ class AdaptiveLIF(Neurons[ThresholdHomeostasis | None, AdaptiveState]):
         adaptation_strength: PerNeuron = 0.1,
         **parameters: Any,
     ) -> None:
-        """Neurons at rest.
+        """Make neurons.
 
         Args:
-            features: Number of neurons.
-            adaptation_time: tau_a in seconds, at least dt.
-            adaptation_strength: beta, at least 0: by how much a spike raises the threshold; 0 for neurons as `LIF`.
-            **parameters: Those of `LIF`.
+            features: Number of neurons, or of channels if there are dimensions of space.
+            adaptation_time: Time constant of the adaptation (s), at least dt.
+            adaptation_strength: Amount by which a spike raises the threshold, at least 0; with 0 the neurons are those
+                of `LIF`.
+            **parameters: Parameters of `LIF`.
 
         Raises:
-            InvalidValue: A number of neurons, a parameter, a time or an option outside what is allowed.
+            InvalidValue: A number of neurons, a parameter, a time or an option is not allowed.
         """
         super().__init__(features, **parameters)
         given = {"adaptation_time": (adaptation_time, self.dt), "adaptation_strength": (adaptation_strength, 0.0)}
         for name, (value, least) in given.items():
-            like = self.threshold
-            values = per_neuron(f"AdaptiveLIF: {name}", value, features, least, like.device, like.dtype)
-            self.register_buffer(name, values)
+            self._hold(name, value, least, self.threshold.device, self.threshold.dtype)
 
-    def _own_rule(self, given: object) -> ThresholdHomeostasis | None:
-        if given is None or isinstance(given, ThresholdHomeostasis):
-            return given
-        raise InvalidValue(
-            f"AdaptiveLIF: rule must be a nd.norse.ThresholdHomeostasis(...) or None, got {shown(given)}."
-        )
+    def fired(self, potential: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Spikes, potential after the reset, refractory steps and adaptation.
 
-    @property
-    def homeostasis(self) -> ThresholdHomeostasis | None:
-        """The rule, which moves the thresholds theta so that every neuron keeps its rate, if there is one."""
-        return self.rule
+        Args:
+            potential: Potential before the threshold.
+            *state: Number of refractory steps that remained before, and the adaptation.
 
-    def fired(  # type: ignore[override]  # one number more that a spike changes
-        self, potential: Tensor, adaptation: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Spikes, the potential after their reset, and the adaptation with them."""
-        distance = potential - self.threshold - self.adaptation_strength * adaptation
-        spikes = spike(distance, self.surrogate, self.slope)
-        left = (1 - self.dt / self.adaptation_time).to(adaptation.dtype) * adaptation
-        return spikes, torch.where(spikes.detach() > 0, self.reset, potential), left + spikes
+        Returns:
+            Spikes, potential, refractory steps and adaptation, all of the shape of the potential.
+        """
+        refractory, adaptation = state
+        distance = potential - self.placed(self.threshold) - self.placed(self.adaptation_strength) * adaptation
+        spikes, potential, refractory = self._fired(potential, distance, refractory)
+        left = self.placed(1 - self.dt / self.adaptation_time).to(adaptation.dtype) * adaptation
+        return spikes, potential, refractory, left + spikes
 
     def _at_rest(self, potential: Tensor) -> AdaptiveState:
         nothing = torch.zeros_like(potential)
-        return AdaptiveState(potential, nothing, nothing)
+        return AdaptiveState(potential, nothing, nothing, nothing)
 
     def _run(self, steps: Tensor, state: AdaptiveState) -> tuple[Tensor, AdaptiveState]:
-        potential, current, adaptation = state
+        potential, current, adaptation, refractory = state
         trains = []
         for arriving in steps.unbind():
             current = current + arriving
-            spikes, potential, adaptation = self.fired(self.integrated(potential, current), adaptation)
+            potential = self.integrated(potential, current, refractory)
+            spikes, potential, refractory, adaptation = self.fired(potential, refractory, adaptation)
             current = self.decayed(current)
             trains.append(spikes)
         spikes = torch.stack(trains)
         if self.is_observed():
-            self._add_record(summed(spikes))
-        return spikes, AdaptiveState(potential, current, adaptation)
+            self._remember(spikes)
+        return spikes, AdaptiveState(potential, current, adaptation, refractory)

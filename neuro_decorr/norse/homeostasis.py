@@ -1,4 +1,4 @@
-"""Rate homeostasis of neurons: a bias, as in the Brian2 rule, or their thresholds."""
+"""Rate homeostasis of neurons by a bias, as in the Brian2 rule, or by their thresholds."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from neuro_decorr.errors import InvalidValue
 @final
 @dataclass(frozen=True, kw_only=True)
 class Homeostasis:
-    r"""An integrator of the difference between target and actual rate: the bias of `neuro_decorr.brian.Homeostasis`.
+    r"""Rate homeostasis by a bias, which integrates the difference between target and actual rate.
 
     $$\dot b = k \rho, \qquad b \leftarrow b - k \text{ at every spike of the neuron}$$
 
-    The bias b counts spikes of weight 1 a second; in train mode b dt of them reach the neuron's current at every time
-    step, in eval mode those of its running average, since its last value depends on the last spikes. It is bounded to
-    some multiples of rho, so that neurons whose input was off for long come back near their rate.
+    The homeostasis is that of `neuro_decorr.brian.Homeostasis`. The bias b is a number of spikes of weight 1 per
+    second: in train mode b dt of them reach the neuron's current at every time step; in eval mode the running average
+    of b replaces it, since the last value of b depends on the last spikes. The bias is bounded to a multiple of the
+    target rate $\rho$, so that a neuron whose input was off for long returns near its rate.
 
-    Without a target every neuron keeps its own rate, counted during the calibration, and learning begins after, at the
-    beginning of the next sequence. Of a neuron of 10 Hz with input correlations of 50 ms, 100 s of counting leave 8 in
-    10 neurons within 10 % of their rate, and 20 s leave 6. A batch of sequences counts all of them in the time of one:
-    with 16, 100 / 16 s are as good.
+    Without a target every neuron keeps its own rate, which is counted during the calibration; learning begins after
+    that, at the beginning of the next sequence. Of neurons of 10 Hz with input correlations of 50 ms, 8 in 10 are
+    within 10 % of their rate after 100 s of counting, and 6 in 10 after 20 s. In a batch the sequences are counted
+    together: with 16 sequences 100 / 16 s give the same precision.
+
+    Cost: a few flop per neuron and step.
 
     Attributes:
-        target_rate: rho in Hz, the same for every neuron; None for each neuron's own.
-        calibration: For how many seconds of a sequence rates are counted where there is no target; no learning before.
-        largest_bias: Bound of the bias in both directions, in multiples of rho.
-        rate: k in Hz, for each second and Hz of difference.
-        average_time: Of the running average, in seconds.
+        target_rate: $\rho$ (Hz), the same for every neuron; None for each neuron's own rate.
+        calibration: Time (s) of a sequence in which rates are counted if there is no target; learning begins after it.
+        largest_bias: Bound of the bias in both directions, in multiples of $\rho$.
+        rate: k (Hz), the change of the bias per second and Hz of difference.
+        average_time: Averaging time of the running average (s).
     """
 
     target_rate: float | None = None
@@ -46,34 +49,38 @@ class Homeostasis:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A number that is not positive.
+            InvalidValue: A number is not positive.
         """
         target = [] if self.target_rate is None else ["target_rate"]
         checks.positive("Homeostasis", self, "calibration", "largest_bias", "rate", "average_time", *target)
 
     @property
     def start(self) -> float:
-        """After how many seconds homeostasis and plasticity begin."""
+        """Time (s) after which homeostasis and plasticity begin."""
         return self.calibration if self.target_rate is None else 0.0
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class ThresholdHomeostasis:
-    r"""Thresholds that rise with every spike and fall meanwhile, so that every neuron keeps its target rate.
+    r"""Rate homeostasis by thresholds, which rise with every spike and fall between spikes.
 
     $$\theta_i \leftarrow \theta_i + k\, (z_i - \rho\, \Delta t)$$
 
-    At rest a neuron spikes at the rate rho, or its threshold is at a bound: a silent neuron's at the smallest. There is
-    no calibration: as published, rho is one rate for all, and neurons of another rate move from the first step on.
+    At the fixed point a neuron spikes at the target rate $\rho$, or its threshold is at a bound; the threshold of a
+    silent neuron is at the smallest one. There is no calibration: as published, $\rho$ is one rate for all, and the
+    thresholds of neurons with another rate change from the first step on.
 
-    Source: the rate regulation by thresholds of Foldiak (1990), doi:10.1007/BF02331346.
+    Cost: 2 flop per neuron and update.
+
+    Source: rate regulation by thresholds of Foldiak (1990), Forming sparse representations by local anti-Hebbian
+    learning, doi:10.1007/BF02331346.
 
     Attributes:
-        target_rate: rho in Hz.
-        rate: k, by how much a spike raises the threshold.
-        smallest_threshold: Bound; above the reset.
-        largest_threshold: Bound.
+        target_rate: $\rho$ (Hz).
+        rate: k, the amount by which a spike raises the threshold, in units of the potential.
+        smallest_threshold: Lower bound of the thresholds, above the reset.
+        largest_threshold: Upper bound of the thresholds.
     """
 
     start: ClassVar[float] = 0.0
@@ -87,7 +94,7 @@ class ThresholdHomeostasis:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A rate that is not positive, or bounds that are not in order.
+            InvalidValue: A rate is not positive, or the bounds are not in order.
         """
         checks.positive("ThresholdHomeostasis", self, "target_rate", "rate")
         if not -math.inf < self.smallest_threshold < self.largest_threshold < math.inf:
@@ -97,12 +104,12 @@ class ThresholdHomeostasis:
             )
 
     def update_(self, threshold: Tensor, spikes: Tensor, seconds: Tensor | float, rate: float) -> None:
-        """One update of the thresholds, in place.
+        """Update the thresholds once, in place.
 
         Args:
-            threshold: theta, shape (features,).
-            spikes: Spikes of every neuron in a sequence, shape (features,).
-            seconds: How long it was.
+            threshold: Thresholds, shape (features,).
+            spikes: Number of spikes of every neuron in a sequence, shape (features,).
+            seconds: Duration of the sequence (s).
             rate: k of this update.
         """
         threshold.add_(spikes - self.target_rate * seconds, alpha=rate)

@@ -1,4 +1,4 @@
-"""The rule of lateral inhibition between spiking neurons: the twin of the one for Brian2."""
+"""Rule of lateral inhibition between spiking neurons, the same as `neuro_decorr.brian.LateralCovariance`."""
 
 from __future__ import annotations
 
@@ -9,39 +9,47 @@ from typing import final
 from torch import Tensor
 
 from neuro_decorr import checks
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
+from neuro_decorr.rules._pattern import pattern_of
+from neuro_decorr.rules.connectivity import Connectivity
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class LateralCovariance:
-    r"""Inhibition between two neurons grows while their spikes coincide more often than their rates explain.
+    r"""Lateral inhibition that grows while the spikes of two neurons coincide more often than their rates explain.
 
     $$
     \text{spike of } j:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_i - \bar x_i), \qquad
     \text{spike of } i:\; w_{ij} \leftarrow w_{ij} + \eta\, (x_j - \bar x_j)
     $$
 
-    The rule `neuro_decorr.brian.LateralCovariance`, its parameters in seconds and Hz: x is a trace that each spike
-    raises by one and that decays with the trace time, x-bar its slow mean. Two spikes of one time step are one pair:
-    the spike of j does not see that of i, and the spike of i sees that of j. A `NeuronPlasticity` that steps after
-    every time step of one sequence does what Brian2 does. One that steps after whole sequences adds up their
-    changes, each with the weights and means of before, as a mean over the sequences.
+    The rule is `neuro_decorr.brian.LateralCovariance` with parameters in seconds and Hz. Each spike raises the trace x
+    by one; x decays with the trace time, and $\bar x$ is its slow mean. Two spikes in one time step count as one pair:
+    only the plasticity at the spike of i reads the other spike. A `NeuronPlasticity` that steps after every time step
+    of one sequence computes the same as Brian2. A `NeuronPlasticity` that steps after whole sequences sums the changes
+    over time, with the weights and means before the step, and averages them over the sequences.
 
-    At rest there is no covariance of spikes within the trace time, or w is at a bound. Without the homeostasis the same
-    inhibition silences the population.
+    At the fixed point there is no covariance of spikes within the trace time, or w is at a bound. Without the
+    homeostasis the same inhibition would silence the population.
 
-    Source: Foldiak (1990), doi:10.1007/BF02331346, in the spike-based, mean-subtracted form; traces of Vogels et al.
-    (2011), doi:10.1126/science.1211095.
+    Cost: 10 features^2 flop per step of the plasticity.
+
+    Source: Foldiak (1990), Forming sparse representations by local anti-Hebbian learning, doi:10.1007/BF02331346, in
+    the spike-based, mean-subtracted form; traces of Vogels, Sprekeler, Zenke, Clopath, Gerstner (2011), Inhibitory
+    plasticity balances excitation and inhibition in sensory pathways and memory networks, doi:10.1126/science.1211095.
 
     Attributes:
-        rate: eta, change of a weight for a trace of one spike.
-        trace_time: Decay of the traces, in seconds.
-        mean_time: Averaging time of their means, several seconds.
-        smallest_weight: Bound of the weights.
-        largest_weight: Bound of the weights.
-        homeostasis: Keeps every neuron's rate; None for none.
+        rate: $\eta$, the change of a weight for a trace of one spike.
+        trace_time: Decay time of the traces (s).
+        mean_time: Averaging time of the means of the traces (s), several seconds.
+        smallest_weight: Lower bound of the weights.
+        largest_weight: Upper bound of the weights.
+        homeostasis: Rate homeostasis of every neuron; None for none.
+        connectivity: Pairs of neurons that inhibit each other, such as `nd.rules.connectivity.FanIn(16)`; None: all. At
+            the fixed point there is no covariance between connected neurons, or w is at a bound; the covariance of
+            other pairs is free.
     """
 
     rate: float = 1e-3
@@ -50,12 +58,13 @@ class LateralCovariance:
     smallest_weight: float = 0.0
     largest_weight: float = 1.0
     homeostasis: Homeostasis | ThresholdHomeostasis | None = field(default_factory=Homeostasis)
+    connectivity: Connectivity | None = None
 
     def __post_init__(self) -> None:
         """Check the parameters.
 
         Raises:
-            InvalidValue: A number outside its range, or something else as homeostasis.
+            InvalidValue: A number is out of range, or the homeostasis or the connectivity is of another class.
         """
         checks.positive("LateralCovariance", self, "rate", "trace_time", "mean_time")
         if self.mean_time <= self.trace_time:
@@ -73,15 +82,24 @@ class LateralCovariance:
                 f"got {self.homeostasis!r}."
             )
 
+        given: object = self.connectivity
+        if given is not None and not isinstance(given, Connectivity):
+            raise InvalidValue(
+                "LateralCovariance: connectivity must be one of neuro_decorr.rules.connectivity, such as Groups(16), "
+                f"or None, got {shown(given)}."
+            )
+
     def update_(self, weight: Tensor, covariance: Tensor, together: Tensor, rate: float) -> None:
-        """One update of the weights, in place: first what presynaptic spikes do, then what postsynaptic ones do.
+        r"""Update the weights once, in place: first by presynaptic spikes, then by postsynaptic ones.
 
         Args:
-            weight: w, shape (features, features), from the column's neuron onto the row's.
-            covariance: Sum of x_i - x-bar_i (rows) over spikes of j (columns), x without the spikes of the same step.
-            together: How often both spiked in one step, the same shape.
-            rate: eta of this update.
+            weight: w, shape (features, features), from the neuron of the column onto the neuron of the row.
+            covariance: Sum of $x_i - \bar x_i$ (rows) over spikes of j (columns), x without spikes of the same step.
+            together: Number of steps in which both neurons spiked, the same shape.
+            rate: $\eta$ of this update.
         """
         for change in (covariance, covariance.T + together):
             weight.add_(change, alpha=rate).clamp_(self.smallest_weight, self.largest_weight)
             weight.fill_diagonal_(0)
+        if self.connectivity is not None:
+            weight.mul_(pattern_of(self.connectivity, len(weight)).matrix.to(weight.device))

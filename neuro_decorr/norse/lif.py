@@ -1,4 +1,4 @@
-"""Spiking neurons that run step by step or over whole sequences."""
+"""Leaky integrate-and-fire neurons that run step by step or over whole sequences."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.norse._neurons import Neurons
-from neuro_decorr.norse._record import summed
 from neuro_decorr.norse.homeostasis import ThresholdHomeostasis
 
 
 class LIFState(NamedTuple):
-    """Where neurons have come to.
+    """State of `LIF` neurons after a time step.
 
     Attributes:
-        potential: v, after the reset, shape (..., features).
-        current: i, that is left for the next step, shape (..., features).
+        potential: v after the reset, shape (..., features).
+        current: i that remains for the next step, shape (..., features).
+        refractory: Number of refractory steps that remain, shape (..., features).
     """
 
     potential: Tensor
     current: Tensor
+    refractory: Tensor
 
 
 @final
 class LIF(Neurons[ThresholdHomeostasis | None, LIFState]):
-    r"""Leaky integrate-and-fire neurons: the dynamics of Norse's `LIFCell` and `LIFBoxCell`, with what these lack.
+    r"""Leaky integrate-and-fire neurons with the dynamics of Norse's `LIFCell` and `LIFBoxCell`.
 
     $$
     i_t = (1 - \Delta t / \tau_s)\, i_{t-1} + I_t, \qquad
@@ -35,11 +35,14 @@ class LIF(Neurons[ThresholdHomeostasis | None, LIFState]):
     z_t = \Theta(v_t - \theta)
     $$
 
-    One cell for single steps and for sequences; parameters a neuron, in the state dict; `vmap`, forward-mode
-    derivatives, `torch.compile` without a graph break. See `Neurons` for the rest.
+    Beyond Norse's cells it runs single steps and sequences, has parameters per neuron in the state dict, and supports
+    `vmap`, forward-mode derivatives and `torch.compile` without a graph break. A spike sets v to the reset, or
+    subtracts the threshold; no gradient goes through the spike of a reset.
 
-    Shapes: currents (steps, batch, features), or one step (batch, features) or (features,); spikes the same.
-    Cost: some 15 flop a neuron and step.
+    Shapes: currents (steps, batch, features), or one step, (batch, features) or (features,), with `sequences=False`;
+    spikes have the shape of the currents.
+
+    Cost: about 15 flop per neuron and step.
 
     Example:
         >>> import torch
@@ -50,28 +53,22 @@ class LIF(Neurons[ThresholdHomeostasis | None, LIFState]):
         (torch.Size([20, 4, 3]), torch.Size([4, 3]))
     """
 
-    def _own_rule(self, given: object) -> ThresholdHomeostasis | None:
-        if given is None or isinstance(given, ThresholdHomeostasis):
-            return given
-        raise InvalidValue(f"LIF: rule must be a nd.norse.ThresholdHomeostasis(...) or None, got {shown(given)}.")
-
-    @property
-    def homeostasis(self) -> ThresholdHomeostasis | None:
-        """The rule, which moves the thresholds so that every neuron keeps its rate, if there is one."""
-        return self.rule
+    state_class = LIFState
 
     def _at_rest(self, potential: Tensor) -> LIFState:
-        return LIFState(potential, torch.zeros_like(potential))
+        nothing = torch.zeros_like(potential)
+        return LIFState(potential, nothing, nothing)
 
     def _run(self, steps: Tensor, state: LIFState) -> tuple[Tensor, LIFState]:
-        potential, current = state
+        potential, current, refractory = state
         trains = []
         for arriving in steps.unbind():
             current = current + arriving
-            spikes, potential = self.fired(self.integrated(potential, current))
+            potential = self.integrated(potential, current, refractory)
+            spikes, potential, refractory = self.fired(potential, refractory)
             current = self.decayed(current)
             trains.append(spikes)
         spikes = torch.stack(trains)
         if self.is_observed():
-            self._add_record(summed(spikes))
-        return spikes, LIFState(potential, current)
+            self._remember(spikes)
+        return spikes, LIFState(potential, current, refractory)

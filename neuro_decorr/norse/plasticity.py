@@ -1,4 +1,4 @@
-"""The optimiser of what neurons learn by themselves: lateral inhibition and homeostasis."""
+"""Optimiser of the neurons' local plasticity: lateral inhibition and homeostasis."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ from neuro_decorr.norse.lateral import LateralLIF
 
 @final
 class NeuronPlasticity(torch.optim.Optimizer):
-    r"""Moves the lateral weights, biases and thresholds of a network's neurons; reads like any optimiser of torch.
+    r"""Optimiser of torch that changes the lateral weights, biases and thresholds of a network's neurons.
 
-    One `step()` consumes the sums that every `LateralLIF`, and every `LIF` with a rule, remembered of the
-    forward passes in train mode since the last step, and moves its buffers once. Stepping after every time step of one
-    sequence is the online rule; stepping after a batch of sequences its sum over time, mean over the batch.
+    Every `LateralLIF`, and every `LIF` with a rule, remembers sums over its forward passes in train mode. One `step()`
+    takes these sums since the last step and changes the buffers of each cell once. A step after every time step of one
+    sequence is the online rule; a step after a batch of sequences makes the sum of its changes over time, averaged over
+    the batch.
 
-    `lr` of a group is the rate of one cell: of its lateral weights, or of its thresholds where it has no rule. All that
-    is learnt is in the network's own state dict.
+    `lr` of a group is the rate of one cell: of its lateral weights, or of its thresholds if it has no lateral weights.
+    Everything that is learnt is in the state dict of the network.
 
-    Cost: 10 features^2 flop a step for each `LateralLIF`.
+    Cost: 10 features^2 flop per step for each `LateralLIF`.
     """
 
     def __init__(self, model: nn.Module) -> None:
         """Attach to the neurons of a network, one group of parameters for each cell that learns.
 
         Args:
-            model: A network with `LateralLIF` or `LIF(rule=...)` in it, or one of these alone. Build the
-                plasticity after moving it to its device, as any optimiser.
+            model: A network that contains `LateralLIF` or `LIF(rule=...)`, or one of these alone. As for any
+                optimiser, move the network to its device first.
 
         Raises:
-            InvalidValue: No neurons that learn.
+            InvalidValue: The network contains no neurons that learn.
         """
         self._cells = [
             (name, cell) for name, cell in model.named_modules() if isinstance(cell, Neurons) and cell.learns
@@ -56,16 +57,16 @@ class NeuronPlasticity(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every cell once from its forward passes in train mode since the last step.
 
-        Cells without a forward pass since the last step are left alone; that is said once.
+        Cells without a forward pass since the last step do not change; one warning names them.
 
         Args:
-            closure: Called first, with gradients enabled, as torch's optimisers do.
+            closure: Function that is called first, with gradients enabled, as in torch's optimisers; None: none.
 
         Returns:
-            What the closure returned.
+            The value that the closure returned; None without a closure.
 
         Raises:
-            Diverged: The activity of neurons left the finite numbers; the message names them.
+            Diverged: The activity of neurons is not finite; the message names them.
         """
         result = None
         if closure is not None:
@@ -92,7 +93,7 @@ class NeuronPlasticity(torch.optim.Optimizer):
 
 
 def _moved(cell: Neurons[Any, Any]) -> Tensor:
-    """The buffer that stands for a cell as a parameter."""
+    """Buffer that represents a cell as a parameter of the optimiser."""
     return cell.weight if isinstance(cell, LateralLIF) else cell.threshold
 
 
@@ -113,13 +114,13 @@ def _update(cell: Neurons[Any, Any], record: NeuronRecord, lr: float) -> None:
 
 
 def _update_lateral(cell: LateralLIF, record: NeuronRecord, lr: float) -> None:
-    """What Brian2 does in one time step, in its order; over several steps with the weights and means of before."""
+    """Update by one time step in Brian2's order; by several steps with the weights and means before them."""
     rule, homeostasis = cell.rule, cell.homeostasis
     assert record.coincidences is not None and record.together is not None  # of a cell with a rule
     steps, dt = float(record.steps), cell.dt
     elapsed = float(cell.elapsed)
     begun = homeostasis is None or elapsed + dt / 2 >= homeostasis.start
-    # The mean relaxes to the mean trace: one Euler step a time step, whose time grows with what there is to average.
+    # The mean relaxes to the mean trace, one Euler step per time step; its time grows with the time elapsed.
     time = min(max(elapsed, rule.trace_time), rule.mean_time)
     # Synapses read the trace before the spikes of its step and after them, half of the time each.
     seen = (1 + math.exp(dt / rule.trace_time)) / 2
@@ -133,7 +134,7 @@ def _update_lateral(cell: LateralLIF, record: NeuronRecord, lr: float) -> None:
 
 
 def _approach(steps: float, dt: float, time: float) -> float:
-    """How far Euler steps of relaxation come, of the distance to the target: 1 - (1 - dt / time)^steps."""
+    """Share of the distance to the target that Euler steps of relaxation cover: 1 - (1 - dt / time)^steps."""
     return -math.expm1(steps * math.log1p(-dt / time)) if dt < time else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Decorrelation in rate networks (PyTorch): the structure, its plasticity, its circuit, and the way back."""
+"""Decorrelation in rate networks (PyTorch): structure, plasticity, recurrent circuit, and folding into plain layers."""
 
 from neuro_decorr.rate.coverage import Coverage, coverage
 from neuro_decorr.rate.decorrelate import decorrelate, decorrelated_layers, fold

@@ -1,4 +1,4 @@
-"""What a cell with a Decorrelation in it is to the rest of the library."""
+"""Base class of cells with a Decorrelation in them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from neuro_decorr.rate.traces import TraceState
 
 
 class DecorrelationCell(nn.Module, ABC):
-    """A module `(input, state) -> (output, state)` around one Decorrelation, which stands for it in a sequence.
+    """Module `(input, state) -> (output, state)` around one Decorrelation, for use in a sequence of modules.
 
-    A `Plasticity` moves the Decorrelation, and may compensate a Linear that follows; `fold` puts a Linear in its place.
+    A `Plasticity` moves the Decorrelation and may compensate a Linear that follows; `fold` replaces the cell by a
+    Linear.
 
     Attributes:
-        decorrelation: What transforms the input.
+        decorrelation: Decorrelation of the input.
     """
 
     decorrelation: Decorrelation
+
+    def plain(self, linear: nn.Linear) -> nn.Module:
+        """Plain module that computes the same without this library, made of the Linear that replaces D and the mean."""
+        return linear
 
     @abstractmethod
     def forward(self, inputs: Tensor, state: TraceState | None = None) -> tuple[Tensor, TraceState | None]:

@@ -1,4 +1,4 @@
-"""Compensation: the weights behind a Decorrelation follow it, so that the layer keeps its function."""
+"""Compensation: the weights behind a Decorrelation follow D and the mean, so that the layer keeps its function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neuro_decorr.errors import Unsupported
 from neuro_decorr.rate.decorrelation import Decorrelation
-from neuro_decorr.rate.parameter_groups import Layer
+from neuro_decorr.rate.parameter_groups import Layer, structure_of
 from neuro_decorr.rate.uses import check_not_used_elsewhere
 from neuro_decorr.rate.weights import Weights, computes_of_its_own
 from neuro_decorr.rules import Change, State
@@ -17,45 +17,51 @@ from neuro_decorr.rules._residual import add_, residual_of
 
 
 def check_compensable(layers: Sequence[Layer], roots: Sequence[nn.Module]) -> None:
-    """Raise unless the weights behind all layers can follow D.
+    """Check that the weights behind all layers can follow D.
 
     Args:
-        layers: That are to be compensated.
-        roots: Where other users of their weights are looked for.
+        layers: Layers to be compensated.
+        roots: Modules in which other users of their weights are searched.
 
     Raises:
-        Unsupported: No weights are known; they are computed from others; the layer computes something of its own with
-            them; another layer has the same ones, or they were seen in use outside of the layer.
+        Unsupported: No weights are known, they are computed from others, the layer uses them in its own way, another
+            layer has the same weights, or they were used outside of the layer.
     """
-    for title, module, weights, _ in layers:
+    for title, module, weights, settings in layers:
+        if structure_of(settings.rule, module) == "sparse":
+            raise Unsupported(
+                f"compensate: {title} has a D of {module.confined(settings.rule).connectivity}, whose inverse is full, "
+                "so that its weights cannot follow: confine D to disjoint groups (connectivity.Groups), or use "
+                "compensate=False."
+            )
         if weights is None:
             raise Unsupported(
-                f"compensate: {title} stands by itself, so the weights to compensate are not known; "
+                f"compensate: {title} stands by itself, so that the weights to compensate are not known: "
                 "let nd.decorrelate(model) place it, or use compensate=False."
             )
         held = weights.layer._parameters
-        bias = weights.bias is None or "bias" in held or "bias" in weights.layer._buffers  # the latter is an offset
+        bias = weights.bias is None or "bias" in held or "bias" in weights.layer._buffers  # a buffer is an offset
         if "weight" not in held or (_passes_mean(module) and not bias):
             raise Unsupported(
-                f"compensate: {title} makes its weight anew from other parameters at every pass, so that it "
-                "cannot be moved; remove that parametrization, skip the layer, or use compensate=False."
+                f"compensate: {title} computes its weight anew from other parameters at every pass, so that it "
+                "cannot be moved: remove that parametrization, skip the layer, or use compensate=False."
             )
         if computes_of_its_own(weights.layer):
             raise Unsupported(
-                f"compensate: {title} has a forward of its own, so that what keeps its function while D moves is not "
+                f"compensate: {title} has a forward of its own, so that the change that keeps its function is not "
                 "known: turn it into a plain layer, skip it, or use compensate=False."
             )
         check_not_used_elsewhere(f"compensate: {title}", weights.layer)
         for name, other in (found for root in roots for found in root.named_modules()):
             if other is not weights.layer and any(p is weights.layer.weight for p in other._parameters.values()):
                 raise Unsupported(
-                    f"compensate: {title} and '{name}' share one weight, which cannot follow two transforms; untie "
+                    f"compensate: {title} and '{name}' share one weight, which cannot follow two transforms: untie "
                     "them, skip one, or use compensate=False."
                 )
 
 
 def residuals_of(module: Decorrelation, weights: Weights) -> State:
-    """Zeros for what the weights, the bias and a dense D cannot hold; nothing beside float64."""
+    """Zeros for the rounding errors of the weights, the bias and a dense D; none for float64."""
     values = {"weight_residual": weights.matrix().detach()}
     if weights.bias is not None:
         values["bias_residual"] = weights.bias.detach().view(-1, 1)
@@ -66,7 +72,7 @@ def residuals_of(module: Decorrelation, weights: Weights) -> State:
 
 
 def make_offset(module: Decorrelation, weights: Weights) -> None:
-    """Give a layer without bias what takes up the moving mean, where it needs it."""
+    """Give a layer without bias an offset that takes up the moving mean, if it needs one."""
     if _passes_mean(module):
         weights.make_offset()
 
@@ -75,9 +81,9 @@ def follow_transform(weights: Weights, changes: Sequence[Change | None], state: 
     r"""Keep the function of a layer while D moves: $W \leftarrow W D_{old} D_{new}^{-1}$, group by group.
 
     Args:
-        weights: Behind D.
-        changes: What happened to the D of each group; None where it did not move.
-        state: Holds `weight_residual`, or not.
+        weights: Weights behind D.
+        changes: Change of the D of each group; None if it did not move.
+        state: State of the plasticity, with or without `weight_residual`.
     """
     if all(change is None for change in changes):
         return
@@ -97,14 +103,14 @@ def follow_mean(module: Decorrelation, weights: Weights, before: Tensor, state: 
     r"""Keep the function of a layer while the mean moves: $b \leftarrow b + W D (\mu_{new} - \mu_{old})$.
 
     Args:
-        module: Whose mean has moved; nothing follows where it is not subtracted.
-        weights: Behind D.
-        before: The mean before, of the shape of the mean.
-        state: Holds `bias_residual`, or not.
+        module: Decorrelation whose mean has moved; nothing follows if it does not subtract the mean.
+        weights: Weights behind D.
+        before: Mean before the move, of the shape of the mean.
+        state: State of the plasticity, with or without `bias_residual`.
     """
     if not _passes_mean(module):
         return
-    moved = module.transform_centred(module.mean - before)  # what it moved by, its rounding included
+    moved = module.transform_centred(module.mean - before)  # its move, with rounding
     bias = weights.bias
     assert bias is not None  # an offset was made where there is none
     shift = weights.response(weights.matrix().to(moved.dtype), moved).view(-1, 1)
@@ -112,5 +118,5 @@ def follow_mean(module: Decorrelation, weights: Weights, before: Tensor, state: 
 
 
 def _passes_mean(module: Decorrelation) -> bool:
-    """Whether the function of the layer behind changes when the running mean moves."""
+    """True if a move of the running mean changes the function of the layer behind D."""
     return module.center and module.subtract

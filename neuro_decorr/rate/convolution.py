@@ -1,27 +1,28 @@
-r"""Decorrelation in front of a convolution, with D folded into the kernel.
+r"""Decorrelation of the input of a convolution, with D folded into the kernel.
 
-A patch of C channels and k positions is a vector of C k features, and the convolution a linear map W of it:
+A patch of C channels and k positions is a vector of C k features, and the convolution is a linear map W of it:
 
 $$y = W D (p - \mu) + b = (W D)\, p + (b - W D \mu)$$
 
-So one convolution with the kernel W D computes it, padding included; patches are cut out for the few rows only that
-drive the plasticity. The features are in the order of ``weight.flatten(1)``: channels first, then positions. The
-groups of a grouped convolution see different channels, so each has a D of its own; all of them are folded at once.
+So one convolution with the kernel W D computes it, padding included. Patches are cut out only for the few rows that
+drive the plasticity. The features are in the order of ``weight.flatten(1)``: channels first, then positions. The groups
+of a grouped convolution see different channels, so that each has its own D; all of them are folded at once.
 
-Where D acts on channels only, it acts at every position of the padded input: a 1x1 convolution behind the padding, so
-that the mean enters every output alike, and one bias carries it. Its rows are the positions of the input without the
+If D acts on channels only, it acts at every position of the padded input, as a 1x1 convolution after the padding does.
+The mean then enters every output equally, and one bias carries it. The rows are the positions of the input without the
 padding.
 
-A transposed convolution maps the channels at one position of its input to many outputs, so D acts on channels there.
-At its borders fewer positions meet in an output, so that no bias could carry their mean: it is subtracted from the rows
-that drive the plasticity, and not from what passes.
+A transposed convolution maps the channels at one position of its input to many outputs, so that D acts on channels. At
+the borders fewer positions meet in an output, so that no bias can carry their mean. The mean is therefore subtracted
+from the rows that drive the plasticity, and not from the input:
 
 $$y = W D z + b$$
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -31,13 +32,14 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.record import unwrapped
 from neuro_decorr.rate.weights import Convolution, TransposedConvolution, Weights, decorrelation_of, folded
+from neuro_decorr.row_choice import evenly, offset, padded, reaches, windows
 
 _LEAST_IMAGES = 8
-"""Patches of one image are alike: sampled rows come from several, where the batch has them."""
+"""Least number of images from which rows are sampled, if the batch has them, since patches of one image are similar."""
 _ROWS_PER_FEATURE = 2
-"""Patches overlap, and a batch holds very many: more than two a feature cost time and sharpen little."""
+"""Sampled rows per feature: patches overlap, so that more rows cost time and improve the statistics little."""
 _LEAST_ROWS = 64
-"""Few features need more rows than that all the same."""
+"""Least number of sampled rows, for layers with few features."""
 
 _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     1: F.conv_transpose1d,
@@ -47,14 +49,14 @@ _TRANSPOSED: dict[int, Callable[..., Tensor]] = {
 
 
 def convolved(layer: Convolution, inputs: Tensor) -> Tensor:
-    """The output of a decorrelated convolution, of the memory layout that the plain one's would have.
+    """Compute the output of a decorrelated convolution, with the memory layout of the plain convolution.
 
     Args:
         layer: The convolution.
-        inputs: Shape (batch, channels, *positions), or without the batch.
+        inputs: Input of shape (batch, channels, *positions), or without the batch.
 
     Raises:
-        InvalidValue: Another number of channels.
+        InvalidValue: The input has another number of channels.
     """
     decorrelation, weights = _found(layer)
     kernel, bias = _prepared(layer, decorrelation, inputs)
@@ -65,10 +67,10 @@ def convolved(layer: Convolution, inputs: Tensor) -> Tensor:
 
 
 def transposed(layer: TransposedConvolution, inputs: Tensor, output_size: list[int] | None = None) -> Tensor:
-    """The output of a decorrelated transposed convolution; arguments as of torch's own, errors as of `convolved`."""
+    """Compute the output of a decorrelated transposed convolution; arguments as in torch, errors as of `convolved`."""
     decorrelation, weights = _found(layer)
     kernel, bias = _prepared(layer, decorrelation, inputs)
-    # Of lists, as torch's own forward gives it to its helper.
+    # Lists, as torch's own forward gives them to its helper.
     stride, padding, size, dilation = map(list, (layer.stride, layer.padding, layer.kernel_size, layer.dilation))
     dimensions = len(size)
     added = layer._output_padding(inputs, output_size, stride, padding, size, dimensions, dilation)  # type: ignore[arg-type]
@@ -77,54 +79,39 @@ def transposed(layer: TransposedConvolution, inputs: Tensor, output_size: list[i
     return outputs
 
 
-def patches(layer: Convolution, inputs: Tensor, rows: int | None = None) -> Tensor:
-    """Patches that a convolution sees, its padding included.
+def some_patches(layer: Convolution, inputs: Tensor, rows: int, turn: int | Tensor = 0) -> Tensor:
+    """Patches that a convolution sees, including its padding, evenly spaced over images and positions.
 
     Args:
         layer: The convolution.
-        inputs: Shape (batch, channels, *positions).
-        rows: About how many to cut out, evenly spaced over images and positions; all where None.
+        inputs: Input of shape (batch, channels, *positions).
+        rows: Approximate number of patches, elsewhere in every image.
+        turn: Number of updates so far, by which their places are shifted.
 
     Returns:
-        Shape (patches, channels * kernel positions), in the order of `weight.flatten(1)`, group after group.
+        Patches of shape (patches, channels * kernel positions), in the order of `weight.flatten(1)`, group after group.
     """
-    dimensions = len(layer.kernel_size)
-    if rows is not None:
-        inputs = _some_images(inputs, rows, _positions(layer, inputs))
-    windows = _padded(layer, inputs)
-    for axis, reach in enumerate(_reach(layer)):
-        windows = windows.unfold(2 + axis, reach, layer.stride[axis])
-    for axis, step in enumerate(layer.dilation):
-        windows = windows.movedim(2 + dimensions + axis, 0)[::step].movedim(0, 2 + dimensions + axis)
-    # (batch, channels, *positions, *kernel): a view; only the positions that are kept are copied.
-    return _rows(windows, dimensions, rows)
+    # Windows are a view; only the positions that are kept are copied.
+    chosen = _some_images(inputs, rows, _positions(layer, inputs), turn)
+    return _rows(windows(layer, chosen), len(layer.kernel_size), rows, turn)
 
 
-def positions(inputs: Tensor, rows: int | None = None) -> Tensor:
-    """Channels at the positions of a map, without padding.
-
-    Args:
-        inputs: Shape (batch, channels, *positions).
-        rows: About how many positions, evenly spaced over images and positions; all where None.
-
-    Returns:
-        Shape (positions, channels).
-    """
-    if rows is not None:
-        inputs = _some_images(inputs, rows, inputs.shape[2:].numel())
-    return _rows(inputs, inputs.dim() - 2, rows)
+def some_positions(inputs: Tensor, rows: int, turn: int | Tensor = 0) -> Tensor:
+    """Channels at positions of a map without padding, shape (positions, channels); arguments as of `some_patches`."""
+    chosen = _some_images(inputs, rows, inputs.shape[2:].numel(), turn)
+    return _rows(chosen, inputs.dim() - 2, rows, turn)
 
 
 def _prepared(
     layer: Convolution | TransposedConvolution, decorrelation: Decorrelation, inputs: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """The kernel W D and the bias b - W D mean."""
+    """Kernel W D and bias b - W D mean."""
     dimensions = len(layer.kernel_size)
     if inputs.dim() not in (dimensions + 1, dimensions + 2) or inputs.shape[-1 - dimensions] != layer.in_channels:
         positions = f"{dimensions} dimension{'s' if dimensions > 1 else ''} of positions"
         raise InvalidValue(
-            f"{type(layer).__name__} got an input of shape {tuple(inputs.shape)}; it takes (batch, "
-            f"{layer.in_channels} channels, {positions}), or the same without the batch."
+            f"the input of {type(layer).__name__} must have the shape (batch, {layer.in_channels} channels, "
+            f"{positions}), or the same without the batch, got {tuple(inputs.shape)}."
         )
     weight: Tensor = layer.weight
     kernel, shift = folded(layer, torch.promote_types(weight.dtype, decorrelation.mean.dtype))
@@ -141,9 +128,9 @@ def _found(layer: Convolution | TransposedConvolution) -> tuple[Decorrelation, W
 
 
 def _laid_out_like(weight: Tensor, kernel: Tensor) -> Tensor:
-    """The kernel with the strides of the plain one, which decide on the memory layout of the output.
+    """Kernel with the strides of the plain kernel, which set the memory layout of the output.
 
-    Those of dimensions of size one as well, of which `contiguous` takes no account.
+    This includes the strides of dimensions of size one, which `contiguous` ignores.
     """
     strides = weight.stride()
     if kernel.stride() == strides:
@@ -158,92 +145,104 @@ def _laid_out_like(weight: Tensor, kernel: Tensor) -> Tensor:
 def _remember(
     layer: Convolution | TransposedConvolution, decorrelation: Decorrelation, weights: Weights, inputs: Tensor
 ) -> None:
-    """In train mode, keep the rows that drive the plasticity."""
+    """Keep the rows that drive the plasticity, in train mode only."""
     if not decorrelation.is_observed() or not inputs.numel():
         return
     maps = unwrapped(inputs.detach())
     maps = maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])  # an image without a batch is a batch of one
+    turn = decorrelation.memory.turn
     if isinstance(layer, TransposedConvolution) or weights.per_channel:
         available = len(maps) * maps.shape[2:].numel()
-        rows = positions(maps, _wanted(decorrelation, available))
+        rows = some_positions(maps, _wanted(decorrelation, available), turn)
         if weights.groups > 1:
             rows = rows.view(-1, weights.groups, decorrelation.features).transpose(0, 1)
     else:
         available = len(maps) * _positions(layer, maps)
-        cut = patches if weights.groups == 1 else _patches_by_group
-        rows = cut(layer, maps, _wanted(decorrelation, available))
+        cut = some_patches if weights.groups == 1 else _patches_by_group
+        rows = cut(layer, maps, _wanted(decorrelation, available), turn)
     decorrelation.remember(rows.to(decorrelation.mean.dtype), available)
 
 
-def _patches_by_group(layer: Convolution, inputs: Tensor, rows: int) -> Tensor:
-    """The rows of `patches`, shape (groups, rows, features), taken by their places.
+def _patches_by_group(layer: Convolution, inputs: Tensor, rows: int, turn: int | Tensor) -> Tensor:
+    """Rows of `some_patches`, shape (groups, rows, features), gathered by index.
 
-    A copy of windows as narrow as those of a depthwise convolution takes several times as long. Rows are next to one
-    another in memory, not features: products of many small matrices are faster that way.
+    A copy of windows as narrow as those of a depthwise convolution would take several times as long. Rows are adjacent
+    in memory, not features, since products of many small matrices are then faster.
     """
-    inputs = _some_images(inputs, rows, _positions(layer, inputs))
-    padded = _padded(layer, inputs)
+    inputs = _some_images(inputs, rows, _positions(layer, inputs), turn)
+    maps = padded(layer, inputs)
     starts = torch.arange(len(inputs), device=inputs.device)
     offsets = starts.new_zeros(1)
     sizes = [
         (size - reach) // stride + 1
-        for size, reach, stride in zip(padded.shape[2:], _reach(layer), layer.stride, strict=True)
+        for size, reach, stride in zip(maps.shape[2:], reaches(layer), layer.stride, strict=True)
     ]
-    steps = _stride_for(torch.Size(sizes), max(1, rows // len(inputs)))
-    for axis, size in enumerate(padded.shape[2:]):
-        taken = torch.arange(steps[axis] // 2, sizes[axis], steps[axis], device=inputs.device) * layer.stride[axis]
+    places = _places(torch.Size(sizes), len(inputs), rows, turn, inputs.device)
+    for axis, size in enumerate(maps.shape[2:]):
+        taken = places[axis] * layer.stride[axis]
         inside = torch.arange(layer.kernel_size[axis], device=inputs.device) * layer.dilation[axis]
-        starts = (starts.unsqueeze(1) * size + taken).flatten()
+        starts = starts.unsqueeze(-1) * size + taken.view(len(inputs), *[1] * axis, -1)
         offsets = (offsets.unsqueeze(1) * size + inside).flatten()
-    places = (offsets.unsqueeze(1) + starts).flatten()
-    channels = padded.transpose(0, 1).flatten(1)
-    return channels.index_select(1, places).view(layer.groups, -1, len(starts)).mT
+    starts = starts.flatten()
+    indices = (offsets.unsqueeze(1) + starts).flatten()
+    channels = maps.transpose(0, 1).flatten(1)
+    return channels.index_select(1, indices).view(layer.groups, -1, len(starts)).mT
 
 
 def _wanted(decorrelation: Decorrelation, available: int) -> int:
-    """How many rows to cut out."""
+    """Number of rows to cut out."""
     most = max(_LEAST_ROWS, _ROWS_PER_FEATURE * decorrelation.features)
     return min(int(decorrelation.row_fraction * available) + 1, most)
 
 
-def _padded(layer: Convolution, inputs: Tensor) -> Tensor:
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)
-
-
-def _reach(layer: Convolution) -> list[int]:
-    """How far the kernel reaches along each axis."""
-    return [(size - 1) * dilation + 1 for size, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
-
-
 def _positions(layer: Convolution, inputs: Tensor) -> int:
-    """Output positions of one image."""
+    """Number of output positions of one image."""
     padding = layer._reversed_padding_repeated_twice[::-1]
     positions = 1
-    for axis, (size, reach) in enumerate(zip(inputs.shape[2:], _reach(layer), strict=True)):
+    for axis, (size, reach) in enumerate(zip(inputs.shape[2:], reaches(layer), strict=True)):
         padded = size + padding[2 * axis] + padding[2 * axis + 1]
         positions *= max(0, (padded - reach) // layer.stride[axis] + 1)
     return max(1, positions)
 
 
-def _some_images(inputs: Tensor, rows: int, of_each: int) -> Tensor:
-    """Images, evenly spaced over the batch, to take about so many rows from."""
-    images = min(len(inputs), max(_LEAST_IMAGES, rows // of_each))
-    return inputs[:: len(inputs) // images][:images]
+def _some_images(inputs: Tensor, rows: int, of_each: int, turn: int | Tensor) -> Tensor:
+    """Images, evenly spaced over the batch, from which about `rows` rows are taken; others at another turn."""
+    images, batch = max(_LEAST_IMAGES, rows // of_each), len(inputs)
+    if images >= batch:
+        return inputs
+    first = offset(turn, batch, 0, inputs.dim() - 1)
+    return inputs.index_select(0, evenly(batch, images, first, inputs.device))
 
 
-def _rows(windows: Tensor, dimensions: int, rows: int | None) -> Tensor:
-    """Rows of windows (batch, channels, *positions, *kernel), at about so many positions, evenly spaced."""
-    if rows is not None:
-        strides = _stride_for(windows.shape[2 : 2 + dimensions], max(1, rows // len(windows)))
-        for axis, stride in enumerate(strides):
-            windows = windows.movedim(2 + axis, 0)[stride // 2 :: stride].movedim(0, 2 + axis)
-    order = (0, *range(2, 2 + dimensions), 1, *range(2 + dimensions, windows.dim()))
-    return windows.permute(order).flatten(1 + dimensions).flatten(0, dimensions)
+def _rows(maps: Tensor, dimensions: int, rows: int, turn: int | Tensor) -> Tensor:
+    """Rows of windows (batch, channels, *positions, *kernel), at about `rows` evenly spaced positions."""
+    images, sizes = len(maps), maps.shape[2 : 2 + dimensions]
+    shape = [1] * dimensions
+    index: list[Tensor | slice] = [torch.arange(images, device=maps.device).view(-1, *shape), slice(None)]
+    for axis, taken in enumerate(_places(sizes, images, rows, turn, maps.device)):
+        index.append(taken.view(images, *shape[:axis], -1, *shape[axis + 1 :]))
+    chosen = maps[tuple(index)]  # (batch, *positions, channels, *kernel), since a slice parts the indices
+    return chosen.flatten(1 + dimensions).flatten(0, dimensions)
 
 
-def _stride_for(positions: torch.Size, wanted: int) -> tuple[int, ...]:
-    """Equal strides over positions that leave about as many as wanted, and at least one along every axis."""
-    total = positions.numel()
-    step = max(1, round((total / wanted) ** (1 / len(positions))))
-    return tuple(min(step, size) for size in positions)
+def _places(
+    sizes: Sequence[int], images: int, rows: int, turn: int | Tensor, device: torch.device | None = None
+) -> list[Tensor]:
+    """Indices of the positions along each axis, shape (images, number), that make about `rows` rows together.
+
+    Within an image they are evenly spaced along the axis, elsewhere in every image and at every turn, so that every
+    position, the border too, is chosen as often as any other.
+    """
+    strides = _stride_for(sizes, max(1, rows // images))
+    step = torch.arange(images, device=device) + turn * images
+    places = []
+    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+        first = offset(step, size, axis + 1, len(sizes) + 1)  # axis 0 is that of the images
+        places.append(evenly(size, max(1, round(size / stride)), first.unsqueeze(1), device))
+    return places
+
+
+def _stride_for(sizes: Sequence[int], wanted: int) -> tuple[int, ...]:
+    """Equal strides over positions that leave about the wanted number, and at least one along every axis."""
+    step = max(1, round((math.prod(sizes) / wanted) ** (1 / len(sizes))))
+    return tuple(min(step, size) for size in sizes)

@@ -1,4 +1,4 @@
-"""Copies of models, also of those that torch alone cannot copy, or would copy only to run the original."""
+"""Copies of models, including models that torch cannot copy and models whose copies would run the original."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from neuro_decorr.errors import InvalidValue, Unsupported, shown
+from neuro_decorr.libraries import reset_of
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
@@ -19,63 +20,63 @@ _SHARDED = frozenset({"FSDPModule", "FullyShardedDataParallel"})
 
 
 def check_model(caller: str, model: object) -> None:
-    """Raise unless a model is one that can be looked into.
+    """Check that a value is a model whose layers are accessible.
 
     Args:
-        caller: The function that was given it, for the message.
-        model: What it was given.
+        caller: Function that received the value, for the message.
+        model: The value.
 
     Raises:
-        InvalidValue: It is no module of torch.
-        Unsupported: It was scripted or traced, so that its layers are no objects of Python any more.
+        InvalidValue: The value is not a module of torch.
+        Unsupported: The model was scripted or traced, so that its layers are not Python objects.
     """
     if not isinstance(model, nn.Module):
         made = ": make a model of that class first" if isinstance(model, type) and issubclass(model, nn.Module) else ""
         raise InvalidValue(f"{caller}: pass a torch.nn.Module, got {shown(model)}{made}.")
     if isinstance(model, torch.jit.ScriptModule):
         raise Unsupported(
-            f"{caller}: {type(model).__name__} was made by torch.jit, and its layers can neither be exchanged nor "
-            "looked into: pass the plain model, and script or trace the result of nd.fold."
+            f"{caller}: {type(model).__name__} was made by torch.jit, so that its layers are not accessible: pass the "
+            "plain model, and script or trace the result of nd.fold."
         )
 
 
 def place(name: str, module: nn.Module) -> str:
-    """What messages call a module of a model; the model itself has no name of its own."""
+    """Name of a module of a model in messages; the model itself has no name of its own."""
     kind = class_name(module)
     return f"'{name}' ({kind})" if name else f"the model itself ({kind})"
 
 
 def class_name(module: nn.Module) -> str:
-    """The name of the class that a user gave a module, beneath those of decorrelations and parametrizations."""
+    """Name of the class that a user gave a module, beneath the classes of decorrelations and parametrizations."""
     parametrized = parametrize.is_parametrized(module)
     found = parametrize.type_before_parametrizations(module) if parametrized else type(module)
     return getattr(found, "plain_class", found).__name__
 
 
 def plain_name(name: str) -> str:
-    """A name without what torch.compile puts into it."""
+    """Name without the parts that torch.compile adds."""
     return name.replace("_orig_mod.", "").removesuffix("_orig_mod").removesuffix(".")
 
 
 def copied(model: ModelType) -> ModelType:
-    """A deep copy that is not compiled, and whose tensors belong to no graph of the original.
+    """Make a deep copy that is not compiled and whose tensors belong to no graph of the original.
 
-    A compiled module is copied as the plain one, since the compiler's wrapper goes on to call the original. A weight
-    that a hook computes from others (pruning, the older weight norm) is the result of an operation, which torch
-    refuses to copy: its copy is a plain tensor, until the hook computes it again.
+    A compiled module is copied as the plain module, since the wrapper of the compiler would call the original. A weight
+    that a hook computes from others (pruning, the older weight norm) is the result of an operation, which torch refuses
+    to copy; its copy is a plain tensor until the hook computes it again.
 
     Args:
         model: Any module.
 
     Raises:
-        Unsupported: It is sharded, or holds something else that cannot be copied; the module is named.
+        Unsupported: The model is sharded, or holds something that cannot be copied; the message names the module.
     """
     modules = list(model.named_modules())
     for name, module in modules:
         if is_sharded(module):
             raise Unsupported(
-                f"{place(plain_name(name), module)} is sharded by FSDP, and no process holds it whole, so that it "
-                "cannot be copied: load its full state (torch.distributed.checkpoint.state_dict.get_model_state_dict, "
+                f"{place(plain_name(name), module)} is sharded by FSDP, so that no process holds a whole copy of it: "
+                "load its full state (torch.distributed.checkpoint.state_dict.get_model_state_dict, "
                 "full_state_dict=True) into a model of the same kind that is not sharded, and pass that."
             )
     memo: dict[int, object] = {}
@@ -91,7 +92,7 @@ def copied(model: ModelType) -> ModelType:
 
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """Let parametrized weights be read without moving them on: spectral norm does so at every reading in train mode."""
+    """Context that reads parametrized weights without changing them; spectral norm changes when read in train mode."""
     moving = [
         module
         for found in model.modules()
@@ -109,24 +110,24 @@ def at_rest(model: nn.Module) -> Iterator[None]:
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether a module is the wrapper that torch.compile makes; told by name, since importing it takes long."""
+    """True if a module is the wrapper of torch.compile; recognised by name, since its import takes long."""
     return type(module).__name__ == "OptimizedModule" and type(module).__module__.startswith("torch._dynamo")
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Whether FSDP has taken hold of a module."""
+    """True if FSDP has sharded a module."""
     return any(kind.__name__ in _SHARDED and kind.__module__.startswith("torch.") for kind in type(module).__mro__)
 
 
 def is_distributed(tensor: Tensor) -> bool:
-    """Whether a tensor is spread over processes (a DTensor)."""
+    """True if a tensor is spread over processes (a DTensor)."""
     return any(kind.__name__ == "DTensor" and kind.__module__.startswith("torch.") for kind in type(tensor).__mro__)
 
 
 def runs_the_original(module: nn.Module, modules: frozenset[nn.Module]) -> bool:
-    """Whether a forward that was put on a module, a closure, would run modules of the original in a copy.
+    """True if a forward set on an instance (a closure) would run modules of the original in a copy.
 
-    Bound methods and partial functions are copied with what they hold; functions are not.
+    Bound methods and partial functions are copied with the objects that they hold; functions are not.
     """
     for cell in getattr(vars(module).get("forward"), "__closure__", None) or ():
         try:
@@ -151,8 +152,10 @@ def _copied(model: ModelType, memo: dict[int, object]) -> ModelType:
                 try:
                     copy.deepcopy(value, dict(known))
                 except (RuntimeError, TypeError):
+                    reset = reset_of(module)
+                    mend = f"Forget the state first: {reset}" if reset else "Delete that attribute first."
                     raise Unsupported(
-                        f"{place(plain_name(name), module)} cannot be copied, because of its attribute '{key}' "
-                        f"({type(value).__name__}): {str(error).splitlines()[0]} Delete that attribute first."
+                        f"{place(plain_name(name), module)} cannot be copied because of its attribute '{key}' "
+                        f"({type(value).__name__}): {str(error).splitlines()[0]} {mend}"
                     ) from error
         raise

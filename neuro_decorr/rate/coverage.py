@@ -1,4 +1,4 @@
-"""Layer by layer, what of a model is decorrelated, what is not, and why."""
+"""Table of the layers of a model: decorrelated or not, with the reason."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from neuro_decorr.rate.selection import Candidate, Skip, candidates, problems_of
 from neuro_decorr.rate.weights import groups_of, is_weight_layer
 
 Status: TypeAlias = Literal["decorrelated", "would be decorrelated", "skipped", "refused", "left"]
-"""What happens, or would happen, to a layer; `left`: it is of a kind that is left as it is."""
+"""Status of a layer, now or after `decorrelate`; `left`: a layer of a kind that stays as it is."""
 
 _REASONS: tuple[tuple[type[nn.Module], str], ...] = (
-    (nn.Embedding, "a table that indices look up: its inputs are no activities"),
-    (nn.EmbeddingBag, "a table that indices look up: its inputs are no activities"),
-    (nn.RNNBase, "one call computes all steps, so nothing can stand before its weights; write it with Linear layers"),
-    (nn.RNNCellBase, "one call multiplies input and state, so nothing can stand before its weights"),
+    (nn.Embedding, "a table that indices look up: its inputs are not activities"),
+    (nn.EmbeddingBag, "a table that indices look up: its inputs are not activities"),
+    (nn.RNNBase, "one call computes all steps, so no D can precede its weights; write it with Linear layers"),
+    (nn.RNNCellBase, "one call multiplies input and state, so no D can precede its weights"),
     (nn.Bilinear, "a product of two inputs, not a linear map of one"),
     (nn.MultiheadAttention, "it projects its inputs in one call; write the projections as Linear layers"),
-    (nn.LayerNorm, "scales every unit by itself"),
-    (nn.RMSNorm, "scales every unit by itself"),
+    (nn.LayerNorm, "scales every unit separately"),
+    (nn.RMSNorm, "scales every unit separately"),
 )
 
 
 class Fraction(NamedTuple):
-    """How much of a model is decorrelated, or would be.
+    """Fraction of a model that is decorrelated, or would be.
 
     Attributes:
-        matrices: Of its weight matrices, in [0, 1].
-        weights: Of the numbers in them.
+        matrices: Fraction of its weight matrices, in [0, 1].
+        weights: Fraction of its weights, in [0, 1].
     """
 
     matrices: float
@@ -44,22 +44,23 @@ class Fraction(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A layer, a Decorrelation that stands by itself, or a parameter of several dimensions that lies in no layer.
+    """Row of the table: a layer, a Decorrelation that stands by itself, or a parameter outside of all layers.
 
     Attributes:
         name: Qualified name; empty for the model itself.
         kind: Class of the layer, or `Parameter`.
-        status: What happens to it.
-        reason: Why it is not decorrelated; empty where it is.
-        matrices: How many weight matrices, or kernels, it holds.
-        weights: How many numbers are in them.
-        share: Fraction of all weights of the model; a weight that several layers share counts in the first one that is
-            decorrelated, or in the first, so that shares add up to one.
-        structure: Of D: `dense`, `low_rank` or `centering`, which D also is before it has a rule; None without D.
-        rule: Name of the rule of the last Plasticity; None before there was one.
-        features: Units that a D decorrelates; of each group.
-        groups: How many groups have a D of their own.
-        center: Whether the running mean is subtracted.
+        status: Status of the layer.
+        reason: Reason why it is not decorrelated; empty if it is.
+        matrices: Number of weight matrices, or kernels, that it holds.
+        weights: Number of weights in them.
+        share: Fraction of all weights of the model. A weight that several layers share counts in the first of them that
+            is decorrelated, or else in the first, so that shares add up to one.
+        structure: Structure of D, such as `dense` or `low_rank`; `centering` also before the first rule; None without
+            D.
+        rule: Name of the rule of the last Plasticity; None before.
+        features: Number of units that a D decorrelates, in each group.
+        groups: Number of groups with their own D.
+        center: True if the running mean is subtracted.
     """
 
     name: str
@@ -79,12 +80,13 @@ class Row(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Coverage:
-    """What of a model is decorrelated; printed, a table.
+    """Layers of a model, decorrelated or not, with the reason; `print` shows a table.
 
     Attributes:
-        rows: One for every layer with weights, in the order of the model.
-        fraction: Of the matrices and of the weights that are, or would be, decorrelated; shared ones count once.
-        total: How many weight matrices the model has; shared ones count once.
+        rows: Rows for all layers with weights, in the order of the model.
+        fraction: Fraction of the matrices and of the weights that are, or would be, decorrelated; shared ones count
+            once.
+        total: Number of weight matrices of the model; shared ones count once.
     """
 
     rows: tuple[Row, ...]
@@ -92,7 +94,7 @@ class Coverage:
     total: int
 
     def __str__(self) -> str:
-        """A table with a line for every layer, and one with the sum."""
+        """Table with a line for every layer and a line with the sum."""
         table = [("layer", "class", "weights", "", "")]
         for row in self.rows:
             what = row.reason
@@ -111,7 +113,7 @@ class Coverage:
 
 
 def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
-    """Layer by layer, what is decorrelated and what is not, and why.
+    """List the layers of a model: decorrelated or not, with the reason.
 
     Example:
         >>> import neuro_decorr as nd
@@ -119,28 +121,31 @@ def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
         >>> model = nn.Sequential(nn.Embedding(8, 4), nn.Flatten(), nn.Linear(12, 4), nn.Linear(4, 4))
         >>> print(nd.coverage(nd.decorrelate(model, skip="3")))
         layer  class      weights
-        0      Embedding  33.3%    left          a table that indices look up: its inputs are no activities
+        0      Embedding  33.3%    left          a table that indices look up: its inputs are not activities
         2      Linear     50.0%    decorrelated  identity 12, centred, no rule yet
         3      Linear     16.7%    skipped       skip='3'
         1 of 3 weight matrices, 50.0% of the weights.
 
     Args:
-        model: What `neuro_decorr.decorrelate` returned, or a plain model: then what it would do, refusals included.
-        skip: Of a plain model, the layers that would be left out.
+        model: Result of `neuro_decorr.decorrelate`, or a plain model. For a plain model the table shows the effect that
+            `decorrelate` would have, including layers that it would refuse.
+        skip: Layers of a plain model that would be left out.
 
     Returns:
-        A table, printed or as rows. Weights are all floating parameters of two dimensions or more.
+        The table, to be printed or read row by row. Weights are all floating parameters of two dimensions or more.
 
     Raises:
-        InvalidValue: Not a model; `skip` for a model that is decorrelated already.
-        UnknownName: As `neuro_decorr.decorrelate`.
+        InvalidValue: The argument is not a model; `skip` is given for a model that is decorrelated already.
+        UnknownName: A name, class or module in `skip` matches no layer.
     """
     check_model("coverage", model)
     found: dict[nn.Module, Decorrelation] = {
         weights.layer: module for _, module, weights in decorrelated_layers(model) if weights is not None
     }
     if found and skip != ():
-        raise InvalidValue("coverage: skip= is for a plain model; this one is decorrelated, and remembers its own.")
+        raise InvalidValue(
+            "coverage: skip= is for a plain model, and this one is decorrelated and remembers its own: leave skip= out."
+        )
     layers = {candidate.layer: candidate for candidate in candidates(model, skip)}
     rows: list[Row] = []
     keys: dict[int, set[int]] = {}
@@ -177,7 +182,7 @@ def coverage(model: nn.Module, skip: Skip | Iterable[Skip] = ()) -> Coverage:
 
 
 _Matrix: TypeAlias = tuple[str, int, Tensor]
-"""Name, what tells it from others, and the tensor."""
+"""Name, identity and tensor of a weight matrix."""
 
 
 def _rows(
@@ -201,11 +206,11 @@ def _rows(
     else:
         for matrix in rest:
             title = f"{name}.{matrix[0]}".lstrip(".")
-            yield title, "Parameter", [matrix], _left("a parameter by itself, in no layer")
+            yield title, "Parameter", [matrix], _left("a parameter that belongs to no layer")
 
 
 def _hint(kind: str, module: nn.Module, weight: Tensor) -> str:
-    """How a layer of an unknown class may become known; the bias tells the order of its weight, unless it is square."""
+    """Advice for a layer of an unknown class; its bias shows the order of its weight, unless the weight is square."""
     bias = getattr(module, "bias", None)
     outputs = bias.shape[0] if isinstance(bias, Tensor) and bias.dim() == 1 else None
     orders = {"outputs_first": weight.shape[0], "inputs_first": weight.shape[1]}
@@ -224,7 +229,7 @@ def _of_layer(module: nn.Module, candidate: Candidate, found: Decorrelation | No
     elif candidate.problem is not None:
         row = Row("", "", "refused", candidate.problem, 0, 0, 0.0)
     elif decorrelated:
-        row = _left("was not there when nd.decorrelate was called")
+        row = _left("added after the call of nd.decorrelate")
     else:
         row = Row("", "", "would be decorrelated", "", 0, 0, 0.0)
     return row
@@ -240,7 +245,7 @@ def _left(reason: str) -> Row:
 
 
 def _matrices(module: nn.Module) -> list[_Matrix]:
-    """The floating parameters of two dimensions or more that a module owns, and what it computes in their place."""
+    """Floating parameters of two dimensions or more that a module owns, or the tensors that it computes from them."""
     if isinstance(module, parametrize.ParametrizationList):
         return []  # they belong to the layer
     held: dict[str, tuple[int, object]] = {n: (id(p), p) for n, p in module.named_parameters(recurse=False)}

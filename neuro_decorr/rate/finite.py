@@ -1,4 +1,4 @@
-"""Whether rows can be worked with: finite, and so are their products."""
+"""Check that rows and their products are finite."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _LARGEST_NORM = {dtype: math.sqrt(torch.finfo(dtype).max) for dtype in (torch.fl
 
 
 def squares_fit(tensors: list[Tensor]) -> bool:
-    """Whether all tensors are finite and the sums of their squares fit their type: then so does any sum of products.
+    """True if all tensors are finite and the sums of their squares fit their type, as then do all sums of products.
 
-    Cost: one pass over each, and where all are on one accelerator, one wait.
+    Cost: one pass over each tensor, and one wait if all are on one accelerator.
 
     Args:
-        tensors: Of float32 or float64.
+        tensors: Tensors of float32 or float64.
     """
     if not tensors:
         return True
@@ -25,5 +25,5 @@ def squares_fit(tensors: list[Tensor]) -> bool:
         found = torch.stack([norm.double() for norm in norms]).tolist()
     else:
         found = [norm.item() for norm in norms]
-    # On processors the squares are summed in double precision, so that the norm alone does not show the overflow.
+    # On CPUs the squares are summed in float64, so that the norm alone does not show the overflow.
     return all(norm < _LARGEST_NORM[tensor.dtype] for norm, tensor in zip(found, tensors, strict=True))

@@ -1,7 +1,7 @@
-"""What a forward pass leaves for the plasticity: sampled rows of z - mean and of x, and how far off the mean is.
+"""Memory of a forward pass for the plasticity: sampled rows of z - mean and of x, and the deviation from the mean.
 
-Every pass goes one way: a `Taken` is taken of the input, and `Memory.put` adds the rows of x that belong to it. In a
-small layer, calls are what a step costs: the commonest pass takes as few as it can.
+Every pass makes a `Taken` of the input, and `Memory.put` adds the rows of x that belong to it. In a small layer
+function calls dominate the cost of a step, so that the most common pass makes as few as possible.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from typing import NamedTuple, Protocol, final
 import torch
 from torch import Tensor
 
-from neuro_decorr.errors import Unsupported
+from neuro_decorr.errors import InvalidValue, Unsupported, shown
 from neuro_decorr.rate.precision import exactly
 from neuro_decorr.rate.record import Record, check_can_leave, in_transform, joined, transformed, unwrapped
 from neuro_decorr.rate.steps import flat_steps
 from neuro_decorr.rate.weighing import Weighing
+from neuro_decorr.row_choice import evenly, offset
 
 
 class Remembering(Protocol):
-    """What a memory has to know of its Decorrelation, whose attributes these are."""
+    """Attributes of a Decorrelation that its memory reads."""
 
     features: int
     groups: int
@@ -30,25 +31,25 @@ class Remembering(Protocol):
 
     @property
     def mean(self) -> Tensor:
-        """Shape (features,), or (groups, features)."""
+        """Running mean, shape (features,), or (groups, features)."""
 
     @property
     def flat_mean(self) -> Tensor:
-        """Shape (groups * features,)."""
+        """Running mean, shape (groups * features,)."""
 
     def transform_centred(self, centred: Tensor) -> Tensor:
-        """D times rows, shape (rows, features), or (groups, rows, features)."""
+        """Apply D to rows, shape (rows, features), or (groups, rows, features)."""
 
 
 class Taken(NamedTuple):
-    """What is taken of a pass before x is computed, which may take the place of z - mean.
+    """Rows taken of a pass before x is computed, since x may overwrite z - mean.
 
     Attributes:
         inputs: Sampled rows of z - mean, a copy, shape (rows, groups * features) or (groups, rows, features).
-        deviation: Sum of z - mean over all rows by their weights, shape (groups * features,) or (groups, features).
-        seen: How many rows these are, or the sum of their weights.
-        chosen: Which rows of x belong to them; None: D times these rows.
-        weights: Those of the sampled rows; None where each counts one.
+        deviation: Weighted sum of z - mean over all rows, shape (groups * features,) or (groups, features).
+        seen: Number of all rows, or the sum of their weights.
+        chosen: Indices of the rows of x that belong to them; None: D times these rows.
+        weights: Weights of the sampled rows; None if each counts one.
     """
 
     inputs: Tensor
@@ -60,27 +61,42 @@ class Taken(NamedTuple):
 
 @final
 class Memory:
-    """The record of the passes since the last step, and what goes into it.
+    """Record of the passes since the last step, and the choice of the rows in it.
+
+    Args:
+        updates: Number of updates that the layer has had.
 
     Attributes:
-        record: Of all passes so far; None before the first.
+        record: Record of all passes so far; None before the first.
+        updates: Number of updates that the layer has had. It sets which rows are remembered next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, updates: int = 0) -> None:
         self.record: Record | None = None
-        self._spread: tuple[int, float, Tensor] | None = None  # rows, which fraction is sampled, which rows
+        self._spread: tuple[int, int, Tensor] | None = None  # number of rows and of sampled ones; numerators of indices
+        self.set_updates(updates)
+
+    def set_updates(self, updates: int) -> None:
+        """Let the next passes remember other rows than those before an update."""
+        self.updates = updates
+        self._updates = torch.tensor(updates)
+
+    @property
+    def turn(self) -> int | Tensor:
+        """Number of updates; in a compiled graph, which must not depend on its value, a tensor (int64, on the CPU)."""
+        return self._updates if torch.compiler.is_compiling() else self.updates
 
     def take(self, layer: Remembering, centred: Tensor, mean: Tensor, plain: bool) -> Taken | None:
-        """Take what one pass leaves.
+        """Take the rows of one pass.
 
         Args:
-            layer: Whose memory this is.
-            centred: What D acts on, shape (..., groups * features): z - mean, or z where the layer does not subtract.
-            mean: Of the layer, shape (groups * features,).
-            plain: Whether neither a compiler nor a transform of torch.func is at work.
+            layer: Layer of this memory.
+            centred: Rows on which D acts, shape (..., groups * features): z - mean, or z without subtraction.
+            mean: Mean of the layer, shape (groups * features,).
+            plain: True if neither a compiler nor a transform of torch.func is active.
 
         Returns:
-            What `put` completes; None where no row counts.
+            Rows for `put`; None if no row counts.
         """
         drive = centred.detach() if centred.requires_grad else centred
         if not plain and in_transform():
@@ -90,7 +106,7 @@ class Memory:
             counted = layer.weighing.of_rows(drive, mapped=shape != centred.shape)
         if len(shape) != 2:
             drive = drive.reshape(-1, shape[-1])
-        rows = drive.shape[0] if counted is None else len(counted.rows)  # the first several times faster than len
+        rows = drive.shape[0] if counted is None else len(counted.rows)  # shape[0] is several times faster than len
         if rows == 0:
             return None
         chosen = self._chosen(rows, layer.row_fraction, drive.device, plain)
@@ -102,7 +118,7 @@ class Memory:
         deviation = mean
         if layer.center:
             deviation = drive.sum(dim=0) if counted is None else counted.sum_of(drive)
-        # Copies: the whole batch need not stay alive, and a later layer may work in place on it.
+        # Copies, so that the whole batch need not stay alive and a later layer may change it in place.
         drive = drive[chosen].clone() if isinstance(chosen, slice) else drive.index_select(0, chosen)
         if layer.center and not layer.subtract:
             return Taken(drive - mean, deviation - seen * mean, seen, None, weights)
@@ -114,14 +130,14 @@ class Memory:
         """Remember a pass, or several of one size.
 
         Args:
-            layer: Whose memory this is.
-            taken: Of their input.
-            outputs: x, shape (..., groups * features); not needed where `taken` has D times its rows.
+            layer: Layer of this memory.
+            taken: Rows of their input.
+            outputs: x, shape (..., groups * features); not needed if `taken` has D times its rows.
             plain: As in `take`.
-            passes: How many these are.
+            passes: Number of passes.
 
         Raises:
-            Unsupported: A compiled graph of a transform of torch.func, which no tensor can leave.
+            Unsupported: The pass runs in a compiled graph of a transform of torch.func, which no tensor can leave.
         """
         inputs, deviation, seen, chosen, weights = taken
         grouped = layer.groups > 1 and inputs.dim() == 2
@@ -144,35 +160,34 @@ class Memory:
         if self.record is not None or passes > 1 or (not plain and torch.compiler.is_compiling()):
             record = joined(self.record, record, passes)
         if not plain and in_transform() and transformed(record.deviation):
-            # Inside torch.func.grad every result is seen through it.
+            # Inside torch.func.grad every result is wrapped.
             inputs, activity, deviation = map(unwrapped, record[:3])
             record = Record(inputs, activity, deviation, *record[3:])
         self.record = record
 
     @torch.no_grad()
     def put_steps(self, layer: Remembering, values: Tensor, signal: Tensor) -> None:
-        """Remember rows of a signal at every time step: those that the steps would leave one after the other.
+        """Remember the rows of a signal that the time steps would leave one after the other.
 
         Args:
-            layer: Whose memory this is.
+            layer: Layer of this memory.
             values: z, shape (steps, batch, groups * features), or one step.
-            signal: What drives the statistics, of the same shape.
+            signal: Signal that drives the statistics, of the same shape.
 
         Raises:
             Unsupported: Rows have weights.
         """
         if layer.weighing is not None:
             raise Unsupported(
-                "neuro_decorr.rate.row_weights does not reach a Decorrelation of time steps (signal 'trace' or 'rate', "
-                "or a cell that carries a state): leave out what should not count before it."
+                "neuro_decorr.rate.row_weights cannot act on a Decorrelation of time steps (signal 'trace', 'rate', "
+                "or a cell that carries a state): leave rows that should not count out of its input."
             )
         values, signal = flat_steps(values), flat_steps(signal)
         steps, rows, features = signal.shape
         kept, mean = min(rows, int(layer.row_fraction * rows) + 1), layer.flat_mean
-        if kept < rows:  # evenly spaced, other ones at every step
-            stride = rows // kept
-            first = self._first(rows, stride) + torch.arange(steps, device=signal.device).unsqueeze(1)
-            chosen = first % stride + stride * torch.arange(kept, device=signal.device)
+        if kept < rows:  # different ones at every step
+            steps_before = kept * torch.arange(steps, device=signal.device).unsqueeze(1)
+            chosen = evenly(rows, kept, (self._first(rows, kept) + steps_before) % rows, signal.device)
             signal = signal.gather(1, chosen.unsqueeze(2).expand(-1, -1, features))
         inputs, deviation = signal.reshape(-1, features), mean
         if layer.center:
@@ -186,43 +201,53 @@ class Memory:
         """Remember rows of z that were sampled elsewhere.
 
         Args:
-            layer: Whose memory this is.
-            rows: Shape (rows, features), or (groups, rows, features) where there are several groups.
-            seen: How many rows they were sampled from.
+            layer: Layer of this memory.
+            rows: Sampled rows of z, shape (rows, features), or (groups, rows, features) for several groups.
+            seen: Number of rows from which they were sampled.
         """
         if layer.center:
             rows = rows - (layer.mean if layer.groups == 1 else layer.mean.unsqueeze(1))
         self.put(layer, Taken(rows, rows.mean(dim=-2).mul_(seen), seen))
 
     def _chosen(self, rows: int, fraction: float, device: torch.device, plain: bool) -> Tensor | slice:
-        """Which rows of a pass are sampled, evenly spaced; those of the first pass since the last step are kept."""
-        record, known = self.record, self._spread
-        if plain and record is None and known is not None and known[0] == rows and known[1] == fraction:
-            return known[2]
+        """Indices of the sampled rows of a pass, evenly spaced; what all passes of a size share is kept."""
         kept = min(rows, int(fraction * rows) + 1)
-        stride = rows // kept
-        first = self._first(rows, stride)
-        if isinstance(first, Tensor):
-            return first + stride * torch.arange(kept, device=device)
-        if not plain or record is not None:
-            return slice(first, first + stride * kept, stride)
-        index = torch.arange(first, first + stride * kept, stride, device=device)
-        self._spread = (rows, fraction, index)
-        return index
+        if kept == rows:
+            return slice(None)
+        first = self._first(rows, kept)
+        if not plain:
+            return evenly(rows, kept, first, device)
+        if self._spread is None or self._spread[:2] != (rows, kept):
+            self._spread = rows, kept, torch.arange(kept, device=device) * rows
+        return (self._spread[2] + first) // kept
 
-    def _first(self, rows: int, stride: int) -> int | Tensor:
-        """The first row of a pass that is remembered: another one in every pass, so that all rows have their turn.
+    def _first(self, rows: int, kept: int) -> int | Tensor:
+        """Offset of the remembered rows of a pass: each pass remembers the next rows, so that all have their turn.
 
-        In a network that runs step by step a row is one example: without this, only a few would ever be seen. In a
-        compiled graph it is a tensor, since the graph must not depend on its value.
+        In a network that runs step by step a row is one example, and in training on one batch a row is the same example
+        at every step: a fixed offset would always choose the same few examples.
         """
-        seen = 0 if self.record is None else self.record.seen
-        if isinstance(seen, Tensor) and torch.compiler.is_compiling():
-            return (seen / rows).long() % stride
-        return int(seen) // rows % stride
+        seen: float | Tensor = 0 if self.record is None else self.record.seen
+        counted = isinstance(seen, Tensor) and torch.compiler.is_compiling()
+        passes = (seen / rows).long() if counted else int(seen) // rows  # type: ignore[union-attr]  # a tensor
+        return (offset(self.turn, rows) + kept * passes) % rows
 
 
 def _by_group(layer: Remembering, tensor: Tensor) -> Tensor:
-    """Rows (rows, groups * features) as (groups, rows, features), or one row (groups * features,) as a row a group."""
+    """Rows (rows, groups * features) as (groups, rows, features), or one row (groups * features,) as one per group."""
     split = tensor.view(*tensor.shape[:-1], layer.groups, layer.features)
     return split.transpose(0, 1).contiguous() if tensor.dim() == 2 else split
+
+
+def check_row_fraction(row_fraction: float) -> float:
+    """Check the fraction of rows that is remembered, and return it.
+
+    Raises:
+        InvalidValue: The fraction is outside (0, 1].
+    """
+    if type(row_fraction) not in (int, float) or not 0 < row_fraction <= 1:
+        raise InvalidValue(
+            "row_fraction, the fraction of a batch's rows that drive the plasticity, must be in (0, 1], got "
+            f"{shown(row_fraction)}."
+        )
+    return float(row_fraction)

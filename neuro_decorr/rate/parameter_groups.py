@@ -1,4 +1,4 @@
-"""Parameter groups of a Plasticity: which layers learn by which rule, at which rate, from which rows."""
+"""Parameter groups of a Plasticity: layers with their rule, rate and row fraction."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from neuro_decorr.errors import InvalidValue, StateMismatch, shown, unknown_name
 from neuro_decorr.rate.copying import check_model, class_name
 from neuro_decorr.rate.decorrelate import decorrelated_layers
-from neuro_decorr.rate.decorrelation import Decorrelation, check_row_fraction
+from neuro_decorr.rate.decorrelation import Decorrelation
+from neuro_decorr.rate.memory import check_row_fraction
 from neuro_decorr.rate.weights import Weights
-from neuro_decorr.rules import Rule, State, names
+from neuro_decorr.rules import Rule, State, Structure, names
 
 Group: TypeAlias = Mapping[str, Any]
-"""`modules`, and any of `rule`, `row_fraction`, `mean_rate` and the parameters of the rule, its `rate` among them."""
+"""Dictionary with `modules`, and any of `rule`, `row_fraction`, `mean_rate` and the parameters of the rule."""
 
 _OPTIONS = ("row_fraction", "mean_rate")
 _OF_TORCH = frozenset(
@@ -26,13 +27,13 @@ _OF_TORCH = frozenset(
     | {"momentum", "base_momentum", "max_momentum", "betas"}
 )
 """Further keys, which optimisers and schedulers of torch write into a group."""
-_RESERVED = frozenset({"params", "modules", "rule", "rate", "lr", *_OPTIONS})
-"""Keys that have a meaning of their own: a parameter of a rule by one of these names stays as the rule was built."""
+_RESERVED = frozenset({"params", "modules", "rule", "rate", "lr", "connectivity", *_OPTIONS})
+"""Keys with a fixed meaning: a parameter of a rule with one of these names keeps the value of the rule."""
 
 
 @final
 class Settings:
-    """What a parameter group says, checked: the rule is built anew only where a value has changed since.
+    """Checked settings of a parameter group; the rule is built anew only if a value has changed.
 
     Attributes:
         rule: The rule with the parameters of the group.
@@ -41,7 +42,7 @@ class Settings:
     """
 
     def __init__(self, rule: Rule) -> None:
-        """Of a group that holds the parameters of this rule, not read so far."""
+        """Start with the rule of a group that has not been read yet."""
         self.rule = rule
         self.rate = rule.rate
         self.mean_rate = 1.0
@@ -51,16 +52,16 @@ class Settings:
         self._keys = 0
 
     def follow(self, group: Group, layers: Iterable[Layer]) -> None:
-        """Take over what the group says by now; nothing where a value is refused.
+        """Take over the present values of a group, or none of them if one is refused.
 
         Args:
-            group: Of plain values, as it stands in `param_groups`.
-            layers: Of all groups.
+            group: Group of plain values, as in `param_groups`.
+            layers: Layers of all groups.
 
         Raises:
-            InvalidValue: A value that the rule, or an option, does not allow; one that was deleted.
-            UnknownName: A key that neither the rule nor torch knows; the nearest one is named.
-            StateMismatch: Another rule, or a parameter from which the shapes of the rule's state follow.
+            InvalidValue: The rule, or an option, does not allow a value, or a value was deleted.
+            UnknownName: Neither the rule nor torch knows a key; the message gives the nearest one.
+            StateMismatch: The rule has changed, or a parameter that sets the shapes of the rule's state.
         """
         try:
             values = self._read(group)
@@ -77,8 +78,8 @@ class Settings:
         name, rate, row_fraction, mean_rate, *parameters = values
         if name != self.rule.name:
             raise StateMismatch(
-                f"a parameter group keeps the rule it was built with, '{self.rule.name}', and its \"rule\" is "
-                f"{name!r} now: build another nd.Plasticity for another rule."
+                f"a parameter group keeps the rule with which it was built, '{self.rule.name}', and its \"rule\" is "
+                f"now {name!r}: build another nd.Plasticity for another rule."
             )
         present = zip(self._parameters, parameters, strict=True)
         changed = {key: value for key, value in present if value != getattr(self.rule, key)}
@@ -108,19 +109,19 @@ class Settings:
             for name, tensor in before.items():
                 if name not in after or after[name].shape != tensor.shape:
                     raise StateMismatch(
-                        f"the shape of '{name}' of {layer.title} follows from {', '.join(map(repr, changed))}, which "
-                        "a parameter group therefore keeps from its construction: build another nd.Plasticity."
+                        f"{', '.join(map(repr, changed))} of a parameter group cannot change, since the shape of "
+                        f"'{name}' of {layer.title} depends on it: build another nd.Plasticity."
                     )
 
 
 class Layer(NamedTuple):
-    """One Decorrelation that learns.
+    """Decorrelation that learns.
 
     Attributes:
-        title: What messages call it.
+        title: Name of the layer in messages.
         module: The Decorrelation.
-        weights: What acts on its outputs, where that is known.
-        settings: Of its parameter group.
+        weights: Weights that act on its outputs, if they are known.
+        settings: Settings of its parameter group.
     """
 
     title: str
@@ -130,17 +131,17 @@ class Layer(NamedTuple):
 
     @property
     def activity(self) -> str:
-        """Where its activity is, for messages."""
+        """Place of its activity, for messages."""
         return f"of {self.title}" if self.weights is None else f"before {self.title}"
 
 
 class Prepared(NamedTuple):
-    """A parameter group that has been read.
+    """Parameter group that has been read.
 
     Attributes:
-        values: Plain numbers and strings: the options and the parameters of the rule, which go by its name.
-        layers: In the order of the modules.
-        roots: The modules that were given.
+        values: Plain numbers and strings: the options, the name of the rule and its parameters.
+        layers: Layers in the order of the modules.
+        roots: Modules that were given.
     """
 
     values: dict[str, Any]
@@ -149,11 +150,11 @@ class Prepared(NamedTuple):
 
 
 def groups_of(given: object) -> list[Mapping[str, Any]]:
-    """The parameter groups that a Plasticity is given; a model is one.
+    """Parameter groups that a Plasticity is given; a model is one group.
 
     Raises:
-        InvalidValue: Neither a model nor parameter groups.
-        Unsupported: A model that was scripted or traced.
+        InvalidValue: The argument is neither a model nor parameter groups.
+        Unsupported: The model was scripted or traced.
     """
     if isinstance(given, nn.Module):
         check_model("Plasticity", given)
@@ -163,28 +164,28 @@ def groups_of(given: object) -> list[Mapping[str, Any]]:
     if not groups or not all(isinstance(group, Mapping) for group in groups):
         raise InvalidValue(
             "Plasticity: pass a torch.nn.Module, or a list of parameter groups such as "
-            f'[{{"modules": model.features}}]; got {shown(given)}.'
+            f'[{{"modules": model.features}}], got {shown(given)}.'
         )
     return groups
 
 
 def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) -> Prepared:
-    """Read a parameter group; nothing is changed.
+    """Read a parameter group without changing anything.
 
     Args:
-        group: What the user gave.
-        defaults: `rule` and options of the groups that do not tell their own.
-        taken: Layers of the groups before.
-        place: What messages call this group, such as `group 1`; empty where there is only one.
+        group: Group that the user gave.
+        defaults: `rule` and options for groups without their own.
+        taken: Layers of earlier groups.
+        place: Name of this group in messages, such as `group 1`; empty for a single group.
 
     Raises:
-        InvalidValue: No Decorrelation in its modules; one that another group holds; a value that is not allowed.
-        UnknownName: A key that the rule of the group does not have; the nearest one is named.
+        InvalidValue: The modules hold no Decorrelation, or one that another group holds; a value is not allowed.
+        UnknownName: A key is no setting of the rule; the message gives the nearest one.
     """
     given: object = group
     if not isinstance(given, Mapping):
         raise InvalidValue(
-            f'a parameter group is a dictionary such as {{"modules": model.features}}, got {shown(group)}.'
+            f'a parameter group must be a dictionary such as {{"modules": model.features}}, got {shown(group)}.'
         )
     prefix = f"{place}: " if place else ""
     rule = group.get("rule", defaults.get("rule"))
@@ -192,13 +193,13 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
         known_name = rule if isinstance(rule, str) and rule in names() else "whitening"
         pass_it = f'pass nd.rules.get("{known_name}")' if isinstance(rule, str) else 'such as nd.rules.get("whitening")'
         raise InvalidValue(f"{prefix}rule must come from nd.rules.get(name), got {shown(rule)}: {pass_it}.")
-    parameters = ["rate", *parameters_of(rule)]
+    parameters = ["rate", "connectivity", *parameters_of(rule)]
     known = ["modules", "rule", *_OPTIONS, *parameters]
     for key in group:
         if key not in known:
             raise unknown_name(f"setting of a parameter group with the rule '{rule.name}'", key, known)
     if "modules" not in group:
-        raise InvalidValue(f'{prefix}a parameter group names its layers: {{"modules": model.features, ...}}.')
+        raise InvalidValue(f'{prefix}a parameter group must name its layers: {{"modules": model.features, ...}}.')
     rule = replace(rule, **{key: group[key] for key in parameters if key in group})
     options = {key: group.get(key, defaults[key]) for key in _OPTIONS}
     check_mean_rate(options["mean_rate"])
@@ -210,28 +211,33 @@ def prepared(group: Group, defaults: Group, taken: Sequence[Layer], place: str) 
     for layer in layers:
         if layer.module in others:
             raise InvalidValue(
-                f"{layer.title} is in another parameter group already, as {others[layer.module].title}; "
-                "it learns by one rule at one rate, so name it in one group only."
+                f"{layer.title} is already in another parameter group, as {others[layer.module].title}: name it in one "
+                "group only, since it learns by one rule at one rate."
             )
-    values = {"rule": rule.name, "lr": rule.rate, **options, **{key: getattr(rule, key) for key in parameters[1:]}}
+    values = {"rule": rule.name, "lr": rule.rate, **options, **{key: getattr(rule, key) for key in parameters[2:]}}
     return Prepared(values, layers, roots)
 
 
 def parameters_of(rule: Rule) -> list[str]:
-    """The parameters of a rule that a group holds: all but its rate, which is there as `lr`."""
+    """Parameters of a rule that a group holds: all except the rate, which the group holds as `lr`."""
     return [entry.name for entry in fields(rule) if entry.name not in _RESERVED]
 
 
 def fresh_state(rule: Rule, module: Decorrelation) -> State:
-    """Shapes and floating types of the state of a rule at its start (of one group), without memory."""
-    return rule.initial_state(module.features, dtype=module.mean.dtype, device="meta")
+    """Shapes and floating types of the initial state of a rule (for one group), without memory."""
+    return module.confined(rule).layer_state(module.features, dtype=module.mean.dtype, device="meta")
+
+
+def structure_of(rule: Rule, module: Decorrelation) -> Structure:
+    """Structure of a layer's D under a rule."""
+    return module.confined(rule).structure_for(module.features)
 
 
 def check_mean_rate(rate: object) -> None:
-    """Raise InvalidValue unless the rate of the running means is one."""
+    """Raise InvalidValue unless a value can be the rate of the running means."""
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
         raise InvalidValue(
-            f"mean_rate, the weight of the newest batch in the running mean, is in (0, 1], got {shown(rate)}."
+            f"mean_rate, the weight of the newest batch in the running mean, must be in (0, 1], got {shown(rate)}."
         )
 
 
@@ -240,7 +246,7 @@ def _modules_of(given: object) -> list[nn.Module]:
     listed = isinstance(given, Iterable) and not isinstance(given, nn.Module)  # a Sequential is one module
     for module in given if listed else (given,):  # type: ignore[attr-defined]  # an Iterable
         if not isinstance(module, nn.Module):
-            raise InvalidValue(f"modules of a parameter group are torch modules, got {shown(module)}.")
+            raise InvalidValue(f"modules of a parameter group must be torch modules, got {shown(module)}.")
         modules.append(module)
     return modules
 
@@ -261,7 +267,7 @@ def _layers_of(modules: list[nn.Module], settings: Settings, place: str) -> list
 
 
 def _title(name: str, module: Decorrelation, weights: Weights | None, place: str) -> str:
-    """A layer's name among the modules of its group; the only one of a module goes by its class."""
+    """Name of a layer among the modules of its group; the only layer of a module is named by its class."""
     kind = "Decorrelation" if weights is None else "layer"
     alone = class_name(module if weights is None else weights.layer)
     if not place:
@@ -270,7 +276,7 @@ def _title(name: str, module: Decorrelation, weights: Weights | None, place: str
 
 
 def tell_narrow_layers(layers: Sequence[Layer]) -> None:
-    """Warn the caller's caller of layers with fewer inputs than their rule has interneurons."""
+    """Warn of layers with fewer inputs than their rule has interneurons; the warning names the caller's caller."""
     narrow = []
     for layer in layers:
         rule, features = layer.settings.rule, layer.module.features
@@ -279,18 +285,18 @@ def tell_narrow_layers(layers: Sequence[Layer]) -> None:
             narrow.append(f"{layer.title} ({features})")
     if narrow:
         warnings.warn(
-            f"fewer inputs than interneurons: {', '.join(narrow)}; these have one interneuron for every input, "
-            "as many as can have directions of their own.",
+            f"fewer inputs than interneurons: {', '.join(narrow)}; these layers get one interneuron for every input, "
+            "since more cannot have distinct directions.",
             stacklevel=3,
         )
 
 
 def only_rule(rules: tuple[Rule, ...]) -> Rule:
-    """The rule that all parameter groups have.
+    """Rule of all parameter groups.
 
     Raises:
-        InvalidValue: They have several.
+        InvalidValue: The groups have different rules.
     """
     if len(set(rules)) > 1:
-        raise InvalidValue(f"the groups have {len(rules)} rules: take plasticity.rules, one a group.")
+        raise InvalidValue(f"the parameter groups have {len(rules)} rules: use plasticity.rules, one per group.")
     return rules[0]

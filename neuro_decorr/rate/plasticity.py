@@ -1,4 +1,4 @@
-"""The optimiser of the lateral weights: rules, applied to the Decorrelations of a model."""
+"""Optimiser of the lateral weights, which applies rules to the Decorrelations of a model."""
 
 from __future__ import annotations
 
@@ -37,29 +37,30 @@ from neuro_decorr.rate.plasticity_state import check_groups, check_saved, check_
 from neuro_decorr.rate.precision import without_autocast
 from neuro_decorr.rate.record import Record
 from neuro_decorr.rate.shift import heard_shift
+from neuro_decorr.rate.traces import check_time_steps
 from neuro_decorr.rate.uses import check_not_used_elsewhere
 from neuro_decorr.rules import Change, Rule, Sample, State
 
 
 class Plasticity(torch.optim.Optimizer):
-    r"""Moves the lateral weights of a model by a plasticity rule; reads like any optimiser of torch.
+    r"""Optimiser that moves the lateral weights of a model by a plasticity rule; used like any optimiser of torch.
 
-    One `step()` consumes what each Decorrelation remembered of the forward passes in train mode since the last step,
-    of all micro-batches and of all calls of a shared layer: the running mean moves towards theirs, and the rule updates
-    D once.
+    One `step()` consumes the rows that each Decorrelation remembered of the forward passes in train mode since the last
+    step, from all micro-batches and all calls of a shared layer. The running mean moves towards their mean, and the
+    rule updates D once.
 
     $$
     D \leftarrow \text{rule}(D;\, z - \mu,\, D (z - \mu),\, \eta), \qquad
     \mu \leftarrow \mu + \max(\eta_\mu, 1 / t)\, (\langle z \rangle - \mu)
     $$
 
-    with eta the `rate` of the rule, eta_mu the `mean_rate` and t the number of steps so far; a batch counts as at
-    most a hundred times as far from the mean as is usual. The first step of a centred layer only finds the mean.
-    Where torch.distributed is initialised the passes are those of all processes, so that D is the same in each.
+    with eta the `rate` of the rule, eta_mu the `mean_rate` and t the number of steps so far. A batch counts as at most
+    a hundred times as far from the mean as is usual. The first step of a centred layer only finds the mean. If
+    torch.distributed is initialised the passes are those of all processes, so that D is the same in each process.
 
-    Parameter groups are as in torch.optim. Each has its `modules` (a module or several, with all Decorrelations in
-    them), and its own `rule`, `row_fraction`, `mean_rate` and parameters of the rule, its `rate` among them, where they
-    differ from those that are given for all:
+    Parameter groups work as in torch.optim. Each group has its `modules` (one module or several, with all
+    Decorrelations in them). It may have its own `rule`, `row_fraction`, `mean_rate` and parameters of the rule,
+    including `rate`; the others are those given for all groups:
 
         >>> import neuro_decorr as nd
         >>> from torch import nn
@@ -74,29 +75,29 @@ class Plasticity(torch.optim.Optimizer):
         >>> plasticity.param_groups[1]["lr"]
         0.3
 
-    `param_groups` hold plain numbers and strings: the rule by its name, its rate as `lr`, which is where torch's
-    schedulers look for it. A value that is changed there is checked and acts at the next step; a `row_fraction` from
-    the forward passes after that. A Decorrelation in no group does not learn. At an `lr` of 0 D stays, and the mean
-    goes on.
+    `param_groups` hold plain numbers and strings: the rule by its name, and its rate as `lr`, where schedulers of torch
+    look for it. A value that you change there is checked and acts at the next step; a `row_fraction` acts on the
+    forward passes after that step. A Decorrelation in no group does not learn. At an `lr` of 0 D stays as it is, and
+    the mean continues to move.
 
     With `compensate`, the weight layer behind each Decorrelation keeps its function while D and the mean move:
 
     $$W \leftarrow W D_{old} D_{new}^{-1}, \qquad b \leftarrow b + W D\, (\mu_{new} - \mu_{old})$$
 
-    to the last places of a float32, at the cost of a product with the few sampled rows (dense rules) or with the
-    interneurons. What a float32 cannot hold of W, b and a dense D is kept beside them.
+    up to float32 rounding, at the cost of a product with the few sampled rows (dense rules) or with the interneurons.
+    The rounding errors of W, b and a dense D are kept in tensors beside them.
 
     A layer without bias gets an offset, a buffer that no optimiser of the weights moves. Call `step()` after backward,
-    which still needs the D of the forward pass, and not through a GradScaler: there are no gradients to scale here.
+    which still needs the D of the forward pass, and not through a GradScaler: the plasticity has no gradients.
 
-    Cost of a step: the rule's update of each layer, a look at its sampled rows, and the compensation.
+    Cost of a step: the rule's update of each layer, one pass over its sampled rows, and the compensation.
 
-    Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2022), arXiv:2203.13203;
+    Source: Ahmad (2024), arXiv:2407.10780; compensation: Ahmad, Schrader, van Gerven (2023), arXiv:2203.13203;
     Desjardins, Simonyan, Pascanu, Kavukcuoglu (2015), Natural neural networks, arXiv:1507.00210.
 
     Attributes:
-        compensate: Whether the weight layers keep their function.
-        processes: Whose passes drive an update.
+        compensate: True if the weight layers keep their function.
+        processes: Processes whose passes drive an update.
     """
 
     def __init__(
@@ -109,26 +110,28 @@ class Plasticity(torch.optim.Optimizer):
         row_fraction: float | None = None,
         processes: Processes = True,
     ) -> None:
-        """Attach rules to the Decorrelation modules of a model, which take the structure that they need.
+        """Attach rules to the Decorrelation modules of a model, which take the structure that the rules need.
 
         Args:
-            model: What `decorrelate` returned, any model with a Decorrelation in it, or parameter groups. Build the
-                Plasticity after moving the model to its device, as any optimiser.
-            rule: From `neuro_decorr.rules.get`; may be left out where every group has its own.
-            compensate: Keep the function of the weight layers while D moves.
+            model: Result of `decorrelate`, any model with a Decorrelation in it, or parameter groups. As for any
+                optimiser, move the model to its device first.
+            rule: Rule from `neuro_decorr.rules.get`; may be left out if every group has its own.
+            compensate: True keeps the function of the weight layers while D moves.
             mean_rate: Rate of the running means, in (0, 1]; the first updates average all batches seen so far.
-            row_fraction: Fraction of a batch's rows that drive the rule; None leaves each module's own (0.1).
-            processes: Whose passes drive an update: `True`, those of all processes of torch.distributed where it is
-                initialised, each of which must then call `step()`; `False`, of this one alone; or a group.
+            row_fraction: Fraction of a batch's rows that drive the rule. None: that of each module (0.1).
+            processes: Processes whose passes drive an update. `True`: all processes of torch.distributed, if it is
+                initialised; each of them must then call `step()`. `False`: this process alone. Or a process group.
 
         Raises:
-            InvalidValue: No Decorrelation in the model or a group, or one in two groups; a rate, a fraction or a
-                parameter outside its range.
-            UnknownName: A key of a group that its rule does not have; the nearest one is named.
-            StateMismatch: A Decorrelation has learnt already in a structure that the rule cannot continue.
-            Unsupported: Compensation of tied or computed weights, or with no weight layer known.
+            InvalidValue: The model or a group holds no Decorrelation, or one is in two groups; a rate, a fraction or a
+                parameter is outside its range.
+            UnknownName: A key of a group is no setting of its rule; the message gives the nearest one.
+            StateMismatch: A Decorrelation has already learned in a structure that the rule cannot continue.
+            Unsupported: Weights to compensate are tied or computed, or no weight layer is known.
         """
         checks.refuse("Plasticity", checks.flag("compensate", compensate))
+        if isinstance(model, nn.Module):
+            check_time_steps(model)
         self.compensate = compensate
         self.processes = check_processes(processes)
         self._layers: list[Layer] = []
@@ -148,11 +151,11 @@ class Plasticity(torch.optim.Optimizer):
         tell_narrow_layers(self._layers)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Let further layers learn, with options of their own.
+        """Let further layers learn, with their own options.
 
         Args:
-            param_group: `modules`, and any of `rule`, `row_fraction`, `mean_rate` and parameters of the rule; what is
-                left out is what this Plasticity was built with.
+            param_group: `modules`, and any of `rule`, `row_fraction`, `mean_rate` and parameters of the rule; missing
+                ones are those with which this Plasticity was built.
 
         Raises:
             InvalidValue, UnknownName, StateMismatch, Unsupported: As at construction.
@@ -188,41 +191,40 @@ class Plasticity(torch.optim.Optimizer):
             self.state[layer.module.mean] = {"batches": 0, "shift": 0.0, **initial, **self._residuals(layer)}
 
     def _residuals(self, layer: Layer) -> State:
-        """Empty ones, as the compensation of a layer keeps them."""
+        """Residuals of zero for the compensation of a layer."""
         kept = layer.weights if self.compensate else None
         return {} if kept is None else residuals_of(layer.module, kept)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rule of every parameter group, as of the last step."""
+        """Rule of every parameter group, as of the last step."""
         return tuple(settings.rule for settings in self._settings)
 
     @property
     def rule(self) -> Rule:
-        """The rule, where all parameter groups have the same; else InvalidValue, which names `rules`."""
+        """Rule of all parameter groups; raises InvalidValue if they have different rules."""
         return only_rule(self.rules)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Decorrelation once from its forward passes in train mode since the last step.
 
-        Modules without a forward pass since the last step are left alone; that is said once. All layers are looked at
-        before any moves: after a batch that is not finite, or too large to work with, the error names the layer,
-        everything is as it was, and training can go on. What a rule itself finds wrong leaves its layer as it was, and
-        those behind it; layers before it have moved.
+        Modules without a forward pass since the last step stay as they are; a warning says so once. The step checks all
+        layers before it changes any: after a batch that is not finite, or too large to work with, nothing has changed,
+        and training can continue. If a rule finds an error, its layer and the later ones stay as they were.
 
         Args:
-            closure: Called first, with gradients enabled, as torch's optimisers do.
+            closure: Function that is called first, with gradients enabled, as by torch's optimisers.
 
         Returns:
-            What the closure returned.
+            Result of the closure.
 
         Raises:
-            Diverged: A layer's activity or transform left the finite numbers; the message names the layer.
-            InvalidValue: A parameter group was given a value that its rule does not allow; nothing has moved.
-            Unsupported: With compensation: something else computes with the weight of a layer; nothing has moved.
+            Diverged: A layer's activity or transform is not finite; the message names the layer.
+            InvalidValue: A parameter group has a value that its rule does not allow; nothing has changed.
+            Unsupported: With compensation: the weight of a layer is used outside of the layer; nothing has changed.
         """
-        # Torch wraps every optimiser's step in a range of its profiler and in hooks, which takes as long as the update
-        # of a small layer: only where somebody looks.
+        # torch wraps every optimiser's step in a range of its profiler and in hooks, which takes as long as the update
+        # of a small layer. It is done only if a profiler or a hook is active.
         if self._is_watched():
             return torch.optim.Optimizer.profile_hook_step(Plasticity._step)(self, closure)
         return self._step(closure)
@@ -230,13 +232,9 @@ class Plasticity(torch.optim.Optimizer):
     step.hooked = True  # type: ignore[attr-defined]  # how torch marks a step that needs no more wrapping
 
     def _is_watched(self) -> bool:
-        return bool(
-            self._optimizer_step_pre_hooks
-            or self._optimizer_step_post_hooks
-            or _global_optimizer_pre_hooks
-            or _global_optimizer_post_hooks
-            or torch.autograd.profiler._is_profiler_enabled
-        )
+        own = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        global_ones = _global_optimizer_pre_hooks or _global_optimizer_post_hooks
+        return bool(own or global_ones or torch.autograd.profiler._is_profiler_enabled)
 
     def _step(self, closure: Callable[[], Any] | None) -> Any:
         result = None
@@ -266,23 +264,24 @@ class Plasticity(torch.optim.Optimizer):
             idle = [layer.title for layer, record in zip(self._layers, records, strict=True) if record is None]
             warnings.warn(
                 f"Plasticity.step() found no forward pass in train mode since the last step for: {', '.join(idle)}; "
-                "nothing was learnt there. Call model.train() and run a batch before each step.",
+                "nothing was learned there. Call model.train() and run a batch before each step, with a credit made "
+                "for the model that decorrelate() returned, which is a copy.",
                 stacklevel=4,
             )
 
     def _records(self) -> list[Record | None]:
-        """What was remembered since the last step, layer by layer, in all processes."""
+        """Records of the passes since the last step, layer by layer, in all processes."""
         records = [layer.module.take_record() for layer in self._layers]
         group = group_of(self.processes)
-        return records if group is None else gathered(records, [layer.module.mean for layer in self._layers], group)
+        return records if group is None else gathered(records, self._layers, self.state, group)
 
     def _check(self, records: list[Record | None]) -> None:
-        """Raise unless every layer can be updated from what it remembered."""
+        """Raise an error unless every layer can be updated from its record."""
         rows: list[Tensor] = []
         for layer, record in zip(self._layers, records, strict=True):
             if record is not None:
                 check_structure(layer)
-                rows += record[:3]
+                rows += [*record.sizes, record.deviation]
         if not squares_fit(rows):
             for layer, record in zip(self._layers, records, strict=True):
                 if record is not None:
@@ -293,33 +292,34 @@ class Plasticity(torch.optim.Optimizer):
                     check_not_used_elsewhere(f"compensate: {layer.title}", layer.weights.layer)
 
     def _check_layer(self, layer: Layer, record: Record) -> None:
-        # What moves the mean is of all rows, not of the sampled ones alone; without centring it has no meaning.
-        of_inputs = [record.deviation, record.inputs] if layer.module.center else [record.inputs]
-        if not squares_fit(of_inputs):
+        # The deviation that moves the mean is that of all rows, not only sampled ones; it matters only with centring.
+        inputs, outputs = record.sizes
+        if not squares_fit([record.deviation, inputs] if layer.module.center else [inputs]):
             raise self._diverged(layer, "input")
-        if not squares_fit([record.outputs]):
+        if not squares_fit([outputs]):
             raise self._diverged(layer, "decorrelated activity")
 
     def _update(self, layer: Layer, record: Record) -> None:
         _, module, weights, settings = layer
         mean, state = module.mean, self.state[module.mean]
-        follows = weights if self.compensate else None
-        # Before the first batch the mean was not known: its rows were not centred, and teach nothing but the mean.
+        follows, rule = weights if self.compensate else None, module.confined(settings.rule)
+        # Before the first batch the mean was not known, so that its rows were not centred and only set the mean.
         if state["batches"] > 0 or not module.center:
             tensors: State = {**state, **module.transform_state()}
             del tensors["batches"], tensors["shift"]
-            sample = Sample(record.inputs, record.outputs, mean)
+            sample = Sample(record.inputs, record.outputs, mean, record.joint)
             try:
                 changes: list[Change | None]
                 if module.groups == 1:
-                    changes = [settings.rule.update_(tensors, sample, settings.rate)]
+                    changes = [rule.step_(tensors, sample, settings.rate)]
                 else:
-                    changes = settings.rule.update_groups_(tensors, sample, settings.rate)
+                    changes = rule.step_groups_(tensors, sample, settings.rate)
                 if follows is not None:
                     follow_transform(follows, changes, state)
-            except (LinAlgError, Diverged) as error:  # finite rows whose products or norms are not
+            except (LinAlgError, Diverged) as error:  # finite rows whose products or norms are not finite
                 raise self._diverged(layer, "decorrelated activity") from error
         state["batches"] += 1
+        module.memory.set_updates(state["batches"])
         if module.center:
             before = mean.clone() if follows is not None else mean
             mean.add_(record.deviation, alpha=heard_shift(state, record, settings.mean_rate))
@@ -329,14 +329,14 @@ class Plasticity(torch.optim.Optimizer):
     @staticmethod
     def _diverged(layer: Layer, what: str) -> Diverged:
         rule, rate = layer.settings.rule.name, layer.settings.rate
-        data = " look at the data, or" if what == "input" else ""
+        data = " check the data, or" if what == "input" else ""
         return Diverged(
             f"the {what} {layer.activity} is not finite, or too large to work with (rule '{rule}', rate {rate:g});"
-            f"{data} lower the rate of the plasticity or of the weights."
+            f"{data} lower the plasticity rate of the rule or the learning rate of the weights."
         )
 
     def _follow_moved_buffers(self) -> None:
-        """Module.to() makes new buffers: let the states follow them."""
+        """Move the states to the new buffers that Module.to() makes."""
         layers = iter(self._layers)
         for group in self.param_groups:
             parameters = group["params"]
@@ -354,11 +354,11 @@ class Plasticity(torch.optim.Optimizer):
         Every tensor keeps its own floating type.
 
         Args:
-            state_dict: From `state_dict()` of a Plasticity with the same rules on the same layers.
+            state_dict: Result of `state_dict()` of a Plasticity with the same rules on the same layers.
 
         Raises:
-            StateMismatch: It is of other rules, layers or shapes; nothing has changed.
-            InvalidValue: A value of a group that its rule does not allow.
+            StateMismatch: The state is of other rules, layers or shapes; nothing has changed.
+            InvalidValue: A group has a value that its rule does not allow.
         """
         self._follow_moved_buffers()
         check_saved(state_dict)
@@ -380,17 +380,18 @@ class Plasticity(torch.optim.Optimizer):
         self.param_groups[:] = saved
         for layer, state in zip(self._layers, states, strict=True):
             self.state[layer.module.mean] = state
+            layer.module.memory.set_updates(state["batches"])
         for after in self._optimizer_load_state_dict_post_hooks.values():
             after(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the hooks, which torch's optimisers do not copy either."""
+        """State without the hooks, which torch's optimisers do not copy either."""
         own = ("compensate", "processes", "_layers", "_settings", "_rule", "_warned")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Plasticity:
-        """A copy on copies of the layers: those of the model, where both are copied at once; else its own."""
-        memo[id(self.processes)] = self.processes  # a process group is not a thing to copy
+        """Copy that acts on copies of the layers: those of the model if both are copied at once, else its own."""
+        memo[id(self.processes)] = self.processes  # a process group cannot be copied
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))

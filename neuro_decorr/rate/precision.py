@@ -1,4 +1,4 @@
-"""Lateral weights are not for half precision: updates of 1e-5 would round to nothing."""
+"""Precision of lateral weights: never half precision, in which updates of 1e-5 would round to zero."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from neuro_decorr.errors import InvalidValue
 
 
 def exactly(tensor: Tensor) -> AbstractContextManager[object]:
-    """A context in which autocast does not reach the products of lateral weights."""
+    """Context in which autocast does not act on the products of lateral weights."""
     device = tensor.device.type
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def without_autocast() -> AbstractContextManager[object]:
-    """A context in which no autocast is at work, on any device."""
+    """Context in which no autocast is active, on any device."""
     if not torch._C._is_any_autocast_enabled():
         return nullcontext()
     stack = ExitStack()
@@ -28,18 +28,18 @@ def without_autocast() -> AbstractContextManager[object]:
 
 
 def widened(inputs: Tensor, own: torch.dtype) -> Tensor:
-    """An input in the type of the lateral weights.
+    """Input in the floating type of the lateral weights.
 
     Args:
-        inputs: Of any type.
-        own: That of the lateral weights.
+        inputs: Input of any type.
+        own: Floating type of the lateral weights.
 
     Raises:
-        InvalidValue: It is not real and floating, or wider than they are.
+        InvalidValue: The type of the input is not real and floating, or is wider than that of the lateral weights.
     """
     if not inputs.dtype.is_floating_point or torch.promote_types(inputs.dtype, own) != own:
         raise InvalidValue(
-            f"Decorrelation got an input of {inputs.dtype}; it takes {own} or a narrower floating type: cast the "
-            "input, or the model by model.double() for float64."
+            f"the input of a Decorrelation must be {own} or a narrower floating type, got {inputs.dtype}: cast the "
+            "input, or cast the model by model.double() for float64."
         )
     return inputs.to(own)

@@ -1,4 +1,4 @@
-"""Forward passes that are probes, not experience."""
+"""Forward passes that probe a model and do not drive its plasticity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuro_decorr.rate.copying import check_model
 
 @contextmanager
 def unremembered(model: nn.Module) -> Iterator[None]:
-    """Forward passes in here do not drive the plasticity: for passes that are probes, not experience.
+    """Context whose forward passes do not drive the plasticity, for passes that only probe a model.
 
     Example:
         >>> import torch
@@ -25,13 +25,13 @@ def unremembered(model: nn.Module) -> Iterator[None]:
         True
 
     Args:
-        model: A model with modules in it that remember passes, in train mode.
+        model: Model whose modules remember passes in train mode.
 
     Yields:
         Nothing.
 
     Raises:
-        InvalidValue: Not a model.
+        InvalidValue: The argument is not a model.
     """
     check_model("unremembered", model)
     paused: list[Any] = [module for module in model.modules() if vars(module).get("remembers")]

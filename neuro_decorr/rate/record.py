@@ -1,4 +1,4 @@
-"""What a Decorrelation remembers of the forward passes since the last step, until a plasticity consumes it."""
+"""Record of the forward passes of a Decorrelation since the last step, until a plasticity consumes it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuro_decorr.errors import Unsupported
+from neuro_decorr.rules import Joint
 
 MOST_ROWS = 1024
-"""More rows than these are thinned out, so that passes without a step take bounded memory."""
+"""Largest number of rows that is kept, so that passes without a step take bounded memory."""
 _ROOM = 8
-"""Passes whose rows a compiled graph keeps before it thins them out: its tensors must not change their shapes."""
+"""Number of passes whose rows a compiled graph keeps, since its tensors must not change their shapes."""
 
 
 class Record(NamedTuple):
@@ -21,13 +22,15 @@ class Record(NamedTuple):
 
     Attributes:
         inputs: Sampled rows of z - mean, shape (rows, features), or (groups, rows, features).
-        outputs: The same rows of x, of the same shape; D (z - mean) where the module does not subtract the mean.
-        deviation: Sum of z - mean over all rows, sampled or not, by their weights, shape (features,), or (groups,
-            features): what moves the mean. Without meaning where the module does not centre.
-        seen: How many rows these are, or the sum of their weights.
-        kept: How many rows of `inputs` and `outputs`, from the first on, are meant; all where None. Both counts are
-            tensors in a compiled graph, which must not depend on their values.
-        weights: Those of the sampled rows, shape (rows,), while passes are joined; None where each counts one.
+        outputs: Same rows of x, of the same shape; D (z - mean) if the module does not subtract the mean.
+        deviation: Weighted sum of z - mean over all rows, sampled or not, shape (features,), or (groups, features); it
+            moves the mean. Without meaning if the module does not centre.
+        seen: Number of all rows, or the sum of their weights.
+        kept: Number of valid rows of `inputs` and `outputs`, from the first on. None: all. Both counts are tensors in a
+            compiled graph, which must not depend on their values.
+        weights: Weights of the sampled rows, shape (rows,), while passes are joined; None if each counts one.
+        weight: Mean weight of the sampled rows, relative to which they were scaled.
+        joint: Rows of all processes, of which these rows are a part; None if these are all.
     """
 
     inputs: Tensor
@@ -36,9 +39,19 @@ class Record(NamedTuple):
     seen: float | Tensor
     kept: Tensor | None = None
     weights: Tensor | None = None
+    weight: float = 1.0
+    joint: Joint | None = None
+
+    @property
+    def sizes(self) -> tuple[Tensor, Tensor]:
+        """Inputs and outputs; for rows of several processes numbers of the same total size."""
+        joint = self.joint
+        if joint is None:
+            return self.inputs, self.outputs
+        return self.inputs.new_tensor([joint.input_squares**0.5]), self.inputs.new_tensor([joint.output_squares**0.5])
 
     def settled(self) -> Record:
-        """The same outside of a compiled graph: the rows that are meant, by their weights, and counts as numbers."""
+        """Record outside of a compiled graph: the valid rows, scaled by their weights, and counts as numbers."""
         return self._counted()._weighed()
 
     def _counted(self) -> Record:
@@ -53,27 +66,29 @@ class Record(NamedTuple):
         Rows of equal weight stay as they are.
         """
         weights = self.weights
-        if weights is None or bool((weights == weights[0]).all()):
-            return self._replace(weights=None)
+        if weights is None:
+            return self
+        if bool((weights == weights[0]).all()):
+            return self._replace(weights=None, weight=float(weights[0]))
         return self._scaled(weights)
 
     def _scaled(self, weights: Tensor) -> Record:
-        scale = (weights / weights.mean()).sqrt_().unsqueeze(1)
-        return self._replace(inputs=self.inputs * scale, outputs=self.outputs * scale, weights=None)
+        mean = weights.mean()
+        scale = (weights / mean).sqrt_().unsqueeze(1)
+        return self._replace(inputs=self.inputs * scale, outputs=self.outputs * scale, weights=None, weight=float(mean))
 
 
 def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
-    """The record of all forward passes: the rows of the earlier ones and of the last, and the sum over all rows.
+    """Record of all forward passes: the rows of the earlier and of the last passes, and the sum over all rows.
 
     Args:
-        earlier: Of the passes so far.
-        later: Of the last pass, or of several of one size.
-        passes: How many these are. What is kept of them is what would be kept of one after the other.
+        earlier: Record of the passes so far.
+        later: Record of the last pass, or of several passes of one size.
+        passes: Number of the last passes; the kept rows are those of one pass after the other.
 
     Returns:
-        Rows one below the other. Where they would be more than `MOST_ROWS` and more than the last pass has alone,
-        that many, evenly spaced, every pass in proportion to its size. In a compiled graph eight times as many rows as
-        the first pass had, if these are fewer.
+        Rows one below the other: at most `MOST_ROWS`, or as many as the last pass alone, evenly spaced, with every pass
+        in proportion to its size. A compiled graph keeps at most eight times as many rows as the first pass had.
     """
     if torch.compiler.is_compiling():
         return _with_room(later) if earlier is None else _joined_in_graph(earlier, later)
@@ -95,29 +110,29 @@ def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
 
 
 def in_backward() -> bool:
-    """Whether autograd is running backward, where a forward pass can only be a checkpoint that is recomputed."""
+    """True if autograd is running backward, in which a forward pass can only be a recomputed checkpoint."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def in_transform() -> bool:
-    """Whether a transform of torch.func is running, eagerly."""
+    """True if a transform of torch.func is running eagerly."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def in_plain_python() -> bool:
-    """Whether neither a compiler nor a transform of torch.func is at work."""
+    """True if neither a compiler nor a transform of torch.func is active."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
 
 
 def transformed(tensor: Tensor) -> bool:
-    """Whether a tensor is seen through a transform of torch.func."""
+    """True if a transform of torch.func wraps a tensor."""
     return not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def traced_in_transform() -> bool:
-    """Whether a transform of torch.func is being compiled, where no wrapper can be taken off a tensor.
+    """True if a transform of torch.func is being compiled, where no wrapper can be removed from a tensor.
 
-    The question itself breaks the graph there (torch 2.13), which comes to the same: eager, or refused by the compiler.
+    The check breaks the graph there (torch 2.13), with the same result: the pass runs eagerly, or the compiler refuses.
     """
     return torch.compiler.is_compiling() and torch._C._functorch.maybe_current_level() is not None
 
@@ -126,13 +141,13 @@ def check_can_leave() -> None:
     """Raise Unsupported in a compiled graph of a transform of torch.func, which no tensor can leave."""
     if traced_in_transform():
         raise Unsupported(
-            "a compiled graph of vmap or grad of a model in train mode cannot hand out what the model remembers: "
-            "compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
+            "a compiled graph of vmap or grad of a model in train mode cannot return the rows that the model "
+            "remembers: compile with fullgraph=False, call model.eval(), or use neuro_decorr.rate.unremembered(model)."
         )
 
 
 def unwrapped(tensor: Tensor) -> Tensor:
-    """A tensor outside of the transforms of torch.func: what is remembered outlives them.
+    """Tensor without the wrappers of torch.func, since remembered rows outlive the transforms.
 
     Mapped dimensions of `vmap` come first.
     """
@@ -145,7 +160,7 @@ def unwrapped(tensor: Tensor) -> Tensor:
 
 
 def _weights_of(record: Record) -> Tensor:
-    """The weights of its rows, ones where each counts one."""
+    """Weights of the rows of a record; ones if each counts one."""
     rows = record.inputs
     return rows.new_ones(rows.shape[-2]) if record.weights is None else record.weights
 
@@ -153,15 +168,15 @@ def _weights_of(record: Record) -> Tensor:
 def _thinned(
     before: int, seen: float, rows: int, size: float | Tensor, passes: int, device: torch.device
 ) -> Tensor | None:
-    """Which rows stay after several passes, each of which may thin them out; None for all.
+    """Indices of the rows that stay after several passes, each of which may thin them out; None: all.
 
     Args:
-        before: How many rows there are of earlier passes.
-        seen: How many rows these have seen.
-        rows: How many rows there are of each pass, below them.
-        size: How many rows each pass has seen.
-        passes: Number of passes.
-        device: Where the indices live.
+        before: Number of kept rows of earlier passes.
+        seen: Number of rows that the earlier passes have seen.
+        rows: Number of kept rows of each later pass.
+        size: Number of rows that each later pass has seen.
+        passes: Number of later passes.
+        device: Device of the indices.
     """
     most = max(MOST_ROWS, rows)
     if before + passes * rows <= most:
@@ -177,14 +192,14 @@ def _thinned(
 
 
 def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share: float | Tensor) -> Tensor:
-    """For every slot the index of a row, evenly spaced, with the fraction `share` of the slots for the later rows.
+    """Indices of evenly spaced rows, one for every slot, with the fraction `share` of the slots for the later rows.
 
     Args:
         slots: 0, 1, ..., shape (kept,).
-        earlier: How many of the earlier rows there are; their indices start at 0.
-        start: Where the indices of the later rows start.
-        later: How many of these there are.
-        share: Fraction of all rows seen that are of the last pass.
+        earlier: Number of earlier rows; their indices start at 0.
+        start: First index of the later rows.
+        later: Number of later rows.
+        share: Fraction of the last pass in all rows seen.
     """
     place = (slots.double() + 0.5) / len(slots)
     before = 1 - share
@@ -194,7 +209,7 @@ def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share:
 
 
 def _with_room(record: Record) -> Record:
-    """The first pass of a compiled graph, with room for the rows of others."""
+    """Record of the first pass of a compiled graph, with room for the rows of further passes."""
     rows = record.inputs.shape[-2]
     room = max(rows, min(_ROOM * rows, MOST_ROWS)) - rows
     inputs, outputs = (F.pad(tensor, (0, 0, 0, room)) for tensor in (record.inputs, record.outputs))
@@ -203,7 +218,7 @@ def _with_room(record: Record) -> Record:
 
 
 def _joined_in_graph(earlier: Record, later: Record) -> Record:
-    """Every tensor keeps its shape, so that however many passes there are they need no graph of their own."""
+    """Join records without changing the shape of a tensor, so that any number of passes uses one graph."""
     if earlier.weights is not None:
         earlier = earlier._scaled(earlier.weights)
     room, rows = earlier.inputs.shape[-2], later.inputs.shape[-2]

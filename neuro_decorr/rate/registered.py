@@ -1,7 +1,7 @@
-"""Whether a layer of a registered class computes the linear map that it was registered as.
+"""Check that a layer of a registered class computes the linear map as which it was registered.
 
-Shapes do not tell the order of a square weight, and D in front of the wrong side of it would be folded into nonsense:
-so the layer is asked, once, with a few random rows.
+Shapes do not show the order of a square weight, and a D on the wrong side would be folded into a wrong weight. So the
+check runs the layer once on a few random rows.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from neuro_decorr.rate.weights import Layout, WeightLayer, computes_of_its_own, 
 _ROWS = 3
 _PLACES = 8
 _LEAST_TOLERANCE = 1e-2
-"""Of the norm of the outputs; processors with short products come as close, and a wrong order is off by the whole."""
+"""Tolerance relative to the norm of the outputs: products of low precision stay below it, a wrong order does not."""
 
 
 def problem_of_registered(layer: WeightLayer) -> str | None:
-    r"""What is wrong with a layer of a registered class, as the end of a sentence that begins with its name.
+    r"""Problem of a layer of a registered class, as the end of a sentence that begins with its name.
 
     $$y = W x + b$$
 
-    must be what its own forward gives, in eval mode, for random x and random entries of W and b in their places (where
-    a hook or a parametrization computes these, for those that it has). Not asked are subclasses with a forward of their
-    own, layers that need further arguments, and layers on the meta device, which have no values.
+    must be the result of its own forward, in eval mode, for random x and random W and b (or the present W and b, if a
+    hook or a parametrization computes them). Subclasses with a forward of their own, layers that need further
+    arguments, and layers on the meta device, which have no values, are not checked.
 
     Args:
-        layer: Of a kind that can be decorrelated; torch's own are taken to be what they are.
+        layer: Layer of a kind that can be decorrelated; torch's own layers need no check.
 
     Returns:
-        The problem, with the other order where that is what the layer computes; None where there is none.
+        The problem, with the other order if the layer computes with it; None if there is no problem.
     """
     layout = layout_of(layer)
     if layout is None or isinstance(layer, nn.Linear):
@@ -55,17 +55,17 @@ def problem_of_registered(layer: WeightLayer) -> str | None:
             return None
         if _computes(layer, other):
             return (
-                f'is registered with weight="{layout}", and computes with its weight in the other order: '
+                f'is registered with weight="{layout}", but computes with its weight in the other order: use '
                 f'nd.rate.register_linear({plain_class(layer).__name__}, weight="{other}") in a fresh process'
             )
     return (
-        f'is registered with weight="{layout}", but its forward gives something else than W x + b, also with '
-        f'weight="{other}": what D before it would be is not known'
+        f'is registered with weight="{layout}", but its forward computes W x + b neither in this order nor with '
+        f'weight="{other}", so that its input cannot be decorrelated'
     )
 
 
 def _computes(layer: WeightLayer, layout: Layout) -> bool:
-    """Whether the layer, as it is by now, gives W x + b with its weight in an order."""
+    """True if the layer, in its present state, computes W x + b with its weight in an order."""
     weight: Tensor = layer.weight
     matrix = weight if layout == "outputs_first" else weight.t()
     rows = torch.randn(_ROWS, matrix.shape[1], generator=torch.Generator().manual_seed(1)).to(weight)
@@ -74,7 +74,7 @@ def _computes(layer: WeightLayer, layout: Layout) -> bool:
         return False
     try:
         outputs: Any = layer.forward(rows)
-    except Exception:  # whatever a forward of a user raises for rows of a size that it does not take
+    except Exception:  # any error of a user's forward for rows of a size that it does not take
         return False
     expected = F.linear(rows, matrix, bias)
     if not isinstance(outputs, Tensor) or outputs.shape != expected.shape:
@@ -86,7 +86,7 @@ def _computes(layer: WeightLayer, layout: Layout) -> bool:
 
 @contextmanager
 def _at_random(layer: nn.Module) -> Iterator[None]:
-    """In eval mode, with random weights: those at the start of a layer can be zero, or symmetric."""
+    """Context with eval mode and random weights, since the initial weights can be zero or symmetric."""
     training = [module for module in layer.modules() if module.training]
     held = {name: p for name in ("weight", "bias") if (p := layer._parameters.get(name)) is not None}
     generator = torch.Generator().manual_seed(0)
@@ -104,7 +104,7 @@ def _at_random(layer: nn.Module) -> Iterator[None]:
 
 
 def _needs_more(layer: nn.Module) -> bool:
-    """Whether the forward cannot be called with the input alone."""
+    """True if the forward cannot be called with the input alone."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = list(inspect.signature(layer.forward).parameters.values())
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

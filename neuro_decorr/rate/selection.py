@@ -1,4 +1,4 @@
-"""Which layers of a model are decorrelated, which are left out by the user, and which cannot be, and why."""
+"""Selection of the layers to decorrelate, with the layers that the user leaves out and those that cannot be."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neuro_decorr.rate.weights import (
 )
 
 Skip: TypeAlias = str | type[nn.Module] | nn.Module | Callable[[str, nn.Module], object]
-"""Layers to leave out: a qualified name with wildcards, a class, a module, or a predicate of name and layer."""
+"""Entry that leaves layers out: a name with wildcards, a class, a module, or a predicate of name and layer."""
 
 _MARK = "_left_out_by"
 _DECORRELATED = "is decorrelated already; nd.fold the model first"
@@ -32,13 +32,13 @@ _DECORRELATED = "is decorrelated already; nd.fold the model first"
 @final
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A layer of a kind that can be decorrelated.
+    """Layer of a kind that can be decorrelated.
 
     Attributes:
-        name: Its first qualified name.
-        layer: Of the model that was surveyed.
-        skipped: What of `skip` leaves it out; None where nothing does.
-        problem: Why it cannot be decorrelated; None where it can.
+        name: First qualified name of the layer.
+        layer: Layer of the given model.
+        skipped: Entry of `skip` that leaves it out; None if none does.
+        problem: Reason why it cannot be decorrelated; None if it can.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Candidate:
 
 
 def chosen(model: nn.Module, skip: Skip | Iterable[Skip], signal: Signal | Trace) -> list[Candidate]:
-    """The candidates of a model; those that are not skipped have no problem.
+    """Candidates of a model, checked so that those that are not skipped have no problem.
 
     Args:
-        model: Any module; it is only looked at.
+        model: Any module; it stays unchanged.
         skip: Layers to leave out, as `neuro_decorr.decorrelate` takes them.
-        signal: What is to drive the statistics.
+        signal: Signal that will drive the statistics.
 
     Raises:
-        UnknownName: A name, a class or a module in `skip` that matches no layer; the nearest is named.
-        InvalidValue: Something in `skip` that is none of these.
-        Unsupported: Layers that cannot be decorrelated, all of them at once, or none is left.
-        StateMismatch: All that is wrong is that layers are decorrelated already.
+        UnknownName: A name, a class or a module in `skip` matches no layer; the message gives the nearest.
+        InvalidValue: An entry of `skip` is none of these.
+        Unsupported: Layers cannot be decorrelated (one error names all), or no layer is left.
+        StateMismatch: Layers are decorrelated already, and there is no other problem.
     """
     found = candidates(model, skip, signal)
     kept = [candidate for candidate in found if candidate.skipped is None]
@@ -78,35 +78,35 @@ def chosen(model: nn.Module, skip: Skip | Iterable[Skip], signal: Signal | Trace
     if not kept:
         raise Unsupported(
             f"{type(model).__name__} has no Linear or convolution left to decorrelate"
-            f"{'; skip= leaves out all of them' if found else ''}; nd.coverage(model) tells what its weights are."
+            f"{'; skip= leaves out all of them' if found else ''}: see nd.coverage(model) for its weights."
         )
     return found
 
 
 def mark_skipped(layer: nn.Module, by: str) -> None:
-    """Remember on a layer what left it out; copies and pickles keep it, `state_dict` does not hold it."""
+    """Mark a layer with the entry that left it out; copies and pickles keep the mark, `state_dict` does not."""
     vars(layer)[_MARK] = by
 
 
 def skipped_by(layer: nn.Module) -> str | None:
-    """What left a layer out of the decorrelation, if anything did."""
+    """Reason why a layer was left out of the decorrelation, or None."""
     by: str | None = vars(layer).get(_MARK)
     return by
 
 
 def unmark(layer: nn.Module) -> None:
-    """Forget what left a layer out."""
+    """Remove the mark of a layer."""
     vars(layer).pop(_MARK, None)
 
 
 def candidates(
     model: nn.Module, skip: Skip | Iterable[Skip] = (), signal: Signal | Trace = "spikes"
 ) -> list[Candidate]:
-    """All layers of a kind that can be decorrelated, with what leaves them out and what is wrong with them.
+    """All layers of a kind that can be decorrelated, with the entry that leaves them out and their problem.
 
     Raises:
-        UnknownName: As `chosen`.
-        InvalidValue: As `chosen`.
+        UnknownName: A name, a class or a module in `skip` matches no layer.
+        InvalidValue: An entry of `skip` is of another kind.
     """
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -124,7 +124,7 @@ def candidates(
 
 
 def _problem(layer: nn.Module, inside_attention: bool, signal: Signal | Trace) -> str | None:
-    """Why a layer cannot be decorrelated, as the end of a sentence that begins with its name."""
+    """Reason why a layer cannot be decorrelated, as the end of a sentence that begins with its name."""
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
         return "does not know its input size yet: run one batch through the model"
     assert is_weight_layer(layer)
@@ -135,8 +135,8 @@ def _problem(layer: nn.Module, inside_attention: bool, signal: Signal | Trace) -
         problem = "has an attribute 'decorrelation' of its own; rename that"
     elif "forward" in vars(layer):
         problem = (
-            "has a forward that was put on this one instance (accelerate does so), past which its input would not be "
-            "decorrelated: take it off first (del layer.forward, or accelerate.hooks.remove_hook_from_module)"
+            "has a forward that was set on this one instance (as accelerate does), which would bypass the "
+            "decorrelation: remove it first (del layer.forward, or accelerate.hooks.remove_hook_from_module)"
         )
     elif not is_linear(layer) and computes_of_its_own(layer):
         problem = "has a forward of its own, which a convolution with decorrelated inputs replaces"
@@ -146,7 +146,7 @@ def _problem(layer: nn.Module, inside_attention: bool, signal: Signal | Trace) -
             "decorrelated"
         )
     elif signal != "spikes" and not is_linear(layer):
-        problem = "has no traces: they need a Linear layer; use signal='spikes'"
+        problem = "has no traces, which need a Linear layer: use signal='spikes'"
     return problem or _problem_of_weight(layer)
 
 
@@ -160,7 +160,7 @@ def _problem_of_weight(layer: WeightLayer) -> str | None:
     if is_distributed(weight):
         problem = "is sharded already: nd.decorrelate the model first, and shard it then"
     elif weight.is_complex():
-        problem = f"has complex weights ({weight.dtype}), and rules are those of real activities"
+        problem = f"has complex weights ({weight.dtype}), and the rules are for real activities"
     elif not weight.is_floating_point():
         problem = f"holds its weights as {weight.dtype}, in a form for inference that does not learn"
     elif isinstance(layer, nn.Linear) and weight.shape != (layer.out_features, layer.in_features):
@@ -176,7 +176,7 @@ def _problem_of_weight(layer: WeightLayer) -> str | None:
 
 
 def problems_of_copying(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Modules of which a copy would go on to run the original."""
+    """Modules whose copy would run the original."""
     modules = frozenset(model.modules())
     for name, module in model.named_modules():
         if is_compiled(module):
@@ -195,7 +195,7 @@ def problems_of_copying(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]
 
 
 def _skipped(model: nn.Module, names: dict[nn.Module, list[str]], skip: Skip | Iterable[Skip]) -> dict[nn.Module, str]:
-    """Layers that are left out, each with what of `skip` does so."""
+    """Layers that are left out, each with its entry of `skip`."""
     entries: list[Skip] = [skip] if isinstance(skip, str | type | nn.Module) or callable(skip) else _listed(skip)
     every = dict(model.named_modules(remove_duplicate=False))
     around = {layer: [every[prefix] for name in of for prefix in _prefixes(name)] for layer, of in names.items()}
@@ -232,12 +232,12 @@ def _listed(skip: Iterable[Skip]) -> list[Skip]:
 def _no_skip(got: object) -> InvalidValue:
     return InvalidValue(
         "skip= takes qualified names, classes of layers, modules of the model, and predicates (name, layer) -> bool, "
-        f"one or several of them, () for none; got {shown(got)}."
+        f"one or several of them, () for none, got {shown(got)}."
     )
 
 
 def _says(predicate: Callable[[str, nn.Module], object], name: str, layer: nn.Module) -> bool:
-    """What a predicate says of a layer; its own errors tell which, and of what layer."""
+    """Answer of a predicate for a layer; an error of the predicate names the predicate and the layer."""
     try:
         return bool(predicate(name, layer))
     except Exception as error:
@@ -253,7 +253,7 @@ def _title(predicate: object) -> str:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """Names of a layer and of all that holds it."""
+    """Names of a layer and of all modules that hold it."""
     parts = name.split(".") if name else []
     return (".".join(parts[:depth]) for depth in range(len(parts) + 1))
 
@@ -273,7 +273,8 @@ def _matches_nothing(
         return unknown_name("layer to skip", entry, [name for of in names.values() for name in of])
     if any(entry is module for module in every.values()):
         return UnknownName(
-            f"there is no layer to skip in the {type(entry).__name__} that was given: nothing in it is decorrelated."
+            f"there is no layer to skip in the given {type(entry).__name__}, since nothing in it is decorrelated: "
+            "leave it out of skip=."
         )
     alike = {of[0]: repr(layer) for layer, of in names.items()}
     nearest = difflib.get_close_matches(repr(entry), alike.values(), n=1, cutoff=0)

@@ -1,4 +1,4 @@
-"""What several passes over one batch have in common is computed once."""
+"""Sharing of computations between several passes over one batch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from neuro_decorr.rate.record import in_plain_python
 
 @final
 class Shared:
-    """D times the input of a model, kept from one pass for the next ones.
+    """Product of D and the input of a model, kept from one pass for the next.
 
-    Passes that differ by noise behind a layer give it the same input, which is told by its memory: that of the model's
-    input, unchanged. Anything else is computed as ever. What is kept is one batch of outputs.
+    Passes that differ by noise after a layer give it the same input, which is recognised by its memory: the unchanged
+    memory of the model's input. Any other input is computed as usual. The object keeps one batch of outputs.
 
     Args:
-        inputs: What the model is called with in every pass.
+        inputs: Input of the model in every pass.
     """
 
     def __init__(self, inputs: Tensor) -> None:
-        self._inputs = inputs  # held, so that nothing else can come to lie at its address
+        self._inputs = inputs  # held, so that no other tensor can take its address
         self._of: tuple[object, ...] = ()
         self._outputs: Tensor | None = None
         self._version = 0
@@ -30,12 +30,12 @@ class Shared:
     def once(
         self, inputs: Tensor, state: tuple[Tensor, ...], compute: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor], Tensor]:
-        """What computes x, or hands out the x of an earlier pass.
+        """Compute x, or return the x of an earlier pass.
 
         Args:
             inputs: z.
-            state: All that x depends on besides.
-            compute: From z - mean to x.
+            state: All other tensors on which x depends.
+            compute: Function from z - mean to x.
         """
         if (
             not in_plain_python()
@@ -45,7 +45,7 @@ class Shared:
         ):
             return compute
         layout = (inputs.data_ptr(), inputs.shape, inputs.stride(), inputs.dtype, inputs._version)
-        # Views count the changes of what they are views of.
+        # A view counts the changes of its base tensor.
         of = (*layout, *((id(tensor), tensor._version) for tensor in (self._inputs, *state)))
         outputs = self._outputs
         if outputs is not None and of == self._of and outputs._version == self._version:

@@ -1,4 +1,4 @@
-"""How far one batch may move the running mean."""
+"""Limit on the move of the running mean by one batch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from neuro_decorr.rate.record import Record
 
 _FARTHEST = 100.0
-"""A batch counts as at most so many times as far from the running mean as those before."""
+"""Largest distance of a batch from the running mean, relative to the usual distance, with which it counts."""
 
 
 def heard_shift(state: dict[str, Any], record: Record, mean_rate: float) -> float:
-    r"""What the summed deviation of a batch is multiplied with to move the running mean.
+    r"""Factor by which the summed deviation of a batch moves the running mean.
 
     $$
     \mu \leftarrow \mu + w \min(1, 100\, r / r_k)\, (\langle z \rangle - \mu), \quad
@@ -22,12 +22,12 @@ def heard_shift(state: dict[str, Any], record: Record, mean_rate: float) -> floa
     $$
 
     with r_k the root mean square of $\langle z \rangle - \mu$ over the units, and r its running mean. One broken batch
-    thus moves the mean by what a batch 100 times as far away as usual would; after a lasting change of place r grows by
-    an order of magnitude a step. A batch without any deviation leaves r as it is.
+    thus moves the mean as far as a batch at 100 times the usual distance. After a lasting shift of the inputs r grows
+    by an order of magnitude per step. A batch without any deviation leaves r as it is.
 
     Args:
-        state: Holds `batches`, this one included, and `shift`, r, changed in place.
-        record: Its deviation and the rows it is summed over.
+        state: State with `batches`, this one included, and `shift`, r, changed in place.
+        record: Record with the deviation and the number of its rows.
         mean_rate: $\eta_\mu$.
     """
     weight: float = max(mean_rate, 1 / state["batches"])

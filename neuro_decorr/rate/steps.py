@@ -9,17 +9,17 @@ from neuro_decorr.rate.record import in_transform, unwrapped
 
 
 def steps_of(values: Tensor) -> Tensor:
-    """A sequence (steps, batch, features) as it is; one step (batch, features) or (features,) as a sequence of one."""
+    """Sequence (steps, batch, features) unchanged; one step (batch, features) or (features,) as a sequence of one."""
     return values if values.dim() > 2 else values.unsqueeze(0)
 
 
 def check_sequence(values: Tensor) -> None:
-    """Raise Unsupported for a single time step, where a trace must be computed and no state is carried."""
+    """Raise Unsupported for a single time step if a trace must be computed and no state is carried."""
     if values.dim() < 3:
         raise Unsupported(
             f"Decorrelation: a trace drives its statistics, and an input of shape {tuple(values.shape)} is one time "
-            f"step, which remembers nothing of the last; pass sequences (steps, batch, {values.shape[-1]}), or use "
-            "neuro_decorr.norse.Decorrelation, whose state it carries."
+            f"step without the earlier ones: pass sequences (steps, batch, {values.shape[-1]}), or use "
+            "neuro_decorr.norse.Decorrelation, which carries the state of the trace."
         )
 
 

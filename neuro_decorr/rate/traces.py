@@ -1,4 +1,4 @@
-"""Low-pass filtered activity: what may drive the statistics of a sequence in place of the activity itself."""
+"""Low-pass filtered activity, which can drive the statistics of a sequence in place of the activity."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, final, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr.libraries import spiking_library
 
 Signal: TypeAlias = Literal["spikes", "trace", "rate"]
 """`spikes`: the activity of every time step; `trace`: its `Trace()`; `rate`: its mean since the sequence began."""
 
 
 class TraceState(NamedTuple):
-    """Where a trace has come to.
+    """State of a trace.
 
     Attributes:
-        mean: The trace, shape (..., features), float32 or wider, without a graph.
-        weight: Sum of the weights in it, shape ().
+        mean: Trace, shape (..., features), float32 or wider, without a graph.
+        weight: Sum of the weights in the trace, shape ().
     """
 
     mean: Tensor
@@ -31,19 +32,23 @@ class TraceState(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Trace:
-    r"""A mean of the recent activity with exponential weights.
+    r"""Mean of the recent activity with exponential weights.
 
     $$
     \bar z_t = \frac{\sum_{s \le t} \beta^{t - s} z_s}{\sum_{s \le t} \beta^{t - s}}, \qquad
     \beta = e^{-\Delta t / \tau}
     $$
 
-    Divided by the sum of its weights it has the mean of the activity from the first step on: there is no onset, and
-    the mean that a `Decorrelation` subtracts from the activity is also that of the trace.
+    Since it is divided by the sum of its weights, the trace has the mean of the activity from the first step on. It has
+    no onset, and the mean that a `Decorrelation` subtracts from the activity is also that of the trace. Cost: one
+    multiply-add per unit and step.
 
     Attributes:
-        time: tau, in seconds, that of the synapse behind; infinite for the mean since the sequence began.
-        dt: The time step, in seconds.
+        time: tau, in seconds, the time constant of the next synapse; infinite for the mean since the sequence began.
+        dt: Time step, in seconds.
+
+    Raises:
+        InvalidValue: The time is not positive, or the step is not positive and finite.
     """
 
     time: float = 5e-3
@@ -53,34 +58,34 @@ class Trace:
         """Check the times.
 
         Raises:
-            InvalidValue: A time that is not positive, or a step that is not finite.
+            InvalidValue: The time is not positive, or the step is not positive and finite.
         """
         time = checks.number("time", self.time, above=0, finite=False, hint="in seconds")
         checks.refuse("Trace", time, checks.number("dt", self.dt, above=0, hint="in seconds"))
 
     @property
     def decay(self) -> float:
-        """Beta, what a weight falls to in one time step."""
+        """Factor beta by which a weight decays in one time step."""
         return math.exp(-self.dt / self.time)
 
     def start(self, like: Tensor) -> TraceState:
-        """The state before the first step.
+        """State before the first step.
 
         Args:
-            like: One step's activity, shape (..., features).
+            like: Activity of one step, shape (..., features).
         """
         return TraceState(torch.zeros_like(like), like.new_zeros(()))
 
     @torch.no_grad()
     def filtered(self, activity: Tensor, state: TraceState | None) -> tuple[Tensor, TraceState]:
-        """The trace at every time step.
+        """Compute the trace at every time step.
 
         Args:
-            activity: Shape (steps, ..., features).
-            state: Of the step before; None at the start of a sequence.
+            activity: Activity, shape (steps, ..., features).
+            state: State after the previous step; None at the start of a sequence.
 
         Returns:
-            The traces, of the same shape, and the state after the last step; without a graph.
+            The traces, of the same shape, and the state after the last step; both without a graph.
         """
         activity = activity.detach()
         mean, weight = self.start(activity[0]) if state is None else state
@@ -92,16 +97,42 @@ class Trace:
         return torch.stack(traces), TraceState(mean, weight)
 
 
+def check_time_steps(model: nn.Module) -> None:
+    """Raise InvalidValue if a trace and neurons of the same network have different time steps.
+
+    Args:
+        model: Model with Decorrelations, which have an attribute `trace`, and neurons of `neuro_decorr.norse` or of
+            Norse, which have a `dt`.
+    """
+    modules = list(model.named_modules())
+    steps = [
+        (name, module, float(module.dt))
+        for name, module in modules
+        if isinstance(getattr(module, "dt", None), float)
+        and (hasattr(module, "fired") or spiking_library(module) is not None)
+    ]
+    for place, found in modules:
+        trace = getattr(found, "trace", None)
+        if not isinstance(trace, Trace) or math.isinf(trace.time):
+            continue
+        for name, module, dt in steps:
+            if abs(dt / trace.dt - 1) > 1e-6:
+                raise InvalidValue(
+                    f"the trace of '{place}' has time steps of {trace.dt:g} s, and the neurons '{name}' "
+                    f"({type(module).__name__}) have {dt:g} s: give signal=nd.norse.Trace(time, dt={dt:g})."
+                )
+
+
 def trace_of(signal: Signal | Trace) -> Trace | None:
-    """The trace that a signal stands for; None for the activity itself.
+    """Trace for which a signal stands; None for the activity itself.
 
     Raises:
-        InvalidValue: Another signal.
+        InvalidValue: The signal does not exist.
     """
     if isinstance(signal, Trace):
         return signal
     if signal not in get_args(Signal):
         raise InvalidValue(
-            f"signal, which drives the statistics, is 'spikes', 'trace', 'rate' or a Trace(time, dt): {shown(signal)}."
+            f"signal must be one of 'spikes', 'trace', 'rate', or a Trace(time, dt), got {shown(signal)}."
         )
     return {"spikes": None, "trace": Trace(), "rate": Trace(math.inf)}[signal]

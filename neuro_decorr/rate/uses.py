@@ -1,8 +1,8 @@
-"""Weights that something else than their own layer computes with, as the decoder of a tied autoencoder does.
+"""Detection of weights that are used outside of their own layer, as in the decoder of a tied autoencoder.
 
-`fold` and compensation change a layer's weight so that the layer keeps its function behind D; whoever else computes
-with it is not behind D, and would be changed. Only a forward pass shows that: the first one of a decorrelated model is
-watched.
+`fold` and compensation change the weight of a layer so that the layer keeps its function behind D. Any other use of the
+weight is not behind D, and would change. Only a forward pass shows such uses, so the first pass of a decorrelated model
+is watched.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _OF_ANOTHER = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
 
 
 def watch_first_pass(model: nn.Module) -> None:
-    """Find out, at the first eager forward pass of a decorrelated model, which weights are used elsewhere.
+    """Find, at the first eager forward pass of a decorrelated model, weights that are used outside of their layer.
 
-    Nothing of it is left after that pass. Compiled passes show nothing, so that the watch goes on.
+    The watch ends after that pass and leaves no trace. Compiled passes show nothing, so that the watch continues.
     """
     if decorrelation_of(model) is None:  # a single layer has nothing around it
         model.register_forward_pre_hook(_begin, prepend=True)
 
 
 def forget_watch(model: nn.Module) -> None:
-    """Take the watch off a model, and what it has found off its layers."""
+    """Remove the watch from a model, and its findings from the layers."""
     for module in model.modules():
         vars(module).pop(_MARK, None)
         for key, hook in list(module._forward_pre_hooks.items()):
@@ -48,21 +48,21 @@ def forget_watch(model: nn.Module) -> None:
 
 
 def check_not_used_elsewhere(title: str, layer: nn.Module) -> None:
-    """Refuse a layer whose weight has been seen in use outside of the layer.
+    """Refuse a layer whose weight was used outside of the layer.
 
     Args:
-        title: What the message calls the layer.
+        title: Name of the layer in the message.
         layer: A decorrelated layer.
 
     Raises:
-        Unsupported: Something else computes with its weight or bias.
+        Unsupported: The weight or bias was used outside of the layer.
     """
     function = vars(layer).get(_MARK)
     if function is not None:
         raise Unsupported(
-            f"{title}: {function} takes its weight or bias outside of the layer, where D does not act, so that what "
-            "suits the layer would change the other use. Leave the layer out of nd.decorrelate with skip=, or hold the "
-            "parameter a second time where it is used (self.tied = self.encoder.weight), so that fold parts the two."
+            f"{title}: {function} uses its weight or bias outside of the layer, where D does not act, so that a change "
+            "for the layer would change the other use: leave the layer out of nd.decorrelate with skip=, or hold the "
+            "parameter a second time where it is used (self.tied = self.encoder.weight), so that fold separates them."
         )
 
 
@@ -90,7 +90,7 @@ def _end(watch: _Watch, *_: object) -> None:
 
 @final
 class _Watch(TorchFunctionMode):
-    """Looks at every function of torch for weights of decorrelated layers among its arguments."""
+    """Mode that searches the arguments of every function of torch for weights of decorrelated layers."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def _tensors(values: Iterable[object]) -> Iterator[Tensor]:
 
 
 def _depends(function: Callable[..., Any], arguments: tuple[Any, ...], tensor: Tensor, result: object) -> bool:
-    """Whether a result holds numbers that depend on those of a tensor, and not on its type, device or shape alone."""
+    """True if a result depends on the values of a tensor, and not only on its type, device or shape."""
     if not any(found.is_floating_point() or found.is_complex() for found in _tensors((result,))):
         return False
     name = getattr(function, "__name__", "")
@@ -144,7 +144,7 @@ def _depends(function: Callable[..., Any], arguments: tuple[Any, ...], tensor: T
 
 
 def _inside(owners: list[nn.Module]) -> bool:
-    """Whether the forward pass of a module that owns the tensor is running, told by the frames above."""
+    """True if the forward pass of a module that owns the tensor is running, according to the frames above."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         code = frame.f_code

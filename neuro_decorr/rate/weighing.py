@@ -1,4 +1,4 @@
-"""How much each row of a batch counts: padding tokens should drive neither the mean nor D."""
+"""Weights of the rows of a batch, by which padding tokens drive neither the mean nor D."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from neuro_decorr.rate.copying import check_model
 
 
 class Counted(NamedTuple):
-    """The rows of one pass that count.
+    """Rows of one pass that count.
 
     Attributes:
-        rows: Which these are, in order.
-        weights: Of all rows of the pass.
+        rows: Indices of these rows, in order.
+        weights: Weights of all rows of the pass.
         total: Sum of the weights.
-        common: The weight of every row that counts, where they are alike.
+        common: Weight of every row that counts, if these are equal.
     """
 
     rows: Tensor
@@ -29,11 +29,11 @@ class Counted(NamedTuple):
     common: float | None
 
     def of_sampled(self, chosen: Tensor) -> Tensor | None:
-        """The weights of some rows; None where each counts one."""
+        """Weights of some rows; None if each counts one."""
         return None if self.common == 1 else self.weights[chosen]
 
     def sum_of(self, drive: Tensor) -> Tensor:
-        """The sum of the rows by their weights, shape (features,): what a row of weight zero holds has no part in it.
+        """Weighted sum of the rows, shape (features,); rows of weight zero do not enter, even if not finite.
 
         Args:
             drive: All rows, shape (rows, features).
@@ -46,10 +46,10 @@ class Counted(NamedTuple):
 
 @final
 class Weighing:
-    """Row weights while `row_weights` holds, and whether a pass has met them.
+    """Row weights inside the context `row_weights`, with a record of the passes that used them.
 
     Args:
-        weights: Checked.
+        weights: Checked weights.
     """
 
     def __init__(self, weights: tuple[Tensor, ...]) -> None:
@@ -59,21 +59,21 @@ class Weighing:
         self.asked = False
 
     def of_rows(self, inputs: Tensor, mapped: bool) -> Counted | None:
-        """What counts of the input of one layer; None where all rows do.
+        """Rows of the input of one layer that count; None if all do.
 
         Args:
-            inputs: Shape (..., features).
-            mapped: Whether `vmap` maps a dimension of it.
+            inputs: Input of the layer, shape (..., features).
+            mapped: True if `vmap` maps a dimension of the input.
 
         Raises:
-            InvalidValue: Its leading dimensions are neither those of weights nor the first few of them.
-            Unsupported: In a compiled graph, or inside vmap.
+            InvalidValue: The leading dimensions are neither those of weights nor the first few of them.
+            Unsupported: The pass runs in a compiled graph or inside vmap.
         """
         if torch.compiler.is_compiling() or mapped:
             where = "vmap" if mapped else "a compiled graph"
             raise Unsupported(
-                f"neuro_decorr.rate.row_weights does not work inside {where}: how many rows count is not known there; "
-                "run the model without it, or use neuro_decorr.rate.unremembered(model) for this pass."
+                f"neuro_decorr.rate.row_weights does not work inside {where}, where the number of rows that count is "
+                "not known: run the model without it, or use neuro_decorr.rate.unremembered(model) for this pass."
             )
         self.asked = True
         leading = tuple(inputs.shape[:-1])
@@ -81,9 +81,9 @@ class Weighing:
         if found is None:
             if not any(shape[: len(leading)] == leading for shape in self.shapes):
                 raise InvalidValue(
-                    f"row_weights of shape {_listed(self.shapes)} meet an input of shape {tuple(inputs.shape)}, whose "
-                    "rows they do not tell: lay them out as the inputs of the layers are, and pass further weights "
-                    f"(ones where all count) of shape {leading} for these."
+                    f"row_weights of shape {_listed(self.shapes)} do not fit the rows of an input of shape "
+                    f"{tuple(inputs.shape)}: lay them out as the inputs of the layers are, or pass further weights of "
+                    f"shape {leading} for this input (ones if all rows count)."
                 )
             return None
         self.unmet.discard(leading)
@@ -95,23 +95,23 @@ class Weighing:
 
 @contextmanager
 def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
-    r"""Rows of forward passes in here drive the plasticity by their weights: padding tokens need not count.
+    r"""Context whose forward passes drive the plasticity by weighted rows, so that padding tokens need not count.
 
     $$
     \mu \leftarrow \mu + \rho \frac{\sum_i w_i (z_i - \mu)}{\sum_i w_i}, \qquad
     C = \frac{\sum_i w_i\, x_i x_i^T}{\sum_i w_i}
     $$
 
-    What the model computes stays as it is. A layer whose input has the leading dimensions of the weights counts row by
-    row: sampled rows are spread over those of positive weight, and scaled by the root of their weight over the mean
-    weight, so that every covariance that a rule takes is the weighted one. Rows of equal weight are not scaled: the
-    plasticity then sees what it would see of the batch without the others. A layer whose input has the first few of the
-    leading dimensions, such as (batch, features) for weights (batch, tokens), is pooled and holds no such rows any
-    more: all of its own count. Any other input is refused, since its rows could be of either kind: pass weights for
-    every shape that occurs. A pass in which all weights are zero is an empty one.
+    The outputs of the model stay as they are. A layer whose input has the leading dimensions of the weights counts row
+    by row: sampled rows are spread over those of positive weight and scaled by the square root of their weight over the
+    mean weight, so that every covariance of a rule is the weighted one. Rows of equal weight are not scaled; the
+    plasticity then acts as on the batch without the other rows. A layer whose input has only the first few of the
+    leading dimensions, such as (batch, features) for weights (batch, tokens), has pooled the rows, and all of its rows
+    count. Any other input is refused, since its rows could be of either kind: pass weights for every shape that occurs.
+    A pass in which all weights are zero counts as empty.
 
-    Linear layers and every `Decorrelation` alone; the positions of convolutions all count. Within a step, and within
-    one process of torch.distributed, weights are comparable between passes.
+    Weights act on Linear layers and on every `Decorrelation` that stands by itself; the positions of convolutions all
+    count. Weights are comparable between the passes of a step, and within one process of torch.distributed.
 
     Example:
         >>> import torch
@@ -125,17 +125,17 @@ def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
         15.0
 
     Args:
-        model: A model with Decorrelation modules in it.
+        model: Model with Decorrelation modules in it.
         *weights: One or several tensors of different shapes, those of the inputs' leading dimensions, such as (batch,
-            tokens): numbers >= 0, or True for the rows that count. Mind that `src_key_padding_mask` of torch is True
-            for the others.
+            tokens): numbers >= 0, or True for rows that count. Note that `src_key_padding_mask` of torch is True for
+            rows that do not count.
 
     Yields:
         Nothing.
 
     Raises:
-        InvalidValue: Weights that are negative or not finite, two of one shape, not a model, one without a
-            Decorrelation or with convolutions only, or on leaving: passes were made, but no layer met the weights.
+        InvalidValue: Weights are negative or not finite, or two have the same shape; the model is not a model, has no
+            Decorrelation or only convolutions; or, on leaving, passes were made but no layer had rows for the weights.
     """
     check_model("row_weights", model)
     weighing = Weighing(_checked(weights))
@@ -145,8 +145,8 @@ def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
     inside = {m._modules.get("decorrelation") for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)}
     if inside.issuperset(modules):
         raise InvalidValue(
-            f"row_weights: {type(model).__name__} decorrelates convolutions only, whose positions all count, so that "
-            "no layer would meet the weights: leave out of the batch what should not count."
+            f"row_weights: {type(model).__name__} decorrelates convolutions only, whose positions all count: leave "
+            "samples that should not count out of the batch."
         )
     before = [module.weighing for module in modules]
     for module in modules:
@@ -159,24 +159,24 @@ def row_weights(model: nn.Module, *weights: Tensor) -> Iterator[None]:
     if weighing.asked and weighing.unmet:
         unmet = _listed(sorted(weighing.unmet))
         raise InvalidValue(
-            f"row_weights of shape {unmet} met no layer: they must have all dimensions, but the features, of the input "
-            "of at least one linear layer."
+            f"row_weights of shape {unmet} met no layer: give them all dimensions of the input of a linear layer "
+            "except the features."
         )
 
 
 def _checked(weights: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     if not weights or not all(isinstance(given, Tensor) for given in weights):
         kinds = ", ".join(type(given).__name__ for given in weights) or "none"
-        raise InvalidValue(f"row_weights takes tensors of weights of rows, got {kinds}.")
+        raise InvalidValue(f"row_weights takes tensors with the weights of rows, got {kinds}.")
     if len({given.shape for given in weights}) < len(weights):
         raise InvalidValue(
-            f"row_weights: two weights of one shape, {_listed([tuple(given.shape) for given in weights])}, cannot be "
-            "told apart; one is enough for all inputs of that shape."
+            f"row_weights: two weights have the same shape, {_listed([tuple(given.shape) for given in weights])}: give "
+            "one for all inputs of that shape."
         )
     for given in weights:
         if given.is_complex() or not bool(((given >= 0) & (given < torch.inf)).all()):
             raise InvalidValue(
-                f"row_weights: weights are finite numbers >= 0, or True for rows that count; those of shape "
+                f"row_weights: weights must be finite numbers >= 0, or True for rows that count; those of shape "
                 f"{tuple(given.shape)} hold others: use 0 for rows that must not count."
             )
     return tuple(given.detach() for given in weights)

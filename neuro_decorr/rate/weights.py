@@ -1,4 +1,4 @@
-"""The weights behind a Decorrelation: which layer, and as what matrix they act."""
+"""Weights behind a Decorrelation: their layer, and their form as a matrix."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from neuro_decorr.rate.precision import exactly
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 WeightLayer: TypeAlias = nn.Linear | Convolution | TransposedConvolution
-"""The layers that can be decorrelated; those of a registered class have the attributes of a Linear."""
+"""Layers that can be decorrelated; layers of a registered class have the attributes of a Linear."""
 
 Layout = Literal["outputs_first", "inputs_first"]
-"""The shape of the weight of a Linear-like class: (outputs, inputs), as torch has it, or (inputs, outputs)."""
+"""Layout of the weight of a Linear-like class: (outputs, inputs), as in torch, or (inputs, outputs)."""
 
 Kind = TypeVar("Kind", bound=type[nn.Module])
 
@@ -31,12 +31,12 @@ _CONVOLUTIONS: frozenset[type[nn.Module]] = frozenset((*get_args(Convolution), *
 
 
 def register_linear(kind: Kind, weight: Layout = "outputs_first") -> Kind:
-    r"""Let `decorrelate` treat the layers of a class as Linear layers, for classes of other libraries.
+    r"""Register a class whose layers `decorrelate` treats as Linear layers, for classes of other libraries.
 
     $$y = W x + b$$
 
-    Such a layer is called with its input (..., inputs) first, and holds a parameter `weight` of two dimensions and
-    `bias` of shape (outputs,), or None. Subclasses count as well.
+    Such a layer takes its input (..., inputs) as the first argument and holds a parameter `weight` of two dimensions
+    and a `bias` of shape (outputs,), or None. Subclasses count as well.
 
     Example:
         >>> import torch
@@ -55,57 +55,59 @@ def register_linear(kind: Kind, weight: Layout = "outputs_first") -> Kind:
         3
 
     Args:
-        kind: The class.
+        kind: Class of torch modules.
         weight: `outputs_first`: its weight has the shape (outputs, inputs); `inputs_first`: (inputs, outputs).
 
     Returns:
-        The class, so that this can decorate it.
+        The class, so that this function can decorate it.
 
     Raises:
-        InvalidValue: No class of modules; one that is known already, or torch's own; no such order, or another one
-            than the class was registered with.
+        InvalidValue: The argument is not a class of modules, is known already or belongs to torch; the order does not
+            exist, or the class is registered with another one.
     """
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):  # type: ignore[redundant-expr]  # users may err
         raise InvalidValue(f"register_linear takes a class of torch modules, got {shown(kind)}.")
     if weight not in get_args(Layout):
         allowed = " or ".join(map(repr, get_args(Layout)))
         raise InvalidValue(
-            f"register_linear: weight, the order of its dimensions, must be {allowed}; got {shown(weight)}."
+            f"register_linear: weight, the order of its dimensions, must be {allowed}, got {shown(weight)}."
         )
     if kind is nn.Linear or issubclass(kind, nn.modules.conv._ConvNd):
-        raise InvalidValue(f"register_linear: {kind.__name__} is known already, and is decorrelated as what it is.")
+        raise InvalidValue(
+            f"register_linear: {kind.__name__} can be decorrelated without registration: leave register_linear out."
+        )
     if kind.__module__.startswith("torch.nn."):
         raise InvalidValue(
-            f"register_linear: {kind.__name__} is torch's own, and no layer that computes W x + b: register a class of "
-            "your own, or of another library."
+            f"register_linear: {kind.__name__} belongs to torch and does not compute W x + b: register a class of your "
+            "own, or of another library."
         )
     if _LAYOUTS.get(kind, weight) != weight:
         raise InvalidValue(
-            f'register_linear: {kind.__name__} is registered already, with weight="{_LAYOUTS[kind]}", and keeps that '
-            "order, since decorrelated layers go by it."
+            f'register_linear: {kind.__name__} is registered with weight="{_LAYOUTS[kind]}", on which decorrelated '
+            "layers depend: use that order, or a fresh process."
         )
     _LAYOUTS[kind] = weight
     return kind
 
 
 def is_weight_layer(module: nn.Module) -> TypeGuard[WeightLayer]:
-    """Whether a module is of a class that can be decorrelated."""
+    """True if a module is of a class that can be decorrelated."""
     return _kind(module) is not None
 
 
 def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether a module is a Linear, or of a class that is registered as such."""
+    """True if a module is a Linear, or of a class registered as linear."""
     return _kind(module) in _LAYOUTS
 
 
 def layout_of(layer: nn.Module) -> Layout | None:
-    """The order of the dimensions of a linear layer's weight; None for all other layers."""
+    """Order of the dimensions of a linear layer's weight; None for all other layers."""
     kind = _kind(layer)
     return None if kind is None else _LAYOUTS.get(kind)
 
 
 def plain_class(layer: nn.Module) -> type[nn.Module]:
-    """The class of a layer, which a decorrelated one keeps beneath its own."""
+    """Class of a layer; for a decorrelated layer the class before decorrelation."""
     found: type[nn.Module] = getattr(type(layer), "plain_class", type(layer))
     return found
 
@@ -113,16 +115,16 @@ def plain_class(layer: nn.Module) -> type[nn.Module]:
 @final
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The weights that act on the outputs of one Decorrelation, as a matrix of shape (rows, features).
+    """Weights that act on the outputs of one Decorrelation, as a matrix of shape (rows, features).
 
-    A row is an output unit. Of a convolution whose channels alone are decorrelated it is an output unit at one
-    position of the kernel, since D acts at every position alike. The groups of a grouped convolution come first:
-    (groups, rows, features).
+    A row is an output unit. For a convolution with decorrelated channels a row is an output unit at one position of the
+    kernel, since D acts equally at every position. A grouped convolution has a matrix per group: (groups, rows,
+    features).
 
     Attributes:
-        layer: The layer that owns them.
-        groups: How many groups of channels it has.
-        per_channel: Whether D acts on channels, not on patches.
+        layer: Layer that owns the weights.
+        groups: Number of groups of channels of the layer.
+        per_channel: True if D acts on channels, False if on patches.
     """
 
     layer: WeightLayer
@@ -136,19 +138,19 @@ class Weights:
 
     @property
     def bias(self) -> Tensor | None:
-        """The biases, or what `make_offset` gave in their place, shape (outputs,)."""
+        """Biases, or the offset of `make_offset` in their place, shape (outputs,)."""
         bias: Tensor | None = self.layer.bias
         return bias
 
     def make_offset(self) -> None:
-        """Give a layer without bias one that compensation alone moves; see `make_offset`."""
+        """Give a layer without bias an offset that only compensation moves; see `make_offset`."""
         make_offset(self.layer)
 
     def matrix(self, whole: Tensor | None = None) -> Tensor:
-        """W, shape (rows, features), or (groups, rows, features): a view where the memory layout allows.
+        """Matrix W, shape (rows, features), or (groups, rows, features); a view if the memory layout allows.
 
         Args:
-            whole: A tensor of the shape of the layer's weight to be arranged in its place.
+            whole: Tensor of the shape of the layer's weight to be arranged in its place.
         """
         whole = self.layer.weight if whole is None else whole
         if whole.dim() == 2:
@@ -156,12 +158,12 @@ class Weights:
         if self.groups > 1:
             block = self._arranged(whole)
             return block.movedim(2, -1).flatten(1, -2) if self.per_channel else block.flatten(2)
-        # Done at every forward pass, each step with one backward: no dimension of a single group comes and goes.
+        # Runs at every forward pass, and each operation has a backward, so no dimension of a single group is added.
         block = whole.transpose(0, 1) if self._transposed() else whole
         return block.movedim(1, -1).flatten(0, -2) if self.per_channel else block.flatten(1)
 
     def shaped(self, matrix: Tensor) -> Tensor:
-        """A matrix in the shape of the weight."""
+        """Matrix in the shape of the weight."""
         if self.layer.weight.dim() == 2:
             return matrix if self._outputs_first() else matrix.t()
         if self.groups == 1 and not self.per_channel:
@@ -170,20 +172,20 @@ class Weights:
         return (block.transpose(1, 2) if self._transposed() else block).flatten(0, 1)
 
     def write(self, matrix: Tensor, whole: Tensor | None = None) -> None:
-        """Put back what `matrix` gave and was changed in place: nothing to do where that was a view."""
+        """Write back the result of `matrix` after a change in place; a view needs no writing."""
         whole = self.layer.weight if whole is None else whole
         if matrix.data_ptr() != whole.data_ptr():
             self._arranged(whole).copy_(self._block(matrix))
 
     def response(self, matrix: Tensor, constant: Tensor) -> Tensor:
-        """What the same inputs everywhere make of the outputs.
+        """Change of the outputs by a constant change of the inputs.
 
         Args:
-            matrix: Shape (rows, features), or (groups, rows, features).
-            constant: Shape (features,), or (groups, features).
+            matrix: W, shape (rows, features), or (groups, rows, features).
+            constant: Change of every input row, shape (features,), or (groups, features).
 
         Returns:
-            Shape (outputs,).
+            The change, shape (outputs,).
         """
         if matrix.dim() == 2 and not self.per_channel:
             return matrix @ constant
@@ -196,14 +198,14 @@ class Weights:
         return isinstance(self.layer, TransposedConvolution)
 
     def _arranged(self, whole: Tensor) -> Tensor:
-        """A tensor of the shape of the weight as (groups, outputs, channels, *kernel): a view."""
+        """Tensor of the shape of the weight as a view (groups, outputs, channels, *kernel)."""
         if whole.dim() == 2:
             return (whole if self._outputs_first() else whole.t()).unsqueeze(0)
         block = whole.view(self.groups, -1, *whole.shape[1:])
         return block.transpose(1, 2) if self._transposed() else block
 
     def _block(self, matrix: Tensor) -> Tensor:
-        """A matrix as (groups, outputs, channels, *kernel)."""
+        """Matrix in the shape (groups, outputs, channels, *kernel)."""
         _, outputs, channels, *kernel = self._arranged(self.layer.weight).shape
         if self.per_channel:
             return matrix.reshape(self.groups, outputs, *kernel, channels).movedim(-1, 2)
@@ -211,10 +213,10 @@ class Weights:
 
 
 def make_offset(layer: WeightLayer) -> None:
-    """Give a layer without bias a buffer in its place, zero at first, shape (outputs,).
+    """Give a layer without bias an offset: a buffer of shape (outputs,), zero at first.
 
-    It is no parameter, so that no optimiser moves it: compensation does, where the running mean moves. `fold` makes a
-    bias of it. A layer with a bias stays as it is.
+    The offset is not a parameter, so that no optimiser moves it; compensation does when the running mean moves. `fold`
+    turns it into a bias. A layer with a bias stays as it is.
     """
     if layer.bias is None:
         outputs = Weights(layer, groups_of(layer)).outputs
@@ -223,19 +225,19 @@ def make_offset(layer: WeightLayer) -> None:
 
 
 def groups_of(layer: WeightLayer) -> int:
-    """How many groups of channels a layer has."""
+    """Number of groups of channels of a layer."""
     return 1 if is_linear(layer) else layer.groups  # type: ignore[return-value]  # of a convolution
 
 
 def features_of(layer: WeightLayer, on_channels: bool = False) -> int:
-    """The features of what a layer's weights see: inputs, patches, or channels, of one group.
+    """Number of features that the weights of a layer see, in one group: inputs, patches, or channels.
 
     Args:
         layer: The layer.
-        on_channels: Whether those of a convolution are its channels, not its patches.
+        on_channels: True counts the channels of a convolution, False its patches.
 
     Raises:
-        Unsupported: A layer of a registered class is not what its class was registered as.
+        Unsupported: A layer of a registered class does not have the attributes of a linear layer.
     """
     found: Any = getattr(layer, "weight", None)
     if is_linear(layer):
@@ -243,7 +245,7 @@ def features_of(layer: WeightLayer, on_channels: bool = False) -> int:
             held = f"a weight of shape {tuple(found.shape)}" if isinstance(found, Tensor) else "no tensor 'weight'"
             raise Unsupported(
                 f"{plain_class(layer).__name__} is registered as linear, which needs a weight of two dimensions and a "
-                f"bias or None; it has {held} and {'a' if hasattr(layer, 'bias') else 'no'} bias."
+                f"bias or None; it has {held} and {'a' if hasattr(layer, 'bias') else 'no'} bias: skip the layer."
             )
         return found.shape[1 if Weights(layer)._outputs_first() else 0]
     weight: Tensor = found
@@ -253,7 +255,7 @@ def features_of(layer: WeightLayer, on_channels: bool = False) -> int:
 
 
 def decorrelation_of(layer: nn.Module) -> tuple[Decorrelation, Weights] | None:
-    """What `decorrelate` put before a layer, with the weights behind it; None where that is nothing."""
+    """Decorrelation that `decorrelate` put before a layer, with the weights behind it; None if there is none."""
     held = layer._modules.get("decorrelation")
     if not isinstance(held, Decorrelation) or not is_weight_layer(layer):
         return None
@@ -264,7 +266,7 @@ def decorrelation_of(layer: nn.Module) -> tuple[Decorrelation, Weights] | None:
 
 
 def weights_behind_cells(model: nn.Module) -> dict[Decorrelation, Weights]:
-    """The weights of plain Linear layers that follow a cell with a Decorrelation in a Sequential, and nothing else."""
+    """Weights of plain Linear layers that directly follow a cell with a Decorrelation in a Sequential."""
     sequences = [
         [child for child in module._modules.values() if child is not None]
         for module in model.modules()
@@ -284,7 +286,7 @@ def weights_behind_cells(model: nn.Module) -> dict[Decorrelation, Weights]:
 
 
 def computes_of_its_own(layer: WeightLayer) -> bool:
-    """Whether a layer computes something else with its weight than its known class does."""
+    """True if a layer uses its weight in another way than its known class does."""
     kind, plain = _kind(layer), plain_class(layer)
     assert kind is not None
     methods = ["forward"]
@@ -294,7 +296,7 @@ def computes_of_its_own(layer: WeightLayer) -> bool:
 
 
 def folded(layer: WeightLayer, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The weight W D of the plain layer, and the shift W D mean that its bias loses; differentiable in W.
+    """Weight W D of the plain layer, and the shift W D mean that its bias loses; differentiable in W.
 
     Args:
         layer: A decorrelated layer.
@@ -313,7 +315,7 @@ def folded(layer: WeightLayer, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _kind(module: nn.Module) -> type[nn.Module] | None:
-    """The known class that a module is of."""
+    """Known class of a module."""
     for kind in type(module).__mro__:
         if kind in _LAYOUTS or kind in _CONVOLUTIONS:
             return kind

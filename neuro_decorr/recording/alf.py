@@ -1,4 +1,4 @@
-"""ALF folders of the International Brain Laboratory: `object.attribute.extension`, one array a file."""
+"""ALF folders of the International Brain Laboratory: one array per file, `object.attribute.extension`."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ _QUALITY = ("label", "ks2_label", "ks_label", "KSLabel", "group")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder holds the spikes of ALF."""
+    """True if a folder holds spikes in the format ALF."""
     held = _files(path)
     return "spikes.clusters" in held and ("spikes.times" in held or "spikes.samples" in held)
 
 
 def read(path: Path, options: Options) -> Raw:
-    """Spikes of a probe, with the trials of the session.
+    """Read the spikes of a probe, with the trials of the session.
 
-    Times are `spikes.times` (s), or `spikes.samples` with a sampling rate. The quality of a cluster is `good` where
-    `label` in `clusters.metrics` is 1, so that it passed all criteria, else `mua`; without such a column Kilosort's
-    label. Its position is that of `clusters.channels` in `channels.localCoordinates`. Trials are the table or
-    the arrays `trials`, in the folder or in those above it, up to `alf`; their condition is the column that is named.
+    Times are `spikes.times` (s), or `spikes.samples` with a sampling rate. The quality of a cluster is `good` if
+    `label` in `clusters.metrics` is 1 (the cluster passed all criteria), else `mua`; without such a column it is
+    Kilosort's label. The position of a cluster is that of `clusters.channels` in `channels.localCoordinates`. Trials
+    are the table or the arrays `trials`, in the folder or in those above it, up to `alf`; the option `condition` names
+    the column of their condition.
 
     Args:
         path: The folder of the probe.
@@ -42,13 +43,16 @@ def read(path: Path, options: Options) -> Raw:
         The spikes, to be assembled.
 
     Raises:
-        InvalidValue: A file that is missing or damaged, or a condition that the trials do not have.
+        InvalidValue: A file is missing or damaged, or the trials do not have the condition.
     """
     held = _files(path)
     rate = options.get("sampling_rate")
     if rate is not None or "spikes.times" not in held:
         if rate is None or "spikes.samples" not in held:
-            raise InvalidValue("sampling_rate: goes with spikes.samples.npy; spikes.times.npy is in seconds.")
+            raise InvalidValue(
+                "sampling_rate: give it with spikes.samples.npy, and leave it out with spikes.times.npy, which is in "
+                "seconds."
+            )
         times = arrays.vector("spikes.samples", folders.array(held["spikes.samples"])) / sampled.hertz(rate)
     else:
         times = arrays.vector("spikes.times", folders.array(held["spikes.times"]))
@@ -85,7 +89,7 @@ def _quality(held: dict[str, Path], labels: list[str]) -> list[str] | None:
 
 
 def _word(value: object) -> str:
-    """The quality of a cluster from the share of the criteria that it passes, or from a label."""
+    """Quality of a cluster from the share of the criteria that it passes, or from a label."""
     if isinstance(value, int | float | np.number):
         return "good" if value == 1 else "mua"
     return str(value)
@@ -112,9 +116,9 @@ def _trials(path: Path, options: Options, notes: list[str]) -> Trials | None:
             raise InvalidValue("condition: the session has no trials.intervals.")
         return None
     others = sorted(set(columns) - {"intervals_0", "intervals_1"})
-    if wanted is not None and wanted not in others:
+    if wanted and wanted not in others:
         raise InvalidValue(f"condition: got {wanted!r}; the trials have {', '.join(others) or 'no such column'}.")
     if wanted is None and others:
         notes.append(f"which column of the trials is the condition? Name one of {', '.join(others)}; none is used")
-    conditions = None if wanted is None else columns[wanted].tolist()
+    conditions = columns[wanted].tolist() if wanted else None
     return of_table(columns["intervals_0"], columns["intervals_1"], conditions, notes)

@@ -1,4 +1,4 @@
-"""Arrays that somebody named, in a `.mat` or a `.npz` file: which of them is the recording, and what it is."""
+"""Named arrays in a `.mat` or a `.npz` file: choice of the array that is the recording, and its conversion."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from neuro_decorr.recording.sampled import Sampled, matrix, step_of
 
 
 def choose(held: Mapping[str, str], read: Callable[[str], Any], options: Options, how: str) -> Raw | Sampled:
-    """The recording among named arrays.
+    """Choose the recording among named arrays.
 
     Args:
-        held: Each name, and what it is, in words.
-        read: Reads one of them.
-        options: With `variable`: a name, a field of a structure such as `"data.spikes"`, or two names, of the time and
-            of the unit of each spike; may be left out where there is one array only.
-        how: How to go on, for the error.
+        held: Description of each array in words, by its name.
+        read: Function that reads one array.
+        options: Options with `variable`: a name, a field of a structure such as `"data.spikes"`, or two names, of the
+            time and of the unit of each spike; not needed if there is only one array.
+        how: Advice for the error.
 
     Returns:
         Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: No such array, several of which none is named, or one that is no recording.
+        InvalidValue: There is no such array, there are several and none is named, or the array is not a recording.
     """
     wanted = options.get("variable")
     if wanted is None and len(held) == 1:
@@ -49,23 +49,29 @@ def choose(held: Mapping[str, str], read: Callable[[str], Any], options: Options
     if len(names) == 1:
         return of_value(names[0], values[0], options)
     times = clock.spike_seconds(vector(names[0], values[0]), options)
-    trains, labels, notes = split(times, flat(values[1]), None)
-    return Raw(trains, labels, notes=notes)
+    unit, codes = flat(values[1]), []
+    if unit.ndim == 2 and len(unit) == len(times) and not unit[:, 1:].any():
+        unit = unit[:, 0]
+        codes = [
+            f"units are the first column of {names[1]}, the others are zero (Spike2: unit 0 is what is not sorted)"
+        ]
+    trains, labels, notes = split(times, unit, None)
+    return Raw(trains, labels, notes=[*codes, *notes])
 
 
 def of_value(name: str, value: Any, options: Options) -> Raw | Sampled:
-    """Spikes or rates from one value.
+    """Convert one value to spikes or rates.
 
     Args:
-        name: Its name, for the error.
-        value: A list of arrays of spike times, one a unit; or a matrix of rates.
+        name: Name of the value for the error.
+        value: A list of arrays of spike times, one per unit; or a matrix of rates.
         options: See `Options`.
 
     Returns:
-        What it is, to be assembled.
+        Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: It is neither.
+        InvalidValue: The value is neither.
     """
     if isinstance(value, dict):
         raise InvalidValue(f"variable: {name} is a structure; choose a field: {name}.{', '.join(map(str, value))}.")
@@ -86,17 +92,17 @@ def of_value(name: str, value: Any, options: Options) -> Raw | Sampled:
 
 
 def vector(name: str, values: ArrayLike | None) -> NDArray[np.float64]:
-    """One row of numbers, whichever way it is stored.
+    """Convert a row, a column or one number to numbers of one dimension.
 
     Args:
-        name: What they are, for the error.
+        name: Name of the numbers for the error.
         values: The numbers.
 
     Returns:
         Numbers, shape `(count,)`.
 
     Raises:
-        InvalidValue: A matrix, or no numbers.
+        InvalidValue: The values are a matrix, or no numbers.
     """
     if values is None:
         return np.empty(0)
@@ -104,7 +110,7 @@ def vector(name: str, values: ArrayLike | None) -> NDArray[np.float64]:
 
 
 def flat(values: ArrayLike) -> NDArray[Any]:
-    """A column, a row or a single number as one dimension; all else as it is."""
+    """Flatten a column, a row or a single number to one dimension; return other arrays unchanged."""
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""From spikes as a source gives them to spike trains: windows that agree, and mends that are asked for."""
+"""Assembly of spike trains from the spikes of a source: common windows, and the mends that the user asks for."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from neuro_decorr.recording.spikes import SpikeTrains
 from neuro_decorr.recording.trials import Trials
 
 Refuse: TypeAlias = Literal["error", "drop"]
-"""What to do with spikes that cannot stay: refuse the data, or drop them and note how many."""
+"""Policy for spikes that are not allowed: `"error"` refuses the data, `"drop"` drops the spikes and notes how many."""
 
 Durations: TypeAlias = Literal["error", "common"]
-"""What to do with units that were observed at different times: refuse the data, or take the time common to all."""
+"""Policy for units that were observed at different times: `"error"` refuses them, `"common"` keeps the common time."""
 
 Window: TypeAlias = Sequence[tuple[float, float]]
 """Periods (s) during which a unit was observed, in order, without overlap."""
 
 
 _SLACK = 1e-9  # s: the rounding of a unit of time
-_MANY, _RARE = 20, 0.1  # spikes, spikes a second: what 100 spikes a second are when milliseconds are read as seconds
+_MANY, _RARE = 20, 0.1  # spikes, spikes/s: 100 spikes/s appear as 0.1 if milliseconds are read as seconds
 
 
 class Mends(TypedDict, total=False):
-    """What may be mended on the way to a recording; nothing is unless asked for, and whatever is leaves a note.
+    """Mends of a recording; each is made only if the user asks for it, and leaves a note.
 
-    sort: bring spikes that are out of order into the order of time. outside: spikes outside the window. duplicates: a
-    second spike of a unit at the same time. durations: units that were observed at different times.
+    sort: True sorts spikes that are out of order. outside: policy for spikes outside the window. duplicates: policy for
+    a second spike of a unit at the same time. durations: policy for units that were observed at different times.
     """
 
     sort: bool
@@ -45,16 +45,16 @@ class Mends(TypedDict, total=False):
 @final
 @dataclass
 class Raw:
-    """Spikes as a source gives them, not yet checked.
+    """Spikes of a source, not yet checked.
 
     Attributes:
-        times: Times of each unit (s).
-        units: Label of each unit; None when the source has none.
-        windows: When each unit was observed, one list for all or one a unit; None when the source does not tell.
+        times: Spike times of each unit (s).
+        units: Label of each unit; None if the source has none.
+        windows: Periods in which each unit was observed, one list for all or one per unit; None if they are unknown.
         trials: Windows of the trials.
-        notes: What a reader did or could not know, in words.
-        positions: Where each unit is (micrometres).
-        invalid: Periods (s) to be left out, whatever the windows say; in order, without overlap.
+        notes: Notes of the reader about what it changed or does not know.
+        positions: Position of each unit (micrometres).
+        invalid: Periods (s) to leave out, even inside the windows; in order, without overlap.
     """
 
     times: Sequence[ArrayLike]
@@ -90,24 +90,26 @@ def from_times(
     outside: Refuse = "error",
     duplicates: Refuse = "error",
 ) -> SpikeTrains:
-    """Spike trains from a list of times for each unit, mended where asked.
+    """Make spike trains from a list of times for each unit, with mends on request.
+
+    Cost: linear in the number of spikes.
 
     Args:
-        times: Times of each unit (s).
+        times: Spike times of each unit (s).
         start: Start of the recording (s).
-        stop: Its end (s).
-        units: Label of each unit; 0, 1, ... when not given.
+        stop: End of the recording (s).
+        units: Label of each unit; None: 0, 1, ...
         trials: Windows of the trials.
-        gaps: Periods (s) when nothing was recorded.
-        sort: Bring spikes that are out of order into the order of time.
-        outside: What to do with spikes outside the recording.
-        duplicates: What to do with a second spike of a unit at the same time.
+        gaps: Periods (s) in which nothing was recorded.
+        sort: True sorts spikes that are out of order.
+        outside: Policy for spikes outside the recording: `"error"` or `"drop"`.
+        duplicates: Policy for a second spike of a unit at the same time: `"error"` or `"drop"`.
 
     Returns:
-        The spike trains; their notes tell what was mended.
+        The spike trains; their notes name the mends.
 
     Raises:
-        InvalidValue: An unknown option, or whatever `SpikeTrains` refuses.
+        InvalidValue: An option is unknown, or `SpikeTrains` refuses the data.
     """
     arrays, names, notes = _mended(list(times), units, (start, stop), sort, outside, duplicates)
     return SpikeTrains(arrays, start, stop, names, trials, gaps, notes)
@@ -125,24 +127,26 @@ def from_events(
     outside: Refuse = "error",
     duplicates: Refuse = "error",
 ) -> SpikeTrains:
-    """Spike trains from one list of spikes, with the unit of each.
+    """Make spike trains from one list of spikes, with the unit of each.
+
+    Cost: linear in the number of spikes.
 
     Args:
         times: Time of each spike (s), in order within each unit.
-        unit: Unit of each spike: its position among `units` when these are given, else any label.
+        unit: Unit of each spike: its index in `units` if `units` is given, else any label.
         start: Start of the recording (s).
-        stop: Its end (s).
-        units: Labels of all units, so that those which never fire are there too.
+        stop: End of the recording (s).
+        units: Labels of all units, so that silent units are included.
         trials: Windows of the trials.
         sort: See `from_times`.
         outside: See `from_times`.
         duplicates: See `from_times`.
 
     Returns:
-        The spike trains; without `units`, a note tells that silent units are not among them.
+        The spike trains; without `units`, a note says that silent units are missing.
 
     Raises:
-        InvalidValue: Unequal lengths, positions that no unit has, or whatever `from_times` refuses.
+        InvalidValue: Lengths differ, an index has no unit, or `from_times` refuses the data.
     """
     trains, names, notes = split(times, unit, units)
     made = from_times(trains, start, stop, names, trials, sort=sort, outside=outside, duplicates=duplicates)
@@ -152,22 +156,22 @@ def from_events(
 def split(
     times: ArrayLike, unit: ArrayLike, units: Iterable[object] | None
 ) -> tuple[list[NDArray[np.float64]], list[str], list[str]]:
-    """One list of spikes as one a unit, in the order given.
+    """Split one list of spikes into one per unit; the order of the spikes is kept.
 
     Args:
         times: Time of each spike (s).
-        unit: Unit of each spike: its position among `units` when these are given, else any label.
+        unit: Unit of each spike: its index in `units` if `units` is given, else any label.
         units: Labels of all units.
 
     Returns:
         Times of each unit, labels, notes.
 
     Raises:
-        InvalidValue: Unequal lengths, or positions that no unit has.
+        InvalidValue: Lengths differ, or an index has no unit.
     """
     when, which = checks.numbers("times", times), np.asarray(unit)
     if which.shape != when.shape:
-        raise InvalidValue(f"spikes: got {len(when)} times and units of shape {which.shape}; give one unit a spike.")
+        raise InvalidValue(f"spikes: got {len(when)} times and units of shape {which.shape}; give one unit per spike.")
     notes: list[str] = []
     if which.dtype.kind == "f" and bool((which == np.floor(which)).all()):
         which = which.astype(np.int64)  # unit 3, not unit 3.0
@@ -182,20 +186,20 @@ def split(
         wrong = which[(which < 0) | (which >= len(names))]
         if wrong.size:
             raise InvalidValue(f"unit: got the position {wrong[0]}; allowed are 0 to {len(names) - 1}.")
-    which = which.astype(np.uint16 if len(names) < 2**16 else np.int64)  # what numpy sorts by digits: ten times as fast
+    which = which.astype(np.uint16 if len(names) < 2**16 else np.int64)  # 16 bits are sorted ten times faster
     order = np.argsort(which, kind="stable")
     ends = np.searchsorted(which[order], np.arange(1, len(names)))
     return np.split(when[order], ends) if names else [], names, notes
 
 
 def distinct(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Distinct labels in order, and which of them each is: `np.unique`, without its sort where numbers are dense.
+    """Find distinct labels, as `np.unique` does, but without sorting if the labels are dense integers.
 
     Args:
         labels: Labels, shape `(count,)`.
 
     Returns:
-        The distinct ones, and the position among them of each label.
+        The distinct labels in order, and the index of each label among them.
     """
     if labels.dtype.kind in "iu" and len(labels):
         low, high = int(labels.min()), int(labels.max())
@@ -216,22 +220,22 @@ def assemble(
     duplicates: Refuse = "error",
     durations: Durations = "error",
 ) -> SpikeTrains:
-    """Spike trains from what a source gave.
+    """Assemble spike trains from the spikes of a source.
 
     Args:
-        raw: The spikes, when their units were observed, the trials.
-        period: The period wanted (s), on the clock of the source; all when None. Only what is inside must be sound.
+        raw: The spikes, the windows of their units, and the trials.
+        period: Period to take (s), on the clock of the source; None: all. Only data in the period must be valid.
         sort: See `Mends`.
         outside: See `Mends`.
         duplicates: See `Mends`.
         durations: See `Mends`.
 
     Returns:
-        The spike trains. A source that does not tell when it recorded gets the window from its first to its last spike,
-        and a note.
+        The spike trains. Without windows of the source, the recording lasts from its first to its last spike, with a
+        note.
 
     Raises:
-        InvalidValue: Units observed at different times, no window to be found, or whatever `SpikeTrains` refuses.
+        InvalidValue: Units were observed at different times, no window can be found, or `SpikeTrains` refuses the data.
     """
     if durations not in get_args(Durations):
         raise InvalidValue(f"durations: got {durations!r}; allowed are 'error' and 'common'.")
@@ -269,17 +273,17 @@ def assemble(
 
 
 def without(window: Window, invalid: Sequence[tuple[float, float]]) -> Window:
-    """A window without some periods.
+    """Cut periods out of a window.
 
     Args:
         window: Periods (s).
-        invalid: Periods to be left out (s), in any order.
+        invalid: Periods to cut out (s), in any order.
 
     Returns:
-        What remains; the window itself when none of the periods touches it.
+        The remaining periods; the same object if no period touches the window.
 
     Raises:
-        InvalidValue: Nothing remains.
+        InvalidValue: No time remains.
     """
     left = list(window)
     for low, high in invalid:
@@ -310,7 +314,7 @@ def _mended(
         if sort and (np.diff(kept) < 0).any():
             kept, moved = np.sort(kept), moved + 1
         if outside == "drop":
-            # What is not a number is neither inside nor outside: it stays, to be refused.
+            # NaN is neither inside nor outside: it stays, and is refused later.
             kept = kept[~((kept < window[0]) | (kept > window[1]))]
             lost += len(unit) - len(kept)
         if duplicates == "drop":
@@ -327,7 +331,7 @@ def _mended(
 
 
 def _span(arrays: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    # What is no number is refused later, with the unit's name.
+    # NaN and infinity are refused later, with the unit's name.
     finite = [unit[np.isfinite(unit)] for unit in arrays]
     ends = [(float(np.min(unit)), float(np.max(unit))) for unit in finite if len(unit)]
     low, high = min((low for low, _ in ends), default=0.0), max((high for _, high in ends), default=0.0)
@@ -340,13 +344,11 @@ def _span(arrays: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
 
 
 def _slow(arrays: Sequence[NDArray[np.float64]], low: float, high: float) -> list[str]:
-    """A question where every unit fires as rarely as if milliseconds had been taken for seconds."""
+    """Note for rates so low that milliseconds may have been taken for seconds."""
     fastest = max(map(len, arrays)) / (high - low)
     if sum(map(len, arrays)) < _MANY or fastest >= _RARE:
         return []
-    return [
-        f"no unit fires more than {fastest:.2g} spikes a second: are the times milliseconds? Then sampling_rate=1000"
-    ]
+    return [f"no unit fires more than {fastest:.2g} spikes/s: are the times milliseconds? Then sampling_rate=1000"]
 
 
 def _clip(window: Window, period: tuple[float, float], name: str, partly: bool) -> Window:
@@ -390,7 +392,7 @@ def _inside(times: NDArray[np.float64], windows: Window) -> NDArray[np.float64]:
     inside = np.zeros(len(times), dtype=bool)
     for low, high in windows:
         inside |= (times >= low) & (times < high)
-    # A time that is no number is not outside anything: it stays, to be refused.
+    # NaN is not outside a window: it stays, and is refused later.
     inside |= (times == windows[-1][1]) | ~np.isfinite(times)
     kept: NDArray[np.float64] = times[inside]
     return kept

@@ -1,4 +1,4 @@
-"""Spike times to counts in bins, a few rows at a time, without an array larger than the answer."""
+"""Counts of spikes in bins, computed a few rows at a time, without an array larger than the result."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording.checks import seconds
 
 SLACK = 1e-8
-"""Share of a bin by which a spike may miss the edge it was meant to lie on: the rounding of k dt (as in Elephant)."""
+"""Distance below an edge, in bins, at which a spike counts as on the edge: the rounding of k dt (as in Elephant)."""
 
 ROWS = 8192
-"""Rows that are counted at a time: a chunk of a thousand units stays in the cache of a core."""
+"""Number of rows that are counted at a time: a chunk of a thousand units fits the cache of a core."""
 
 
 def whole_bins(duration: float, bin: float) -> int:
-    """How many whole bins a duration holds.
+    """Number of whole bins in a duration.
 
     Args:
-        duration: Seconds.
+        duration: Duration (s).
         bin: Width of a bin (s).
 
     Returns:
-        The number, at least one; a rest shorter than a bin is not counted.
+        The number, at least one; a remainder shorter than a bin is not counted.
 
     Raises:
         InvalidValue: The bin is not positive, or wider than the duration.
@@ -41,7 +41,7 @@ def whole_bins(duration: float, bin: float) -> int:
 
 
 def indices(times: NDArray[np.float64], start: float, bin: float) -> NDArray[np.int64]:
-    """The bin of each time: k for times in [start + k bin, start + (k + 1) bin).
+    """Bin index of each time: k for times in [start + k bin, start + (k + 1) bin).
 
     Args:
         times: Times (s).
@@ -55,7 +55,7 @@ def indices(times: NDArray[np.float64], start: float, bin: float) -> NDArray[np.
 
 
 def count_dtype(times: Sequence[NDArray[np.float64]], start: float, bin: float) -> np.dtype[np.unsignedinteger]:
-    """The smallest unsigned integer that holds the largest count.
+    """Smallest unsigned integer type that holds the largest count.
 
     Args:
         times: Sorted times of each unit (s).
@@ -67,7 +67,7 @@ def count_dtype(times: Sequence[NDArray[np.float64]], start: float, bin: float) 
     """
     largest = 0
     for unit in times:
-        # 255 spikes fit one byte wherever they lie, and so do more where no 256 of them are within a bin.
+        # One byte holds the counts of 255 spikes, and of more if no 256 of them are within a bin.
         if len(unit) > max(largest, 255) and float((unit[255:] - unit[:-255]).min()) < bin * (1 + 1e-6):
             index = indices(unit, start, bin)
             edges = np.flatnonzero(np.diff(index, prepend=index[0] - 1, append=index[-1] + 1))
@@ -83,15 +83,15 @@ def chunks(
     rows: int,
     dtype: np.dtype[np.unsignedinteger] | None = None,
 ) -> Iterator[NDArray[np.unsignedinteger]]:
-    """Counts of consecutive bins, some rows at a time.
+    """Count spikes in consecutive bins, some rows at a time.
 
     Args:
         times: Sorted times of each unit (s).
         start: Start of the first bin (s).
         bin: Width of a bin (s).
-        bins: How many bins in all.
-        rows: Bins a chunk at most.
-        dtype: Type of the counts; see `count_dtype`.
+        bins: Number of bins in all.
+        rows: Largest number of bins in a chunk.
+        dtype: Type of the counts; None: that of `count_dtype`.
 
     Yields:
         Arrays of shape `(at most rows, units)`.
@@ -99,7 +99,7 @@ def chunks(
     kind = count_dtype(times, start, bin) if dtype is None else dtype
     firsts = np.arange(0, bins, rows)
     ends = np.minimum(firsts + rows, bins)
-    # Half a bin more on both sides, so that `indices` alone decides where a spike at an edge belongs.
+    # Half a bin more on both sides, so that `indices` alone decides to which bin a spike at an edge belongs.
     lows = [np.searchsorted(unit, start + (firsts - 0.5) * bin) for unit in times]
     highs = [np.searchsorted(unit, start + (ends + 0.5) * bin) for unit in times]
     for chunk, (first, end) in enumerate(zip(firsts.tolist(), ends.tolist(), strict=True)):

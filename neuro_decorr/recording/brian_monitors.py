@@ -1,4 +1,4 @@
-"""Brian2 monitors to recordings, and recordings to what replays them in Brian2; the extra `brian` brings it."""
+"""Conversion of Brian2 monitors to recordings, and of recordings to groups that replay them (extra `brian`)."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ def from_brian(
     units: Iterable[object] | None = None,
     trials: Trials | None = None,
 ) -> SpikeTrains | Rates:
-    """A recording from a monitor, in seconds.
+    """Make a recording, in seconds, from a monitor.
 
     Args:
         monitor: A SpikeMonitor, a PopulationRateMonitor or a StateMonitor, after the run.
-        variable: Which variable of a StateMonitor; may be left out when it records only one.
-        start: When a SpikeMonitor began to record (s).
-        stop: When it ended (s); the clock of the monitor when None.
-        units: Label of each neuron; its index when None.
+        variable: Variable of a StateMonitor; not needed if it records only one.
+        start: Time at which a SpikeMonitor began to record (s).
+        stop: Time at which it ended (s); None: the time of the monitor's clock.
+        units: Label of each neuron; None: its index.
         trials: Windows of the trials.
 
     Returns:
-        Spike trains (neurons that never fired are there), or rates in the base unit of the variable.
+        Spike trains, with silent neurons, or rates in the base unit of the variable.
 
     Raises:
-        InvalidValue: Another object, a variable that is not recorded, or whatever a recording refuses.
+        InvalidValue: The object is no such monitor, the variable is not recorded, or a recording refuses the data.
+        MissingExtra: Brian2 is not installed.
     """
     brian2 = require("brian2", "brian")
     if isinstance(monitor, brian2.SpikeMonitor):
@@ -47,6 +48,8 @@ def from_brian(
         order = np.argsort(index, kind="stable")  # a monitor is in the order of time
         trains = np.split(times[order], np.searchsorted(index[order], np.arange(1, count)))
         end = float(np.ravel(monitor.clock.t_)[0]) if stop is None else stop
+        if stop is None and end == 0:
+            raise InvalidValue("monitor: has not run; run a network that contains it first.")
         return from_times(trains, start, end, range(count) if units is None else units, trials)
     if isinstance(monitor, brian2.PopulationRateMonitor):
         return _sampled(monitor, np.asarray(monitor.rate_)[:, None], "Hz", ["population"], units, trials)
@@ -65,7 +68,7 @@ def from_brian(
 
 
 def to_brian(recording: SpikeTrains | Rates) -> Any:
-    """What replays a recording in a simulation, whose clock begins at zero when the recording begins.
+    """Make a group or an array that replays a recording in a simulation; its start is time zero of the simulation.
 
     Args:
         recording: Spike trains, or rates.
@@ -74,19 +77,22 @@ def to_brian(recording: SpikeTrains | Rates) -> Any:
         A SpikeGeneratorGroup (spikes), or a TimedArray of the values, without a unit.
 
     Raises:
-        InvalidValue: Spikes that the step of the simulation cannot tell apart, or rates with gaps.
+        InvalidValue: A unit spikes twice in one step of the simulation, or rates have gaps.
+        MissingExtra: Brian2 is not installed.
     """
     brian2 = require("brian2", "brian")
     if isinstance(recording, Rates):
         if recording.gaps:
-            raise InvalidValue("recording: has gaps, where a TimedArray has none; choose a piece of it with window().")
+            raise InvalidValue(
+                "recording: has gaps, and a TimedArray cannot have any; choose a piece of the recording with window()."
+            )
         return brian2.TimedArray(recording.values, dt=recording.step * brian2.second)
     index = np.repeat(np.arange(len(recording.units)), [len(times) for times in recording.times])
     times = np.concatenate(recording.times) - recording.start
     step = float(brian2.defaultclock.dt_)
     bins = [binning.indices(unit, recording.start, step) for unit in recording.times]
     crowded = next((k for k, unit in enumerate(bins) if (np.diff(unit) == 0).any()), None)
-    if crowded is not None:  # Brian2 itself would tell when the network runs
+    if crowded is not None:  # Brian2 raises its own error only when the network runs
         raise InvalidValue(
             f"spikes: unit {recording.units[crowded]!r} spikes twice within one step of {step:g} s; "
             "make brian2.defaultclock.dt shorter."
@@ -104,8 +110,8 @@ def _sampled(
 ) -> Rates:
     times = np.asarray(monitor.t_)
     if len(times) == 0:
-        raise InvalidValue("monitor: it recorded nothing; run the network first.")
+        raise InvalidValue("monitor: holds no samples; run the network first.")
     step = float(monitor.clock.dt_)
     if np.abs(np.diff(times) - step).max(initial=0.0) > 1e-6 * step:
-        raise InvalidValue("monitor: it was switched off in between; make one recording of each part.")
+        raise InvalidValue("monitor: was switched off during the run; make one recording of each part.")
     return Rates(values, step, float(times[0]), labels if units is None else units, trials, quantity)

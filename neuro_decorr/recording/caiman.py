@@ -1,4 +1,4 @@
-"""Files of CaImAn: the traces of the components that it found."""
+"""Files of CaImAn: traces of the components that it found."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from neuro_decorr.recording.sampled import Sampled, step_of
 from neuro_decorr.recording.selection import NOISE, select
 
 SERIES = ("F_dff", "C", "S", "YrA")
-"""What can be read: fluorescence over its baseline, denoised traces, deconvolved activity, residuals."""
+"""Series that can be read: fluorescence relative to its baseline, denoised traces, deconvolved activity, residuals."""
 
 
 def read(path: Path, options: Options) -> Sampled:
-    """One of the traces of a file that `CNMF.save` wrote.
+    """Read one series of a file that `CNMF.save` wrote.
 
     Args:
         path: The HDF5 file.
-        options: See `Options`; `series` is one of `SERIES`, the first that is there when None. The quality of a
-            component is `good` or `noise`, as CaImAn's evaluation says (`idx_components`).
+        options: See `Options`; `series` is one of `SERIES`, None: the first that the file has. The quality of a
+            component is `good` or `noise`, by CaImAn's evaluation (`idx_components`).
 
     Returns:
-        The trace of every component that was accepted, to be assembled.
+        The trace of every accepted component, to be assembled.
 
     Raises:
-        InvalidValue: Another series, or no frame rate.
+        InvalidValue: The file has no such series, or no frame rate.
     """
     h5py = require("h5py", "recordings")
     with h5py.File(path) as file:
@@ -51,5 +51,5 @@ def read(path: Path, options: Options) -> Sampled:
 
 
 def _is_matrix(item: Any) -> bool:
-    # What CaImAn did not compute is stored as the text "NoneType".
+    # A series that CaImAn did not compute is stored as the text "NoneType".
     return item is not None and getattr(item, "ndim", 0) == 2 and item.dtype.kind in "fiu" and item.shape[0] > 0

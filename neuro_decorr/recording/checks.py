@@ -1,33 +1,35 @@
-"""What every part of a recording is checked for."""
+"""Checks that all parts of a recording share."""
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neuro_decorr.errors import InvalidValue, UnknownName, unknown_name
+from neuro_decorr.errors import InvalidValue, MissingExtra, UnknownName, unknown_name
 
 _LISTED = 40
-"""So many labels of units are named in an error, if they are no more."""
+"""Largest number of units whose labels an error lists."""
 
 
 def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """One-dimensional real numbers as float64, not copied when they are that already.
+    """Convert one-dimensional real numbers to float64; an array of float64 is not copied.
 
     Args:
-        name: What they are, for the error.
+        name: Name of the numbers for the error.
         values: The numbers.
 
     Returns:
-        The array.
+        The array, shape `(count,)`.
 
     Raises:
-        InvalidValue: Another number of dimensions, or other things than real numbers.
+        InvalidValue: There is more than one dimension, or the values are no real numbers.
     """
     try:
         array = np.asarray(values)
@@ -43,18 +45,18 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def seconds(name: str, value: float, *, positive: bool = True) -> float:
-    """A time in seconds.
+    """Check a time in seconds.
 
     Args:
-        name: What it is, for the error.
+        name: Name of the time for the error.
         value: The number.
-        positive: Whether it must be above zero.
+        positive: True: the number must be above zero.
 
     Returns:
         The number as a Python float.
 
     Raises:
-        InvalidValue: Not a real number, NaN, infinite, or not positive where it must be.
+        InvalidValue: The value is no real number, is NaN or infinite, or is not positive although it must be.
     """
     try:
         number = float(value)
@@ -67,17 +69,18 @@ def seconds(name: str, value: float, *, positive: bool = True) -> float:
 
 
 def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
-    """Labels of units: those given, or their numbers.
+    """Check labels of units; without labels, number the units.
 
     Args:
-        units: One label a unit, each different, or None.
-        count: How many units there are.
+        units: One label per unit, each different; None: 0, 1, ...
+        count: Number of units.
 
     Returns:
         The labels as text.
 
     Raises:
-        InvalidValue: No units, another number of labels, one that cannot be printed, or the same label twice.
+        InvalidValue: There are no units, another number of labels, a label that cannot be printed, or the same label
+            twice.
     """
     if count == 0:
         raise InvalidValue(
@@ -85,7 +88,7 @@ def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
         )
     names = tuple(map(str, range(count))) if units is None else tuple(map(str, units))
     if len(names) != count:
-        raise InvalidValue(f"units: got {len(names)} labels for {count} units; give one label a unit.")
+        raise InvalidValue(f"units: got {len(names)} labels for {count} units; give one label per unit.")
     odd = next((name for name in names if not name.isprintable() or name != name.strip() or not name), None)
     if odd is not None:
         raise InvalidValue(
@@ -98,17 +101,17 @@ def labels(units: Iterable[object] | None, count: int) -> tuple[str, ...]:
 
 
 def chosen(labels: Sequence[object], units: Sequence[str]) -> list[int]:
-    """Where the chosen labels are among the units.
+    """Indices of the chosen labels among the units.
 
     Args:
-        labels: Labels.
+        labels: Chosen labels.
         units: Labels of all units.
 
     Returns:
-        Their positions.
+        The indices, in the order of the chosen labels.
 
     Raises:
-        UnknownName: A label that no unit has.
+        UnknownName: No unit has one of the labels.
     """
     known = {name: index for index, name in enumerate(units)}
     for name in map(str, labels):
@@ -121,51 +124,51 @@ def chosen(labels: Sequence[object], units: Sequence[str]) -> list[int]:
 
 
 def coordinates(positions: ArrayLike | None, units: int) -> NDArray[np.float64] | None:
-    """Positions of units.
+    """Check positions of units.
 
     Args:
-        positions: Micrometres, shape `(units, dimensions)`, NaN where they are not known, or None.
-        units: How many units there are.
+        positions: Positions (micrometres), shape `(units, dimensions)`, NaN for unknown ones; or None.
+        units: Number of units.
 
     Returns:
         The positions, not writable.
 
     Raises:
-        InvalidValue: Another shape, or values that are no numbers.
+        InvalidValue: The positions have another shape, or are no numbers.
     """
     if positions is None:
         return None
     array = np.asarray(positions)
     if array.dtype.kind not in "fiu" or array.ndim != 2 or len(array) != units or not 1 <= array.shape[1] <= 3:
         raise InvalidValue(
-            f"positions: got {array.dtype} of shape {array.shape}; allowed are micrometres, {units} rows (one a unit) "
-            "of one to three coordinates."
+            f"positions: got {array.dtype} of shape {array.shape}; allowed are micrometres, {units} rows (one per "
+            "unit) of one to three coordinates."
         )
     return frozen(array.astype(np.float64))
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, in one line."""
+    """First line of another library's error."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """A view that cannot be written through."""
+    """View of an array that is not writable."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def window(start: float, stop: float, inside: tuple[float, float]) -> tuple[float, float]:
-    """A period of a recording.
+    """Check a period of a recording.
 
     Args:
-        start: Its start (s).
-        stop: Its end (s).
+        start: Start of the period (s).
+        stop: End of the period (s).
         inside: Start and end of the recording (s).
 
     Returns:
-        Start and end, the recording's own where they differ from it by rounding only.
+        Start and end of the period; they equal those of the recording if they differ by rounding only.
 
     Raises:
         InvalidValue: The end does not follow the start, or the period is not inside the recording.
@@ -178,3 +181,24 @@ def window(start: float, stop: float, inside: tuple[float, float]) -> tuple[floa
             f"{inside[0]:g} to {inside[1]:g} s, whose end follows their start."
         )
     return max(first, inside[0]), min(last, inside[1])
+
+
+def library(name: str) -> ModuleType:
+    """Import a library for its objects; no extra installs it, since a user of its objects has it already.
+
+    Args:
+        name: Name of the module.
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingExtra: The library is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise MissingExtra(
+            f"{package} is needed for its objects and cannot be imported ({error}): pip install {package}."
+        ) from error

@@ -1,31 +1,38 @@
-"""Clocks of files: times that should be equally far apart, and numbers of samples taken for seconds."""
+"""Clocks of recordings: equal steps with jitter or with gaps, and sample numbers that were taken for seconds."""
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.recording.checks import numbers, seconds
 from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.sampled import hertz
 
+Stamp: TypeAlias = Literal["start", "center"]
+"""Meaning of the time of a sample: the start of its step, or the centre."""
+
+_SLACK = 1e-3  # of a step: the error of single precision and of a clock in microseconds
 _WHOLE = 20
-"""So many spikes at whole seconds, and no others, are no chance."""
+"""Number of spikes from which it is no chance that all are at whole seconds."""
 
 
 def spike_seconds(times: NDArray[np.float64], options: Options, *, known: bool = False) -> NDArray[np.float64]:
-    """Times of spikes in seconds.
+    """Convert times of spikes to seconds.
 
     Args:
-        times: Times in seconds; in samples where `options` has a sampling rate.
-        options: With `sampling_rate`.
-        known: Whether the source says that they are seconds.
+        times: Times in seconds; in samples if `options` has a sampling rate.
+        options: Options with `sampling_rate`.
+        known: True if the source says that the times are seconds.
 
     Returns:
         Times (s).
 
     Raises:
-        InvalidValue: Whole numbers only, which are samples, and no sampling rate.
+        InvalidValue: All times are whole numbers, as sample numbers are, and there is no sampling rate.
     """
     rate = options.get("sampling_rate")
     if rate is not None:
@@ -40,19 +47,18 @@ def spike_seconds(times: NDArray[np.float64], options: Options, *, known: bool =
 
 
 def equal_steps(time: NDArray[np.float64], notes: list[str], step: float | None = None) -> tuple[float, float]:
-    """Start and step of samples that are equally far apart but for rounding and jitter.
+    """Find start and step of samples that are equally spaced up to rounding and jitter.
 
     Args:
         time: Time of each sample (s).
-        notes: Told here: how far the times are from equal steps, where that is more than rounding to the nanosecond.
-        step: What the step should be (s); the mean when None, or the simplest number of steps or of steps a second that
-            the times allow.
+        notes: List that gets a note on the deviation from equal steps, if it is more than rounding to the nanosecond.
+        step: Length of a step (s); None: the mean, or the simplest step or rate that the times allow.
 
     Returns:
         Start and step (s).
 
     Raises:
-        InvalidValue: Fewer than two samples, a gap, rows out of order, or times that are off by more than a step.
+        InvalidValue: There are fewer than two samples, a gap, rows out of order, or a deviation of more than a step.
     """
     if len(time) < (2 if step is None else 1):
         raise InvalidValue(f"time: got {len(time)} rows; the step cannot be told from fewer than two.")
@@ -87,8 +93,53 @@ def equal_steps(time: NDArray[np.float64], notes: list[str], step: float | None 
     return round(float(time[0] + (off.max() + off.min()) / 2), 9), mean
 
 
+def steps_with_gaps(
+    name: str, times: ArrayLike, stamp: Stamp = "start", step: float | None = None
+) -> tuple[float, float, list[tuple[float, float]]]:
+    """Find start and step of equally spaced samples, and the gaps in which nothing was recorded.
+
+    Args:
+        name: Name of the times for the error.
+        times: Time of each sample (s).
+        stamp: Meaning of the time of a sample: the start of its step, or the centre.
+        step: Length of a step (s); None: the median distance of two samples.
+
+    Returns:
+        Length of a step, start of the first step, gaps (s).
+
+    Raises:
+        InvalidValue: There are fewer than two samples and no step, or samples are out of order or closer than a step.
+    """
+    if stamp not in ("start", "center"):
+        raise InvalidValue(f"stamp: got {stamp!r}; allowed are 'start' and 'center'.")
+    when = numbers(name, times)
+    if (len(when) < 2 and step is None) or len(when) == 0:
+        raise InvalidValue(f"{name}: got {len(when)} samples, which do not tell how long one lasts; give step (s).")
+    apart = np.diff(when)
+    width = seconds("step", float(np.median(apart)) if step is None else step)
+    near = np.flatnonzero(~(apart >= (1 - _SLACK) * width))
+    if near.size:
+        k = int(near[0])
+        raise InvalidValue(
+            f"{name}: sample {k + 1} at {when[k + 1]:g} s comes {apart[k]:g} s after the one before, in steps of "
+            f"{width:g} s; allowed are equal steps with gaps: bring the values onto one clock first."
+        )
+    jumps = np.flatnonzero(apart > (1 + _SLACK) * width)
+    if step is None:
+        # The mean within the pieces: the median of steps in float32 would accumulate its rounding error.
+        inner = np.delete(apart, jumps)
+        width = float(inner.mean())
+    firsts = [0, *(jumps + 1).tolist()]
+    lengths = np.diff([*firsts, len(when)])
+    off = 0.5 * width if stamp == "center" else 0.0
+    starts = when[firsts] - off
+    ends = starts + lengths * width
+    gaps = [(float(low), float(high)) for low, high in zip(ends[:-1], starts[1:], strict=True)]
+    return width, float(starts[0]), gaps
+
+
 def _simplest(step: float, tolerance: float) -> float:
-    """The rate (1/s) or step (s) of fewest digits that the tolerance allows: 30 Hz, not 30.00005 Hz."""
+    """Step (s) whose rate or length has the fewest digits within the tolerance: 30 Hz, not 30.00005 Hz."""
     if tolerance > 1e-3 * step:
         return step
     for digits in range(1, 7):

@@ -1,4 +1,4 @@
-"""Seeds for Elephant, which draws from the global generators."""
+"""Seeds for Elephant, which draws from the global random generators."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python and numpy, and put them back as they were.
+    """Seed the global generators of Python and NumPy, and restore their states afterwards.
 
     Args:
         seed: The seed.
     """
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  what Elephant draws from
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  Elephant draws from these
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     try:

@@ -1,22 +1,26 @@
-"""Files of recordings: the format is found by content, and every fault is told with the file's name."""
+"""Files of recordings: the format is recognised by content, and every error names the file."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
+import numpy as np
+
 from neuro_decorr.errors import InvalidValue, MissingExtra, NeuroDecorrError
-from neuro_decorr.recording import checks, formats, frames, neo_files, npz, nwb, sampled
+from neuro_decorr.recording import checks, formats, frames, neo_files, npz, nwb, sampled, trial_tables
 from neuro_decorr.recording.assembly import Mends, Raw, assemble
 from neuro_decorr.recording.options import Format, Options
 from neuro_decorr.recording.rates import Rates
 from neuro_decorr.recording.sampled import Sampled
 from neuro_decorr.recording.selection import select
 from neuro_decorr.recording.spikes import SpikeTrains
+from neuro_decorr.recording.trials import TOLERANCE
 
 
 def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains | Rates:
@@ -24,15 +28,16 @@ def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains |
 
     Args:
         path: The file or folder.
-        **options: What to read, and what may be mended; see `Options` and `Mends`. Without them whatever is wrong is
-            refused. A file whose ending names another format than its content is refused unless the format is given.
+        **options: Parts to read and mends; see `Options` and `Mends`. Without mends every fault is refused. If the
+            ending of the file names another format than its content, the file is refused unless `format` is given.
 
     Returns:
-        Spike trains or rates; their notes tell what was mended, and what the file does not say.
+        Spike trains or rates; their notes name the mends, and facts that the file does not contain.
 
     Raises:
-        InvalidValue: No such file, an empty, damaged or foreign one, an option that the format cannot use, or whatever
-            a recording refuses; one line.
+        InvalidValue: The file does not exist, is empty, damaged or of an unknown format, the format cannot use an
+            option, or a recording refuses the data; the message is one line.
+        MissingExtra: A library that reads the format is not installed.
     """
     strange = sorted(set(options) - set(Options.__annotations__))
     if strange:
@@ -43,10 +48,20 @@ def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains |
             raise InvalidValue(f"period: got {asked!r}; allowed are two numbers, its start and its end (s).")
         options["period"] = (period[0], period[1])
     file = Path(path)
-    found = formats.find(file, options.get("format"))
     try:
+        found = formats.find(file, options.get("format"))
+    except NeuroDecorrError:
+        raise
+    except Exception as error:  # an impossible name, no permission, or an error of h5py or Neo
+        raise InvalidValue(f"{file}: cannot be read ({checks.first_line(error)}).") from error
+    try:
+        table = options.pop("trial_table", None)
+        condition = None if table is None else options.pop("condition", None)  # a column of the table, not of the file
         formats.check_options(found, options)
         read = formats.reader(found)(file, options)
+        if table is not None:
+            read.trials = trial_tables.read(table, condition, read.notes)
+            _check_seconds(read)
         return _assembled(read, found, options)
     except MissingExtra:
         raise
@@ -54,9 +69,25 @@ def load(path: str | PathLike[str], **options: Unpack[Options]) -> SpikeTrains |
         raise InvalidValue(f"{file}: {error}") from error
     except MemoryError as error:
         raise InvalidValue(f"{file}: is too large for the memory ({error}).") from error
-    except Exception as error:  # whatever a library meets in a damaged file: their errors have no common base
+    except Exception as error:  # any error of a library that reads a damaged file: these have no common base
         told = f"{type(error).__name__}: {checks.first_line(error)}"
         raise InvalidValue(f"{file}: cannot be read as {found} ({told}): damaged or cut?") from error
+
+
+def _check_seconds(read: Raw | Sampled) -> None:
+    """Refuse trials of a table of which none is inside the recorded time, as where milliseconds were not converted."""
+    if read.trials is None or not isinstance(read, Raw):
+        return
+    arrays = [checks.numbers("times", unit) for unit in read.times]
+    ends = [float(np.max(unit, initial=-math.inf, where=np.isfinite(unit))) for unit in arrays]
+    ends += [float(window[-1][1]) for window in read.windows or () if len(window)]
+    last = max(ends, default=math.inf)
+    if math.isfinite(last) and (read.trials.stop > last + TOLERANCE).all():
+        raise InvalidValue(
+            f"trial_table: all trials end after the recording does, at {last:.6g} s (the first lasts from "
+            f"{read.trials.start[0]:.6g} to {read.trials.stop[0]:.6g}); times must be seconds on the clock of the "
+            "spikes: convert milliseconds or samples."
+        )
 
 
 def _assembled(read: Raw | Sampled, found: str, options: Options) -> SpikeTrains | Rates:
@@ -69,7 +100,7 @@ def _assembled(read: Raw | Sampled, found: str, options: Options) -> SpikeTrains
     if isinstance(read, Raw):
         return assemble(read, options.get("period"), **asked)
     if asked:
-        raise InvalidValue(f"{next(iter(asked))}: is for spikes, and these are rates; leave it out.")
+        raise InvalidValue(f"{next(iter(asked))}: is an option for spikes, and these are rates; leave it out.")
     return sampled.assemble(read, options.get("period"))
 
 
@@ -79,13 +110,14 @@ def save(recording: SpikeTrains | Rates, path: str | PathLike[str], *, overwrite
     Args:
         recording: The recording.
         path: The file.
-        overwrite: Whether a file of that name may be replaced.
+        overwrite: True replaces a file of that name.
 
     Returns:
-        The file, whole: it appears when it is complete.
+        The path of the file, which appears only when it is complete.
 
     Raises:
-        InvalidValue: Another ending, or a file of that name.
+        InvalidValue: The ending is another, a file of that name exists, or the file cannot be written.
+        MissingExtra: A library that writes the format is not installed.
     """
     file = Path(path)
     kind = file.suffix.lower().removeprefix(".")
@@ -110,7 +142,7 @@ def _writer(kind: str) -> Callable[[Path, Any], None]:
 
 @contextlib.contextmanager
 def _whole(file: Path) -> Iterator[Path]:
-    """A name to write to, which becomes the file when the writing succeeded."""
+    """Give a temporary name to write to; the file gets its own name when it is complete."""
     temporary = file.with_name(f".{os.getpid()}.{file.name}")
     try:
         yield temporary

@@ -1,11 +1,10 @@
-"""What the folders of spike sorters and of suite2p hold: arrays and tables, one a file."""
+"""Folders of spike sorters and of suite2p, with one array or table per file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue, require
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def array(path: Path) -> NDArray[Any]:
-    """An array.
+    """Read an array.
 
     Args:
         path: The `.npy` file.
@@ -25,17 +24,15 @@ def array(path: Path) -> NDArray[Any]:
         The array.
 
     Raises:
-        InvalidValue: It is not there, is damaged, or holds objects.
+        InvalidValue: The file does not exist, is damaged, or holds objects.
     """
     if not path.is_file():
-        raise InvalidValue(f"{path.name} is not there.")
-    with npz.readable(path.name):
-        held: NDArray[Any] = np.load(path, allow_pickle=False)
-    return held
+        raise InvalidValue(f"{path.name} is not there; give the folder with all of its files.")
+    return npz.array(path)
 
 
 def integers(path: Path) -> NDArray[Any]:
-    """One row of whole numbers, such as the cluster of every spike.
+    """Read one row of whole numbers, such as the cluster of every spike.
 
     Args:
         path: The `.npy` file.
@@ -44,7 +41,7 @@ def integers(path: Path) -> NDArray[Any]:
         The numbers, shape `(count,)`.
 
     Raises:
-        InvalidValue: See `array`; or other things than whole numbers.
+        InvalidValue: See `array`; or the values are no whole numbers.
     """
     held = arrays.flat(array(path))
     if held.dtype.kind not in "iu":
@@ -53,17 +50,17 @@ def integers(path: Path) -> NDArray[Any]:
 
 
 def table(path: Path, **how: Any) -> pd.DataFrame:
-    """A table.
+    """Read a table.
 
     Args:
-        path: The file: Parquet, or text with commas, or with tabs where its name ends in `.tsv`.
-        **how: How pandas reads text.
+        path: The file: Parquet, or text with commas, or with tabs if its name ends in `.tsv`.
+        **how: Options of pandas for reading text.
 
     Returns:
         The table.
 
     Raises:
-        InvalidValue: It is no such table.
+        InvalidValue: The file is no such table.
     """
     pandas = require("pandas", "recordings")
     try:

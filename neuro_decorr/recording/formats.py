@@ -1,4 +1,4 @@
-"""Which format a file or a folder has, by its content, and what reads it."""
+"""Recognition of the format of a file or folder by its content, and choice of its reader."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from neuro_decorr.recording.sampled import Sampled
 Reader: TypeAlias = Callable[[Path, Options], Raw | Sampled]
 
 SELECTING = ("phy", "alf", "suite2p", "caiman", "nwb")
-"""Formats whose readers choose the units themselves, because they know their quality."""
+"""Formats whose readers select units, because they know the quality of the units."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _STRANGERS = {b"\x80": "a pickle, which can run any program and is never loaded", b"\x1f\x8b": "gzip: unpack it"}
 _ENDINGS = {"npz", "csv", "parquet", "nwb", "nix", "mat", "npy"}
 _FOLDERS = {"phy": phy.is_folder, "alf": alf.is_folder, "suite2p": suite2p.is_folder}
-_ALWAYS = {"format", "content", "period", "units", *Mends.__annotations__}
+_ALWAYS = {"format", "content", "period", "units", "trial_table", *Mends.__annotations__}
 _READERS: dict[str, Reader] = {
     "npz": npz.read, "npy": npz.read_array, "csv": frames.read_csv, "parquet": frames.read_parquet, "nwb": nwb.read,
     "nix": neo_files.read_nix, "mat": matlab.read, "nest": nest.read, "phy": phy.read, "alf": alf.read,
@@ -48,21 +48,23 @@ _USED = {
 
 
 def find(path: Path, given: str | None) -> str:
-    """The format of a file or folder.
+    """Find the format of a file or folder.
 
     Args:
         path: The file or folder.
-        given: The format that it is said to be, or None.
+        given: Format that the user gave, or None.
 
     Returns:
-        A name in `Format` or `Foreign`, or that of one of Neo's readers.
+        A name in `Format` or `Foreign`, or the name of one of Neo's readers.
 
     Raises:
-        InvalidValue: Nothing there, no known format, or another one than was given.
+        InvalidValue: The path does not exist, the format is unknown, or it is not the given one.
     """
     ours = (*get_args(Format), *get_args(Foreign))
     if not path.exists():
         raise InvalidValue(f"{path}: there is no such file.")
+    if not path.is_dir() and not path.is_file():  # reading it could wait for ever
+        raise InvalidValue(f"{path}: is no file but a pipe or a device.")
     if given is not None and given not in ours:
         if not neo_files.known(given):
             raise InvalidValue(f"format: got {given!r}; allowed are {', '.join(ours)}, and Neo's readers: "
@@ -78,10 +80,10 @@ def find(path: Path, given: str | None) -> str:
 
 
 def reader(name: str) -> Reader:
-    """What reads a format.
+    """Reader of a format.
 
     Args:
-        name: What `find` found.
+        name: Name from `find`.
 
     Returns:
         The reader.
@@ -97,14 +99,14 @@ def check_options(name: str, options: Options) -> None:
         options: The options.
 
     Raises:
-        InvalidValue: An option that would change nothing.
+        InvalidValue: An option would have no effect.
     """
     used = _USED.get(name, {"series"})
     for option, value in options.items():
         if value is not None and np.asarray(value).size and option not in _ALWAYS | used:
             raise InvalidValue(
-                f"{option}: {name} has no use for it; besides the period, the units and the mends it takes "
-                f"{', '.join(sorted(used))}."
+                f"{option}: {name} has no use for it; besides the period, the units, a trial_table and the mends it "
+                f"takes {', '.join(sorted(used))}."
             )
 
 
@@ -148,7 +150,7 @@ def _of_file(path: Path, given: str | None) -> str:
         return kind
     if head.startswith(_HDF5):
         return _of_hdf5(path)
-    if ending == ".mat":  # version 4 has no mark
+    if ending == ".mat":  # version 4 has no magic number
         return "mat"
     stranger = next((name for magic, name in _STRANGERS.items() if head.startswith(magic)), None)
     utf16 = head.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -176,4 +178,7 @@ def _of_hdf5(path: Path) -> str:
         return "nix"
     if caiman:
         return "caiman"
-    raise InvalidValue(f"{path}: is an HDF5 file, but none of NWB, NIX and CaImAn.")
+    raise InvalidValue(
+        f"{path}: is an HDF5 file, but none of NWB, NIX and CaImAn: read its arrays with h5py, then give them to "
+        "recording.from_times or recording.Rates."
+    )

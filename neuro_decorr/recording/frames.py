@@ -1,9 +1,9 @@
-"""Recordings as tidy tables, in CSV and in Parquet; pandas and pyarrow come with the extra `recordings`.
+"""Recordings as tidy tables, in CSV and in Parquet; the extra `recordings` installs pandas and pyarrow.
 
-Spikes: the columns `unit` (label) and `time` (s; or `time_ms`), one row a spike; a column `trial` where times count
-from the start of a trial. Rates: the column `time` (s, the start of each step; or `time_ms`), then one column a unit.
-The header of `tidy` stands above a CSV table in lines such as `# start = 0.0` (values in JSON), and in the metadata of
-a Parquet file under `neuro_decorr` as one JSON object.
+Spikes: the columns `unit` (label) and `time` (s; or `time_ms`), one row per spike; a column `trial` if times count from
+the start of a trial. Rates: the column `time` (s, the start of each step; or `time_ms`), then one column per unit. The
+header of `tidy` is above a CSV table in lines such as `# start = 0.0` (values in JSON), and in the metadata of a
+Parquet file under `neuro_decorr` as one JSON object.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ TIMES = {
     **dict.fromkeys(("time", "time_s", "times", "spike_time", "spike_times", "t"), 1.0),
     **dict.fromkeys(("time_ms", "times_ms", "spike_time_ms", "spike_times_ms", "t_ms"), 1000.0),
 }  # fmt: skip
-"""Columns of times, and how many of their units make a second."""
+"""Names of columns of times, with the number of their units in a second."""
 
 SAMPLES = ("sample", "samples", "time_samples", "spike_sample", "spike_samples")
-"""Columns of times in samples, which need the sampling rate."""
+"""Names of columns of times in samples, which need the sampling rate."""
 
 UNITS = ("unit", "unit_id", "cluster", "cluster_id", "neuron", "neuron_id", "cell", "cell_id", "sender")
-"""Columns of labels."""
+"""Names of columns of labels."""
 
 TRIALS = ("trial", "trial_id")
-"""Columns of trials."""
+"""Names of columns of trials."""
 
 _KEY = b"neuro_decorr"
 
@@ -55,7 +55,7 @@ def read_csv(path: Path, options: Options) -> Raw | Sampled:
         Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: It is no such table, or the header is not sound.
+        InvalidValue: The file is no such table, or the header is not valid.
     """
     return from_frame(*text.table(text.decode(path)), options)
 
@@ -71,7 +71,7 @@ def read_parquet(path: Path, options: Options) -> Raw | Sampled:
         Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: It cannot be read, or is no such table.
+        InvalidValue: The file cannot be read, or is no such table.
     """
     parquet = require("pyarrow.parquet", "recordings")
     table = parquet.read_table(path)
@@ -80,10 +80,10 @@ def read_parquet(path: Path, options: Options) -> Raw | Sampled:
 
 
 def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> Raw | Sampled:
-    """A recording from a table in memory.
+    """Convert a table in memory to spikes or rates.
 
     Args:
-        table: Spikes or rates, see the top of this module.
+        table: Spikes or rates in the layout of this module.
         given: The header.
         options: See `Options`.
 
@@ -91,7 +91,7 @@ def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> 
         Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: Columns that are neither layout, or cells that are no numbers.
+        InvalidValue: The columns have neither layout, or cells are no numbers.
     """
     given = given | {"notes": list(given.get("notes", ()))}
     table = _without_index(table, given["notes"])
@@ -128,7 +128,7 @@ def from_frame(table: pd.DataFrame, given: dict[str, Any], options: Options) -> 
             raise InvalidValue(f"unit: got {strange!r}, which the header does not list among its units.")
         unit = np.array([known[name] for name in unit.tolist()], dtype=np.int64)
     elif all(name.isdecimal() and str(int(name)) == name for name in np.unique(unit).tolist()):
-        unit = unit.astype(np.int64)  # numbers are ordered as numbers
+        unit = unit.astype(np.int64)  # so that numbers are sorted as numbers
     trial = text.whole("trial", text.numbers(table, trials[0]), "allowed are 0, 1, ...") if trials else None
     return tidy.spikes(when, unit, given, trial)
 
@@ -138,7 +138,7 @@ def _rates(
 ) -> Sampled:
     values = np.column_stack([text.numbers(table, name) for name in labels] or [np.empty((0, 0))])
     wanted = step_of(options, given.get("step", 0.0)) or None
-    if given.get("gaps"):  # rows are missing there, so only the header tells the clock
+    if given.get("gaps"):  # rows are missing in gaps, so only the header has the clock
         start, step = given.get("start", 0.0), step_of(options, given.get("step"))
     else:
         start, step = clock.equal_steps(when, given["notes"], wanted)
@@ -146,7 +146,7 @@ def _rates(
 
 
 def _grid(when: NDArray[np.float64], unit: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """The units and times of a long table of rates: every unit at every one of many times; else None."""
+    """Units and times of a long table of rates, with every unit at every one of many times; else None."""
     units, times = np.unique(unit), np.unique(when)
     whole = len(times) > 2 and len(when) == len(units) * len(times) and bool(np.isfinite(times).all())
     even = whole and float(np.ptp(np.diff(times))) <= 1e-6 * float(times[-1] - times[0])
@@ -165,7 +165,7 @@ def _long(
     units, times = grid
     wanted = options.get("series") or (others[0] if len(others) == 1 else None)
     if wanted not in others:
-        raise InvalidValue(f"series: got {wanted!r}; a value a unit and time, and the columns {', '.join(others[:8])}.")
+        raise InvalidValue(f"series: got {wanted!r}; give one of the columns of values, {', '.join(others[:8])}.")
     values = np.full((len(times), len(units)), np.nan)
     values[np.searchsorted(times, when), np.searchsorted(units, unit)] = text.numbers(table, wanted)
     given["notes"].append(f"a long table: the column {wanted!r} of every unit at every time")
@@ -174,7 +174,7 @@ def _long(
 
 
 def _without_index(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """The table without the column of row numbers that pandas (from 0) and R (from 1) write unless told not to."""
+    """Remove the column of row numbers that pandas (from 0) and R (from 1) write by default."""
     first = str(table.columns[0]) if len(table.columns) else "unit"
     if first and not first.startswith("Unnamed: "):
         return table
@@ -188,16 +188,16 @@ def _without_index(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
-    """A recording as a tidy table.
+    """Convert a recording to a tidy table.
 
     Args:
         recording: The recording.
 
     Returns:
-        Columns `unit`, `time` (s), or `time` and one column a unit.
+        The table, with the columns `unit` and `time` (s), or `time` and one column per unit.
 
     Raises:
-        InvalidValue: Rates of a unit whose label is the name of another column.
+        InvalidValue: The label of a unit of rates is the name of another column.
     """
     pandas = require("pandas", "recordings")
     if isinstance(recording, SpikeTrains):
@@ -207,9 +207,8 @@ def frame(recording: SpikeTrains | Rates) -> pd.DataFrame:
         taken = [name for name in recording.units if _plain(name) in {*TIMES, *SAMPLES, *UNITS, *TRIALS}]
         if taken:
             raise InvalidValue(f"units: the label {taken[0]!r} is the name of a column of such tables; choose another.")
-        times = [low + recording.step * np.arange(end - first) for first, end, low in recording.rows()]
         table = pandas.DataFrame(recording.values, columns=list(recording.units))
-        table.insert(0, "time", np.concatenate(times))
+        table.insert(0, "time", recording.step_starts())
     made: pd.DataFrame = table
     return made
 

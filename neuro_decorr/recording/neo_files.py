@@ -21,17 +21,17 @@ _REFUSED = {
 
 
 def read_nix(path: Path, options: Options) -> Raw | Sampled:
-    """Spikes or rates from a NIX file.
+    """Read spikes or rates from a NIX file.
 
     Args:
         path: The file.
         options: See `Options`.
 
     Returns:
-        What was found, to be assembled.
+        Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: No block or several, or see `from_neo`.
+        InvalidValue: The file holds no block or several, or see `from_neo`.
     """
     neo = require("neo", "recordings")
     require("nixio", "recordings")
@@ -56,12 +56,12 @@ def write_nix(path: Path, recording: SpikeTrains | Rates) -> None:
 
 
 def names() -> list[str]:
-    """Neo's readers, by the names that `load` takes: of `BlackrockIO`, `blackrock`."""
+    """Names of Neo's readers, as `load` takes them: `blackrock` for `BlackrockIO`."""
     return sorted(_readers())
 
 
 def candidates(path: Path) -> list[str]:
-    """The readers that Neo would try for a path, by the ending of its name."""
+    """Names of the readers that Neo would try for a path, by its ending."""
     neo = require("neo", "recordings")
     try:
         return sorted({_short(reader) for reader in neo.io.list_candidate_ios(path)} - set(_REFUSED))
@@ -70,23 +70,23 @@ def candidates(path: Path) -> list[str]:
 
 
 def known(name: str) -> bool:
-    """Whether Neo has a reader of a name."""
+    """True if Neo has a reader of this name."""
     return _plain(name) in _readers() or _plain(name) in _REFUSED
 
 
 def read(name: str, path: Path, options: Options) -> Raw | Sampled:
-    """Spikes or rates by one of Neo's readers; signals stay in the file unless they are wanted.
+    """Read spikes or rates by one of Neo's readers; signals are loaded only if they are wanted.
 
     Args:
-        name: The reader, such as `blackrock` or `BlackrockIO`.
+        name: Name of the reader, such as `blackrock` or `BlackrockIO`.
         path: The file, or the folder for a reader of folders.
         options: See `Options`.
 
     Returns:
-        What was found, to be assembled.
+        Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: A reader that is refused, or whatever the reader meets; see also `from_neo`.
+        InvalidValue: The reader is not allowed, or see `from_neo`.
     """
     short = _plain(name)
     if short in _REFUSED:

@@ -1,7 +1,7 @@
-"""Neo objects to recordings and back, and NIX files through neo.io.NixIO; the extra `recordings` brings neo.
+"""Conversion of Neo objects to recordings and back; the extra `recordings` installs Neo.
 
-A recording is one Segment: its spike trains, or one AnalogSignal named `rates`; its trials are the Epoch `trials`
-(labels: conditions), its gaps the Epoch `gaps`. Blocks of several segments are read too: each segment is a trial.
+A recording is one Segment with spike trains, or with one AnalogSignal named `rates`; its trials are the Epoch `trials`
+(labels: conditions), its gaps the Epoch `gaps`. In a Block of several segments each segment is a trial.
 """
 
 from __future__ import annotations
@@ -23,40 +23,41 @@ from neuro_decorr.recording.spikes import SpikeTrains
 from neuro_decorr.recording.trials import Trials, of_table
 
 _AXES = ("x", "y", "z")
-"""Annotations that tell the place of a unit (micrometres)."""
+"""Annotations with the position of a unit (micrometres)."""
 
 
 def from_neo(
     source: Any, *, content: Content | None = None, period: Period | None = None, **mends: Unpack[Mends]
 ) -> SpikeTrains | Rates:
-    """A recording from Neo.
+    """Make a recording from objects of Neo.
 
     Args:
-        source: A list of neo.SpikeTrain, a neo.Segment, a neo.Block (each segment a trial when there are several; its
+        source: A list of neo.SpikeTrain, a neo.Segment, a neo.Block (if it has several segments, each is a trial; its
             annotation `condition`, else its name, is the condition), or a neo.AnalogSignal.
-        content: Spikes or rates (the analog signal); spikes where there are any when None.
-        period: The period wanted (s).
+        content: `"spikes"` or `"rates"` (the analog signal); None: spikes if there are any.
+        period: Period to take (s); None: all.
         **mends: See `Mends`.
 
     Returns:
-        Spike trains or rates. Units are labelled by the names of their spike trains, else by their numbers.
+        Spike trains or rates. The labels of units are the names of their spike trains, else numbers.
 
     Raises:
-        InvalidValue: Nothing of that kind, segments with different units, or whatever a recording refuses.
+        InvalidValue: There is nothing of that kind, segments have different units, or a recording refuses the data.
+        MissingExtra: Neo is not installed.
     """
     found = read(source, {"content": content})
     return assemble(found, period, **mends) if isinstance(found, Raw) else sampled.assemble(found, period)
 
 
 def read(source: Any, options: Options) -> Raw | Sampled:
-    """Spikes or rates from Neo; see `from_neo`.
+    """Take spikes or rates from objects of Neo; see `from_neo`.
 
     Args:
-        source: See `from_neo`; what was read lazily is loaded here, and only what is wanted of it.
-        options: With `content`, and `series`, the name of an analog signal.
+        source: See `from_neo`; lazy objects are loaded here, and only the wanted ones.
+        options: Options with `content`, and `series`, the name of an analog signal.
 
     Returns:
-        What was found, to be assembled.
+        Spikes or rates, to be assembled.
 
     Raises:
         InvalidValue: See `from_neo`.
@@ -92,24 +93,25 @@ def read(source: Any, options: Options) -> Raw | Sampled:
 
 
 def to_neo(recording: SpikeTrains | Rates, *, segments: bool = False) -> Any:
-    """A recording as a neo.Block, times in seconds.
+    """Convert a recording to a neo.Block, with times in seconds.
 
     Args:
         recording: The recording.
-        segments: One segment a trial, for libraries that expect that; spikes between the trials are left out.
-            Without, one segment with everything, trials and gaps as epochs.
+        segments: True makes one segment per trial, for libraries that expect this, and leaves out spikes between the
+            trials. False makes one segment of everything, with trials and gaps as epochs.
 
     Returns:
         The block.
 
     Raises:
-        InvalidValue: Segments of a recording without trials, or of rates.
+        InvalidValue: `segments` is True for rates or without trials.
+        MissingExtra: Neo is not installed.
     """
     neo, pq = require("neo", "recordings"), require("quantities", "recordings")
     block = neo.Block(name="recording", notes=list(recording.notes))
     if segments:
         if not isinstance(recording, SpikeTrains) or recording.trials is None:
-            raise InvalidValue("segments: allowed for spike trains with trials only.")
+            raise InvalidValue("segments: got True; allowed for spike trains with trials only, leave it out.")
         trials = recording.trials
         ends = zip(trials.start.tolist(), trials.stop.tolist(), trials.conditions, strict=True)
         for index, (start, stop, condition) in enumerate(ends):
@@ -181,7 +183,7 @@ def _spikes_of(segments: Sequence[Any], notes: list[str]) -> Raw:
 
 
 def _trials_of_segments(segments: Sequence[Any]) -> Raw:
-    """Spikes of several segments on one clock: their own, or laid end to end where their times overlap."""
+    """Combine the spikes of several segments on one clock: their own, or laid end to end if their times overlap."""
     parts = [_spikes(list(segment.spiketrains)) for segment in segments]
     named = [list(part.units or range(len(part.times))) for part in parts]
     names = list(dict.fromkeys(itertools.chain.from_iterable(named)))
@@ -206,7 +208,7 @@ def _trials_of_segments(segments: Sequence[Any]) -> Raw:
     for name in names:
         there = [k for k, own in enumerate(named) if name in own]
         times.append(np.concatenate([np.asarray(parts[k].times[named[k].index(name)]) + shifts[k] for k in there]))
-        windows.append([moved[k] for k in there])  # a unit that a segment lacks was not observed then
+        windows.append([moved[k] for k in there])  # a unit was not observed in the segments that lack it
     starts, stops = np.array(moved).T
     return Raw(times, names, windows, Trials(starts, stops, labels), notes)
 
@@ -241,7 +243,7 @@ def _epoch(segment: Any, name: str, notes: list[str]) -> Trials | None:
 
 
 def _rates(signals: Sequence[Any], trials: Trials | None, notes: list[str]) -> Sampled:
-    """One signal, or the pieces of one: of one name, step and number of channels, one after another."""
+    """Combine the pieces of one signal, with one name, step and number of channels, one after another."""
     loaded = [signal.load() if hasattr(signal, "load") else signal for signal in signals]
     loaded.sort(key=lambda signal: _seconds(signal.t_start))
     first = loaded[0]
@@ -270,7 +272,7 @@ def _seconds(value: Any) -> float:
 
 
 def _seconds_of(values: Any) -> NDArray[np.float64]:
-    """Magnitude in seconds; divided by the exact factor where the unit is a fraction, for the nearest number."""
+    """Magnitude in seconds; for units such as ms it is divided by the exact factor, which gives the nearest number."""
     factor = float((1 / values.units).rescale("1/s").magnitude) if values.units.dimensionality.string != "s" else 1.0
     magnitude = np.asarray(values.magnitude, dtype=np.float64)
     return magnitude / round(factor) if factor > 1 else magnitude * float(values.units.rescale("s").magnitude)

@@ -1,4 +1,4 @@
-"""What NEST writes: lines of sender and time, with a head (NEST 3) or without (NEST 2)."""
+"""Files of NEST: lines of sender and time, with a header (NEST 3) or without (NEST 2)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _TIMES = ("time_ms", "time_step", "time_offset")
 
 
 def is_text(head: str) -> bool:
-    """Whether a text begins as NEST 3 begins its files."""
+    """True if a text begins like a file of NEST 3."""
     lines = [line for line in head.splitlines() if not line.startswith("#")]
     return head.startswith("# NEST version") or (bool(lines) and lines[0].split()[:1] == ["sender"])
 
 
 def read(path: Path, options: Options) -> Raw | Sampled:
-    """Spikes, or what a multimeter recorded.
+    """Read spikes, or the values of a multimeter.
 
-    NEST writes one file a thread, `LABEL-DEVICE-THREAD.dat`: all of them are read, whichever is named.
+    NEST writes one file per thread, `LABEL-DEVICE-THREAD.dat`; all of them are read, from the name of any of them.
 
     Args:
-        path: A file.
+        path: One of the files.
         options: See `Options`; times in steps need the resolution of the simulation, `step` (s). `series` is a column
             of a multimeter.
 
@@ -43,7 +43,7 @@ def read(path: Path, options: Options) -> Raw | Sampled:
         Spikes or values, to be assembled.
 
     Raises:
-        InvalidValue: Lines that are not NEST's, or several columns of values of which none is named.
+        InvalidValue: A line is not in the format of NEST, or there are several columns of values and none is named.
     """
     pandas = require("pandas", "recordings")
     named = _THREAD.fullmatch(path.name)
@@ -101,13 +101,13 @@ def _table(path: Path) -> pd.DataFrame:
     head = lines[0].split() if lines else []
     named = head[:1] == ["sender"]
     rows = lines[1:] if named else lines
-    # NEST 2 writes no head, and milliseconds with their decimals: whole numbers are steps.
+    # NEST 2 writes no header, and milliseconds with their decimals: whole numbers are steps.
     names = head if named else ["sender", "time_ms" if any("." in line for line in rows) else "time_step"]
     if named and not {"time_ms", "time_step"} & set(names):
         raise InvalidValue(f"columns: got {', '.join(names)}; NEST writes sender, then time_ms or time_step.")
     wrong = next((line for line in rows if len(line.split()) != len(names)), None)
     if wrong is not None:
-        raise InvalidValue(f"line {wrong[:60]!r}: NEST writes {len(names)} numbers a line here, {', '.join(names)}.")
+        raise InvalidValue(f"line {wrong[:60]!r}: NEST writes {len(names)} numbers per line here, {', '.join(names)}.")
     made: pd.DataFrame = pandas.read_csv(
         io.StringIO("\n".join(rows)), sep=r"\s+", names=names, dtype=str, keep_default_na=False
     )

@@ -1,13 +1,17 @@
-"""Recordings in numpy archives, and arrays that are no more than that.
+"""Recordings in NumPy archives, and bare NumPy arrays.
 
-Spikes: `time` (s) and `unit`, one entry a spike; `unit` is the position among the labels `units` where these are there,
-else any label. Rates: `values` (samples, units) and `step` (s). Either with any of the header of `tidy` as arrays.
-Objects, which numpy stores as pickles, are never read: a pickle can run any program.
+Spikes: `time` (s) and `unit`, one entry per spike; `unit` is the index in the labels `units` if these are given, else
+any label. Rates: `values` (samples, units) and `step` (s). Both may have entries of the header of `tidy` as arrays.
+Objects, which NumPy stores as pickles, are never read, as a pickle can run any program.
 """
 
 from __future__ import annotations
 
 import contextlib
+import lzma
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import arrays, checks, clock, tidy
@@ -25,27 +30,34 @@ from neuro_decorr.recording.sampled import Sampled, matrix, step_of
 from neuro_decorr.recording.spikes import SpikeTrains
 
 _HOW = "write it with neuro_decorr.recording.save, or name what is in it: variable='rates', or variable='times,units'"
-_FAULTS = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError, SyntaxError)
+_FAULTS = (
+    ValueError, EOFError, OSError, KeyError, SyntaxError, TypeError, OverflowError, RuntimeError, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+)  # fmt: skip
+"""Errors of NumPy and zipfile for unreadable files; RuntimeError includes encryption, NotImplementedError and
+RecursionError."""
 
 
 def read(path: Path, options: Options) -> Raw | Sampled:
-    """Read a recording from an archive; what is no part of it is not read.
+    """Read a recording from an archive; other arrays are not read.
 
     Args:
         path: The file.
         options: See `Options`.
 
     Returns:
-        What was found, to be assembled.
+        Spikes or rates, to be assembled.
 
     Raises:
-        InvalidValue: It cannot be read, or lacks the arrays of either layout.
+        InvalidValue: The file cannot be read, or lacks the arrays of either layout.
     """
     with readable("numpy archive"), np.load(path, allow_pickle=False) as archive:
         return _of_archive(archive, options)
 
 
 def _of_archive(archive: Any, options: Options) -> Raw | Sampled:
+    for name in archive.files:
+        _check_size(archive, name)
     held = set(archive.files)
     spikes, rates = {"time", "unit"} <= held, "values" in held
     if options.get("variable") or not (spikes or rates):
@@ -76,7 +88,7 @@ def read_array(path: Path, options: Options) -> Raw | Sampled:
         The rates, to be assembled.
 
     Raises:
-        InvalidValue: It cannot be read, or is no matrix of numbers.
+        InvalidValue: The file cannot be read, or holds no matrix of numbers.
     """
     with readable("numpy array"):
         array = np.load(path, allow_pickle=False, mmap_mode="r")
@@ -85,13 +97,13 @@ def read_array(path: Path, options: Options) -> Raw | Sampled:
 
 @contextlib.contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Tell in one line what numpy meets in a file that it cannot read.
+    """Convert errors of NumPy about an unreadable file to one line.
 
     Args:
-        what: What is read, for the error.
+        what: Name of the file for the error.
 
     Raises:
-        InvalidValue: It is damaged, or holds objects.
+        InvalidValue: The file is damaged, or holds objects.
     """
     try:
         yield
@@ -113,15 +125,57 @@ def write(path: Path, recording: SpikeTrains | Rates) -> None:
         given["time"], given["unit"] = tidy.columns(recording)
     else:
         given["values"] = recording.values
-    with path.open("wb") as file:  # of a path, numpy would change the ending
+    with path.open("wb") as file:  # given a path, NumPy would change the ending
         np.savez_compressed(file, allow_pickle=False, **given)
 
 
-def _shape(archive: Any, name: str) -> str:
-    """What an array is, without reading it."""
+def array(path: Path) -> NDArray[Any]:
+    """Read the array of a `.npy` file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array.
+
+    Raises:
+        InvalidValue: The file is damaged, holds objects, or is shorter than its header says.
+    """
+    with readable(path.name):
+        with path.open("rb") as stream:
+            _check_bytes(path.name, *_header(stream), path.stat().st_size)
+        held: NDArray[Any] = np.load(path, allow_pickle=False)
+    return held
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array."""
     layout: Any = np.lib.format
-    with archive.zip.open(f"{name}.npy" if f"{name}.npy" in archive.zip.namelist() else name) as stream:
-        version = layout.read_magic(stream)
-        read_header = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
-        shape, _, dtype = read_header(stream)
+    version = layout.read_magic(stream)
+    read_header = layout.read_array_header_1_0 if version == (1, 0) else layout.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    return shape, dtype
+
+
+def _member(archive: Any, name: str) -> str:
+    return f"{name}.npy" if f"{name}.npy" in archive.zip.namelist() else name
+
+
+def _shape(archive: Any, name: str) -> str:
+    """Shape and type of an array, without reading it."""
+    with archive.zip.open(_member(archive, name)) as stream:
+        shape, dtype = _header(stream)
     return f"{dtype} {shape}"
+
+
+def _check_size(archive: Any, name: str) -> None:
+    """Refuse an array whose header claims more bytes than its file has: NumPy would allocate the claimed memory."""
+    member = _member(archive, name)
+    with archive.zip.open(member) as stream:
+        if stream.peek(6).startswith(b"\x93NUMPY"):
+            _check_bytes(name, *_header(stream), archive.zip.getinfo(member).file_size)
+
+
+def _check_bytes(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], held: int) -> None:
+    if math.prod(shape) * dtype.itemsize > held:
+        raise InvalidValue(f"{name}: claims the shape {shape} of {dtype}, but holds {held} bytes: damaged or cut.")

@@ -1,7 +1,7 @@
-"""NWB files to recordings and back with pynwb, which the extra `recordings` brings.
+"""Conversion of NWB files to recordings and back with pynwb, which the extra `recordings` installs.
 
-Spikes: the table of units, `obs_intervals` as the window and its gaps, the table of trials. Rates: a TimeSeries of two
-dimensions (time, units).
+Spikes: the table of units, with `obs_intervals` as the window and its gaps, and the table of trials. Rates: a
+TimeSeries of two dimensions (time, units).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from neuro_decorr.recording.rates import Rates
 from neuro_decorr.recording.sampled import Sampled
 from neuro_decorr.recording.selection import select
 from neuro_decorr.recording.spikes import SpikeTrains
-from neuro_decorr.recording.trials import Trials, of_table
+from neuro_decorr.recording.trials import Trials, condition_column, of_table
 
 QUALITY = ("quality", "group", "KSLabel", "ks_label", "kilosort2_label", "unit_quality", "label")
-"""Columns of the units that tell what a curation says of them; the first that is there."""
+"""Names of columns with the quality of units by a curation; the first that exists is used."""
 
 POSITION = "position"
-"""Column of the units with their place (micrometres)."""
+"""Column of the units with their position (micrometres)."""
 
 _NOTE = "neuro_decorr: "
 _ELECTRODE = (("rel_x", "rel_y"), ("x", "y", "z"))
@@ -36,20 +36,20 @@ _NOT_CONDITIONS = ("start_time", "stop_time", "tags", "timeseries")
 
 
 def read(path: Path, options: Options) -> Raw | Sampled:
-    """Spikes or rates from an NWB file.
+    """Read spikes or rates from an NWB file.
 
     Args:
         path: The file.
-        options: See `Options`. Spikes are the table of units, whose quality is its column of one of the names in
-            `QUALITY`. Rates are a time series of two dimensions, `series` where there are several; series of positions
-            and images are taken only when they are named. The condition of a trial is the column `condition` of the
-            trials, else their only column of labels.
+        options: See `Options`. Spikes are those of the table of units; the quality of a unit is in the column with a
+            name in `QUALITY`. Rates are a time series of two dimensions; if there are several, `series` names one.
+            Series of positions and images are read only if they are named. The condition of a trial is the column
+            `condition` of the trials, else their only column of labels.
 
     Returns:
-        What was found, to be assembled. The table of invalid times becomes gaps.
+        Spikes or rates, to be assembled. The table of invalid times becomes gaps.
 
     Raises:
-        InvalidValue: Nothing of that kind, or several time series.
+        InvalidValue: The file holds nothing of that kind, or several time series.
     """
     pynwb = require("pynwb", "recordings")
     with pynwb.NWBHDF5IO(str(path), "r") as file:
@@ -73,8 +73,8 @@ def read(path: Path, options: Options) -> Raw | Sampled:
 def write(path: Path, recording: SpikeTrains | Rates) -> None:
     """Write a recording as an NWB file.
 
-    NWB asks for the date of the session, which a recording does not know: it becomes 1970-01-01, as the description of
-    the session says.
+    NWB requires the date of the session, which a recording does not have. The file gets 1970-01-01, and the description
+    of the session says that the date is not known.
 
     Args:
         path: The file.
@@ -107,8 +107,7 @@ def write(path: Path, recording: SpikeTrains | Rates) -> None:
         own = {name: value for name, value in tidy.header(recording).items() if name in nwb_series.KEPT}
         clock: dict[str, Any] = {"rate": 1 / recording.step, "starting_time": recording.start}
         if recording.gaps:
-            pieces = [low + recording.step * np.arange(end - first) for first, end, low in recording.rows()]
-            clock = {"timestamps": np.concatenate(pieces)}
+            clock = {"timestamps": recording.step_starts()}
         series = pynwb.TimeSeries(
             name="rates",
             data=recording.values,
@@ -140,12 +139,12 @@ def _spikes(table: Any, notes: list[str], options: Options) -> Raw:
 
 
 def _positions(table: Any, notes: list[str]) -> np.ndarray | None:
-    """Where units are: a column of their own, or the electrode of those that have exactly one; else a note why not."""
+    """Positions of units: their column, or the electrode of units with exactly one; a note says why there are none."""
     if POSITION in table.colnames:
         return np.asarray(table[POSITION][:], dtype=np.float64)
     if "electrodes" not in table.colnames:
         return None
-    index = table["electrodes"]  # one row a unit: its electrodes, by their rows in the table of electrodes
+    index = table["electrodes"]  # one row per unit: the rows of its electrodes in the table of electrodes
     electrodes = index.target.table
     names = next((names for names in _ELECTRODE if set(names) <= set(electrodes.colnames)), None)
     if names is None:
@@ -162,17 +161,12 @@ def _positions(table: Any, notes: list[str]) -> np.ndarray | None:
 
 
 def _trials(held: Any, options: Options, notes: list[str]) -> Trials | None:
-    table, column = held.trials, options.get("condition")
-    own = [] if table is None else [name for name in table.colnames if name not in _NOT_CONDITIONS]
-    if column is not None and column not in own:
-        raise InvalidValue(f"condition: got {column!r}; the trials have {', '.join(own) or 'no such column'}.")
+    table = held.trials
+    own = {} if table is None else {name: table[name] for name in table.colnames if name not in _NOT_CONDITIONS}
+    told: list[str] = []
+    column = condition_column(own, options.get("condition"), told)
     if table is None or len(table) == 0:
         return None
-    if column is None and "condition" in own:
-        column = "condition"
-    elif column is None and len(own) == 1 and 2 * len(set(map(str, table[own[0]][:]))) <= len(table):
-        column = own[0]
-    elif column is None and own:
-        notes.append(f"which column of the trials is the condition? Name one of {', '.join(own)}; none is used")
+    notes += told
     conditions = None if column is None else list(table[column][:])
     return of_table(table["start_time"][:], table["stop_time"][:], conditions, notes)

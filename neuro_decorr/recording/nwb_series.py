@@ -14,25 +14,25 @@ from neuro_decorr.recording.sampled import Sampled, matrix, step_of
 from neuro_decorr.recording.selection import NOISE, select
 
 OWN = "neuro_decorr: "
-"""How the comments of a time series of ours begin; then comes a JSON object."""
+"""Beginning of the comments of a time series that this library wrote; a JSON object follows."""
 
 KEPT = ("units", "gaps", "positions", "start", "step")
-"""What this object holds of the header of `tidy`."""
+"""Entries of the header of `tidy` in this object."""
 
 
 def read(held: Any, notes: list[str], options: Options) -> Sampled:
-    """Rates from an open NWB file.
+    """Read rates from an open NWB file.
 
     Args:
         held: The file.
-        notes: Notes about it.
+        notes: Notes about the file.
         options: See `Options`; `series` names the time series, as `F` or as `Fluorescence/F`.
 
     Returns:
         The rates, to be assembled.
 
     Raises:
-        InvalidValue: No such series, or several of which none is named.
+        InvalidValue: There is no such series, or there are several and none is named.
     """
     pynwb = require("pynwb", "recordings")
     matrices = [item for item in held.objects.values() if isinstance(item, pynwb.TimeSeries) and _is_matrix(item)]

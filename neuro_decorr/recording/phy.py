@@ -1,8 +1,9 @@
-"""Folders of phy and Kilosort: spikes, clusters, what the curation says of them, and where they are on the probe."""
+"""Folders of phy and Kilosort: spikes, clusters, their quality by curation, and their positions on the probe."""
 
 from __future__ import annotations
 
 import ast
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,17 @@ _UNSORTED = ("", "nan", "unsorted")
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is one of phy or Kilosort."""
+    """True if a folder is one of phy or Kilosort."""
     return (path / "spike_times.npy").is_file() and (path / "spike_clusters.npy").is_file()
 
 
 def read(path: Path, options: Options) -> Raw:
-    """Spikes of a sorted recording.
+    """Read the spikes of a sorted recording.
 
-    `spike_times.npy` holds samples; their rate is in `params.py`, which is parsed, never run. The quality of a cluster
-    is its `group` in `cluster_group.tsv` or `cluster_info.tsv`; where nobody curated it, its label in
-    `cluster_KSLabel.tsv`. Its position is that of its channel in `cluster_info.tsv`, else of the largest channel of its
-    most frequent template.
+    `spike_times.npy` holds samples; the sampling rate is in `params.py`, which is parsed and never run. The quality of
+    a cluster is its `group` in `cluster_group.tsv` or `cluster_info.tsv`, or without a curation its label in
+    `cluster_KSLabel.tsv`. The position of a cluster is that of its channel in `cluster_info.tsv`, or else of the
+    channel with the largest amplitude of its most frequent template.
 
     Args:
         path: The folder.
@@ -39,10 +40,10 @@ def read(path: Path, options: Options) -> Raw:
         The spikes, to be assembled.
 
     Raises:
-        InvalidValue: A file that is missing or damaged, or no sampling rate.
+        InvalidValue: A file is missing or damaged, there is no sampling rate, or the given one is not that of
+            `params.py`.
     """
-    rate = options.get("sampling_rate")
-    hertz = sampled.hertz(_sample_rate(path) if rate is None else rate)
+    hertz = _hertz(path, options.get("sampling_rate"))
     samples = arrays.vector("spike_times", folders.array(path / "spike_times.npy"))
     clusters = folders.integers(path / "spike_clusters.npy")
     tables = {name: table for name in _TABLES if (table := _table(path / f"cluster_{name}.tsv")) is not None}
@@ -51,6 +52,11 @@ def read(path: Path, options: Options) -> Raw:
         raise InvalidValue("spike_times.npy: holds no spikes.")
     raw = Raw(trains, labels, notes=notes)
     quality = _quality(tables, labels, raw.notes)
+    if quality is None and options.get("quality"):
+        raise InvalidValue(
+            "quality: the folder has none of cluster_group.tsv, cluster_info.tsv and cluster_KSLabel.tsv with a label "
+            "of the units; add the file, or leave the option out."
+        )
     raw.positions = _positions(path, tables, labels, clusters, raw.notes)
     select(raw, options, quality)
     return raw
@@ -59,8 +65,24 @@ def read(path: Path, options: Options) -> Raw:
 _TABLES = ("group", "info", "KSLabel")
 
 
+def _hertz(path: Path, given: float | None) -> float:
+    """Sampling rate (Hz): that of `params.py`, or else the given one, which must not contradict it."""
+    try:
+        said = sampled.hertz(_sample_rate(path))
+    except InvalidValue:
+        if given is None:
+            raise
+        return sampled.hertz(given)
+    if given is not None and not math.isclose(sampled.hertz(given), said, rel_tol=1e-9):
+        raise InvalidValue(
+            f"sampling_rate: got {given:.9g} Hz, but params.py says {said:.9g} Hz; leave the option out, or correct "
+            "params.py."
+        )
+    return said
+
+
 def _sample_rate(path: Path) -> Any:
-    """The rate in `params.py`, a program that is read and not run."""
+    """Sampling rate in `params.py`, a program that is parsed and not run."""
     if not (path / "params.py").is_file():
         raise InvalidValue("params.py: is not there, so that the sampling rate is not known; give sampling_rate (Hz).")
     try:
@@ -81,7 +103,7 @@ def _sample_rate(path: Path) -> Any:
 
 
 def _table(path: Path) -> dict[str, dict[str, str]] | None:
-    """The columns of a table of clusters: label to cell."""
+    """Columns of a table of clusters, each with its cells by label of the cluster."""
     if not path.is_file():
         return None
     rows = folders.table(path, dtype=str, keep_default_na=False)
@@ -132,7 +154,7 @@ def _positions(
 
 
 def _channels_of_info(path: Path, column: dict[str, str] | None, labels: list[str]) -> NDArray[np.int64] | None:
-    """The row among the channel positions of the channel that phy names."""
+    """Row of each cluster's channel, which phy names, in the channel positions."""
     if column is None:
         return None
     named = np.array([int(float(cell)) if _number(cell := column.get(label, "")) else -1 for label in labels])
@@ -145,7 +167,7 @@ def _channels_of_info(path: Path, column: dict[str, str] | None, labels: list[st
 
 
 def _channels_of_templates(path: Path, labels: list[str], clusters: NDArray[Any]) -> NDArray[np.int64] | None:
-    """The channel where the most frequent template of a cluster is largest from peak to trough."""
+    """Channel with the largest peak-to-trough amplitude of each cluster's most frequent template."""
     if not all((path / name).is_file() for name in ("templates.npy", "spike_templates.npy")):
         return None
     templates = folders.array(path / "templates.npy")  # (templates, samples, channels)
@@ -156,7 +178,7 @@ def _channels_of_templates(path: Path, labels: list[str], clusters: NDArray[Any]
     sparse = path / "templates_ind.npy"
     if sparse.is_file() and (index := folders.array(sparse)).shape == (len(templates), templates.shape[2]):
         largest = index[np.arange(len(templates)), largest].astype(np.int64)
-    # Pairs of cluster and template as one number each; of equally frequent templates the first.
+    # Each pair of cluster and template is one number; among equally frequent templates the first is taken.
     many = int(of_spike.max(initial=0)) + 1
     pairs, which = distinct(clusters.astype(np.int64) * many + of_spike.astype(np.int64))
     frequent = pairs[np.argsort(-np.bincount(which), kind="stable")]

@@ -1,4 +1,4 @@
-"""The pieces of a recording: its window without the gaps."""
+"""Pieces of a recording: its window without the gaps."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording.trials import TOLERANCE, Trials
 
 Gaps = tuple[tuple[float, float], ...]
-"""Periods (s) when nothing was recorded, in order."""
+"""Periods (s) in which nothing was recorded, in order."""
 
 
 def checked(gaps: Iterable[tuple[float, float]], start: float, stop: float) -> Gaps:
-    """Gaps that lie in a recording.
+    """Check the gaps of a recording.
 
     Args:
         gaps: Periods (s).
         start: Start of the recording (s).
-        stop: Its end (s).
+        stop: End of the recording (s).
 
     Returns:
         The gaps.
 
     Raises:
-        InvalidValue: A gap that ends before it begins, overlaps another or passes the recording, or gaps that fill it.
+        InvalidValue: A gap ends before it begins, overlaps another or exceeds the recording, or the gaps fill it.
     """
     holes = tuple((float(low), float(high)) for low, high in gaps)
     edges = [start, *itertools.chain.from_iterable(holes), stop]
@@ -38,17 +38,17 @@ def checked(gaps: Iterable[tuple[float, float]], start: float, stop: float) -> G
             f"the recording ({start:g} to {stop:g} s), in order, without overlap."
         )
     if math.fsum(high - low for low, high in holes) >= stop - start:
-        raise InvalidValue("gaps: they fill the whole recording; nothing was recorded.")
+        raise InvalidValue("gaps: fill the whole recording, so that nothing was recorded; correct the gaps.")
     return holes
 
 
 def between(start: float, stop: float, gaps: Gaps) -> Gaps:
-    """What lies between the gaps of a recording.
+    """Pieces between the gaps of a recording.
 
     Args:
         start: Start of the recording (s).
-        stop: Its end (s).
-        gaps: Its gaps.
+        stop: End of the recording (s).
+        gaps: Gaps of the recording.
 
     Returns:
         Start and end of every piece (s), none of them empty.
@@ -58,14 +58,14 @@ def between(start: float, stop: float, gaps: Gaps) -> Gaps:
 
 
 def touching(trials: Trials, gaps: Gaps) -> NDArray[np.bool_]:
-    """Which trials reach into a gap.
+    """Find the trials that overlap with a gap.
 
     Args:
         trials: The trials.
         gaps: The gaps.
 
     Returns:
-        One flag a trial.
+        One flag per trial, shape `(trials,)`.
     """
     touched = np.zeros(len(trials), dtype=bool)
     for low, high in gaps:
@@ -74,16 +74,16 @@ def touching(trials: Trials, gaps: Gaps) -> NDArray[np.bool_]:
 
 
 def inside(trials: Trials | None, start: float, stop: float, gaps: Gaps = ()) -> tuple[Trials | None, list[str]]:
-    """The trials that lie wholly inside a period.
+    """Select the trials that are wholly inside a period.
 
     Args:
         trials: The trials, or None.
         start: Start of the period (s).
-        stop: Its end (s).
-        gaps: Gaps that no trial may touch.
+        stop: End of the period (s).
+        gaps: Gaps that no trial may overlap.
 
     Returns:
-        The trials, None when there are none, and notes about the others.
+        The trials, or None if there are none, and notes about the others.
     """
     if trials is None:
         return None, []

@@ -23,23 +23,23 @@ from neuro_decorr.recording.trials import Trials, none_there
 class Rates:
     """Activity of a population in equal steps; sample k belongs to `[start + k step, start + (k + 1) step)`.
 
-    Where nothing was recorded there are no samples: those before and after a gap are neighbours in `values`, and every
-    piece between the gaps is a whole number of steps.
+    A gap, in which nothing was recorded, has no samples: the samples before and after it are neighbours in `values`.
+    Every piece between the gaps is a whole number of steps.
 
     Args:
         values: Activity, shape `(samples, units)`, finite real numbers; floating types and their precision are kept.
         step: Length of a step (s).
         start: Start of the first step (s).
-        units: Label of each unit; 0, 1, ... when not given.
+        units: Label of each unit; None: 0, 1, ...
         trials: Windows of the trials, inside the recording.
-        quantity: Physical unit of the values, such as `"Hz"`; empty when they have none.
-        notes: What was mended or left out on the way here, in words.
-        gaps: Periods (s) when nothing was recorded, in order.
-        positions: Where each unit is (micrometres), shape `(units, dimensions)`, NaN where that is not known; None when
-            it is known of none.
+        quantity: Physical unit of the values, such as `"Hz"`; empty for none.
+        notes: Notes on mends and on data that were left out.
+        gaps: Periods (s) in which nothing was recorded, in order.
+        positions: Position of each unit (micrometres), shape `(units, dimensions)`, NaN for unknown ones; None if all
+            are unknown.
 
     Raises:
-        InvalidValue: Whatever of this does not hold; the message names the unit, the first fault and the mend.
+        InvalidValue: A value does not meet these conditions; the message names the unit, the first fault and the mend.
     """
 
     values: NDArray[Any]
@@ -115,22 +115,22 @@ class Rates:
 
     @property
     def pieces(self) -> tuple[tuple[float, float], ...]:
-        """Start and end (s) of what was recorded without a break."""
+        """Start and end (s) of every piece that was recorded without a break."""
         return pieces.between(self.start, self.stop, self.gaps)
 
     @property
     def duration(self) -> float:
-        """Recorded time (s)."""
+        """Recorded time (s), without the gaps."""
         return len(self.values) * self.step
 
     def binned(self, bin: float) -> NDArray[Any]:
-        """Means over consecutive bins; a rest shorter than a bin at the end of every piece is left out.
+        """Average over consecutive bins; a remainder shorter than a bin at the end of every piece is left out.
 
         Args:
             bin: Width of a bin (s), a whole number of steps.
 
         Returns:
-            Means, shape `(bins, units)`; the values themselves when a bin is one step.
+            Means, shape `(bins, units)`; the values themselves if a bin is one step.
 
         Raises:
             InvalidValue: The bin is no whole number of steps, or wider than every piece of the recording.
@@ -144,18 +144,18 @@ class Rates:
         return np.concatenate([_means(self.values[first : first + bins * steps], steps) for first, bins in rows])
 
     def trial_binned(self, bin: float | None = None) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Means over the whole bins of every trial, or over every trial as a whole.
+        """Average over the whole bins of every trial, or over every trial as a whole.
 
         Args:
-            bin: Width of a bin (s), a whole number of steps, counted from the first step of each trial; one bin a trial
-                when None.
+            bin: Width of a bin (s), a whole number of steps, counted from the first step of each trial; None: one bin
+                per trial.
 
         Returns:
             Means, shape `(samples, units)`, and the trial of each sample, shape `(samples,)`.
 
         Raises:
-            InvalidValue: No trials, a bin that is no whole number of steps or wider than a trial, or trials without a
-                whole step.
+            InvalidValue: There are no trials, the bin is no whole number of steps or wider than a trial, a trial has no
+                whole step, or a trial overlaps with a gap.
         """
         if self.trials is None:
             raise none_there(self.notes, "average without trials: binned(bin)")
@@ -174,14 +174,14 @@ class Rates:
         return np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
     def window(self, start: float, stop: float) -> Rates:
-        """A period of the recording, on the same clock.
+        """Take a period of the recording, on the same clock.
 
         Args:
-            start: Its start (s).
-            stop: Its end (s).
+            start: Start of the period (s).
+            stop: End of the period (s).
 
         Returns:
-            The steps that lie wholly in the period. Trials that do not are left out, which a note tells.
+            The steps that are wholly in the period. Trials that are not wholly in it are left out, with a note.
 
         Raises:
             InvalidValue: The period is not inside the recording, or holds no whole step.
@@ -203,17 +203,17 @@ class Rates:
         return replace(self, values=self.values[first:end], start=kept[0][0], trials=trials, notes=told, gaps=gaps)
 
     def select(self, units: Sequence[object]) -> Rates:
-        """Some of the units.
+        """Select units.
 
         Args:
-            units: Their labels, in the order wanted.
+            units: Their labels, in the wanted order.
 
         Returns:
             Their activity.
 
         Raises:
-            UnknownName: A label that no unit has.
-            InvalidValue: No labels, or one twice.
+            UnknownName: No unit has one of the labels.
+            InvalidValue: There are no labels, or one is there twice.
         """
         kept = chosen(units, self.units)
         return replace(
@@ -224,7 +224,7 @@ class Rates:
         )
 
     def rows(self) -> list[tuple[int, int, float]]:
-        """First row of `values`, row after the last, and start (s) of every piece."""
+        """First row in `values`, row after the last, and start (s) of every piece."""
         rows, row = [], 0
         for low, high in self.pieces:
             steps = round((high - low) / self.step)
@@ -232,8 +232,12 @@ class Rates:
             row += steps
         return rows
 
+    def step_starts(self) -> NDArray[np.float64]:
+        """Start of every step (s), shape `(samples,)`."""
+        return np.concatenate([low + self.step * np.arange(end - first) for first, end, low in self.rows()])
+
     def _within(self, start: float, stop: float) -> tuple[int, int]:
-        """First row, and row after the last, of the steps that lie wholly in a period."""
+        """First row, and row after the last, of the steps that are wholly in a period."""
         ends = [
             (
                 max(low + math.ceil((start - begin) / self.step - SLACK), low),

@@ -1,4 +1,4 @@
-"""From values as a source gives them to rates: the period wanted, without what is marked as invalid."""
+"""Assembly of rates from the values of a source: the chosen period, without times marked as invalid."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SLACK = 1e-8  # of a step
 @final
 @dataclass
 class Sampled:
-    """Values as a source gives them, not yet checked; outside the period wanted they may be anything.
+    """Values of a source, not yet checked; outside the chosen period they need not be valid.
 
     Attributes:
         values: Values, shape `(samples, units)`.
         step: Length of a step (s).
         start: Start of the first step (s).
-        units: Label of each unit; None when the source has none.
+        units: Label of each unit; None if the source has none.
         trials: Windows of the trials.
         quantity: Physical unit of the values.
-        notes: What a reader did or could not know, in words.
-        gaps: Periods (s) for which there are no samples.
-        positions: Where each unit is (micrometres).
-        invalid: Periods (s) to be left out.
+        notes: Notes of the reader about what it changed or does not know.
+        gaps: Periods (s) without samples.
+        positions: Position of each unit (micrometres).
+        invalid: Periods (s) to leave out.
     """
 
     values: NDArray[Any]
@@ -60,23 +60,22 @@ class Sampled:
 
 
 def assemble(given: Sampled, period: tuple[float, float] | None = None) -> Rates:
-    """Rates from what a source gave.
+    """Assemble rates from the values of a source.
 
     Args:
         given: The values.
-        period: The period wanted (s), on the clock of the source; all when None. Only what is inside must be sound.
+        period: Period to take (s), on the clock of the source; None: all. Only data in the period must be valid.
 
     Returns:
-        The rates; steps that are not wholly inside the period, or that touch an invalid time, are not there.
+        The rates, without steps that are not wholly in the period or that touch an invalid time.
 
     Raises:
-        InvalidValue: A period that is not inside, nothing that remains, or whatever `Rates` refuses.
+        InvalidValue: The period is not inside the recording, no step remains, or `Rates` refuses the data.
     """
     step, notes = checks.seconds("step", given.step), list(given.notes)
-    # One unit of zeros has the clock of the recording, whatever its values are.
+    # One unit of zeros has the clock of the recording, also if values are not valid.
     whole = Rates(np.zeros((len(given.values), 1)), step, given.start, gaps=given.gaps)
-    clock = [low + step * np.arange(round((high - low) / step)) for low, high in whole.pieces]
-    begin = np.concatenate(clock)
+    begin = whole.step_starts()
     kept = np.ones(len(begin), dtype=bool)
     if period is not None:
         low, high = checks.window(*period, (whole.start, whole.stop))
@@ -90,7 +89,8 @@ def assemble(given: Sampled, period: tuple[float, float] | None = None) -> Rates
         raise InvalidValue(f"period: no whole step of {step:g} s is left; choose a longer one, or another.")
     rows = np.flatnonzero(kept)
     # A piece ends where a row is missing, or where the clock itself makes a jump.
-    firsts = rows[np.flatnonzero((np.diff(rows, prepend=-2) > 1) | np.isin(rows, np.cumsum([0, *map(len, clock)])))]
+    jumps = [first for first, _, _ in whole.rows()]
+    firsts = rows[np.flatnonzero((np.diff(rows, prepend=-2) > 1) | np.isin(rows, jumps))]
     lasts = rows[[*(np.searchsorted(rows, firsts[1:]) - 1), len(rows) - 1]]
     edges = [(float(begin[a]), float(begin[b] + step)) for a, b in zip(firsts, lasts, strict=True)]
     gaps = tuple((high, low) for (_, high), (low, _) in itertools.pairwise(edges))
@@ -104,18 +104,18 @@ def assemble(given: Sampled, period: tuple[float, float] | None = None) -> Rates
 
 
 def step_of(options: Options, known: float | None = None, where: str = "the file") -> float:
-    """The length of a step, from the options or from the source.
+    """Length of a step, from the options or from the source.
 
     Args:
-        options: With `step` or `sampling_rate`, which go before what the source says.
-        known: What the source says (s).
-        where: What the source is, for the error.
+        options: Options with `step` or `sampling_rate`, which take precedence over the source.
+        known: Length of a step in the source (s); None: unknown.
+        where: Name of the source for the error.
 
     Returns:
         The length (s).
 
     Raises:
-        InvalidValue: Both options, or no length at all.
+        InvalidValue: Both options are given, or no length is known.
     """
     step, rate = options.get("step"), options.get("sampling_rate")
     if step is not None and rate is not None:
@@ -130,16 +130,16 @@ def step_of(options: Options, known: float | None = None, where: str = "the file
 
 
 def hertz(rate: float) -> float:
-    """A sampling rate.
+    """Check a sampling rate.
 
     Args:
-        rate: Samples a second (Hz).
+        rate: Samples per second (Hz).
 
     Returns:
         The rate.
 
     Raises:
-        InvalidValue: No positive number.
+        InvalidValue: The rate is no positive number.
     """
     try:
         number = float(rate)
@@ -151,18 +151,18 @@ def hertz(rate: float) -> float:
 
 
 def matrix(values: NDArray[Any], layout: Layout | None, units: int | None = None) -> Any:
-    """A matrix of rates with time along its rows.
+    """Orient a matrix of rates, with samples as rows.
 
     Args:
         values: The matrix.
-        layout: What its rows are; time when None.
-        units: How many units there are, where the source says so.
+        layout: Meaning of its rows; None: samples.
+        units: Number of units, if the source contains it.
 
     Returns:
         The matrix, shape `(samples, units)`.
 
     Raises:
-        InvalidValue: No matrix of numbers; or more units than samples where nobody has said what the rows are.
+        InvalidValue: The values are no matrix of numbers, or there are more units than samples and no `layout`.
     """
     if values.ndim != 2 or values.dtype.kind not in "fiub":
         raise InvalidValue(f"values: got {values.dtype} of shape {values.shape}; allowed are numbers (samples, units).")

@@ -1,4 +1,4 @@
-"""Which units of a file are wanted: by their labels, by what their curation says."""
+"""Selection of the units of a file by their labels and by the quality of a curation."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from neuro_decorr.recording.options import Options
 from neuro_decorr.recording.sampled import Sampled
 
 NOISE = "noise"
-"""What a curation calls units that are none."""
+"""Label of a curation for noise, which is no unit."""
 
 
 def select(given: Raw | Sampled, options: Options, quality: Sequence[str] | None = None) -> None:
-    """Keep the units that are wanted, before anything else is asked of them.
+    """Keep the selected units, before any check of their data.
 
     Args:
-        given: What a reader found; changed here, with a note about what is left out.
-        options: With `units` and `quality`.
-        quality: What the curation says of each unit; None where there is none.
+        given: Data of a reader, changed here, with a note about units that are left out.
+        options: Options with `units` and `quality`.
+        quality: Quality of each unit by the curation; None without a curation.
 
     Raises:
-        UnknownName: A label that no unit has.
-        InvalidValue: A quality that no unit has, or no unit that is left.
+        UnknownName: No unit has one of the labels.
+        InvalidValue: No unit has one of the qualities, or no unit remains.
     """
     count = len(given.times) if isinstance(given, Raw) else given.values.shape[1]
     given.units = names = checks.labels(given.units, count)
     wanted, asked = options.get("units"), options.get("quality")
     kept: Sequence[int] = range(count) if wanted is None else checks.chosen(wanted, names)
-    if asked or (quality is not None and wanted is None):  # who names a unit wants it, whatever its quality
+    if asked or (quality is not None and wanted is None):  # a unit that the user names is kept at any quality
         right = set(_by_quality(quality, asked, given.notes))
         lost = [names[k] for k in kept if k not in right]
         if wanted is not None and lost:

@@ -20,21 +20,21 @@ from neuro_decorr.recording.trials import Trials, none_there
 @final
 @dataclass(frozen=True, eq=False, init=False)
 class SpikeTrains:
-    """Spike trains recorded together. Nothing is mended here: `recording.from_times` mends what it is told to.
+    """Spike trains recorded together; `recording.from_times` makes them with mends.
 
     Args:
-        times: Times of each unit (s): sorted, no two alike, inside the window. A unit that never fires is empty.
+        times: Spike times of each unit (s), sorted, all different, inside the window; empty for a silent unit.
         start: Start of the recording (s).
-        stop: Its end (s).
-        units: Label of each unit; 0, 1, ... when not given.
+        stop: End of the recording (s).
+        units: Label of each unit; None: 0, 1, ...
         trials: Windows of the trials, inside the recording.
-        gaps: Periods (s) inside the recording when nothing was recorded, in order; no spike lies inside one.
-        notes: What was mended or left out on the way here, in words; every report shows them.
-        positions: Where each unit is (micrometres), shape `(units, dimensions)`, NaN where that is not known; None when
-            it is known of none.
+        gaps: Periods (s) inside the recording in which nothing was recorded, in order, without spikes.
+        notes: Notes on mends and on data that were left out; every report shows them.
+        positions: Position of each unit (micrometres), shape `(units, dimensions)`, NaN for unknown ones; None if all
+            are unknown.
 
     Raises:
-        InvalidValue: Whatever of this does not hold; the message names the unit, the first fault and the mend.
+        InvalidValue: A value does not meet these conditions; the message names the unit, the first fault and the mend.
     """
 
     times: tuple[NDArray[np.float64], ...]
@@ -66,6 +66,7 @@ class SpikeTrains:
         holes = pieces.checked(gaps, first, last)
         for name, unit in zip(names, arrays, strict=True):
             _check_unit(name, unit, first, last, holes)
+        _check_single(names, arrays)
         if trials is not None:
             trials.check_inside(first, last)
         object.__setattr__(self, "times", tuple(map(frozen, arrays)))
@@ -88,7 +89,7 @@ class SpikeTrains:
 
     @property
     def pieces(self) -> tuple[tuple[float, float], ...]:
-        """Start and end (s) of what was recorded without a break."""
+        """Start and end (s) of every piece that was recorded without a break."""
         return pieces.between(self.start, self.stop, self.gaps)
 
     @property
@@ -98,11 +99,11 @@ class SpikeTrains:
 
     @property
     def rate(self) -> NDArray[np.float64]:
-        """Mean rate of each unit (Hz), shape `(units,)`: spikes over recorded time."""
+        """Mean rate of each unit (Hz), shape `(units,)`: number of spikes divided by recorded time."""
         return np.array([len(unit) for unit in self.times]) / self.duration
 
     def bins(self, bin: float) -> int:
-        """How many whole bins the recording holds, in all its pieces together.
+        """Number of whole bins in all pieces of the recording.
 
         Args:
             bin: Width of a bin (s).
@@ -113,10 +114,10 @@ class SpikeTrains:
         Raises:
             InvalidValue: The bin is not positive, or wider than every piece of the recording.
         """
-        return sum(bins for _, bins in self._grid(bin))
+        return sum(bins for _, bins in self.grid(bin))
 
     def count_dtype(self, bin: float) -> np.dtype[np.unsignedinteger]:
-        """The smallest unsigned integer that holds every count.
+        """Smallest unsigned integer type that holds every count.
 
         Args:
             bin: Width of a bin (s).
@@ -127,15 +128,15 @@ class SpikeTrains:
         Raises:
             InvalidValue: See `bins`.
         """
-        return max(binning.count_dtype(self.times, start, float(bin)) for start, _ in self._grid(bin))
+        return max(binning.count_dtype(self.times, start, float(bin)) for start, _ in self.grid(bin))
 
     def counts(self, bin: float) -> NDArray[np.unsignedinteger]:
-        """Spikes in consecutive bins `[start + k bin, start + (k + 1) bin)`.
+        """Count spikes in consecutive bins `[start + k bin, start + (k + 1) bin)`.
 
-        A rest shorter than a bin at the end is left out; a spike within 1e-8 bins below an edge counts as on it. Gaps
-        are skipped: bins begin anew after each, and the bins before and after it are neighbours in the array.
+        A remainder shorter than a bin at the end is left out; a spike within 1e-8 bins below an edge counts as on it.
+        Gaps are skipped: bins begin anew after each gap, and the bins before and after it are neighbours in the array.
 
-        Cost: linear in the spikes and in the answer; an hour of 1,000 units at 10 ms takes 360 MB and seconds.
+        Cost: linear in the number of spikes and of counts; an hour of 1,000 units at 10 ms takes 360 MB and seconds.
 
         Args:
             bin: Width of a bin (s).
@@ -154,43 +155,44 @@ class SpikeTrains:
         return counts
 
     def counts_chunks(self, bin: float, rows: int = binning.ROWS) -> Iterator[NDArray[np.unsignedinteger]]:
-        """The same counts, some rows at a time: for recordings whose counts do not fit the memory.
+        """Count spikes as `counts` does, some rows at a time, for recordings whose counts do not fit into memory.
 
         Args:
             bin: Width of a bin (s).
-            rows: Bins a chunk at most.
+            rows: Largest number of bins in a chunk.
 
         Returns:
-            Iterator of arrays `(at most rows, units)`, all of one type; none reaches over a gap.
+            Iterator of arrays `(at most rows, units)`, all of one type; no array spans a gap.
 
         Raises:
-            InvalidValue: See `bins`; or rows below one.
+            InvalidValue: See `bins`; or `rows` is below one.
         """
         if rows < 1:
             raise InvalidValue(f"rows: got {rows}; allowed are the integers from 1 on.")
         dtype = self.count_dtype(bin)
-        parts = (binning.chunks(self.times, start, float(bin), n, rows, dtype) for start, n in self._grid(bin))
+        parts = (binning.chunks(self.times, start, float(bin), n, rows, dtype) for start, n in self.grid(bin))
         return itertools.chain.from_iterable(parts)
 
     def trial_counts(self, bin: float | None = None) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
-        """Spikes in the whole bins of every trial, or in every trial as a whole.
+        """Count spikes in the whole bins of every trial, or in every trial as a whole.
 
         Args:
-            bin: Width of a bin (s), counted from the start of each trial; one bin a trial when None.
+            bin: Width of a bin (s), counted from the start of each trial; None: one bin per trial.
 
         Returns:
             Counts, shape `(samples, units)`, and the trial of each sample, shape `(samples,)`.
 
         Raises:
-            InvalidValue: No trials; a bin wider than a trial; without a bin, trials of unequal length; a gap inside a
-                trial.
+            InvalidValue: There are no trials, the bin is wider than a trial, trials have unequal lengths and there is
+                no bin, or a trial overlaps with a gap.
         """
         trials = self._checked_trials()
         durations = trials.durations
-        if bin is None and np.ptp(durations) > 1e-6 * durations.max():
+        if bin is None and not trials.one_length:
+            example = "" if trials.one_bin is None else f", such as bin={trials.one_bin:g}, which is once per trial"
             raise InvalidValue(
                 f"trials: they last from {durations.min():g} to {durations.max():g} s, so their counts cannot be "
-                "compared; give a bin, or trials of one length."
+                f"compared; give a bin{example}, or trials of one length."
             )
         parts = []
         for start, duration in zip(trials.start.tolist(), durations.tolist(), strict=True):
@@ -201,14 +203,14 @@ class SpikeTrains:
         return np.concatenate(parts), index
 
     def window(self, start: float, stop: float) -> SpikeTrains:
-        """A period of the recording, on the same clock.
+        """Take a period of the recording, on the same clock.
 
         Args:
-            start: Its start (s).
-            stop: Its end (s); a spike at the end belongs to the period only where the recording ends there.
+            start: Start of the period (s).
+            stop: End of the period (s); a spike at the end belongs to the period only if the recording ends there.
 
         Returns:
-            The spikes in the period. Trials that are not wholly inside are left out, which a note tells.
+            The spikes in the period. Trials that are not wholly in it are left out, with a note.
 
         Raises:
             InvalidValue: The period is not inside the recording, or its end does not follow its start.
@@ -221,13 +223,13 @@ class SpikeTrains:
         return SpikeTrains(times, low, high, self.units, trials, gaps, (*self.notes, *notes), self.positions)
 
     def within_trials(self) -> SpikeTrains:
-        """What was recorded inside the trials; what lies between them becomes gaps.
+        """Take the spikes inside the trials; the time between the trials becomes gaps.
 
         Returns:
-            The spikes in `[start, stop)` of a trial, from the start of the first to the end of the last.
+            The spikes in `[start, stop)` of each trial, from the start of the first trial to the end of the last.
 
         Raises:
-            InvalidValue: No trials, or a gap inside a trial.
+            InvalidValue: There are no trials, or a trial overlaps with a gap.
         """
         trials = self._checked_trials()
         low, high = (edges.clip(self.start, self.stop) for edges in (trials.start, trials.stop))
@@ -239,17 +241,17 @@ class SpikeTrains:
         return replace(self, times=times, start=low[0], stop=high[-1], gaps=gaps)
 
     def select(self, units: Sequence[object]) -> SpikeTrains:
-        """Some of the units.
+        """Select units.
 
         Args:
-            units: Their labels, in the order wanted.
+            units: Their labels, in the wanted order.
 
         Returns:
             Their spike trains.
 
         Raises:
-            UnknownName: A label that no unit has.
-            InvalidValue: No labels, or one twice.
+            UnknownName: No unit has one of the labels.
+            InvalidValue: There are no labels, or one is there twice.
         """
         kept = chosen(units, self.units)
         return replace(
@@ -259,8 +261,8 @@ class SpikeTrains:
             positions=None if self.positions is None else self.positions[kept],
         )
 
-    def _grid(self, bin: float) -> list[tuple[float, int]]:
-        """Start (s) and number of bins of every piece that holds one."""
+    def grid(self, bin: float) -> list[tuple[float, int]]:
+        """Start (s) and number of bins of every piece that holds at least one bin."""
         seconds("bin", bin)
         recorded = self.pieces
         longest = max(high - low for low, high in recorded)
@@ -286,7 +288,7 @@ def _check_unit(
         return
     steps = np.diff(times)
     # One pass for the good case: NaN makes every comparison false.
-    if not (times[0] >= start and times[-1] <= stop and bool((steps > 0).all())):
+    if not (times[0] >= start and times[-1] <= stop and bool((steps >= 0).all())):
         raise InvalidValue(f"times of unit {name!r}: {_fault(times, steps, start, stop)}")
     for low, high in gaps:
         inside = int(np.searchsorted(times, high) - np.searchsorted(times, low, side="right"))
@@ -309,13 +311,22 @@ def _fault(times: NDArray[np.float64], steps: NDArray[np.float64], start: float,
             "or ask for that with sort=True."
         )
     outside = np.flatnonzero((times < start) | (times > stop))
-    if outside.size:
-        return (
-            f"{outside.size} outside the window of {start:g} to {stop:g} s (first: {times[outside[0]]:g} s); correct "
-            'the window, or ask for that with outside="drop".'
-        )
-    k = int(np.flatnonzero(steps == 0)[0])
     return (
-        f"{int((steps == 0).sum())} spikes are there twice (first at {times[k]:g} s); remove them, "
-        'or ask for that with duplicates="drop".'
+        f"{outside.size} outside the window of {start:g} to {stop:g} s (first: {times[outside[0]]:g} s); correct "
+        'the window, or ask for that with outside="drop".'
+    )
+
+
+def _check_single(names: Sequence[str], arrays: Sequence[NDArray[np.float64]]) -> None:
+    """Refuse spikes of a unit at the same time, in one message for all units."""
+    equal = {name: np.flatnonzero(unit[1:] == unit[:-1]) for name, unit in zip(names, arrays, strict=True)}
+    twice = {name: found for name, found in equal.items() if found.size}
+    if not twice:
+        return
+    name, many = next(iter(twice)), sum(found.size for found in twice.values())
+    at = float(arrays[names.index(name)][twice[name][0]])
+    spikes = f"{many} spike{'s' * (many > 1)} of {len(twice)} unit{'s' * (len(twice) > 1)}"
+    raise InvalidValue(
+        f"times: {spikes} {'are' if many > 1 else 'is'} there twice, first: unit {name!r} at {at:.9g} s, as after a "
+        'merge of clusters; remove them, or ask for that with duplicates="drop".'
     )

@@ -1,4 +1,4 @@
-"""Folders of suite2p: fluorescence of cells, of their neuropil, and deconvolved activity."""
+"""Folders of suite2p: fluorescence of cells and of their neuropil, and deconvolved activity."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from neuro_decorr.recording.sampled import Sampled, step_of
 from neuro_decorr.recording.selection import NOISE, select
 
 NEUROPIL = 0.7
-"""Share of the neuropil's fluorescence that is taken away, as in suite2p itself (Pachitariu et al. 2017, Suite2p:
-beyond 10,000 neurons with standard two-photon microscopy, doi:10.1101/061507)."""
+"""Share of the neuropil's fluorescence that is subtracted, as in suite2p (Pachitariu et al. 2017, Suite2p: beyond
+10,000 neurons with standard two-photon microscopy, doi:10.1101/061507)."""
 
 SERIES = ("corrected", "F", "Fneu", "spks")
-"""What can be read; `corrected` is $F - 0.7 F_{neu}$."""
+"""Series that can be read; `corrected` is $F - 0.7 F_{neu}$."""
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is a plane of suite2p."""
+    """True if a folder is a plane of suite2p."""
     return (path / "F.npy").is_file() or (path / "spks.npy").is_file()
 
 
 def read(path: Path, options: Options) -> Sampled:
-    """One of the traces of a plane; units are labelled by their row among all regions.
+    """Read one series of a plane; the label of a unit is its row among all regions.
 
-    The frame rate is in `ops.npy`, a pickle, which is not read: give it.
+    The frame rate is in `ops.npy`, a pickle, which is not read: give `sampling_rate` or `step`.
 
     Args:
         path: The folder of the plane.
-        options: See `Options`; `series` is one of `SERIES`, `corrected` when None. The quality of a region is `good`
-            or `noise`, as `iscell.npy` says.
+        options: See `Options`; `series` is one of `SERIES`, None: `corrected`. The quality of a region is `good` or
+            `noise`, by `iscell.npy`.
 
     Returns:
         The trace of every region that is a cell, to be assembled.
 
     Raises:
-        InvalidValue: Another series, a file that is missing or damaged, or no frame rate.
+        InvalidValue: There is no such series, a file is missing or damaged, or there is no frame rate.
     """
     wanted = options.get("series") or "corrected"
     if wanted not in SERIES:

@@ -1,4 +1,4 @@
-"""Spike tensors of torch, snnTorch and Norse, (time, batch, units), to recordings and back."""
+"""Conversion of spike tensors of torch, snnTorch and Norse, (time, batch, units), to recordings and back."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def from_tensor(
     conditions: Iterable[object] | None = None,
     quantity: str = "",
 ) -> SpikeTrains | Rates:
-    """A recording from a tensor; each element of the batch is a trial, laid end to end.
+    """Make a recording from a tensor; each element of the batch becomes a trial, and trials are laid end to end.
 
     Args:
         activity: Spikes (0 or 1) or values, shape `(time, batch, units)`, or `(time, units)` without trials.
         step: Length of a step (s).
-        rates: Whether the tensor holds values rather than spikes.
+        rates: True if the tensor holds values, False if it holds spikes.
         start: Start of the first step (s).
-        units: Label of each unit.
+        units: Label of each unit; None: 0, 1, ...
         conditions: Condition of each element of the batch.
         quantity: Physical unit of the values.
 
     Returns:
-        Spike trains, a spike at the start of its step; or rates.
+        Spike trains, with each spike at the start of its step; or rates.
 
     Raises:
-        InvalidValue: Another shape, spikes other than 0 or 1, or whatever a recording refuses.
+        InvalidValue: The shape is another, spikes are not 0 or 1, or a recording refuses the data.
     """
     values = activity.detach().cpu().numpy() if isinstance(activity, Tensor) else np.asarray(activity)
     if values.ndim not in (2, 3) or 0 in values.shape:
@@ -57,31 +57,38 @@ def from_tensor(
     if rates:
         return Rates(values, width, start, units, trials, quantity)
     if not ((values == 0) | (values == 1)).all():
-        raise InvalidValue("activity: holds other values than 0 and 1; spikes are these, pass rates=True for values.")
+        raise InvalidValue(
+            "activity: holds other values than 0 and 1; give spikes as 0 and 1, or rates=True for values."
+        )
     unit, row = np.nonzero(values.T)
     times = np.split(start + width * row, np.searchsorted(unit, np.arange(1, values.shape[1])))
     return SpikeTrains(times, start, stop, units, trials)
 
 
 def to_tensor(recording: SpikeTrains | Rates, step: float | None = None) -> Tensor:
-    """A recording as a tensor, float32.
+    """Convert a recording to a float32 tensor.
 
     Args:
-        recording: The recording; each trial becomes an element of the batch, all must have the same number of steps.
-        step: Length of a step (s); rates have their own.
+        recording: The recording; each trial becomes an element of the batch, and all must have the same number of
+            steps.
+        step: Length of a step (s) for spikes; rates have their own.
 
     Returns:
         Spikes or values, shape `(time, batch, units)`, or `(time, 1, units)` without trials.
 
     Raises:
-        InvalidValue: Gaps and no trials, spikes without a step, two spikes of a unit in one step, or trials of unequal
-            length.
+        InvalidValue: There are gaps and no trials, spikes have no step, rates get one, a unit spikes twice in one step,
+            or trials have unequal lengths.
     """
     if recording.gaps and recording.trials is None:
-        raise InvalidValue("recording: has gaps, which a tensor cannot tell; choose a piece of it with window().")
+        raise InvalidValue(
+            "recording: has gaps, and a tensor cannot have any; choose a piece of the recording with window()."
+        )
     if isinstance(recording, Rates):
         if step is not None:
-            raise InvalidValue(f"step: got {step:g} s; rates have their own, {recording.step:g} s.")
+            raise InvalidValue(
+                f"step: got {step:g} s; rates have a step of their own, {recording.step:g} s: leave it out."
+            )
         values, trial = (recording.values, None) if recording.trials is None else recording.trial_binned(recording.step)
     else:
         if step is None:

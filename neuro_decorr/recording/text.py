@@ -1,4 +1,4 @@
-"""Tables of text as people write them: commas, semicolons or tabs between the cells, decimal points or commas."""
+"""Tables of text, with commas, semicolons or tabs between the cells, and with decimal points or commas."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import re
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,16 +26,16 @@ _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 
 
 def decode(path: Path) -> str:
-    """The text of a file.
+    """Read the text of a file.
 
     Args:
-        path: The file, in UTF-8, or in UTF-16 with its mark.
+        path: The file, in UTF-8, or in UTF-16 with a byte order mark.
 
     Returns:
         The text.
 
     Raises:
-        InvalidValue: It is no such text.
+        InvalidValue: The file is in another encoding.
     """
     content = path.read_bytes()
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
@@ -48,17 +49,17 @@ def decode(path: Path) -> str:
 
 
 def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A table, and the header above it.
+    """Parse a table and the header above it.
 
     Args:
         text: Lines of the header (see `tidy`), then the names of the columns, then the rows.
 
     Returns:
-        The table, whose cells are text, so that every number is the one nearest to its digits and a label "NA" stays
-        one; and the header.
+        The table, with cells of text, so that every number is converted exactly and a label "NA" stays a label; and the
+        header.
 
     Raises:
-        InvalidValue: It is no table, or the header is not sound.
+        InvalidValue: The text is not a table, or the header is not valid.
     """
     pandas = require("pandas", "recordings")
     lines = text.splitlines(keepends=True)
@@ -85,7 +86,7 @@ def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise InvalidValue(
             f"columns: blanks stand between {', '.join(names[:8])}; write commas, semicolons or tabs there."
         )
-    twice = next((name for k, name in enumerate(names) if name and name in names[:k]), None)
+    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:
         raise InvalidValue(f"columns: {twice!r} is there twice; give every column a name of its own.")
     try:
@@ -108,17 +109,17 @@ def table(text: str) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """A column of numbers; an empty cell is NaN.
+    """Convert a column to numbers; an empty cell becomes NaN.
 
     Args:
         table: The table.
-        name: The column.
+        name: Name of the column.
 
     Returns:
-        The numbers.
+        The numbers, shape `(rows,)`.
 
     Raises:
-        InvalidValue: A cell that is no number, or a comma that may be of thousands.
+        InvalidValue: A cell is not a number, or a comma may separate thousands.
     """
     column = table[name].to_numpy()
     if column.dtype.kind not in "fiu":
@@ -137,18 +138,18 @@ def numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
 
 
 def whole(name: str, values: NDArray[np.float64], allowed: str) -> NDArray[np.int64]:
-    """Whole numbers.
+    """Convert whole numbers to integers.
 
     Args:
-        name: What they are, for the error.
+        name: Name of the numbers for the error.
         values: The numbers.
-        allowed: What they should be, for the error.
+        allowed: Allowed values for the error.
 
     Returns:
-        The numbers as integers.
+        The integers.
 
     Raises:
-        InvalidValue: One that is not whole.
+        InvalidValue: A number is not whole.
     """
     if not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise InvalidValue(f"{name}: got numbers that are not whole; {allowed}")
@@ -156,7 +157,7 @@ def whole(name: str, values: NDArray[np.float64], allowed: str) -> NDArray[np.in
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number."""
+    """True if a text is a number."""
     try:
         float(text)
     except ValueError:
@@ -165,11 +166,11 @@ def is_number(text: str) -> bool:
 
 
 def _points(cells: list[str], name: str, separator: str) -> list[str]:
-    """Decimal points for decimal commas."""
+    """Replace decimal commas by decimal points."""
     with_comma = [cell for cell in cells if "," in cell]
     thousands = separator == "," and all(_THOUSANDS.fullmatch(cell) for cell in with_comma)
     if thousands or any("." in cell or cell.count(",") > 1 for cell in with_comma):
         raise InvalidValue(
-            f"column {name!r}: got {with_comma[0]!r}, where the comma may be of thousands; write numbers without it."
+            f"column {name!r}: got {with_comma[0]!r}, where the comma may separate thousands; write numbers without it."
         )
     return [cell.replace(",", ".") for cell in cells]

@@ -1,16 +1,16 @@
-"""The tidy layout that NPZ, CSV and Parquet share: what a header holds, and how it becomes a recording.
+"""Tidy layout that NPZ, CSV and Parquet share: entries of the header, and conversion to a recording.
 
 | header | meaning |
 | --- | --- |
 | `start`, `stop` | window of the recording (s) |
 | `units` | labels of all units, silent ones too |
-| `gaps` | pairs (s) between which nothing was recorded |
-| `trial_start`, `trial_stop`, `trial_condition` | one entry a trial (s, s, label) |
-| `trial_duration` | length of a trial (s), where every spike has a trial and its time counts from the trial's start |
+| `gaps` | start and end (s) of periods in which nothing was recorded |
+| `trial_start`, `trial_stop`, `trial_condition` | one entry per trial (s, s, label) |
+| `trial_duration` | length of a trial (s), if every spike has a trial and its time counts from the start of the trial |
 | `step`, `quantity` | rates: length of a step (s), physical unit of the values |
-| `positions` | where each unit is (micrometres), one row a unit |
-| `notes` | what was mended or left out |
-| `rows` | how many rows the table has, so that a truncated file is noticed |
+| `positions` | position of each unit (micrometres), one row per unit |
+| `notes` | notes on mends and on data that were left out |
+| `rows` | number of rows of the table, to detect a truncated file |
 """
 
 from __future__ import annotations
@@ -33,28 +33,31 @@ KEYS = (
     "start", "stop", "units", "gaps", "trial_start", "trial_stop", "trial_condition", "trial_duration", "step",
     "quantity", "notes", "rows", "positions",
 )  # fmt: skip
-"""What a header may hold."""
+"""Entries that a header may have."""
 
 _KINDS = {
     **dict.fromkeys(("start", "stop", "step", "rows", "trial_duration"), "a number"),
     **dict.fromkeys(("units", "trial_condition", "notes"), "a list of texts"),
     "gaps": "numbers, a pair for each gap",
-    "trial_start": "numbers, one a trial",
-    "trial_stop": "numbers, one a trial",
+    "trial_start": "numbers, one per trial",
+    "trial_stop": "numbers, one per trial",
     "positions": "numbers, a row for each unit",
 }
+
+_MOST_TRIALS = 10_000_000
+"""Largest number of trials; a larger trial number is taken for an error."""
 
 Header = dict[str, Any]
 
 
 def header(recording: SpikeTrains | Rates) -> Header:
-    """What a table of spikes or of values does not say itself.
+    """Make the header, with all facts that a table of spikes or of values does not contain.
 
     Args:
         recording: The recording.
 
     Returns:
-        Numbers, texts and lists of them.
+        Entries, which are numbers, texts and lists of them.
     """
     made: Header = {"start": recording.start, "units": list(recording.units)}
     made["gaps"] = [list(gap) for gap in recording.gaps]
@@ -77,16 +80,16 @@ def header(recording: SpikeTrains | Rates) -> Header:
 
 
 def checked(given: Mapping[str, Any]) -> Header:
-    """A header whose every entry is of its kind; what the entries say is checked where they are used.
+    """Check that every entry of a header is of its kind; the values are checked where they are used.
 
     Args:
         given: Entries of `KEYS`: numbers, texts, lists or arrays of them.
 
     Returns:
-        The same, arrays of one number as numbers, arrays as lists.
+        The same entries, with arrays of one number as numbers and other arrays as lists.
 
     Raises:
-        InvalidValue: An entry of another kind.
+        InvalidValue: An entry is of another kind.
     """
     return {name: _entry(name, value) for name, value in given.items()}
 
@@ -111,25 +114,25 @@ def _entry(name: str, value: Any) -> Any:
 
 
 def columns(trains: SpikeTrains) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """One row a spike, in the order of the units.
+    """Convert spike trains to columns with one row per spike, in the order of the units.
 
     Args:
         trains: The spike trains.
 
     Returns:
-        Time (s) and position of the unit of each spike.
+        Time (s) and index of the unit of each spike.
     """
     return np.concatenate(trains.times), np.repeat(np.arange(len(trains.units)), [len(unit) for unit in trains.times])
 
 
 def spikes(time: ArrayLike, unit: ArrayLike, given: Mapping[str, Any], trial: ArrayLike | None = None) -> Raw:
-    """Spikes of a table.
+    """Convert a table of spikes.
 
     Args:
         time: Time of each spike (s).
-        unit: Unit of each spike: its position where the header lists the units, else its label.
+        unit: Unit of each spike: its index if the header lists the units, else its label.
         given: The header.
-        trial: Trial of each spike (0, 1, ...), where times count from the start of its trial.
+        trial: Trial of each spike (0, 1, ...), if times count from the start of its trial.
 
     Returns:
         The spikes, to be assembled.
@@ -150,7 +153,7 @@ def spikes(time: ArrayLike, unit: ArrayLike, given: Mapping[str, Any], trial: Ar
             notes.append("no spike is in trial 0, which counts as silent: if trials count from 1, subtract 1")
     elif "start" in given or "stop" in given:
         if not {"start", "stop"} <= set(given):
-            raise InvalidValue("start and stop: one of them is there without the other; give both.")
+            raise InvalidValue("start and stop: only one of them is given; give both.")
         gaps = pieces.checked(given.get("gaps", ()), given["start"], given["stop"])
         windows = [list(pieces.between(given["start"], given["stop"], gaps))]
     trains, names, told = split(when, unit, given.get("units"))
@@ -158,7 +161,7 @@ def spikes(time: ArrayLike, unit: ArrayLike, given: Mapping[str, Any], trial: Ar
 
 
 def rates(values: NDArray[Any], given: Mapping[str, Any]) -> Sampled:
-    """Values of a table, one column a unit.
+    """Convert a table of values with one column per unit.
 
     Args:
         values: Values, shape `(samples, units)`.
@@ -192,10 +195,10 @@ def _trials(given: Mapping[str, Any], notes: list[str]) -> Trials | None:
 def _end_to_end(
     time: NDArray[np.float64], trial: NDArray[Any], given: Mapping[str, Any]
 ) -> tuple[NDArray[np.float64], Trials]:
-    """Times on one clock, from times that count from the start of a trial."""
+    """Convert times that count from the start of a trial to times on one clock."""
     if "trial_duration" not in given:
         raise InvalidValue(
-            "trial: every spike has a trial, but how long a trial lasts is not there; add trial_duration (s) to the "
+            "trial: every spike has a trial, but the duration of a trial is missing; add trial_duration (s) to the "
             "header, in CSV a first line such as '# trial_duration = 2.5', or trial_start and trial_stop with "
             "times on one clock."
         )
@@ -212,6 +215,8 @@ def _end_to_end(
         )
     conditions = given.get("trial_condition")
     count = len(conditions) if conditions is not None else int(trial.max(initial=0)) + 1
+    if count > _MOST_TRIALS:
+        raise InvalidValue(f"trial: got trial {count - 1}; trials count 0, 1, ..., up to {_MOST_TRIALS:,}.")
     if trial.size and trial.max() >= count:
         raise InvalidValue(f"trial: got trial {trial.max()}, but conditions of {count} trials.")
     trials = Trials.every(duration, count)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,22 +14,22 @@ from neuro_decorr.errors import InvalidValue, unknown_name
 from neuro_decorr.recording.checks import frozen, numbers, seconds
 
 TOLERANCE = 1e-9
-"""Seconds by which a trial may pass the end of its recording: the rounding of units and of sums of steps."""
+"""Time (s) by which a trial may exceed its recording: the rounding of units and of sums of steps."""
 
 
 @final
 @dataclass(frozen=True, eq=False, init=False)
 class Trials:
-    """Windows of a recording, one a trial, with the condition of each.
+    """Windows of the trials of a recording, with their conditions.
 
     Args:
         start: Start of each trial (s), shape `(trials,)`, ascending.
         stop: End of each trial (s), after its start and not after the next start.
-        conditions: Label of each trial; all alike, `""`, when not given.
+        conditions: Label of each trial; None: `""` for all.
 
     Raises:
-        InvalidValue: No trials, unequal lengths, NaN (of conditions too), ends that do not follow starts, trials that
-            overlap.
+        InvalidValue: There are no trials, lengths differ, times or conditions are NaN, an end does not follow its
+            start, or trials overlap.
     """
 
     start: NDArray[np.float64]
@@ -75,17 +76,32 @@ class Trials:
         """Length of each trial (s), shape `(trials,)`."""
         return self.stop - self.start
 
+    @property
+    def one_length(self) -> bool:
+        """True if all trials have the same length, up to rounding."""
+        return bool(np.ptp(self.durations) <= 1e-6 * self.durations.max())
+
+    @property
+    def shortest(self) -> float:
+        """Length of the shortest trial (s), rounded down to 0.1 ms: the widest bin that every trial holds."""
+        return math.floor(1e4 * float(self.durations.min()) + 1e-6) / 1e4
+
+    @property
+    def one_bin(self) -> float | None:
+        """Width (s) of a bin of which every trial holds exactly one; None if a trial is twice as long as another."""
+        return self.shortest if float(self.durations.max()) < 2 * self.shortest * (1 - 1e-6) else None
+
     def select(self, conditions: Sequence[str]) -> Trials:
-        """The trials of some conditions.
+        """Select the trials of some conditions.
 
         Args:
             conditions: Labels, in any order.
 
         Returns:
-            Those trials, in the order of time.
+            These trials, in the order of time.
 
         Raises:
-            UnknownName: A condition that no trial has.
+            UnknownName: No trial has one of the conditions.
         """
         for label in conditions:
             if label not in self.conditions:
@@ -93,27 +109,27 @@ class Trials:
         return self.keep(np.isin(self.conditions, list(conditions)))
 
     def keep(self, mask: NDArray[np.bool_]) -> Trials:
-        """The trials that a mask marks.
+        """Select trials by a mask.
 
         Args:
-            mask: One flag a trial.
+            mask: One flag per trial, shape `(trials,)`.
 
         Returns:
-            Those trials.
+            The trials that the mask marks.
 
         Raises:
-            InvalidValue: The mask marks none.
+            InvalidValue: The mask marks no trial.
         """
         return Trials(
             self.start[mask], self.stop[mask], [self.conditions[index] for index in np.flatnonzero(mask).tolist()]
         )
 
     def check_inside(self, start: float, stop: float) -> None:
-        """Refuse trials that pass the recording.
+        """Refuse trials that exceed the recording.
 
         Args:
             start: Start of the recording (s).
-            stop: Its end (s).
+            stop: End of the recording (s).
 
         Raises:
             InvalidValue: A trial begins before the start or ends after the end.
@@ -130,19 +146,19 @@ class Trials:
     def every(
         cls, duration: float, count: int, start: float = 0.0, conditions: Iterable[object] | None = None
     ) -> Trials:
-        """Trials of one length, one after another without a break.
+        """Make trials of one length, one after another without a break.
 
         Args:
             duration: Length of a trial (s).
-            count: How many.
-            start: Start of the first (s).
-            conditions: Label of each.
+            count: Number of trials.
+            start: Start of the first trial (s).
+            conditions: Label of each trial; None: `""` for all.
 
         Returns:
             The trials.
 
         Raises:
-            InvalidValue: A duration that is not positive, or a count below one.
+            InvalidValue: The duration is not positive, or the count is below one.
         """
         seconds("duration", duration)
         edges = start + duration * np.arange(count + 1)
@@ -150,39 +166,72 @@ class Trials:
 
 
 def none_there(notes: Iterable[str], otherwise: str) -> InvalidValue:
-    """The error of a recording without trials, with what its notes tell of them.
+    """Error for a recording without trials, with its notes about trials.
 
     Args:
         notes: Notes of the recording.
-        otherwise: What can be done without trials.
+        otherwise: Alternative without trials, for the message.
 
     Returns:
-        The error, to be raised.
+        The error, to be raised by the caller.
     """
     why = "".join(f" ({note})" for note in notes if "trials" in note)
     return InvalidValue(f"trials: the recording has none{why}; give them to it, or {otherwise}.")
 
 
 def missing(labels: Iterable[object]) -> NDArray[np.bool_]:
-    """Which labels are cells of a table that hold nothing: NaN and what pandas and numpy write for it.
+    """Find labels that are empty cells of a table: NaN, and the texts that pandas and NumPy write for it.
 
     Args:
         labels: Labels, or their texts.
+
+    Returns:
+        One flag per label.
     """
     return np.array([label is None or str(label) in ("nan", "NaN", "NaT", "<NA>") for label in labels], dtype=bool)
 
 
+def condition_column(columns: Mapping[str, Any], wanted: str | None, notes: list[str]) -> str | None:
+    """Choose the column of a table of trials that is their condition.
+
+    Args:
+        columns: Columns by name, without those of the windows of the trials.
+        wanted: Column that the user gave; `""` for all trials as one condition; or None.
+        notes: List that gets a note if several columns are possible and the user gave none.
+
+    Returns:
+        The column that the user gave; else `condition`; else the only column, if its values repeat; else None, as for
+        `""`.
+
+    Raises:
+        InvalidValue: There is no column of that name.
+    """
+    if wanted == "" and "" not in columns:
+        return None
+    if wanted is not None and wanted not in columns:
+        raise InvalidValue(f"condition: got {wanted!r}; the trials have {', '.join(columns) or 'no such column'}.")
+    if wanted is not None or not columns:
+        return wanted
+    if "condition" in columns:
+        return "condition"
+    values = list(next(iter(columns.values()))[:])
+    if len(columns) == 1 and 2 * len(set(map(str, values))) <= len(values):
+        return next(iter(columns))
+    notes.append(f"which column of the trials is the condition? Name one of {', '.join(columns)}; none is used")
+    return None
+
+
 def labelled(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | None, notes: list[str]) -> Trials | None:
-    """Trials of which some may have no condition.
+    """Make trials, and leave out those without a condition.
 
     Args:
         start: Start of each trial (s).
-        stop: Its end (s).
-        conditions: Label of each trial; all alike when None.
-        notes: Told here: trials whose condition is missing are left out.
+        stop: End of each trial (s).
+        conditions: Label of each trial; None: `""` for all.
+        notes: List that gets a note about trials without a condition, which are left out.
 
     Returns:
-        The others; None where there is no other.
+        The trials with a condition; None if there are none.
 
     Raises:
         InvalidValue: See `Trials`.
@@ -198,26 +247,28 @@ def labelled(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | N
 
 
 def of_table(start: ArrayLike, stop: ArrayLike, conditions: Sequence[object] | None, notes: list[str]) -> Trials | None:
-    """The trials of a table that may hold unfinished or overlapping ones.
+    """Make trials from a table that may hold unfinished or overlapping ones.
 
     Args:
         start: Start of each trial (s).
-        stop: Its end (s).
-        conditions: Label of each trial.
-        notes: Told here: trials without a start, an end or a condition are left out; trials that overlap are not used
-            at all, so that no spike counts twice.
+        stop: End of each trial (s).
+        conditions: Label of each trial; None: `""` for all.
+        notes: List that gets notes: trials without a start, an end or a condition are left out; if trials overlap, none
+            is used, so that no spike counts twice.
 
     Returns:
-        The trials, in the order of time; None where none can be used.
+        The trials, in the order of time; None if no trial can be used.
 
     Raises:
-        InvalidValue: Unequal lengths, no numbers, or ends that do not follow their starts.
+        InvalidValue: Lengths differ, values are no numbers, or an end does not follow its start.
     """
     first, last = (numbers(f"trials.{name}", value) for name, value in (("start", start), ("stop", stop)))
     given = [""] * len(first) if conditions is None else conditions
     labels = np.array([None if label is None else str(label) for label in given], dtype=object)
     if not len(first) == len(last) == len(labels):
-        raise InvalidValue(f"trials: got {len(first)} starts, {len(last)} ends and {len(labels)} conditions.")
+        raise InvalidValue(
+            f"trials: got {len(first)} starts, {len(last)} ends and {len(labels)} conditions; give one per trial."
+        )
     whole = np.isfinite(first) & np.isfinite(last)
     if not whole.all():
         notes.append(f"{(~whole).sum()} of {len(whole)} trials have no start or no end (NaN): left out")

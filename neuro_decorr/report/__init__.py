@@ -1,6 +1,7 @@
-"""Figures, tables and the page of a study."""
+"""Figures, tables and pages of studies and of recordings."""
 
 from neuro_decorr.report.figures import save_figure
+from neuro_decorr.report.sweeps import save_sweep
 from neuro_decorr.report.tables import save_table
 
-__all__ = ["save_figure", "save_table"]
+__all__ = ["save_figure", "save_sweep", "save_table"]

@@ -1,4 +1,4 @@
-"""What chance gives: the same numbers of surrogates, which keep each unit and break what the units share."""
+"""Values by chance: the measures of surrogates, which keep the activity of each unit and break what the units share."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from neuro_decorr.metrics.measures import Reader
 Array = NDArray[np.float64]
 
 EDGES: Array = np.linspace(-1, 1, 4001)
-"""Fine bins in which correlations of surrogates are counted: of all pairs in all surrogates they would be gigabytes."""
+"""Edges of fine bins in which correlations of surrogates are counted, since all their pairs would take gigabytes."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Chance:
-    """What surrogates give.
+    """Values of surrogates.
 
     Attributes:
-        measures: Values of each measure, one a surrogate.
+        measures: Values of each measure, one per surrogate.
         counts: Correlations of the pairs counted in `EDGES`, all surrogates together.
         spectrum: Eigenvalues of the data and of the surrogates.
     """
@@ -36,16 +36,16 @@ class Chance:
 
     @classmethod
     def of(cls, made: metrics.Surrogates, draws: int, seed: int, tick: Callable[[], None]) -> Chance:
-        """Read what surrogates give; one at a time, since the correlations of all would not fit.
+        """Measure surrogates one at a time, since the correlations of all would not fit into memory.
 
         Args:
             made: The surrogates.
-            draws: How many, at least one.
+            draws: Number of surrogates, at least one.
             seed: Their seed.
-            tick: Called after each.
+            tick: Function that is called after each surrogate.
 
         Returns:
-            Their numbers.
+            Their values.
         """
         rows: list[dict[str, float]] = []
         counts = np.zeros(len(EDGES) - 1, dtype=np.int64)
@@ -66,19 +66,19 @@ class Chance:
         return len(self.spectrum.null)
 
     def middle(self, name: str) -> tuple[float, float]:
-        """The middle 95 % of a measure over surrogates.
+        """Return the middle 95 % of a measure over surrogates.
 
         Args:
-            name: The measure.
+            name: Name of the measure.
         """
         low, high = np.quantile(self.measures[name], [0.025, 0.975]).tolist()
         return low, high
 
 
 def measures(population: metrics.Moments) -> dict[str, float]:
-    """The standard set of one population, without what follows from the spike times.
+    """Compute the standard measures of a population, without those that need spike times.
 
     Args:
-        population: Its moments.
+        population: Moments of the population.
     """
     return Reader().read(population, torch.ones(1, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""The command line of `neuro-decorr analyse`: its options in groups, and its tables on a terminal."""
+"""Command line of `neuro-decorr analyse`: its options in groups, and its tables on a terminal."""
 
 from __future__ import annotations
 
@@ -22,45 +22,57 @@ if TYPE_CHECKING:
 
 _OPTIONS: dict[str, dict[str, tuple[str | None, str]]] = {
     "What is measured": {
-        "bin": ("TIME", "Width of the bins, with its unit; without it 50ms, of rates whole steps."),
-        "period": ("START:END", "Such as 0s:60s; all of the recording without it."),
-        "trials": ("A,B", "Only bins in trials of these conditions; their mean response is removed for chance."),
+        "bin": (
+            "TIME",
+            "Width of a bin, such as 20ms.  [default: 50ms, for rates the nearest multiple of their step; noise "
+            "correlations: one count per trial]",
+        ),
+        "period": ("START:END", "Period to analyse, such as 0s:60s.  [default: the whole recording]"),
+        "trials": (
+            "A,B",
+            "Use only bins in trials of these conditions (all: of every one), and compare with chance without their "
+            "mean response.",
+        ),
         "against": ("WHAT", "Compare with another FILE, another period START:END or, with --trials, conditions A,B."),
-        "units": ("A,B", "Only these units; a label that holds a comma in double quotes."),
-        "pair": ("A,B", "The correlogram of these two units against jittered spikes too."),
+        "units": ("A,B", "Use only these units; put a label that has a comma into double quotes."),
+        "pair": ("A,B", "Show the correlogram of these two units too, with that of jittered spikes."),
     },
     "Statistics": {
-        "block": ("TIME", "Blocks of time drawn again for the intervals; by the autocorrelation without it."),
-        "surrogates": ("N", "How many surrogates show what chance gives; 0: none."),
-        "surrogate": ("KIND", "How they are made; auto: by what varies in the data, which the output tells."),
-        "high_pass": ("TIME", "Remove what is slower first; without it only where units drift."),
-        "seed": ("N", "Of everything that is drawn at random."),
+        "block": (
+            "TIME",
+            "Length of the blocks of time that are resampled for the intervals.  [default: from the autocorrelation]",
+        ),
+        "surrogates": ("N", "Number of surrogates that show the values by chance; 0 for none."),
+        "surrogate": ("KIND", "Kind of surrogates; auto chooses it from the data, and the output gives the reason."),
+        "high_pass": ("TIME", "Remove fluctuations slower than this first.  [default: only where units drift]"),
+        "seed": ("N", "Seed of all random draws."),
     },
     "Results": {
-        "out": ("DIR", "Write tables, figures and the page there, all or nothing."),
-        "html": ("PAGE", "Write one page to send to a colleague; it needs no other file."),
+        "out": ("DIR", "Write tables, figures and a page into this directory, all of them or none."),
+        "html": ("PAGE", "Write one page that needs no other file, to send to a colleague."),
     },
-    "What the file does not say itself": {
+    "Facts that the file may lack": {
         "format": (
             "NAME",
-            "What FILE is, found by its content without it; or one of Neo's readers, such as blackrock.",
+            "Format of FILE, or one of Neo's readers, such as blackrock.  [default: found from the content]",
         ),
-        "quality": ("A,B", "Units so curated, such as good,mua; all: every unit."),
-        "series": ("NAME", "Which trace or time series of several."),
-        "condition": ("COLUMN", "Column of the trials that is their condition."),
-        "sampling_rate": ("RATE", "Such as 30kHz, where times count samples."),
-        "step": ("TIME", "Between two samples of rates."),
-        "layout": ("ROWS", "What the rows of an array of rates are: time_units or units_time."),
-        "variable": ("NAME", "Which array of a file that has several."),
+        "quality": ("A,B", "Use units with these curation labels, such as good,mua; all for every unit."),
+        "series": ("NAME", "Name of the trace or time series, where there are several."),
+        "trial_table": ("TABLE", "CSV or TSV with one row per trial: start, stop (s) and the condition."),
+        "condition": ("COLUMN", "Column of the trials that holds their condition."),
+        "sampling_rate": ("RATE", "Sampling rate, such as 30kHz, where times are numbers of samples."),
+        "step": ("TIME", "Time between two samples of rates."),
+        "layout": ("ROWS", "Order of the axes of an array of rates: time_units or units_time."),
+        "variable": ("NAME", "Name of the array, where the file has several."),
     },
-    "What may be mended, which is refused otherwise": {
-        "sort": (None, "Spikes out of order: sort them."),
-        "duplicates": ("drop", "A second spike of a unit at the same time."),
-        "outside": ("drop", "Spikes outside the recording."),
-        "durations": ("common", "Units observed at different times: take the time that all share."),
+    "Repairs (without them such data are refused)": {
+        "sort": (None, "Sort spikes that are out of order."),
+        "duplicates": ("drop", "Drop a second spike of a unit at the same time."),
+        "outside": ("drop", "Drop spikes outside the recording."),
+        "durations": ("common", "Use only the time at which all units were observed."),
     },
 }
-"""Every option with what it takes, None for a flag, and its help."""
+"""Every option by group: the placeholder of its value, None for a flag, and its help."""
 
 
 @final
@@ -78,10 +90,10 @@ class _Grouped(click.Command):
 
 
 def _analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> None:
-    """How much the units of a recording share: every measure with its interval, and what chance gives beside it.
+    """Measure the correlations of a recording, with intervals and with the values by chance.
 
-    FILE is a recording: NPZ, CSV, Parquet, NWB, NIX, MATLAB, a folder of phy, Kilosort, ALF or suite2p, and whatever
-    Neo reads.
+    FILE is a recording: NPZ, CSV, Parquet, NWB, NIX, MATLAB, a folder of phy, Kilosort, ALF or suite2p, or any format
+    that Neo reads.
     """
     from neuro_decorr.report import results
     from neuro_decorr.report.analyse import analyse as run
@@ -110,7 +122,7 @@ def _analyse(file: Path, out: Path | None, html: Path | None, **given: Any) -> N
 
 
 def command() -> click.Command:
-    """The command; its defaults are those of `Options`."""
+    """Make the command; its defaults are those of `Options`."""
     from neuro_decorr.report.options import Options
 
     defaults = {field.name: field.default for field in fields(Options)}
@@ -144,7 +156,7 @@ def _print(console: Console, part: Part) -> None:
             table.add_column(Text(str(name)), justify="left" if name in text else "right", no_wrap=True)
         for row in shown.frame.itertuples(index=False):
             table.add_row(*(Text(cell(value, 3)) for value in row))
-        # As wide as the numbers need: cut, they would be others.
+        # As wide as the numbers need, since a number that is cut would be wrong.
         wide = console.options.update(max_width=10_000)
         console.width = max(console.width, Measurement.get(console, wide, table).maximum)
         console.print(Text(f"  {shown.caption}", style="italic"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How two recordings, periods or conditions of the same units differ, as tables."""
+"""Tables of the differences between two recordings, periods or conditions of the same units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuro_decorr.report.picture import LEVEL, Method, Picture
 from neuro_decorr.report.results import Table
 
 _CAPTION = (
-    "Second minus first, each at the same number of samples, with the floor of independent units and the 95 % interval "
+    "Second minus first at equal numbers of samples, with the floor of independent units and the 95 % interval "
     "of the difference over time; ratio: second over first."
 )
 
@@ -21,12 +21,12 @@ _CAPTION = (
 @final
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What differs.
+    """Differences of two recordings.
 
     Attributes:
-        found: The comparison of what was recorded.
-        tables: It, and where something was removed for the surrogates the comparison of what is left.
-        warnings: What a reader must know.
+        found: Comparison of the recordings as they are.
+        tables: Its table; and, where something was removed for the surrogates, the comparison of the rest.
+        warnings: Warnings for the reader.
     """
 
     found: metrics.Comparison
@@ -35,18 +35,18 @@ class Compared:
 
 
 def compare(first: Picture, second: Picture, method: Method) -> Compared:
-    """Compare two recordings: `metrics.comparison`.
+    """Compare two recordings with `metrics.comparison`.
 
     Args:
-        first: The one that is compared with.
-        second: The other.
-        method: How long blocks are, and the seed of the spikes that are deleted to match rates.
+        first: The reference recording.
+        second: The other recording.
+        method: Length of the blocks, and seed for the deletion of spikes that matches rates.
 
     Returns:
         The differences.
 
     Raises:
-        InvalidValue: Fewer than two units that vary in both, or what `metrics.comparison` refuses.
+        InvalidValue: Fewer than two units vary in both recordings; or see `metrics.comparison`.
     """
     one, other = first.sample, second.sample
     try:

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 LAGS = 20
 UNITS = 200
-"""Units that a correlogram is of at most, evenly spaced: its pairs at all lags are held at once."""
+"""Largest number of units of a correlogram, evenly spaced, since all its pairs are in memory at all lags."""
 
 
 class Correlogram(NamedTuple):
@@ -27,7 +27,7 @@ class Correlogram(NamedTuple):
 
 
 def correlogram(values: NDArray[Any], trial: NDArray[np.int64], longest: int = LAGS) -> Correlogram:
-    r"""Mean over pairs of the cross-correlation, and what that mean does by chance.
+    r"""Compute the mean over pairs of the cross-correlation, and its standard deviation by chance.
 
     Of two units that share nothing, with autocorrelations $\rho_i$, $\rho_j$ and T samples a trial,
 
@@ -56,7 +56,8 @@ def correlogram(values: NDArray[Any], trial: NDArray[np.int64], longest: int = L
     chosen = np.unique(np.linspace(0, units - 1, min(units, UNITS)).astype(np.int64))
     sizes = np.bincount(trial)
     shortest, trials = int(sizes[sizes > 0].min()), int((sizes > 0).sum())
-    most = max(1, min(longest, shortest // 2 - 1))
+    # Trials of one sample have no lag but zero.
+    most = min(longest, max(shortest // 2 - 1, min(1, shortest - 1)))
     pairs = of_pairs(values[:, chosen], trial, most)
     both = np.concatenate([pairs, pairs[::-1]], axis=1)
     own = _autocorrelations(values[:, chosen], trial, min(shortest - 1, max(4 * most, shortest // 4)))
@@ -67,7 +68,7 @@ def correlogram(values: NDArray[Any], trial: NDArray[np.int64], longest: int = L
 
 
 def of_pairs(values: NDArray[Any], trial: NDArray[np.int64], longest: int) -> Array:
-    """Cross-correlation of all pairs at lags, within trials.
+    """Compute the cross-correlation of all pairs at lags, within trials.
 
     Args:
         values: Samples, shape `(samples, units)`.
@@ -90,7 +91,7 @@ def of_pairs(values: NDArray[Any], trial: NDArray[np.int64], longest: int) -> Ar
 
 
 def _autocorrelations(values: NDArray[Any], trial: NDArray[np.int64], longest: int) -> Array:
-    """Of each unit at the lags from 0 on, shape `(longest + 1, units)`; one unit at a time, which needs no memory."""
+    """Compute the autocorrelation of each unit at lags from 0 on, shape `(longest + 1, units)`; one unit at a time."""
     sizes = np.bincount(trial)
     parts = np.split(np.arange(len(trial)), np.cumsum(sizes[sizes > 0])[:-1])
     width = 2 ** int(np.ceil(np.log2(2 * max(map(len, parts)))))

@@ -1,4 +1,4 @@
-"""Panels of what correlations go with: distance, rate, width of the bin, the population; and of single pairs."""
+"""Panels of correlations against distance, rate, width of the bins and population activity; and of single pairs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def profile(axes: Axes, found: metrics.PairProfile) -> None:
-    """Mean correlation of pairs that are alike in something, over the single pairs.
+    """Draw the mean correlation of pairs with similar values of a property, over the single pairs.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         found: The profile.
     """
     dots(axes, found.x, found.r, DATA)
@@ -27,7 +27,7 @@ def profile(axes: Axes, found: metrics.PairProfile) -> None:
     _beside_null(axes, found.centre[kept], [each[kept] for each in points], [each[kept] for each in null],
                  ("exchanged between units", "mean of pairs"), fmt="o-", color=SECOND)  # fmt: skip
     axes.set(xlabel=found.axis, ylabel="correlation")
-    # The means are what is shown: single pairs beyond five times their reach are cut off.
+    # The means set the scale: single pairs beyond five times their range are cut off.
     shown = np.concatenate([each[kept] for each in (*points[1:], *null)])
     reach = 5 * max(float(np.abs(shown[np.isfinite(shown)]).max(initial=0.0)), 1e-3)
     bottom, top = axes.get_ylim()
@@ -36,10 +36,10 @@ def profile(axes: Axes, found: metrics.PairProfile) -> None:
 
 
 def widths(axes: Axes, found: metrics.BinProfile) -> None:
-    """Mean correlation against the width of the bins.
+    """Draw the mean correlation against the width of the bins.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         found: The profile.
     """
     _beside_null(axes, 1e3 * found.bins, (found.mean, found.low, found.high), (found.null_low, found.null_high),
@@ -50,10 +50,10 @@ def widths(axes: Axes, found: metrics.BinProfile) -> None:
 
 
 def coupling(axes: Axes, found: metrics.PopulationCoupling) -> None:
-    """Coupling of every unit to the sum of the others, ordered.
+    """Draw the coupling of every unit to the sum of the others, in order.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         found: The couplings.
     """
     order = np.argsort(found.correlation)
@@ -68,10 +68,10 @@ def coupling(axes: Axes, found: metrics.PopulationCoupling) -> None:
 
 
 def pair(axes: Axes, found: metrics.PairCorrelogram) -> None:
-    """Correlogram of two units with the bands of jittered spikes.
+    """Draw the correlogram of two units with the bands of jittered spikes.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         found: The correlogram.
     """
     lags = 1e3 * found.lags
@@ -88,7 +88,7 @@ def _beside_null(
     axes: Axes, x: Array, points: Sequence[Array], null: Sequence[Array], names: tuple[str, str], *,
     step: Literal["mid"] | None = None, fmt: str, color: str = DATA,
 ) -> None:  # fmt: skip
-    """Points with their intervals (value, low, high) over the band of chance (low, high), and zero."""
+    """Draw points with their intervals (value, low, high) over the band of chance (low, high), and zero."""
     axes.fill_between(x, null[0], null[1], color=NULL, alpha=0.5, linewidth=0, step=step, label=names[0])
     value, low, high = points
     errors = np.array([value - low, high - value]).clip(min=0)

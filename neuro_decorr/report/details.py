@@ -1,4 +1,4 @@
-"""What experimenters ask next: noise correlations, slow and fast, quality of units, and what correlations go with."""
+"""Further measures of a recording: noise correlations, slow and fast parts, quality of units, dependence of pairs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue, MissingExtra, require
-from neuro_decorr.recording import SpikeTrains
+from neuro_decorr.recording import SpikeTrains, Trials
 from neuro_decorr.recording.checks import chosen
-from neuro_decorr.report import detail_panels
+from neuro_decorr.report import detail_panels, sizes
 from neuro_decorr.report.labels import printable
 from neuro_decorr.report.picture import Picture
 from neuro_decorr.report.results import Table
@@ -36,15 +36,15 @@ _COUPLING = (
 @final
 @dataclass(frozen=True, eq=False)
 class Details:
-    """What was found beside the standard set.
+    """Results beside the standard measures.
 
     Attributes:
-        prefix: Put before the names of files.
+        prefix: Prefix of the file names.
         tables: The numbers.
-        panels: Of the figure that shows what correlations go with.
+        panels: Panels of the figure of correlations against properties of the pairs.
         sheets: Other figures.
-        warnings: What a reader must know.
-        facts: What the numbers rest on, and what could not be measured and why.
+        warnings: Warnings for the reader.
+        facts: Basis of the numbers, and the measures that the data do not allow, with the reasons.
     """
 
     prefix: str
@@ -55,16 +55,16 @@ class Details:
     facts: list[str] = field(default_factory=list)
 
     def take(self, name: str, measure: Callable[[], Any], caption: str = "", *, printed: bool = False) -> Any:
-        """Measure something; where the data do not allow it, say so.
+        """Take a measure; where the data do not allow it, add the reason to the facts.
 
         Args:
-            name: Of the table.
-            measure: What gives a result with `to_frame`, mostly with `facts` and `warnings`.
-            caption: What the table shows.
-            printed: Whether the command prints it.
+            name: Name of the table.
+            measure: Function that returns a result with `to_frame`, usually with `facts` and `warnings`.
+            caption: Caption of the table.
+            printed: True if the command prints the table.
 
         Returns:
-            The result, None where there is none.
+            The result; None where the data do not allow it.
         """
         try:
             found = measure()
@@ -77,81 +77,120 @@ class Details:
         return found
 
     def drawn(self, title: str, n: str) -> list[Sheet]:
-        """The figure of what correlations go with; none where nothing could be measured.
+        """Draw the figure of correlations against properties of the pairs; no figure where nothing could be measured.
 
         Args:
-            title: What the recording is called.
-            n: What was counted.
+            title: Name of the recording.
+            n: Numbers of units, pairs and bins, in words.
         """
         if not self.panels:
             return []
         letters = "ABCDE"[: len(self.panels)]
         rows = [letters[k : k + 2] for k in range(0, len(letters), 2)]
         layout = ";".join(row if len(row) == 2 or len(rows) == 1 else 2 * row for row in rows)
-        size = (9.2 if len(letters) > 1 else 5.0, 3.4 * len(rows))
-        return [sheet(f"{self.prefix}profiles", f"What correlations of {title} go with", self.panels, n, layout, size)]
+        width = sizes.DOUBLE if len(letters) > 1 else sizes.MIDDLE
+        heading = f"What correlations of {title} go with"
+        return [sheet(f"{self.prefix}profiles", heading, self.panels, n, layout, 2.5 * len(rows), width=width)]
 
 
-def always(made: Picture, prefix: str) -> Details:
-    """What is told whether or not anything is written: noise correlations, slow and fast parts, doubtful units.
+def always(made: Picture, prefix: str, width: float | None) -> Details:
+    """Take the measures that are always printed: noise correlations, slow and fast parts.
 
     Args:
         made: The numbers of a recording.
-        prefix: Put before the names of files.
+        prefix: Prefix of the file names.
+        width: Width of a bin (s) that the user gave; None: noise correlations of one count per trial.
     """
     found, taken = Details(prefix), made.sample
-    if taken.within_trials:
-        caption = "Noise correlations: without the mean response; their mean with its interval, null and p."
-        found.take("noise", lambda: metrics.noise_correlations(taken.recording, taken.bin), caption, printed=True)
-    elif made.surrogates.cutoff is not None:
+    trials = taken.recording.trials
+    if trials is not None:
+        bin = noise_bin(trials, taken.bin, width)
+        caption = "Noise correlations (without the mean response): their mean with its interval, null and p."
+        found.take("noise", lambda: metrics.noise_correlations(taken.recording, bin), caption, printed=True)
+        if not taken.within_trials:
+            found.warnings.append(
+                f"only the noise correlations use the {len(trials)} trials; all other measures are of the whole "
+                "recording, with the shared response to stimuli: for those of trials give --trials all"
+            )
+        elif bin is None and taken.bin < trials.durations[0] * (1 - 1e-6):
+            found.warnings.append(
+                f"the noise correlations have one count per trial, all other measures bins of {taken.bin:g} s; for "
+                f"one width give it, such as --bin {trials.durations[0]:.9g}s for one count per trial"
+            )
+        if width is None and bin is not None:
+            shortest, longest = trials.durations.min(), trials.durations.max()
+            once = "" if trials.one_bin is None else f"; for one count per trial give --bin {trials.one_bin:g}s"
+            found.warnings.append(
+                f"the noise correlations have bins of {bin:g} s, since trials last {shortest:g} to {longest:g} s{once}"
+            )
+    if not taken.within_trials and made.surrogates.cutoff is not None:
         activity, cutoff = _untrialled(made), made.surrogates.cutoff
-        caption = f"Correlations of what is slower and faster than {cutoff:.3g} s, and what each adds to the mean."
+        caption = (
+            f"Correlations of the parts slower and faster than {cutoff:.3g} s, and their contributions to the mean."
+        )
         found.take("slow_fast", lambda: metrics.slow_fast(activity, taken.bin, cutoff=cutoff), caption, printed=True)
     return found
 
 
+def noise_bin(trials: Trials, bin: float, width: float | None) -> float | None:
+    """Choose the width of the bins of noise correlations.
+
+    Args:
+        trials: Trials of the recording.
+        bin: Width of the bins of the other measures (s).
+        width: Width that the user gave (s), or None.
+
+    Returns:
+        The width that the user gave; else None, which is one count per trial; else, for trials of unequal lengths,
+        whose counts cannot be compared, the width of the other measures.
+    """
+    return width if width is not None or trials.one_length else bin
+
+
 def quality(made: Picture, found: Details) -> None:
-    """What spike sorting may have left: warnings, and tables of the units and of pairs with coincident spikes.
+    """Check the spike sorting: warnings, and tables of the units and of pairs with coincident spikes.
 
     Args:
         made: The numbers of a recording.
-        found: Where to.
+        found: Details that get the results.
     """
     trains = made.sample.recording
     if not isinstance(trains, SpikeTrains):
         return
     judged = found.take("units", lambda: metrics.unit_quality(trains), "Quality of every unit.")
     if judged is not None:
-        caption = f"Pairs with more or fewer coincident spikes than jittered ones. {judged.facts}"
+        caption = f"Pairs with more or fewer coincident spikes than jittered trains have. {judged.facts}"
         found.tables.append(Table(f"{found.prefix}coincident_pairs", caption, judged.pairs_frame(), False))
 
 
 def written(made: Picture, found: Details, seed: int) -> None:
-    """What is measured for the files and the page only: what correlations go with, and dimensions.
+    """Take the measures for files and pages only: correlations against properties of the pairs, and dimensions.
 
     Args:
         made: The numbers of a recording.
-        found: Where to.
-        seed: Of permutations.
+        found: Details that get the results.
+        seed: Seed of the permutations.
     """
     taken, activity = made.sample, _untrialled(made)
     if not taken.within_trials:
         _profile(found, activity, taken.bin, "rate", seed)
         if activity.positions is None:
-            found.facts.append("No r against distance: where the units are is not known.")
+            found.facts.append("No r against distance: the positions of the units are not known.")
         else:
             _profile(found, activity, taken.bin, "distance", seed)
         widths = found.take("bin_widths", lambda: metrics.bin_profile(activity), "Mean correlation by width of bins.")
         if widths is not None:
-            found.panels.append(Panel(_WIDTHS, partial(detail_panels.widths, found=widths)))
+            found.panels.append(Panel(_WIDTHS, partial(detail_panels.widths, found=widths), "by width of bins"))
         coupled = found.take("coupling", lambda: metrics.population_coupling(activity, taken.bin),
                              "Correlation of every unit with the sum of the others.")  # fmt: skip
         if coupled is not None:
-            found.panels.append(Panel(_COUPLING, partial(detail_panels.coupling, found=coupled)))
+            found.panels.append(
+                Panel(_COUPLING, partial(detail_panels.coupling, found=coupled), "coupling to the others")
+            )
     elif len(set(taken.recording.trials.conditions if taken.recording.trials else ())) > 1:
         _profile(found, taken.recording, None, "signal", seed)
     found.take(
-        "dimensions", lambda: _Dimensions(made), "Dimensions by several measures, and of units that share nothing."
+        "dimensions", lambda: _Dimensions(made), "Dimensions by several measures, also of units that share nothing."
     )
 
 
@@ -164,23 +203,23 @@ def _profile(found: Details, activity: Any, bin: float | None, against: Any, see
     trend = profile.mantel
     told = f"{'noise ' * (against == 'signal')}correlation against {profile.axis}; {_BETWEEN}; r of both "
     told += f"{trend.estimate:.2g} [{trend.low:.2g}, {trend.high:.2g}], p = {trend.p_value:.2g}"
-    found.panels.append(Panel(told, partial(detail_panels.profile, found=profile)))
+    found.panels.append(Panel(told, partial(detail_panels.profile, found=profile), f"by {against}"))
 
 
 def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> None:
-    """The correlogram of two units, against jittered spikes.
+    """Measure the correlogram of two units, and compare it with jittered spikes.
 
     Args:
         made: The numbers of a recording.
-        found: Where to.
-        labels: Of the units.
-        seed: Of the jitter.
+        found: Details that get the results.
+        labels: Labels of the units.
+        seed: Seed of the jitter.
 
     Raises:
         InvalidValue: See `metrics.pair_correlogram`.
     """
     trains = made.sample.recording
-    assert isinstance(trains, SpikeTrains)  # which was asked before anything was computed
+    assert isinstance(trains, SpikeTrains)  # checked before anything was computed
     if made.sample.within_trials:
         trains = trains.within_trials()
     drawn = metrics.pair_correlogram(trains, *labels, seed=seed)
@@ -193,19 +232,19 @@ def pair(made: Picture, found: Details, labels: tuple[str, str], seed: int) -> N
     )
     told = f"spikes of {second} around those of {first}; grey, 95 % of jittered spikes at each lag; dashed, at all "
     told += f"lags together; p = {drawn.p_value:.2g}"
-    panel = Panel(told, partial(detail_panels.pair, found=drawn))
+    panel = Panel(told, partial(detail_panels.pair, found=drawn), "correlogram")
     counts = [len(trains.times[row]) for row in chosen(labels, trains.units)]
     n = f"{counts[0]} and {counts[1]} spikes in {trains.duration:g} s"
     n += " inside the trials" * made.sample.within_trials
-    found.sheets.append(sheet(f"{found.prefix}pair", f"{first} and {second}", [panel], n, "A", (5.6, 3.6)))
+    found.sheets.append(sheet(f"{found.prefix}pair", f"{first} and {second}", [panel], n, "A", 2.6, width=sizes.MIDDLE))
 
 
 @final
 class _Dimensions:
-    """Dimensions of what is compared with surrogates, by several measures.
+    """Dimensions by several measures, of the activity that is compared with surrogates.
 
     Args:
-        made: The numbers.
+        made: The numbers of a recording.
     """
 
     def __init__(self, made: Picture) -> None:
@@ -224,20 +263,20 @@ class _Dimensions:
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a measure."""
+        """Make a table with one row per measure."""
         pandas = require("pandas", "recordings")
         frame: pd.DataFrame = pandas.DataFrame.from_dict(self.rows, orient="index", columns=["value", "independent"])
         return frame.rename_axis("measure")
 
 
 def _untrialled(made: Picture) -> Any:
-    """The recording over all of its time, with the units that are compared."""
+    """Return the recording over its whole time, with the units that are compared."""
     recording = replace(made.sample.recording, trials=None)
     return recording.select(list(made.units)) if len(made.units) < len(recording.units) else recording
 
 
 def _indexed(frame: pd.DataFrame) -> pd.DataFrame:
-    """A named index becomes the first column; labels are made printable."""
+    """Turn a named index into the first column, and make labels printable."""
     named = frame.reset_index() if frame.index.name is not None else frame
     for column in named.select_dtypes(include=["object", "string"]):
         named[column] = [printable(value) if isinstance(value, str) else value for value in named[column]]

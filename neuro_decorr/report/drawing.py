@@ -1,4 +1,4 @@
-"""The figures of a recording, and of the comparison of two."""
+"""Figures of a recording, and of the comparison of two recordings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RATES = "correlation of each pair against the geometric mean of both rates, wit
 @final
 @dataclass(frozen=True, eq=False)
 class Style:
-    """What figures that are compared have in common.
+    """Style that compared figures share.
 
     Attributes:
         order: Labels of units, clustered: those of the matrix, from the first to the last.
@@ -41,10 +41,10 @@ class Style:
 
     @classmethod
     def of(cls, *pictures: Picture) -> Style:
-        """One order and one scale for some recordings: of the mean of their correlations, so that none is favoured.
+        """Find one order and one scale for recordings, from the mean of their correlations, which favours none.
 
         Args:
-            *pictures: The recordings; units that not all have are put last.
+            *pictures: The recordings; units that some recordings lack come last.
         """
         shared = [unit for unit in pictures[0].units if all(unit in other.units for other in pictures)]
         parts = [ordered(made, shared) for made in pictures]
@@ -55,7 +55,7 @@ class Style:
 
 
 def cluster_order(correlation: Array) -> list[int]:
-    """Units in the order of the leaves of an average-linkage tree on 1 - r: those alike stand together. Deterministic.
+    """Order units as the leaves of an average-linkage tree on 1 - r, which puts similar units together; deterministic.
 
     Args:
         correlation: Shape `(units, units)`, finite.
@@ -74,11 +74,11 @@ def cluster_order(correlation: Array) -> list[int]:
 
 
 def ordered(made: Picture, units: Sequence[str]) -> Array:
-    """The correlations of some units, in their order.
+    """Return the correlations of units, in their order.
 
     Args:
         made: The numbers of a recording.
-        units: Labels.
+        units: Labels of the units.
     """
     rows = chosen(units, made.units)
     part: Array = made.correlation[np.ix_(rows, rows)]
@@ -86,7 +86,7 @@ def ordered(made: Picture, units: Sequence[str]) -> Array:
 
 
 def counted(made: Picture) -> str:
-    """What the numbers of a recording are of, for a caption.
+    """Write the numbers of units, pairs and bins of a recording, for a caption.
 
     Args:
         made: The numbers.
@@ -97,7 +97,7 @@ def counted(made: Picture) -> str:
 
 
 def width(seconds: float) -> str:
-    """A duration as people write it.
+    """Write a duration in s or ms.
 
     Args:
         seconds: Duration (s).
@@ -106,13 +106,13 @@ def width(seconds: float) -> str:
 
 
 def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> list[Sheet]:
-    """The figures of one recording.
+    """Draw the figures of one recording.
 
     Args:
         made: Its numbers.
-        style: Order and scale, shared with what it is compared with.
-        title: What the recording is called.
-        prefix: Put before the names of the files.
+        style: Order and scale, shared with the recording that it is compared with.
+        title: Name of the recording.
+        prefix: Prefix of the file names.
         seed: Seed of the sub-samples.
 
     Returns:
@@ -121,20 +121,23 @@ def figures(made: Picture, style: Style, title: str, prefix: str, seed: int) -> 
     units = [unit for unit in style.order if unit in set(made.units)]
     names, treatment = labels.drawn(units), _treatment(made)
 
-    def drawn(heading: str, shown: list[Panel], layout: str, size: tuple[float, float], note: str = "") -> Sheet:
-        return sheet(f"{prefix}{heading.lower()}", f"{heading} of {title}", shown, counted(made), layout, size, note)
+    def drawn(heading: str, shown: list[Panel], layout: str, height: float, note: str = "") -> Sheet:
+        return sheet(f"{prefix}{heading.lower()}", f"{heading} of {title}", shown, counted(made), layout, height, note)
 
     course, lagged = _course(made.sample), correlogram(made.surrogates.samples, made.surrogates.trial)
     if isinstance(made.sample.recording, SpikeTrains):
         raster = _raster(made.sample, made.sample.recording, units, names)
-        activity = drawn("Activity", [raster, course], "A;A;B", (7.0, 5.4), names.note)
+        activity = drawn("Activity", [raster, course], "A;A;B", 5.0, names.note)
     else:
-        activity = drawn("Activity", [course], "A", (7.0, 2.8))
+        activity = drawn("Activity", [course], "A", 2.4)
     note = " ".join(filter(None, [treatment, names.note]))
+    shown, layout = _correlations(made, units, names, lagged, style.limit), "AAB;AAC"
+    if len(lagged.lags) == 1:  # one count a trial: there is no course over lags
+        shown, layout = shown[:2], "AAB"
     return [
         activity,
-        drawn("Correlations", _correlations(made, units, names, lagged, style.limit), "AAB;AAC", (9.2, 4.8), note),
-        drawn("Dimensions", _dimensions(made, seed), "AB", (9.2, 3.6), treatment),
+        drawn("Correlations", shown, layout, 4.0, note),
+        drawn("Dimensions", _dimensions(made, seed), "AB", 2.8, treatment),
     ]
 
 
@@ -145,6 +148,7 @@ def _raster(taken: Sample, trains: SpikeTrains, units: Sequence[str], names: lab
     return Panel(
         "spikes, units in the order of the matrix of correlations" + ("; shaded, the trials" if windows else ""),
         partial(panels.raster, times=times, labels=names, start=trains.start, stop=trains.stop, windows=windows),
+        "spikes",
     )
 
 
@@ -165,6 +169,7 @@ def _course(taken: Sample) -> Panel:
     return Panel(
         f"mean of each {unit}: line, mean over units; band, the middle half of the units (not an interval)",
         partial(panels.course, place=place, values=levels, xlabel=xlabel, ylabel=what, ends=ends),
+        f"activity of each {unit}" if taken.within_trials else "activity over time",
     )
 
 
@@ -179,11 +184,13 @@ def _correlations(
         Panel(
             f"correlation of every pair; the colour scale ends at {limit:.2g}, units are ordered by clustering",
             partial(panels.matrix, correlation=ordered(made, units), labels=names, limit=limit),
+            "correlation of every pair",
         ),
         Panel(
             f"distribution over pairs{told}",
             partial(panels.distribution, pairs=pairs, edges=chance.EDGES,
                     null=None if made.chance is None else made.chance.counts),
+            "distribution over pairs",
         ),
         Panel(
             f"cross-correlation{part}, each pair in both directions: line, mean over pairs; blue band, the middle half "
@@ -191,6 +198,7 @@ def _correlations(
             "autocorrelations that share nothing",
             partial(panels.correlogram, lags=made.sample.bin * lagged.lags, mean=lagged.mean,
                     quartiles=lagged.quartiles, null=null),
+            "cross-correlation",
         ),
     ]  # fmt: skip
 
@@ -210,25 +218,27 @@ def _dimensions(made: Picture, seed: int) -> list[Panel]:
             f"eigenvalues of the correlation matrix; {band}dashed, what the largest of units that share nothing "
             f"does not pass ({source}): {made.above} of {len(made.eigenvalues)} do",
             partial(panels.eigenspectrum, eigenvalues=made.eigenvalues, edge=edge, edge_name=source, null=null),
+            "eigenvalues",
         ),
         Panel(
             f"participation ratio of random sub-samples made of {block}: line, median; band, range of "
             f"{subsamples.DRAWS} draws (not an interval)",
             partial(panels.dimensionality, samples=grown.samples, naive=grown.naive, corrected=grown.corrected,
                     units=len(made.units)),
+            "participation ratio",
         ),
     ]  # fmt: skip
 
 
 def comparison(first: Picture, second: Picture, style: Style, compared: Compared, names: tuple[str, str]) -> Sheet:
-    """The figure of a comparison: both matrices on one scale, every pair in one against the other, the differences.
+    """Draw the figure of a comparison: both matrices on one scale, every pair in one against the other, differences.
 
     Args:
-        first: The one that is compared with.
-        second: The other.
+        first: The reference recording.
+        second: The other recording.
         style: Order and scale of both.
         compared: The differences.
-        names: What both are called.
+        names: Names of both recordings.
     """
     units = [unit for unit in style.order if unit in set(first.units) & set(second.units)]
     upper = np.triu_indices(len(units), 1)
@@ -248,20 +258,22 @@ def comparison(first: Picture, second: Picture, style: Style, compared: Compared
             f"correlation of each pair in the second against the first; dotted, no change; mean change "
             f"{float((matrices[1] - matrices[0])[upper].mean()):.3g}",
             partial(panels.before_after, first=matrices[0][upper], second=matrices[1][upper], names=short),
+            "pair by pair",
         ),
         Panel(
             "second minus first of each measure, with its 95 % interval over time, in half-widths of that interval; in "
             "colour where it leaves out zero" + ("; open, at matched rates" if matched else ""),
             partial(panels.differences, rows=told, matched=matched),
+            "second minus first",
         ),
     ]
-    layout, size = "ABC;DDD", (11.5, 7.2)
+    layout, height = "ABC;DDD", 5.0
     if found.geometric_rates is not None:
         draw = partial(panels.against_rates, rates=found.geometric_rates, correlations=found.correlations, names=short)
-        shown.append(Panel(_RATES, draw))
+        shown.append(Panel(_RATES, draw, "against rates"))
         layout = "ABC;DDE"
     samples = [len(made.sample.values) for made in (first, second)]
     n = f"{len(units)} units in both, {len(upper[0])} pairs, {samples[0]} and {samples[1]} bins"
     title = f"{names[1]} (second) against {names[0]} (first)"
     note = " ".join(filter(None, [_treatment(first, "A to C"), drawn.note]))
-    return sheet("comparison", title, shown, n, layout, size, note)
+    return sheet("comparison", title, shown, n, layout, height, note)

@@ -1,4 +1,4 @@
-"""Labels of units on figures: drawn as they are, whatever a file calls them, or as a number that is explained."""
+"""Labels of units on figures: drawn as the file has them, or as numbers that the caption explains."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _LONGEST = 18
 
 
 class Labels(NamedTuple):
-    """What stands on an axis."""
+    """Labels of an axis."""
 
-    texts: list[str]  # one a unit
-    fonts: list[str]  # families to draw them with, the first of them matplotlib's own
-    note: str  # for the caption: what the numbers stand for; empty where every label is drawn
+    texts: list[str]  # one per unit
+    fonts: list[str]  # font families to draw them with; the first is matplotlib's own
+    note: str  # for the caption: the meaning of the numbers; empty where every label is drawn
 
 
 def printable(text: str) -> str:
-    """A text in one line, with what cannot be printed (line feeds, escapes of terminals) as Python writes it.
+    """Write a text in one line; characters that cannot be printed (line feeds, terminal escapes) become Python escapes.
 
     Args:
-        text: Such as a label from a file.
+        text: The text, such as a label from a file.
     """
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def drawn(units: Sequence[str]) -> Labels:
-    """Labels for an axis: short, without control characters, in a font that has their letters.
+    """Make labels for an axis: short, without control characters, in a font that has their letters.
 
-    matplotlib's own font has no Chinese, Japanese or Korean. Where an installed font has the letters it is used; where
-    none has, the unit's number stands on the axis as `#3`, and the note for the caption says which label that is.
+    matplotlib's own font has no Chinese, Japanese or Korean letters. If an installed font has the letters, it is used.
+    Otherwise the axis shows the number of the unit, such as `#3`, and the note for the caption gives the label.
 
     Args:
         units: The labels, in the order of the axis.
 
     Returns:
-        Texts, fonts and the note. Draw the texts with `parse_math=False`: `$` is a character like any other.
+        Texts, fonts and the note. Draw the texts with `parse_math=False`, so that `$` is an ordinary character.
     """
     whole = [printable(unit) for unit in units]
     short = [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in whole]
@@ -70,21 +70,21 @@ def _own_font() -> str:
 
 @functools.cache
 def _letters(path: str) -> frozenset[str]:
-    """The characters that a font has."""
+    """Return the characters of a font."""
     font = require("matplotlib.ft2font", "recordings").FT2Font(path)
     return frozenset(map(chr, font.get_charmap()))
 
 
 @functools.cache
 def _family(missing: frozenset[str]) -> tuple[str, frozenset[str]]:
-    """The installed font with most of the missing characters, and all that it has; no name where none has any."""
+    """Find the installed font with most of the missing characters, and its characters; no name where none has any."""
     best: tuple[str, frozenset[str]] = ("", frozenset())
     for entry in require("matplotlib.font_manager", "recordings").fontManager.ttflist:
         if not Path(entry.fname).is_file() or entry.name.startswith(_BOXES):
             continue
         try:
             known = _letters(entry.fname)
-        except (OSError, RuntimeError):  # a file that is no font, or of a kind that matplotlib cannot read
+        except (OSError, RuntimeError):  # no font, or a kind of font that matplotlib cannot read
             continue
         if len(missing & known) > len(missing & best[1]):
             best = (entry.name, known)

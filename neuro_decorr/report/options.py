@@ -1,6 +1,6 @@
-"""The options of `neuro-decorr analyse`, each checked on its own: what was got, what is allowed, how to mend it.
+"""Options of `neuro-decorr analyse`, each checked on its own; a message says what was got and what is allowed.
 
-Every command imports this module for the defaults, so that it imports what measures only when something is measured.
+Every command imports this module for the defaults, so it imports the measures only when they are needed.
 """
 
 from __future__ import annotations
@@ -29,33 +29,35 @@ _QUANTITY = re.compile(r"\s*(-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([A-Za-z]+)\
 @final
 @dataclass(frozen=True)
 class Options:
-    """What the command line says: texts as they were given, empty or None where nothing was.
+    """Options of the command line, as texts; empty where an option is not given.
 
     Attributes:
         path: File or folder of a recording.
-        bin: Width of a bin with its unit; 50 ms when empty, of rates the whole number of their steps nearest to it.
-        trials: Conditions, separated by commas: only bins in their trials.
+        bin: Width of a bin with its unit. Empty: 50 ms, or for rates the nearest multiple of their step; for noise
+            correlations one count per trial.
+        trials: Conditions, separated by commas, or `all`: only bins in their trials.
         period: `START:END` with units.
         against: Another recording, another period, or, with `trials`, other conditions.
-        block: Length of a block of time that is drawn again, with its unit; chosen from the autocorrelation when empty.
-        surrogates: How many surrogates tell what chance gives; 0 for none.
-        surrogate: How they are made; chosen by what varies in the data when `auto`.
-        high_pass: Slower changes than this are removed from each unit first, with its unit; none are when empty.
+        block: Length of a block of time that is resampled, with its unit. Empty: chosen from the autocorrelation.
+        surrogates: Number of surrogates that show the values by chance; 0 for none.
+        surrogate: Kind of the surrogates; `auto` chooses it from the data.
+        high_pass: Fluctuations of each unit slower than this are removed first, with its unit. Empty: only drifts.
         seed: Seed of surrogates and sub-samples.
-        pair: Labels of two units, separated by a comma, whose correlogram is wanted.
-        format: What the file is; found by its content when empty.
+        pair: Labels of two units, separated by a comma, whose correlogram is measured.
+        format: Format of the file. Empty: found from its content.
         units: Labels of the units wanted, separated by commas.
         quality: Labels of a curation, separated by commas.
-        series: The trace or time series wanted.
-        condition: Column of the trials that is their condition.
-        sampling_rate: Samples a second, with its unit.
-        step: Length of a step of rates, with its unit.
-        layout: What the rows of an array of rates are.
-        variable: Array or arrays of a file that has several.
+        series: Name of the trace or time series to read.
+        condition: Column of the trials that holds their condition.
+        trial_table: File with one row per trial, for a recording whose own files hold no trials.
+        sampling_rate: Sampling rate, with its unit.
+        step: Time between two samples of rates, with its unit.
+        layout: Order of the axes of an array of rates.
+        variable: Name of the array, or of the arrays, in a file that has several.
         duplicates: `drop` a second spike of a unit at the same time.
         outside: `drop` spikes outside the window.
         durations: `common` takes the time that all units share, where they were observed at different times.
-        sort: Whether spikes out of order are sorted.
+        sort: True to sort spikes that are out of order.
     """
 
     path: Path
@@ -74,6 +76,7 @@ class Options:
     quality: str = ""
     series: str = ""
     condition: str = ""
+    trial_table: str = ""
     sampling_rate: str = ""
     step: str = ""
     layout: str = ""
@@ -84,23 +87,23 @@ class Options:
     sort: bool = False
 
     def width(self, step: float | None = None) -> float:
-        """Width of a bin (s).
+        """Return the width of a bin (s).
 
         Args:
-            step: Of rates (s); None of spikes.
+            step: Time between two samples of rates (s). None: spikes.
 
         Raises:
-            InvalidValue: No duration.
+            InvalidValue: `bin` is no duration above zero.
         """
         if self.bin:
             return positive(self.bin, "--bin", "50ms")
         return _BIN if step is None else max(1, round(_BIN / step)) * step
 
     def method(self) -> Method:
-        """How chance and intervals are found.
+        """Return the method for intervals and for values by chance.
 
         Raises:
-            InvalidValue: An option is not allowed.
+            InvalidValue: An option has a value that is not allowed.
         """
         from neuro_decorr.metrics.null import FEWEST
         from neuro_decorr.metrics.surrogates import Kind
@@ -108,29 +111,31 @@ class Options:
 
         if self.surrogates < FEWEST and self.surrogates != 0:
             raise InvalidValue(
-                f"--surrogates: got {self.surrogates}; allowed are 0 (none) and {FEWEST} and more: fewer cannot reach "
-                "p = 0.05."
+                f"--surrogates: got {self.surrogates}; allowed are 0 (none) or at least {FEWEST}, since fewer cannot "
+                "reach p = 0.05."
             )
         if self.seed < 0:
-            raise InvalidValue(f"--seed: got {self.seed}; allowed are whole numbers from 0 on.")
+            raise InvalidValue(f"--seed: got {self.seed}; allowed are whole numbers of at least 0.")
         kind = word("--surrogate", self.surrogate.replace("-", "_"), get_args(Kind))
         cutoff: Cutoff = positive(self.high_pass, "--high-pass", "10s") if self.high_pass else "auto"
         block = positive(self.block, "--block", "5s") if self.block else None
         return Method(self.surrogates, cast(Kind, kind), cutoff, block, self.seed)
 
     def reading(self, period: tuple[float, float] | None) -> Reading:
-        """The options of `neuro_decorr.recording.load`.
+        """Return the options for `neuro_decorr.recording.load`.
 
         Args:
-            period: The period wanted (s).
+            period: Period to read (s).
 
         Raises:
-            InvalidValue: One of them is not allowed.
+            InvalidValue: An option has a value that is not allowed.
         """
         from neuro_decorr.recording.options import Layout
 
         given: dict[str, Any] = {"period": period} | {
-            name: getattr(self, name) for name in ("format", "series", "condition", "variable") if getattr(self, name)
+            name: getattr(self, name)
+            for name in ("format", "series", "condition", "trial_table", "variable")
+            if getattr(self, name)
         }
         given |= {name: listed(getattr(self, name)) for name in ("units", "quality") if getattr(self, name)}
         if self.layout:
@@ -145,24 +150,24 @@ class Options:
         return cast("Reading", {**given, "sort": self.sort})
 
     def record(self) -> dict[str, Any]:
-        """All of them as JSON can hold them."""
+        """Return all options as values that JSON can hold."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"path": str(self.path)}
 
 
 def positive(text: str, option: str, example: str) -> float:
-    """A duration above zero.
+    """Read a duration above zero.
 
     Args:
-        text: Such as `50ms`.
-        option: The option it was given to, for the error.
-        example: One that is allowed.
+        text: The text, such as `50ms`.
+        option: Name of the option, for the message.
+        example: An allowed text, for the message.
 
     Returns:
-        Seconds.
+        The duration (s).
 
     Raises:
-        InvalidValue: No number with a unit of time, or not above zero.
+        InvalidValue: The text is no number with a unit of time, or not above zero.
     """
     found = quantity(text, option, _UNITS, example)
     if found <= 0:
@@ -171,19 +176,19 @@ def positive(text: str, option: str, example: str) -> float:
 
 
 def quantity(text: str, option: str, units: dict[str, float], example: str) -> float:
-    """A number with its unit.
+    """Read a number with its unit.
 
     Args:
-        text: Such as `50ms`.
-        option: The option it was given to, for the error.
-        units: What each unit is worth.
-        example: What is allowed.
+        text: The text, such as `50ms`.
+        option: Name of the option, for the message.
+        units: Value of each unit in the basic unit.
+        example: An allowed text, for the message.
 
     Returns:
         The number in the basic unit.
 
     Raises:
-        InvalidValue: No number with a unit.
+        InvalidValue: The text is no number with one of the units.
     """
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in units or not math.isfinite(float(match[1])):
@@ -194,17 +199,17 @@ def quantity(text: str, option: str, units: dict[str, float], example: str) -> f
 
 
 def period(text: str, option: str = "--period") -> tuple[float, float]:
-    """A period.
+    """Read a period.
 
     Args:
         text: `START:END` with units, such as `0s:60s`.
-        option: The option it was given to, for the error.
+        option: Name of the option, for the message.
 
     Returns:
         Start and end (s).
 
     Raises:
-        InvalidValue: No two times, or an end that does not follow the start.
+        InvalidValue: The text is not two times, or the end is not after the start.
     """
     parts = text.split(":")
     if len(parts) != 2:
@@ -216,11 +221,11 @@ def period(text: str, option: str = "--period") -> tuple[float, float]:
 
 
 def listed(text: str, known: Iterable[str] = ()) -> list[str]:
-    """Labels separated by commas; one that holds a comma stands in double quotes, or is known as a whole.
+    """Read labels separated by commas. A label that has a comma is in double quotes, or equals a known label.
 
     Args:
-        text: What was given.
-        known: Labels that exist, where they are known.
+        text: The text.
+        known: The existing labels, where they are known.
 
     Returns:
         The labels, without blanks around them.
@@ -232,17 +237,17 @@ def listed(text: str, known: Iterable[str] = ()) -> list[str]:
 
 
 def two(text: str, known: Sequence[str]) -> tuple[str, str]:
-    """Two labels, of which either may hold commas: in double quotes, or where no other way to read them is known.
+    """Read two labels. A label may have commas if it is in double quotes, or if there is only one way to read the text.
 
     Args:
-        text: What was given to `--pair`.
+        text: The text given to `--pair`.
         known: Labels of all units.
 
     Returns:
         The labels.
 
     Raises:
-        InvalidValue: Not two different labels of units, or two ways to read them.
+        InvalidValue: The text is not two different labels of units, or can be read in two ways.
     """
     from neuro_decorr.recording.checks import chosen
 
@@ -258,10 +263,13 @@ def two(text: str, known: Sequence[str]) -> tuple[str, str]:
 
 
 def as_options(message: str) -> str:
-    """A message about arguments in Python as one about options of the command: `sort=True` as `--sort`.
+    """Turn a message about Python arguments into one about options of the command: `sort=True` becomes `--sort`.
 
     Args:
-        message: Of `neuro_decorr.recording.load`, or of a measure.
+        message: Message of `neuro_decorr.recording.load`, or of a measure.
+
+    Returns:
+        The message for users of the command.
     """
     for said, asked in _SAID.items():
         message = message.replace(said, asked)
@@ -274,11 +282,13 @@ _SAID = {
     "give the format": "give --format",
     "give one as format": "give one as --format",
     "give the period": "give --period",
+    '; condition="" takes all trials as one condition': "; if all trials are one condition, leave these columns out",
+    "a trial_table": "a --trial-table",
     "choose a smaller reach, or leave the condition out": "leave the condition out of --trials",
     "leave it out (Trials.select)": "leave it out of --trials",
 }
 _FIRST = re.compile(
-    r"(?:^|(?<=: ))(bin|block|period|series|condition|quality|layout|variable|format|sampling_rate)(?=: )"
+    r"(?:^|(?<=: ))(bin|block|period|series|condition|quality|layout|variable|format|sampling_rate|trial_table)(?=: )"
 )
 _NAMES = "|".join(field.name for field in fields(Options))
 _ARGUMENT = re.compile(rf"\b({_NAMES})(?:=True\b|=(['\"])(.*?)\2|(?<=sampling_rate)=(\d+)|(?= \((?:s|Hz)\)))")
@@ -290,18 +300,18 @@ def _option(found: re.Match[str]) -> str:
 
 
 def word(option: str, got: str, allowed: Iterable[str]) -> str:
-    """One of some words.
+    """Check that a word is one of the allowed ones.
 
     Args:
-        option: The option it was given to, for the error.
-        got: The word.
-        allowed: All that would do.
+        option: Name of the option, for the message.
+        got: The given word.
+        allowed: The allowed words.
 
     Returns:
         The word.
 
     Raises:
-        InvalidValue: Another one.
+        InvalidValue: The word is not allowed.
     """
     words = tuple(allowed)
     if got not in words:

@@ -1,4 +1,4 @@
-"""Panels of the figures of a recording, each drawn from plain numbers: nothing is computed here."""
+"""Panels of the figures of a recording, drawn from numbers that other modules compute."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuro_decorr.errors import InvalidValue, require
+from neuro_decorr.report import sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,31 +22,31 @@ Array = NDArray[np.float64]
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 DATA, NULL, SECOND = "#0072B2", "#999999", "#D55E00"
 _SPIKES = 20_000
-"""Spikes that a raster shows: more of them are a grey area, and a file of many megabytes."""
-_NAMED = 40
-"""Units that an axis names; more would be unreadable."""
+"""Largest number of spikes in a raster; more would be a grey area, and a file of many megabytes."""
+_NAMED = 24
+"""Largest number of units that an axis names; more would be unreadable."""
 _DECADE = 10
-"""Largest over smallest from which on an axis is logarithmic."""
+"""Ratio of largest to smallest value from which on an axis is logarithmic."""
 _DOTS = 3_000
-"""Pairs that are drawn one by one."""
+"""Largest number of pairs that are drawn one by one."""
 
 
 def raster(
     axes: Axes, times: Sequence[Array], labels: Labels, start: float, stop: float,
     windows: Sequence[tuple[float, float]] = (),
 ) -> None:  # fmt: skip
-    """Spikes of every unit, a tick each, from the start for as long as a figure can tell spikes apart.
+    """Draw a tick for every spike, from the start of the recording for as long as ticks stay distinct.
 
     Args:
-        axes: Where to.
-        times: Sorted spike times of each unit (s), from top to bottom, as the rows of the matrix.
-        labels: Of the units, in the same order.
+        axes: Axes to draw on.
+        times: Sorted spike times of each unit (s), from top to bottom, in the order of the rows of the matrix.
+        labels: Labels of the units, in the same order.
         start: Start of the recording (s).
-        stop: Its end (s); the title tells the period that is shown where that is not all.
-        windows: Periods (s) that are shaded.
+        stop: End of the recording (s). The title gives the period that is shown if it is shorter.
+        windows: Periods to shade (s).
 
     Raises:
-        InvalidValue: No units.
+        InvalidValue: There is no unit.
     """
     if not len(times):
         raise InvalidValue("raster: got no units; give the spike times of at least one.")
@@ -68,15 +69,15 @@ def raster(
 def course(
     axes: Axes, place: ArrayLike, values: ArrayLike, xlabel: str, ylabel: str, ends: tuple[float, float]
 ) -> None:
-    """How the level of the units goes on: their mean, and the quartiles over units.
+    """Draw the course of the activity: mean and quartiles over units.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         place: Times or numbers of trials, shape `(places,)`.
         values: Rates or means at each place, shape `(places, units)`.
-        xlabel: What the places are.
-        ylabel: What the values are.
-        ends: Of the axis.
+        xlabel: Label of the horizontal axis.
+        ylabel: Label of the vertical axis.
+        ends: Ends of the horizontal axis.
     """
     at, levels = np.asarray(place, dtype=np.float64), np.asarray(values, dtype=np.float64)
     low, high = np.quantile(levels, [0.25, 0.75], axis=1)
@@ -94,15 +95,15 @@ def course(
 def matrix(
     axes: Axes, correlation: ArrayLike, labels: Labels, limit: float, *, title: str = "", bar: bool = True
 ) -> None:
-    """Correlations of all pairs in colour, the diagonal left out.
+    """Draw the correlations of all pairs in colour, without the diagonal.
 
     Args:
-        axes: Where to.
-        correlation: Shape `(units, units)`, ordered; NaN, as of silent units, is grey.
-        labels: Of the units, in the same order.
+        axes: Axes to draw on.
+        correlation: Correlations in the order of the axis, shape `(units, units)`; NaN, as of silent units, is grey.
+        labels: Labels of the units, in the same order.
         limit: End of the colour scale, the same for all matrices that are compared.
-        title: Above it.
-        bar: Whether the colour scale stands beside it.
+        title: Title of the panel.
+        bar: True to draw the colour scale.
     """
     values = np.array(correlation, dtype=np.float64)
     np.fill_diagonal(values, np.nan)
@@ -123,9 +124,9 @@ def matrix(
 
 
 def limit(*correlations: ArrayLike) -> float:
-    """The end of one colour scale for some matrices: of all their pairs but the largest thousandth.
+    """Choose the end of one colour scale for several matrices: the largest pair except the top thousandth.
 
-    The very largest pair would leave all others pale; pairs beyond the scale are marked on its bar.
+    With the very largest pair as the end, all other pairs would be pale. The colour bar marks pairs beyond the scale.
 
     Args:
         *correlations: Matrices of shape `(units, units)`.
@@ -144,14 +145,14 @@ def limit(*correlations: ArrayLike) -> float:
 
 
 def correlogram(axes: Axes, lags: ArrayLike, mean: ArrayLike, quartiles: ArrayLike, null: ArrayLike) -> None:
-    """Mean over the pairs of the cross-correlation at every lag, with the quartiles of the pairs.
+    """Draw the cross-correlation at every lag: mean and quartiles over the pairs.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         lags: Lags (s), shape `(lags,)`.
         mean: Mean over the pairs, shape `(lags,)`.
-        quartiles: Of the pairs, shape `(2, lags)`.
-        null: What that same mean is by chance, shape `(2, lags)`, drawn as a band.
+        quartiles: Quartiles over the pairs, shape `(2, lags)`.
+        null: Band of this mean by chance, shape `(2, lags)`.
     """
     scale, unit = (1e3, "ms") if float(np.abs(np.asarray(lags)).max()) < 2 else (1.0, "s")
     delays = scale * np.asarray(lags, dtype=np.float64)
@@ -168,18 +169,18 @@ def correlogram(axes: Axes, lags: ArrayLike, mean: ArrayLike, quartiles: ArrayLi
 def eigenspectrum(
     axes: Axes, eigenvalues: ArrayLike, edge: float, edge_name: str, null: ArrayLike | None = None
 ) -> None:
-    """Eigenvalues of the correlation matrix by rank, with what chance gives at each rank.
+    """Draw the eigenvalues of the correlation matrix by rank, with those by chance.
 
     Args:
-        axes: Where to.
-        eigenvalues: In descending order, mean 1.
-        edge: What the largest of independent units would not pass.
-        edge_name: Where the edge comes from, for the legend.
-        null: The middle 95 % over surrogates at each rank, shape `(2, units)`; None for none.
+        axes: Axes to draw on.
+        eigenvalues: Eigenvalues in descending order, mean 1.
+        edge: Upper bound of the largest eigenvalue of independent units.
+        edge_name: Source of this bound, for the legend.
+        null: Middle 95 % over surrogates at each rank, shape `(2, units)`. None: no surrogates.
     """
     values = np.asarray(eigenvalues, dtype=np.float64)
     ranks = np.arange(1, len(values) + 1)
-    positive = values > 1e-12 * values[0]  # a logarithm shows no zero
+    positive = values > 1e-12 * values[0]  # a logarithmic axis shows no zero
     if null is not None:
         low, high = np.asarray(null, dtype=np.float64)
         kept = low > 1e-12 * high[0]
@@ -189,7 +190,7 @@ def eigenspectrum(
     axes.plot(ranks[positive], values[positive], marker="o", markersize=3, linewidth=0.8, color=DATA, label="data")
     axes.axhline(edge, color=SECOND, linestyle="--", linewidth=1, label=edge_name)
     axes.set(xlabel="rank", ylabel="eigenvalue of the correlation matrix")
-    # A logarithmic axis over less than a decade has hardly a tick.
+    # A logarithmic axis over less than a decade has too few ticks.
     if len(values) < _DECADE:
         _whole(axes.xaxis)
     else:
@@ -202,13 +203,13 @@ def eigenspectrum(
 
 
 def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike | None) -> None:
-    """Distribution of the correlations over the pairs beside that of surrogates, as densities.
+    """Draw the distribution of the correlations over the pairs, and that of surrogates, as densities.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         pairs: Correlations of all pairs of distinct units; NaN is left out.
-        edges: Fine bins of equal width, shape `(bins + 1,)`, in which those of the surrogates were counted.
-        null: Their counts, shape `(bins,)`; None for none.
+        edges: Edges of fine bins of equal width, in which correlations of surrogates were counted, shape `(bins + 1,)`.
+        null: Counts of the surrogates, shape `(bins,)`. None: no surrogates.
 
     Raises:
         InvalidValue: No pair has a correlation.
@@ -216,7 +217,7 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
     found = np.ravel(np.asarray(pairs, dtype=np.float64))
     found = found[np.isfinite(found)]
     if not len(found):
-        raise InvalidValue("correlations: no pair of units has one; at least two must fire or vary.")
+        raise InvalidValue("correlations: no pair of units has one; give at least two units that vary.")
     borders = np.asarray(edges, dtype=np.float64)
     reach = [found.min(), found.max()]
     if null is not None:
@@ -225,7 +226,7 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
         reach = [min(reach[0], borders[filled[0]]), max(reach[1], borders[filled[-1] + 1])]
     first = max(0, int(np.searchsorted(borders, reach[0])) - 1)
     last = min(len(borders) - 1, int(np.searchsorted(borders, reach[1])) + 1)
-    cells = int(np.clip(2 * np.sqrt(len(found)), 12, 60))  # few pairs fill few
+    cells = int(np.clip(2 * np.sqrt(len(found)), 12, 60))  # few bins for few pairs
     coarse = borders[first : last + 1 : max(1, int(np.ceil((last - first) / cells)))]
     if null is not None:
         chance = np.histogram((borders[1:] + borders[:-1]) / 2, coarse, weights=counts)[0]
@@ -239,14 +240,14 @@ def distribution(axes: Axes, pairs: ArrayLike, edges: ArrayLike, null: ArrayLike
 
 
 def dimensionality(axes: Axes, samples: ArrayLike, naive: ArrayLike, corrected: ArrayLike, units: int) -> None:
-    """Participation ratio of sub-samples of the recording, as it is and corrected for their number.
+    """Draw the participation ratio of sub-samples of the recording, without and with correction for their size.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         samples: Numbers of samples, shape `(sizes,)`.
         naive: Participation ratios of the sample covariance, shape `(sizes, draws)`; NaN is left out.
-        corrected: The corrected ones, of the same shape.
-        units: Number of units: the largest participation ratio possible.
+        corrected: Corrected participation ratios, of the same shape.
+        units: Number of units, which is the largest possible participation ratio.
     """
     sizes = np.asarray(samples, dtype=np.float64)
     for values, colour, name in ((naive, NULL, "of the sample covariance"), (corrected, DATA, "corrected")):
@@ -262,13 +263,13 @@ def dimensionality(axes: Axes, samples: ArrayLike, naive: ArrayLike, corrected: 
 
 
 def before_after(axes: Axes, first: ArrayLike, second: ArrayLike, names: tuple[str, str]) -> None:
-    """The correlation of every pair in one recording against that in the other.
+    """Draw the correlation of every pair in one recording against that in another.
 
     Args:
-        axes: Where to.
-        first: Correlations of the pairs, shape `(pairs,)`; a pair that is NaN in either is left out.
-        second: Those of the same pairs in the other.
-        names: What both are called.
+        axes: Axes to draw on.
+        first: Correlations of the pairs, shape `(pairs,)`; a pair that is NaN in either recording is left out.
+        second: Correlations of the same pairs in the other recording.
+        names: Names of both recordings.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     both = np.isfinite(x) & np.isfinite(y)
@@ -290,12 +291,12 @@ def before_after(axes: Axes, first: ArrayLike, second: ArrayLike, names: tuple[s
 
 
 def differences(axes: Axes, rows: Mapping[str, Change], matched: Mapping[str, Change]) -> None:
-    """Differences with their intervals, one below the other, each in half-widths of its own interval.
+    """Draw differences with their intervals, one below the other, each in half-widths of its interval.
 
     Args:
-        axes: Where to.
-        rows: Changes of the measures, from top to bottom, with intervals.
-        matched: The same measures at matched rates, as far as there are any.
+        axes: Axes to draw on.
+        rows: Changes of the measures with intervals, from top to bottom.
+        matched: Changes of the same measures at matched rates, where there are any.
     """
     axes.axvline(0, color="black", linewidth=0.8)
     for shift, marker, changes in ((0.0, "o", rows), (0.3, "d", matched)):
@@ -310,7 +311,7 @@ def differences(axes: Axes, rows: Mapping[str, Change], matched: Mapping[str, Ch
                 change.difference / half, row + shift, xerr=ends, fmt=marker, markersize=4, color=colour,
                 markerfacecolor=colour if marker == "o" else "white",
             )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows], fontsize="small", parse_math=False)
+    axes.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows], parse_math=False)
     if max(map(abs, axes.get_xlim())) > _DECADE:
         axes.set_xscale("symlog", linthresh=2)
         axes.xaxis.set_major_formatter("{x:g}")
@@ -321,13 +322,13 @@ def differences(axes: Axes, rows: Mapping[str, Change], matched: Mapping[str, Ch
 
 
 def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: tuple[str, str]) -> None:
-    """The correlation of every pair against the geometric mean of both rates, in two recordings.
+    """Draw the correlation of every pair against the geometric mean of its rates, in two recordings.
 
     Args:
-        axes: Where to.
+        axes: Axes to draw on.
         rates: Geometric mean rates (Hz), shape `(2, pairs)`.
-        correlations: Of the same pairs, shape `(2, pairs)`.
-        names: What both are called.
+        correlations: Correlations of the same pairs, shape `(2, pairs)`.
+        names: Names of both recordings.
     """
     x, y = np.asarray(rates, dtype=np.float64), np.asarray(correlations, dtype=np.float64)
     for k, colour in enumerate((DATA, SECOND)):
@@ -338,50 +339,50 @@ def against_rates(axes: Axes, rates: ArrayLike, correlations: ArrayLike, names: 
 
 
 def dots(axes: Axes, x: Array, y: Array, colour: str, label: str | None = None) -> None:
-    """Pairs of units as dots; of more than 3,000 every so many-th.
+    """Draw pairs of units as dots; of more than 3,000 pairs an evenly spaced part.
 
     Args:
-        axes: Where to.
-        x: Places, shape `(pairs,)`.
-        y: Heights, of the same shape.
-        colour: Of the dots.
-        label: For the legend; none when None.
+        axes: Axes to draw on.
+        x: Horizontal positions, shape `(pairs,)`.
+        y: Vertical positions, of the same shape.
+        colour: Colour of the dots.
+        label: Entry of the legend. None: no entry.
     """
     every = max(1, -(-len(x) // _DOTS))
     axes.scatter(x[::every], y[::every], s=5, color=colour, alpha=0.3, linewidths=0, label=label, rasterized=True)
 
 
 def legend(axes: Axes, room: float = 0.0) -> None:
-    """The legend, plain; where nothing has a name, none.
+    """Draw a plain legend; no legend where nothing has a name.
 
     Args:
-        axes: Where to.
-        room: Share of the height that is added above for it.
+        axes: Axes to draw on.
+        room: Part of the height that is added above for the legend.
     """
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + room * (top - bottom))
     if axes.get_legend_handles_labels()[0]:
-        for handle in axes.legend(frameon=False, fontsize="small").legend_handles:
+        for handle in axes.legend(frameon=False).legend_handles:
             if isinstance(handle, require("matplotlib.collections", "recordings").PathCollection):
-                handle.set(sizes=[20], alpha=1)  # dots as small and pale as in a scatter would not be seen
+                handle.set(sizes=[20], alpha=1)  # the dots of the scatter are too small and pale for a legend
 
 
 def _named(axis: Any, labels: Labels, **kept: Any) -> None:
-    """Labels of units on an axis; of many, their numbers in the order shown."""
+    """Name the units on an axis; of many units, number them in the order shown."""
     count = len(labels.texts)
     if count > _NAMED:
         _whole(axis)
         return
-    kept |= {"fontsize": "x-small" if count <= 20 else 5, "parse_math": False, "fontfamily": labels.fonts}
+    kept |= {"fontsize": sizes.SMALLEST, "parse_math": False, "fontfamily": labels.fonts}
     axis.set_ticks(range(1, count + 1), labels.texts, **kept)
 
 
 def _whole(axis: Any) -> None:
-    axis.set_major_locator(require("matplotlib.ticker", "recordings").MaxNLocator(integer=True, min_n_ticks=1))
+    axis.set_major_locator(require("matplotlib.ticker", "recordings").MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
 def _until(times: Sequence[Array], stop: float) -> float:
-    """The end of the period that a raster can show."""
+    """Return the end of the period that a raster can show."""
     if sum(map(len, times)) <= _SPIKES:
         return stop
     return float(np.partition(np.concatenate(times), _SPIKES)[_SPIKES])

@@ -1,4 +1,4 @@
-"""The numbers of a recording: what is measured, with intervals and chance beside it."""
+"""Numbers of a recording: the measures, with their intervals and their values by chance."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LEVEL = 0.95
 @final
 @dataclass(frozen=True)
 class Method:
-    """How chance and intervals are found.
+    """Method for intervals and for values by chance.
 
     Attributes:
-        surrogates: How many; 0 for none.
-        kind: How they are made.
-        cutoff: What is slower (s) is removed from data and surrogates first.
-        block: How far apart activity is independent (s), for the intervals; found from the data when None.
-        seed: Of everything that is drawn.
+        surrogates: Number of surrogates; 0 for none.
+        kind: Kind of the surrogates.
+        cutoff: Fluctuations slower than this (s) are removed from data and surrogates first.
+        block: Time after which activity is independent (s), for the intervals. None: found from the data.
+        seed: Seed of all random draws.
     """
 
     surrogates: int = 99
@@ -47,13 +47,13 @@ class Method:
     seed: int = 0
 
     def block_of(self, taken: Sample) -> float | None:
-        """The block as `metrics.summary` takes it: seconds, or trials over trials.
+        """Return the block for `metrics.summary`: seconds, or a number of trials where trials fluctuate.
 
         Args:
-            taken: What is measured.
+            taken: The samples.
 
         Raises:
-            InvalidValue: A block shorter than a bin or a trial.
+            InvalidValue: The block is shorter than a bin or a trial.
         """
         if self.block is not None and self.block < taken.bin:
             raise InvalidValue(
@@ -74,13 +74,14 @@ class Method:
 @final
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The numbers of a recording.
+    """Numbers of a recording.
 
     Attributes:
-        sample: What was measured.
-        summary: The standard set with its intervals and floors, of the samples as they are.
-        surrogates: How they are made, and the data treated as they are: without drifts, or without responses to trials.
-        chance: What surrogates give; None without them.
+        sample: The samples.
+        summary: Standard measures of the samples as they are, with intervals and floors.
+        surrogates: Maker of the surrogates, and the data with the same treatment: without drifts, or without the mean
+            responses to trials.
+        chance: Values of the surrogates; None without surrogates.
     """
 
     sample: Sample
@@ -90,55 +91,55 @@ class Picture:
 
     @cached_property
     def units(self) -> tuple[str, ...]:
-        """Labels of the units that are compared with surrogates: those that vary in what is left."""
+        """Labels of the units that are compared with surrogates: those that still vary after the removal."""
         return tuple(self.sample.recording.units[unit] for unit in self.surrogates.units.tolist())
 
     @cached_property
     def correlation(self) -> Array:
-        """Of what is compared with surrogates, shape `(units, units)`."""
+        """Correlations of the activity that is compared with surrogates, shape `(units, units)`."""
         found: Array = self.surrogates.observed.correlation.numpy()
         return found
 
     @cached_property
     def eigenvalues(self) -> Array:
-        """Of that correlation, descending."""
+        """Eigenvalues of these correlations, in descending order."""
         return np.linalg.eigvalsh(self.correlation)[::-1].astype(np.float64, copy=False)
 
     @property
     def p_value(self) -> float | None:
-        """Of the mean absolute correlation against the surrogates."""
+        """P-value of the mean absolute correlation against the surrogates; None without surrogates."""
         observed = self.surrogates.observed.pairs.mean_absolute
         return None if self.chance is None else p_value(observed, self.chance.measures["mean_absolute_correlation"])
 
     @property
     def edge(self) -> tuple[float, str]:
-        """What the largest eigenvalue of units that share nothing does not pass, and where that is from."""
+        """Upper bound of the largest eigenvalue of units that share nothing, and the source of this bound."""
         if self.chance is not None:
             return self.chance.spectrum.edge, "95 % of surrogates"
         return metrics.marchenko_pastur_edge(self.surrogates.observed.samples, len(self.units)), "Marchenko-Pastur"
 
     @property
     def above(self) -> int:
-        """How many eigenvalues pass that edge."""
+        """Number of eigenvalues above that bound."""
         return int((self.eigenvalues > self.edge[0] * (1 + 1e-6)).sum())
 
     @property
     def removed(self) -> str:
-        """What was removed before the comparison with surrogates, in words; empty where nothing was."""
+        """Activity that was removed before the comparison with surrogates, in words; empty where nothing was."""
         trials = self.surrogates.kind.startswith("trial")
         found = ["the mean response to each condition"] if trials else []
         if self.sample.recording.gaps and self.surrogates.kind == "local_shift":
             found.append("the mean of each part between gaps")
         if self.surrogates.cutoff is not None:
-            found.append(f"what is slower than {self.surrogates.cutoff:.3g} {'trials' if trials else 's'}")
+            found.append(f"fluctuations slower than {self.surrogates.cutoff:.3g} {'trials' if trials else 's'}")
         return " and ".join(found)
 
     @property
     def facts(self) -> list[str]:
-        """What the numbers rest on."""
+        """Basis of the numbers, in sentences."""
         if self.chance is None:
-            without = f" What figures show is without {self.removed}." if self.removed else ""
-            return [self.summary.facts, f"No surrogates: of chance there is the floor alone.{without}"]
+            without = f" The figures are without {self.removed}." if self.removed else ""
+            return [self.summary.facts, f"No surrogates: the floor is the only value by chance.{without}"]
         kind = self.surrogates.kind.replace("_", " ")
         return [
             self.summary.facts,
@@ -148,7 +149,7 @@ class Picture:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """Estimate, interval, floor; the measure of what is left where something was removed; surrogates' middle."""
+        """Table with estimate, interval, floor; the measure after the removal, if any; the middle of surrogates."""
         table = self.summary.to_frame().reset_index()
         compared = measures(self.surrogates.observed)
         if self.removed:
@@ -165,14 +166,14 @@ class Picture:
 
 
 def chosen(taken: Sequence[Sample], method: Method) -> list[metrics.Surrogates]:
-    """Surrogates of some recordings that are compared: all are treated as the one that needs most.
+    """Choose the surrogates of recordings that are compared: all are treated as the one that needs most.
 
     Args:
-        taken: What is measured.
-        method: How chance is found; what it leaves open is chosen by what varies in the data.
+        taken: Samples of the recordings.
+        method: Method for values by chance; `auto` is settled by the data.
 
     Returns:
-        The surrogates of each.
+        The surrogates of each recording.
 
     Raises:
         InvalidValue: See `metrics.surrogates`.
@@ -188,9 +189,9 @@ def chosen(taken: Sequence[Sample], method: Method) -> list[metrics.Surrogates]:
 
 def _surrogates(taken: Sample, kind: Kind, cutoff: Cutoff) -> metrics.Surrogates:
     if kind != "auto" and kind.startswith("trial") != taken.within_trials:
-        what = "exchanges trials: choose them with --trials, or another kind"
+        what = "exchanges trials; choose trials with --trials, or give another kind"
         if taken.within_trials:
-            what = "keeps no trials; with --trials allowed are auto, trial_shuffle and trial_shift"
+            what = "does not keep trials; with --trials give auto, trial_shuffle or trial_shift"
         raise InvalidValue(f"--surrogate: {kind} {what}.")
     activity = taken.recording if taken.within_trials else replace(taken.recording, trials=None)
     return metrics.surrogates(activity, taken.bin, kind=kind, cutoff=cutoff)
@@ -199,13 +200,13 @@ def _surrogates(taken: Sample, kind: Kind, cutoff: Cutoff) -> metrics.Surrogates
 def picture(
     taken: Sample, made: metrics.Surrogates, method: Method, tick: Callable[[], None] = lambda: None
 ) -> Picture:
-    """Measure a recording: `metrics.summary` of it, and beside it the same measures of surrogates.
+    """Measure a recording with `metrics.summary`, and its surrogates with the same measures.
 
     Args:
-        taken: What is measured.
+        taken: Samples of the recording.
         made: Its surrogates.
-        method: How intervals are found, and how many surrogates there are.
-        tick: Called after each surrogate.
+        method: Method for the intervals, and number of surrogates.
+        tick: Function that is called after each surrogate.
 
     Returns:
         The numbers.

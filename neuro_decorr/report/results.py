@@ -1,4 +1,4 @@
-"""What an analysis found, and how it is kept: tables and figures in a directory, or one page."""
+"""Results of an analysis, and their files: tables and figures in a directory, or one page."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MARK, PAGE = "analysis.json", "index.html"
-"""What was analysed and how; a directory without it is not ours to write into."""
+"""File with the options of the analysis; the command writes only into directories that have it, or are empty."""
 GENERATOR = "neuro-decorr analyse"
 
 
 class Table(NamedTuple):
-    """A table of an analysis."""
+    """Table of an analysis."""
 
     name: str  # of its files, without ending
-    caption: str  # what it shows, what its intervals are
+    caption: str  # its content, and the meaning of its intervals
     frame: pd.DataFrame
-    printed: bool  # whether the command prints it; all are in files and on the page
+    printed: bool  # True if the command prints it; files and page have all tables
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What was found of one recording, or of a comparison.
+    """Results of one recording, or of a comparison.
 
     Attributes:
-        title: What it is of.
-        facts: What the numbers rest on, in sentences.
-        warnings: What a reader must know before believing them.
+        title: Name of the recording or of the comparison.
+        facts: Basis of the numbers, in sentences.
+        warnings: Warnings that a reader must know before trusting the numbers.
         tables: The numbers.
-        sheets: The figures; drawn only where they are wanted.
+        sheets: The figures; drawn only on request.
     """
 
     title: str
@@ -59,12 +59,12 @@ class Part:
 @final
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """All that an analysis found.
+    """Results of an analysis.
 
     Attributes:
-        parts: The recording; with another one the comparison and then the other.
+        parts: Results of the recording; with a second recording also of the comparison and of that one.
         settings: The options, as given.
-        source: What the files are: name, size, digest.
+        source: Names, sizes and digests of the files.
     """
 
     parts: Sequence[Part]
@@ -72,15 +72,15 @@ class Analysis:
     source: Mapping[str, Any]
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table by its name.
+        """Return a table by its name.
 
         Args:
-            name: Such as `summary` or `comparison`.
+            name: Name of the table, such as `summary` or `comparison`.
         """
         return next(table.frame for part in self.parts for table in part.tables if table.name == name)
 
     def page(self, command: Sequence[str]) -> str:
-        """One page that needs no other file.
+        """Make one page that needs no other file.
 
         Args:
             command: The command line that made it.
@@ -98,10 +98,10 @@ class Analysis:
         return html.document(heading, heading, [*sections, ("How this was made", html.definitions(made))], GENERATOR)
 
     def save(self, directory: Path, command: Sequence[str]) -> None:
-        """Write tables, figures, the page and the settings: all of them or, on any failure, nothing.
+        """Write tables, figures, the page and the settings: all of them or, on any failure, none.
 
         Args:
-            directory: Where to; see `check_directory`.
+            directory: Directory of the results; see `check_directory`.
             command: The command line.
 
         Raises:
@@ -119,14 +119,14 @@ class Analysis:
 
 
 def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse a directory that holds anything but the same analysis, made before.
+    """Refuse a directory that holds anything except an earlier result of the same analysis.
 
     Args:
-        directory: Where results are to be.
-        settings: Of the analysis.
+        directory: Directory of the results.
+        settings: Options of the analysis.
 
     Raises:
-        InvalidValue: It holds something else.
+        InvalidValue: The directory holds other files, or the result of another analysis.
     """
     _check_writable(directory, "--out")
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
@@ -136,7 +136,7 @@ def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError, ValueError):
         made = json.loads((directory / MARK).read_bytes()) if held else None
     if made != wanted:
-        what = "is no directory" if held is None else f"holds something else ({', '.join(held[:3])})"
+        what = "is no directory" if held is None else f"holds other files ({', '.join(held[:3])})"
         if isinstance(made, dict):
             other = [name for name in wanted if made.get(name) != wanted[name]]
             what = f"holds an analysis made with other options ({', '.join(other[:3])})"
@@ -144,13 +144,13 @@ def check_directory(directory: Path, settings: Mapping[str, Any]) -> None:
 
 
 def check_page(path: Path) -> None:
-    """Refuse a file that is there, unless it is such a page: that one is written anew.
+    """Refuse an existing file, unless it is a page of this command, which may be replaced.
 
     Args:
-        path: Where the page is to be.
+        path: File of the new page.
 
     Raises:
-        InvalidValue: A directory, or a file that is something else.
+        InvalidValue: The path is a directory, or a file of another kind.
     """
     _check_writable(path, "--html")
     if path.is_dir():
@@ -160,31 +160,35 @@ def check_page(path: Path) -> None:
     with path.open("rb") as stream:
         ours = f'content="{GENERATOR}"'.encode() in stream.read(4096)
     if not ours:
-        raise InvalidValue(f"--html: {path} is there and is no page of this command; nothing is overwritten.")
+        raise InvalidValue(
+            f"--html: {path} exists and is no page of this command; nothing is overwritten: give another name."
+        )
 
 
 def _check_writable(path: Path, option: str) -> None:
-    """Before anything is computed: the folder that is there already must take new files."""
+    """Check, before anything is computed, that the existing folder accepts new files."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
-        with tempfile.TemporaryDirectory(prefix=".neuro-decorr-", dir=folder):  # permissions alone do not tell
+        with tempfile.TemporaryDirectory(prefix=".neuro-decorr-", dir=folder):  # permissions alone do not show it
             pass
     except OSError as error:
         told = error.strerror or error
         raise InvalidValue(f"{option}: nothing can be written into {folder} ({told}); choose another place.") from error
 
 
-def source(paths: Sequence[Path]) -> dict[str, Any]:
-    """What files are, so that a reader can tell whether theirs is the same: size and SHA-256.
+def source(paths: Sequence[Path], trial_table: str = "") -> dict[str, Any]:
+    """Describe files by size and SHA-256, so that readers can check that they have the same files.
 
     Args:
-        paths: Files, or folders, of which the size alone is told.
+        paths: Files, or folders; of a folder only the size is given.
+        trial_table: The table of trials, if one was given.
 
     Returns:
-        By `file`, `against`: name, bytes and digest in words.
+        Name, bytes and digest in words, by `file`, `against` and `trial_table`.
     """
     found = {}
-    for name, path in zip(("file", "against"), dict.fromkeys(paths), strict=False):
+    named = dict(zip(("file", "against"), dict.fromkeys(paths), strict=False))
+    for name, path in {**named, **({"trial_table": Path(trial_table)} if trial_table else {})}.items():
         if path.is_dir():
             inside = [entry for entry in path.rglob("*") if entry.is_file()]
             found[name] = f"{path.name}: {len(inside)} files, {sum(entry.stat().st_size for entry in inside)} bytes"
@@ -200,7 +204,7 @@ def _section(part: Part) -> str:
     shown += [_table(table) for table in part.tables if table.printed]
     shown += [html.figure(drawn.svg, drawn.caption) for drawn in part.sheets]
     for table in part.tables:
-        if not table.printed:  # long ones, closed until somebody asks
+        if not table.printed:  # long tables, which a click opens
             shown.append(html.folded(f"Table {table.name}", _table(table)))
     return "".join(shown)
 

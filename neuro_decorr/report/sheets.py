@@ -1,4 +1,4 @@
-"""Figures of several panels with letters, each with a caption that says what every panel shows, of how much."""
+"""Figures of several panels with letters and titles, with a caption that explains every panel."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from neuro_decorr.errors import require
+from neuro_decorr.report import sizes
 from neuro_decorr.report.figures import rendered
 
 if TYPE_CHECKING:
@@ -17,16 +18,17 @@ if TYPE_CHECKING:
 
 
 class Panel(NamedTuple):
-    """One panel."""
+    """Panel of a figure."""
 
-    caption: str  # what it shows, what a band or a bar is; a sentence without its end
+    caption: str  # content of the panel, meaning of bands and bars; a sentence without its full stop
     draw: Callable[[Axes], None]
+    title: str = ""  # two or three words; empty where `draw` sets the title
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A figure, drawn, with its caption."""
+    """Drawn figure with its caption."""
 
     name: str  # of its files, without ending
     figure: Figure
@@ -34,34 +36,49 @@ class Sheet:
 
     @cached_property
     def svg(self) -> bytes:
-        """The figure for print and for the page."""
+        """Encode the figure for print and for pages."""
         return rendered(self.figure, self.name, self.caption, "svg", tight=False)
 
     @property
     def png(self) -> bytes:
-        """The figure for slides."""
+        """Encode the figure for slides."""
         return rendered(self.figure, self.name, self.caption, "png", tight=False)
 
 
 def sheet(
-    name: str, title: str, panels: Sequence[Panel], n: str, layout: str, size: tuple[float, float], note: str = ""
+    name: str,
+    title: str,
+    panels: Sequence[Panel],
+    n: str,
+    layout: str,
+    height: float,
+    note: str = "",
+    width: float = sizes.DOUBLE,
 ) -> Sheet:
     """Draw the panels of a figure, and compose its caption.
 
     Args:
-        name: Of its files, without ending.
-        title: What the figure is of: the caption begins with it.
-        panels: In the order of their letters.
-        n: What was counted, as in `30 units (435 pairs), 2000 bins of 50 ms`.
-        layout: Places of the panels: letters as `Figure.subplot_mosaic` of matplotlib takes them, such as `AB;AC`.
-        size: Width and height (inches).
-        note: What else the caption has to say.
+        name: Name of the files, without ending.
+        title: Title of the figure, with which the caption begins.
+        panels: Panels in the order of their letters.
+        n: Numbers for the caption, as in `30 units (435 pairs), 2000 bins of 50 ms`.
+        layout: Layout of the panels by their letters, as for `Figure.subplot_mosaic` of matplotlib, such as `AB;AC`.
+        height: Height (inches).
+        note: Further sentences of the caption.
+        width: Width (inches): of one column of a page, of one and a half, or of two.
 
     Returns:
         The figure and its caption.
     """
-    require("matplotlib", "recordings")
-    from matplotlib.figure import Figure  # not pyplot: no window, no global state, nothing to close
+    matplotlib = require("matplotlib", "recordings")
+    with matplotlib.rc_context(sizes.TEXT):
+        return _sheet(name, title, panels, n, layout, (width, height), note)
+
+
+def _sheet(
+    name: str, title: str, panels: Sequence[Panel], n: str, layout: str, size: tuple[float, float], note: str
+) -> Sheet:
+    from matplotlib.figure import Figure  # not pyplot, which has windows and global state
 
     figure = Figure(figsize=size, layout="constrained")
     places: dict[Any, Axes] = figure.subplot_mosaic(layout)
@@ -70,9 +87,13 @@ def sheet(
         axes: Any = places[letter]
         axes.spines[["top", "right"]].set_visible(False)
         panel.draw(axes)
-        axes.set_title(letter, loc="left", fontweight="bold")
-        said.append(f"{letter}: {panel.caption}.")
+        axes.set_title(letter if len(panels) > 1 else "", loc="left", fontweight="bold")
+        if panel.title:
+            axes.set_title(panel.title, fontsize="medium")
+        said.append(
+            f"{letter}: {panel.caption}." if len(panels) > 1 else f"{panel.caption[0].upper()}{panel.caption[1:]}."
+        )
     engine: Any = figure.get_layout_engine()
     engine.execute(figure)
-    figure.set_layout_engine("none")  # once: it costs more than the drawing of every format
+    figure.set_layout_engine("none")  # the layout is computed once, since it costs more than drawing
     return Sheet(name, figure, " ".join([*said, *filter(None, [note])]))

@@ -1,4 +1,4 @@
-"""A directory of results that is written whole or not at all."""
+"""Directory of results that is written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from neuro_decorr.study import files
 
 @contextlib.contextmanager
 def whole(directory: Path) -> Iterator[Path]:
-    """A folder to write into, whose content becomes that of the directory when everything succeeded.
+    """Open a temporary folder whose content moves into the directory when everything has succeeded.
 
-    A directory that is there keeps its place (it may be somebody's current one): what the new results have by the same
-    name is replaced when they are complete. On any failure, an interruption included, nothing of it remains.
+    An existing directory is kept, since it may be somebody's current directory; complete new results replace its files
+    of the same names. After any failure or interruption no new result remains.
 
     Args:
-        directory: Where the results are to be; made when absent.
+        directory: Directory of the results; made when absent.
 
     Yields:
         The folder to write into.
 
     Raises:
-        Unwritable: The operating system refuses; told before anything is computed.
+        Unwritable: The operating system refuses; raised before anything is computed.
     """
     there = directory.is_dir()
     parents = [] if there else [parent for parent in directory.parents if not parent.exists()]
@@ -43,7 +43,7 @@ def whole(directory: Path) -> Iterator[Path]:
                 staged.replace(directory)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-        for parent in parents:  # those of ours that are empty, from the innermost on
+        for parent in parents:  # the new folders that are empty, from the innermost on
             with contextlib.suppress(OSError):
                 parent.rmdir()
 

@@ -1,4 +1,4 @@
-"""How the participation ratio grows with the number of samples: from random blocks of the recording."""
+"""Growth of the participation ratio with the number of samples, from random blocks of the recording."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Growth(NamedTuple):
 
 
 def growth(values: NDArray[Any], trial: NDArray[np.int64], seed: int) -> Growth:
-    """Participation ratio of random sub-samples of more and more samples.
+    """Measure the participation ratio of random sub-samples of increasing size.
 
-    The first samples of a recording are not like the rest of it: they are early. So each sub-sample is of blocks of
-    time (or of whole trials of one length) drawn from all of it without replacement; whole blocks, since single samples
-    would hide the autocorrelation. One that is shorter than two blocks is a window at a random place.
+    The beginning of a recording may differ from the rest. So each sub-sample consists of blocks of time (or of whole
+    trials of one length), drawn from the whole recording without replacement. It consists of blocks, since single
+    samples would hide the autocorrelation. A sub-sample shorter than two blocks is a window at a random place.
 
-    Cost: about 3 P N^2, and 32 N^2 for each sub-sample. Memory: 256 N^2 bytes.
+    Cost: about 3 P N^2 flops, and 32 N^2 for each sub-sample. Memory: 256 N^2 bytes.
 
     Args:
         values: Samples, shape `(samples, units)`.
@@ -42,7 +42,7 @@ def growth(values: NDArray[Any], trial: NDArray[np.int64], seed: int) -> Growth:
         seed: Seed of the draws.
 
     Returns:
-        The ratios; all draws of the largest size, which is of all samples, are the same.
+        The ratios. The largest size has all samples, so all its draws are equal.
     """
     count = len(values)
     lengths = np.bincount(trial)

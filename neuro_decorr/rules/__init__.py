@@ -1,9 +1,11 @@
-"""Plasticity rules for lateral weights: each a frozen description with its update, found by name."""
+"""Plasticity rules for lateral weights: every rule is a frozen description with its update, found by its name."""
 
-from neuro_decorr.rules import suite
+from neuro_decorr.rules import connectivity, suite
 from neuro_decorr.rules._factor import DenseFactor, InverseFactor, LowRankFactor, Replacement
 from neuro_decorr.rules._registry import get, names, register, table
-from neuro_decorr.rules._rule import Change, Rule, Sample, State, Structure, dense_matrix, transform
+from neuro_decorr.rules._rule import Rule
+from neuro_decorr.rules._state import Change, Joint, Needs, Sample, State, Structure
+from neuro_decorr.rules._transform import dense_matrix, transform
 from neuro_decorr.rules.anti_hebbian import AntiHebbian
 from neuro_decorr.rules.center import Center
 from neuro_decorr.rules.decorrelating import Decorrelating
@@ -36,12 +38,16 @@ __all__ = [
     "VarianceWeighted",
     "Whitening",
     "ZCA",
-    # to write one, and to check it
+    # which units are connected
+    "connectivity",
+    # to write a rule and to check it
     "suite",
     "Change",
     "DenseFactor",
     "InverseFactor",
+    "Joint",
     "LowRankFactor",
+    "Needs",
     "Replacement",
     "Rule",
     "Sample",

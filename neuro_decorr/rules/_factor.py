@@ -1,10 +1,10 @@
-r"""The algebra that dense rules share: $D \leftarrow A D$ with A a diagonal minus a product of few rows.
+r"""Algebra that dense rules share: $D \leftarrow A D$ with A a diagonal matrix minus a product of few rows.
 
 $$A = \operatorname{diag}(p) - w\, L^T R$$
 
-with L and R the k sampled rows (R the outputs X, and L = X for every equivariant rule). Never forming C = X^T X / k
-makes the update 4 k d^2 flop instead of 2 d^3, in one pass over D. The inverse of A, which compensation needs, is as
-cheap by the identity of Woodbury.
+with L and R the k sampled rows (R is the outputs X, and L = X for every equivariant rule). The update never forms
+C = X^T X / k, so that it costs 4 k d^2 flop instead of 2 d^3, in one pass over D. The inverse of A, which compensation
+needs, is as cheap by the identity of Woodbury.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from neuro_decorr.rules._residual import Increment, add_
-from neuro_decorr.rules._rule import Change
+from neuro_decorr.rules._state import Change
 
 
 @dataclass(eq=False)  # frozen would double the cost of making one, at every update of every layer
 class LowRankFactor(Change):
-    """A = diag(scale) - weight * left^T right.
+    """Factor A = diag(scale) - weight * left^T right.
 
     Attributes:
         scale: p, a number or a tensor of shape (features,).
@@ -35,13 +35,14 @@ class LowRankFactor(Change):
     right: Tensor
 
     def transformed(self, rows: Tensor) -> Tensor:
-        """A x for rows x. Cost: 4 rows features flop a row."""
+        """Rows A x for rows x. Cost: 4 rows features flop per row."""
         return rows * self.scale - (rows @ self.right.T) @ self.left * self.weight
 
     def scaled(self, factor: float) -> LowRankFactor:
-        """Factor times A.
+        """A multiplied by a number.
 
-        A scale is rounded as D is: a constant error of it would add up in what compensation inverts.
+        The scale is rounded as D is, since a constant error of the scale would add up in the matrix that compensation
+        inverts.
         """
         scale, weight = self.scale * factor, self.weight * factor
         if not isinstance(scale, Tensor):
@@ -51,11 +52,11 @@ class LowRankFactor(Change):
         return LowRankFactor(scale, weight, self.left, self.right)
 
     def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> LowRankFactor:
-        """D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two where the scale is a vector).
+        """Set D <- A D in place. Cost: 4 rows features^2 flop and one pass over D (two if the scale is a vector).
 
         Args:
             matrix: D.
-            residual: What D's floating type could not hold so far (`matrix_residual` of a state, where it is kept).
+            residual: Rounding error of D so far (`matrix_residual` of a state), if the state keeps it.
         """
         projected = torch.mm(self.right, matrix)
         scale = self.scale.unsqueeze(1) if isinstance(self.scale, Tensor) else self.scale
@@ -75,7 +76,7 @@ class LowRankFactor(Change):
         return self
 
     def increment(self, weight: Tensor) -> Increment:
-        r"""W (A^{-1} - I), exactly.
+        r"""Increment W (A^{-1} - I), exactly.
 
         $$A^{-1} = P^{-1} + P^{-1} L^T (w^{-1} I - R P^{-1} L^T)^{-1} R P^{-1}$$
 
@@ -84,7 +85,7 @@ class LowRankFactor(Change):
         if self.weight == 0:
             return lambda rows: weight[rows] * (1 / self.scale - 1)
         scaled, right = self.left / self.scale, self.right / self.scale
-        # The small system in double precision: it is badly conditioned where a step is large.
+        # The small system is solved in float64: its condition number is large if a step is large.
         core = (self.right.double() @ scaled.double().T).neg_()
         core.diagonal().add_(1 / self.weight)
         solved = torch.linalg.solve(core, (weight.to(scaled.dtype) @ scaled.T).double(), left=False).to(scaled.dtype)
@@ -92,13 +93,13 @@ class LowRankFactor(Change):
 
 
 def _scaled_and_added(weight: Tensor, growth: float | Tensor, left: Tensor, right: Tensor) -> Increment:
-    """Rows of W diag(growth) + left right."""
+    """Increment whose rows are those of W diag(growth) + left right."""
     return lambda rows: torch.addmm(weight[rows] * growth, left[rows], right)
 
 
 @dataclass(frozen=True, eq=False)
 class DenseFactor(Change):
-    """A = I + growth in full, for steps that no few rows express.
+    """Factor A = I + growth in full, for steps of full rank.
 
     Attributes:
         growth: A - I, shape (features, features).
@@ -107,11 +108,11 @@ class DenseFactor(Change):
     growth: Tensor
 
     def transformed(self, rows: Tensor) -> Tensor:
-        """A x for rows x. Cost: 2 features^2 flop a row."""
+        """Rows A x for rows x. Cost: 2 features^2 flop per row."""
         return torch.addmm(rows, rows, self.growth.T)
 
     def scaled(self, factor: float) -> DenseFactor:
-        """Factor times A."""
+        """A multiplied by a number."""
         if factor == 1:
             return self
         growth = self.growth * factor
@@ -119,7 +120,7 @@ class DenseFactor(Change):
         return DenseFactor(growth)
 
     def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> DenseFactor:
-        """D <- D + growth D. Cost: 2 features^3 flop and one temporary of the size of D."""
+        """Set D <- D + growth D in place. Cost: 2 features^3 flop and one temporary of the size of D."""
         product = self.growth @ matrix
         if residual is None:
             matrix.add_(product)
@@ -128,7 +129,7 @@ class DenseFactor(Change):
         return self
 
     def increment(self, weight: Tensor) -> Increment:
-        """W (A^{-1} - I) = -W growth A^{-1}. Cost: 8/3 features^3 flop."""
+        """Increment W (A^{-1} - I) = -W growth A^{-1}. Cost: 8/3 features^3 flop."""
         factor = self.growth.to(torch.float64, copy=True)
         passed = -(weight.double() @ factor)
         factor.diagonal().add_(1)
@@ -138,7 +139,7 @@ class DenseFactor(Change):
 
 @dataclass(frozen=True, eq=False)
 class InverseFactor(Change):
-    """A = scale (I + weight * rows^T rows)^{-1}: the implicit form of a step of low rank.
+    """Factor A = scale (I + weight * rows^T rows)^{-1}: the implicit form of a step of low rank.
 
     Attributes:
         scale: g, a number.
@@ -151,7 +152,7 @@ class InverseFactor(Change):
     rows: Tensor
 
     def apply_(self, matrix: Tensor, residual: Tensor | None = None) -> InverseFactor:
-        r"""D <- A D in place, by the identity of Woodbury.
+        r"""Set D <- A D in place, by the identity of Woodbury.
 
         $$A = g\, \bigl( I - X^T (w^{-1} I + X X^T)^{-1} X \bigr)$$
 
@@ -167,7 +168,7 @@ class InverseFactor(Change):
         return self
 
     def _solved(self) -> Tensor:
-        """(w^{-1} I + X X^T)^{-1} X, in double precision."""
+        """Matrix (w^{-1} I + X X^T)^{-1} X in float64."""
         wide = self.rows.double()
         core = wide @ wide.T
         core.diagonal().add_(1 / self.weight)
@@ -175,18 +176,18 @@ class InverseFactor(Change):
         return solved
 
     def increment(self, weight: Tensor) -> Increment:
-        """W <- W A^{-1} = (W + w W X^T X) / g: exact, and local as it stands. Cost: 4 rows outputs features flop."""
+        """Increment to W A^{-1} = (W + w W X^T X) / g, which is exact and local. Cost: 4 rows outputs features flop."""
         activity = (weight.to(self.rows.dtype) @ self.rows.T).mul_(self.weight / self.scale)
         return _scaled_and_added(weight, 1 / self.scale - 1, activity, self.rows)
 
 
 @dataclass(frozen=True, eq=False)
 class Replacement(Change):
-    """D made anew, for rules whose D is a function of other tensors. Holds a second matrix until it is dropped.
+    """Replacement of D, for rules whose D is a function of other tensors; it holds a second matrix while it lives.
 
     Attributes:
         before: D_old.
-        after: D_new: the matrix itself, so that what its floating type cannot hold is compensated too.
+        after: D_new, the stored matrix, so that compensation includes its rounding error.
     """
 
     before: Tensor
@@ -194,13 +195,13 @@ class Replacement(Change):
 
     @classmethod
     def apply_(cls, matrix: Tensor, after: Tensor) -> Replacement:
-        """D <- D_new in place."""
+        """Set D <- D_new in place."""
         before = matrix.clone()
         matrix.copy_(after)
         return cls(before, matrix)
 
     def increment(self, weight: Tensor) -> Increment:
-        """W (D_old - D_new) D_new^{-1}. Cost: 2 outputs features^2 + 2/3 features^3 flop."""
+        """Increment W (D_old - D_new) D_new^{-1}. Cost: 2 outputs features^2 + 2/3 features^3 flop."""
         after = self.after.double()
         passed = weight.double() @ (self.before.double() - after)
         solved = torch.linalg.solve(after, passed, left=False).to(self.after.dtype)

@@ -1,4 +1,4 @@
-"""A floor under directions without variance: the inputs get a little isotropic power, axis by axis."""
+"""Floor for directions without variance: the rule adds a little isotropic power to the inputs, axis by axis."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import math
 import torch
 from torch import Tensor
 
-from neuro_decorr.rules._rule import State
+from neuro_decorr.rules._sparse import SparseState, isotropic_rows, units_of
+from neuro_decorr.rules._state import State
 
 _KICK = 0.25
 """Largest share of its isotropic term that an axis may miss before it is visited."""
 
 
 def initial_axis(matrix: Tensor) -> State:
-    """The axis to visit next."""
+    """Axis to visit next."""
     return {"axis": matrix.new_zeros((), dtype=torch.int64)}
 
 
 def axes_due(features: int, rows: int, step: float) -> int:
-    """How many axes an update must visit, so that none misses more than a quarter of its term; all where that is near.
+    """Number of axes that an update must visit so that none misses more than a quarter of its term, or all axes.
 
     Args:
         features: Number of units.
-        rows: Rows of the batch: where these are at least half as many as the units, all axes come at every update.
+        rows: Rows of the batch. If these are at least half as many as the units, every update visits all axes.
         step: Weight of an update in the fixed point, such as rate times output power.
     """
     due = max(1, math.ceil(features * step / _KICK))
@@ -31,16 +32,16 @@ def axes_due(features: int, rows: int, step: float) -> int:
 
 
 def floor_rows(state: State, power: float, axes: int) -> Tensor:
-    r"""Rows whose second moment stands for $p\, D D^T$, the outputs of isotropic inputs of power p.
+    r"""Rows whose second moment is $p\, D D^T$ on average, that of the outputs for isotropic inputs of power p.
 
     $$\{ \sqrt{p\, d / a}\; D e_j \}, \quad j \text{ running over the } a \text{ axes that are due}$$
 
-    Every axis has its turn after d / a updates, so on the average they are p D D^T exactly; with a = d at once.
-    Adding them to the rows of a batch, an update keeps its low rank, and a direction that the inputs never visit is
-    held where it is seen with the power p.
+    Every axis has its turn after d / a updates, so that the average is p D D^T exactly; for a = d every update gives
+    it. With these rows added to a batch, an update keeps its low rank, and a direction without power in the inputs
+    rests where it is seen with the power p.
 
     Args:
-        state: Holds `matrix`, and `axis`, which moves on.
+        state: State with `matrix` and `axis`; `axis` moves on.
         power: p.
         axes: a, from `axes_due`.
 
@@ -48,10 +49,16 @@ def floor_rows(state: State, power: float, axes: int) -> Tensor:
         Shape (axes, features). Cost: a d.
     """
     matrix = state["matrix"]
-    features = len(matrix)
+    features = units_of(state)
+    if isinstance(state, SparseState):
+        return isotropic_rows(state, _due(state, features, axes), power * features / axes)
     if axes == features:
         return matrix.T * math.sqrt(power)
+    return matrix.index_select(1, _due(state, features, axes)).T * math.sqrt(power * features / axes)
+
+
+def _due(state: State, features: int, axes: int) -> Tensor:
+    """Axes whose turn it is; moves `axis` on to the next ones."""
     first = int(state["axis"])
     state["axis"].fill_((first + axes) % features)
-    due = torch.arange(first, first + axes, device=matrix.device).remainder_(features)
-    return matrix.index_select(1, due).T * math.sqrt(power * features / axes)
+    return torch.arange(first, first + axes, device=state["axis"].device).remainder_(features)

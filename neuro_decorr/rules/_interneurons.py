@@ -1,4 +1,4 @@
-"""What the rules with interneurons share: where they start, what they hear, how strongly they inhibit and rest."""
+"""Parts shared by the rules with interneurons: initial state, tracking, strength of inhibition, fixed point."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import torch
 from torch import Tensor
 
 from neuro_decorr import checks
-from neuro_decorr.rules._power import SILENT, hear_, initial_power, newest_weight, present_power
-from neuro_decorr.rules._rule import State
+from neuro_decorr.rules._power import SILENT, hear_, initial_power, newest_weight
+from neuro_decorr.rules._state import Needs, Sample, State
+from neuro_decorr.rules._sums import input_power, row_count
 
 _LEAST_SINE = 0.1
-"""Columns that lean closer to those before them are left to a QR decomposition."""
+"""Sine of the angle between columns below which a QR decomposition orthogonalises them."""
 _LEAST_WORK = 2**19
-"""So are columns with a smaller features * interneurons^2: one call is cheaper than ten."""
-_FAINT, _LOUD = 1e-6, 1e15
-"""Rows of a norm between these are neither silent nor beyond any floating type: no closer look is needed."""
+"""Value of features * interneurons^2 below which a QR decomposition does so: one call is cheaper than ten."""
 
 
 class Interneurons(Protocol):
-    """The parameters of a population of interneurons, as the rules' classes describe them."""
+    """Parameters of a population of interneurons, as the classes of the rules describe them."""
 
     @property
     def name(self) -> str: ...
@@ -46,13 +45,13 @@ class Interneurons(Protocol):
 
 
 class Tracked(NamedTuple):
-    """What a batch adds to the running covariance of the inputs.
+    """Contribution of a batch to the running covariance of the inputs.
 
     Attributes:
         power: c, the mean power of the inputs in the running covariance, this batch included.
         step: Weight of this batch in it, in (0, 1).
         rows: The inputs in units of c, so that R^T R is their second moment over c; shape (rows, features).
-        updates: t, how many batches it holds, this one included.
+        updates: t, the number of batches in it, this one included.
     """
 
     power: float
@@ -62,7 +61,7 @@ class Tracked(NamedTuple):
 
 
 def problems(population: Interneurons) -> Iterator[str | None]:
-    """What is wrong with the parameters that the rules with interneurons have in common."""
+    """Problems of the parameters that the rules with interneurons share."""
     most, fewest = population.interneurons, population.fewest
     counts = [checks.whole_number("interneurons", most, least=1), checks.whole_number("fewest", fewest, least=0)]
     yield from counts
@@ -78,13 +77,13 @@ def problems(population: Interneurons) -> Iterator[str | None]:
 def initial_state(
     population: Interneurons, features: int, dtype: torch.dtype, device: torch.device | str | None
 ) -> State:
-    """Random orthonormal directions, no suppression, a gain of one, nothing heard: a state that both rules start from.
+    """Initial state of both rules: random orthonormal directions, no suppression, a gain of one, no batch heard.
 
     Args:
-        population: The parameters.
+        population: Parameters of the interneurons.
         features: Number of units.
-        dtype: Of the transform; variances and power are in double precision, in which no square leaves the range.
-        device: Where the state lives.
+        dtype: Floating type of the transform; variances and power are float64, whose range holds every square.
+        device: Device of the state.
     """
     count = population.interneurons_of(features)
     generator = torch.Generator().manual_seed(population.seed)
@@ -100,7 +99,14 @@ def initial_state(
     }
 
 
-def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) -> Tracked | None:
+def needs(population: Interneurons, state: State, features: int) -> Needs:
+    """Inputs, or their products with the interneurons; nothing of a batch that is not tracked."""
+    count = population.interneurons_of(features)
+    due = int(state["calls"]) % population.every == 0
+    return Needs("inputs", count * (features + 2 * count) if due else 0)
+
+
+def track_(population: Interneurons, state: State, sample: Sample, rate: float) -> Tracked | None:
     r"""Hear every `every`-th batch, and move the mean power of the running covariance to it.
 
     $$
@@ -110,56 +116,57 @@ def track_(population: Interneurons, state: State, inputs: Tensor, rate: float) 
     $$
 
     with p the power of the batch, n its rows and d the number of units; the first batch sets c. The variances that
-    interneurons track move by the same weight w, and start at zero: so their sum is at most d c, always. The weight is
-    that of `whitening`: n rows in d dimensions have spurious variances of c d / n, and a running covariance in which
-    they would inhibit strongly has to remember more rows than that.
+    interneurons track move by the same weight w and start at zero, so that their sum is at most d c at all times. The
+    weight is that of `whitening`: n rows in d dimensions have spurious variances of c d / n, and a running covariance
+    must remember more rows than that if such variances would inhibit strongly.
 
-    A silent batch does not exist: it moves nothing, and does not count for `every`. At rate 0 nothing moves either.
+    The rule ignores a silent batch: it changes nothing, and `every` does not count it. At rate 0 nothing changes
+    either.
 
     Args:
-        population: The parameters.
-        state: Holds `power`, `updates` and `calls`, changed in place.
-        inputs: Centred rows, shape (rows, features).
+        population: Parameters of the interneurons.
+        state: State with `power`, `updates` and `calls`, changed in place.
+        sample: Sample with the inputs.
         rate: eta.
 
     Returns:
-        None where no update is due, or nothing was heard.
+        Contribution of the batch; None if no update is due or the batch is silent.
 
     Raises:
-        Diverged: The power of the inputs is not finite; nothing has moved.
+        Diverged: The power of the inputs is not finite; nothing has changed.
     """
     if not rate:
         return None
+    inputs = sample.inputs
     if int(state["calls"]) % population.every:
-        norm = float(torch.linalg.vector_norm(inputs))
-        # Four times as fast as in double precision, which the extremes need.
-        if _FAINT < norm < _LOUD or present_power(inputs) > SILENT:
+        if input_power(sample) > SILENT:
             state["calls"].add_(1)
         return None
     power = float(state["power"])
-    heard = hear_(state, inputs, rate)
+    heard = hear_(state, sample, rate)
     if heard is None:
         return None
     state["calls"].add_(1)
-    rows, features = inputs.shape
+    rows, features = row_count(sample), inputs.shape[1]
     weight = newest_weight(rate, heard.updates, population.rate)
     step = weight / (1 + weight * features / (rows * (1 + population.damping)))
     counted = heard.present * heard.scale
     power = counted if heard.updates == 1 else power + step * (counted - power)
     state["power"].fill_(power)
-    # Scaled before anything is multiplied: the square of a float32 may leave its range where the mean square does not.
+    # Scaled before any product: the square of a float32 may leave its range although the mean square does not.
     scaled = inputs.to(state["directions"].dtype) * math.sqrt(heard.scale / (rows * power))
     return Tracked(power, step, scaled, heard.updates)
 
 
 def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
-    r"""An orthonormal basis of what columns span, as a product that need not be carried out.
+    r"""Orthonormal basis of the span of columns, as a product of two factors.
 
     $$Q = C\, T, \quad T = L^{-T}, \quad L L^T = C^T C$$
 
-    with L in double precision, where the columns are as independent as tracked directions are: one product with them,
-    where the reflections of a QR decomposition go column by column and take several times as long. Elsewhere, such as
-    before all directions have seen an input, and for few or short columns, Q itself and T = I, by QR.
+    with L in float64, if the columns are as independent as tracked directions are. This takes one product with the
+    columns, while the reflections of a QR decomposition go column by column and take several times as long. Otherwise,
+    such as before all directions have seen an input, and for few or short columns, a QR decomposition gives Q, and
+    T = I.
 
     Args:
         columns: C, shape (features, interneurons).
@@ -171,9 +178,9 @@ def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
     if columns.numel() * count >= _LEAST_WORK:
         wide = columns.double()
         gram = wide.T @ wide
-        scale = gram.diagonal().rsqrt()  # columns differ in length as the variances do: that is no dependence
+        scale = gram.diagonal().rsqrt()  # columns differ in length as the variances do, which is no dependence
         factor, failed = torch.linalg.cholesky_ex(gram * scale * scale.unsqueeze(1))
-        # A pivot is the sine of the angle to the columns before. The square of it is what rounding is divided by.
+        # A pivot is the sine of the angle to the columns before; the rounding error is divided by its square.
         if not int(failed) and bool(factor.diagonal().min() > _LEAST_SINE):
             inverse = torch.linalg.solve_triangular(factor, scale.diag(), upper=False)
             return columns, inverse.T.to(columns.dtype)
@@ -181,7 +188,7 @@ def orthonormal_form(columns: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def inhibit_(population: Interneurons, state: State, power: float, features: int) -> Tensor:
-    r"""Set suppressions and gain by the tracked variances.
+    r"""Set suppressions and gain from the tracked variances.
 
     $$
     s_i = 1 - (1 + \lambda_i / (\text{damping}\; c))^{-1/2}, \qquad
@@ -189,17 +196,17 @@ def inhibit_(population: Interneurons, state: State, power: float, features: int
     $$
 
     and s = 0 for an interneuron that has not been recruited, $\lambda_i \le \text{recruit}\; \text{damping}\; c$.
-    g gives back the power that the interneurons take, unless `preserve_power` is off (g = 1). The sum of the variances
-    is at most d c (see `track_`), so that $g^2 \le 1 + d / \text{damping}$.
+    g gives back the power that the interneurons take; `preserve_power=False` sets g = 1. The sum of the variances is at
+    most d c (see `track_`), so that $g^2 \le 1 + d / \text{damping}$.
 
     Args:
-        population: The parameters.
-        state: Holds `variance`; `gain` and `suppression` are changed in place.
+        population: Parameters of the interneurons.
+        state: State with `variance`; `gain` and `suppression` change in place.
         power: c > 0, the mean power of the inputs.
         features: d.
 
     Returns:
-        s in double precision, shape (interneurons,), in [0, 1). The gain of feedback in the recurrent circuit is
+        s in float64, shape (interneurons,), in [0, 1). The gain of feedback in the recurrent circuit is
         s / (1 - s).
     """
     variances = [value / power for value in state["variance"].tolist()]  # a few numbers: faster than a dozen operations
@@ -212,26 +219,26 @@ def inhibit_(population: Interneurons, state: State, power: float, features: int
     strength = torch.tensor(strengths, dtype=torch.float64, device=state["variance"].device)
     state["suppression"].copy_(strength)
     if population.preserve_power:
-        # Where the interneurons hear all there is, rounding can make the rest negative, which no power is.
+        # If the interneurons hear all power, rounding can make the rest negative, which a power cannot be.
         kept = max(left, 0.0) + sum(v * (1 - s) ** 2 for v, s in zip(variances, strengths, strict=True))
         state["gain"].fill_(math.sqrt(features / kept))
     return strength
 
 
 def largest_gain(population: Interneurons, features: int) -> float:
-    """1, and sqrt(1 + features / damping) where the power is given back."""
+    """Bound sqrt(1 + features / damping) on |D| with `preserve_power`, 1 without."""
     return math.sqrt(1 + features / population.damping) if population.preserve_power else 1.0
 
 
 def damped_covariance(population: Interneurons, covariance: Tensor) -> Tensor:
-    """The soft cap on those of the k leading eigenvalues that recruit an interneuron, the others unchanged; times g^2.
+    """Covariance with a soft cap on those of the k leading eigenvalues that recruit an interneuron, times g^2.
 
     Args:
-        population: The parameters.
-        covariance: Of the inputs, shape (features, features).
+        population: Parameters of the interneurons.
+        covariance: Covariance of the inputs, shape (features, features).
 
     Returns:
-        Covariance of the outputs at rest; where the power is given back, of the trace of the inputs' covariance.
+        Covariance of the outputs at rest; with `preserve_power` its trace is that of the covariance of the inputs.
     """
     values, vectors = torch.linalg.eigh(covariance)
     relative = values / (population.damping * values.mean())

@@ -1,4 +1,4 @@
-"""Sums of very many small increments, kept beyond the last place of their tensor."""
+"""Sums of very many small increments, with the rounding error kept in a second tensor."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import torch
 from torch import Tensor
 
 Increment: TypeAlias = Callable[[slice], Tensor]
-"""Rows of what is to be added to a matrix; asked for in blocks, each before that block changes."""
+"""Function that returns rows of the increment of a matrix; it is called block by block, before the block changes."""
 
 _BLOCK = 1 << 17
-"""Entries of a block: its temporaries stay in the cache and are never of the size of the matrix."""
+"""Number of entries of a block, small enough for its temporaries to stay in the cache."""
 
 
 def residual_of(values: Tensor) -> Tensor | None:
-    """Zeros for what the values cannot hold: 2 bytes an entry beside float32; None beside float64, which needs none."""
+    """Zeros for the rounding errors of values: 2 bytes per entry for float32; None for float64, which needs none."""
     if values.dtype == torch.float64:
         return None
     return torch.zeros_like(values, dtype=torch.bfloat16 if values.dtype == torch.float32 else torch.float32)
 
 
 def add_(values: Tensor, increment: Increment, residual: Tensor | None = None) -> None:
-    r"""Add an increment in place: v <- v + increment; with a residual, the rounding error is added the next time.
+    r"""Add an increment in place, v <- v + increment; with a residual, the next call makes up for the rounding error.
 
     $$t = r + \Delta, \quad v' = \operatorname{fl}(v + t), \quad r' = t - (v' - v)$$
 
-    Without it, n updates of a float32 matrix leave a random walk of about $6 \cdot 10^{-8} \sqrt n$ of its
-    entries, and increments below half a unit in the last place are lost altogether. Source: Kahan (1965), Further
-    remarks on reducing truncation errors, doi:10.1145/363707.363723.
+    Without the residual, n updates of a float32 matrix leave a random walk of about $6 \cdot 10^{-8} \sqrt n$ relative
+    to its entries, and increments below half a unit in the last place are lost. Source: Kahan (1965), Further remarks
+    on reducing truncation errors, doi:10.1145/363707.363723.
 
     Args:
-        values: Shape (rows, columns).
-        increment: Gives the increment of a block of rows.
-        residual: From `residual_of`, changed in place.
+        values: Tensor to change, shape (rows, columns).
+        increment: Function that returns the increment of a block of rows.
+        residual: Rounding error so far, from `residual_of`; changed in place.
     """
     block = max(1, _BLOCK // max(1, values.shape[1])) if values.dim() > 1 else max(1, len(values))
     for start in range(0, len(values), block):

@@ -12,31 +12,33 @@ from torch import Tensor
 from neuro_decorr.rules import _interneurons
 from neuro_decorr.rules._registry import register
 from neuro_decorr.rules._residual import Increment
-from neuro_decorr.rules._rule import TRANSFORM, Change, Rule, Sample, State
+from neuro_decorr.rules._rule import Rule
+from neuro_decorr.rules._state import TRANSFORM, Change, Needs, Sample, State
+from neuro_decorr.rules._sums import first_rows, row_count, total
 
 _SHIFT = 1e-3
-"""Variance, in units of the mean power, that every direction is taken to have on top while the subspace turns."""
+"""Variance, in units of the mean power, that is added to every direction while the subspace turns."""
 
 
 @dataclass(frozen=True, eq=False)
 class InterneuronChange(Change):
-    """Directions, suppressions and gain before and after an update."""
+    """Change of the directions, suppressions and gain by one update."""
 
     before: tuple[Tensor, ...]
     after: tuple[Tensor, ...]
 
     @classmethod
     def since(cls, before: tuple[Tensor, ...], state: State) -> InterneuronChange:
-        """From a `snapshot` to the present transform of a state."""
+        """Change from a `snapshot` to the present transform of a state."""
         return cls(before, tuple(state[name] for name in TRANSFORM["low_rank"]))
 
     @staticmethod
     def snapshot(state: State) -> tuple[Tensor, ...]:
-        """A copy of the transform of a state."""
+        """Copy of the transform of a state."""
         return tuple(state[name].clone() for name in TRANSFORM["low_rank"])
 
     def increment(self, weight: Tensor) -> Increment:
-        r"""W (D_old D_new^{-1} - I), exactly.
+        r"""Increment W (D_old D_new^{-1} - I), exactly.
 
         $$D^{-1} = (I + U T U^T) / g, \quad T = (I - S U^T U)^{-1} S$$
 
@@ -45,9 +47,9 @@ class InterneuronChange(Change):
         \rho = g_{old} / g_{new}, \quad P = (I - U S U^T)_{old}\, (I + U T U^T)_{new}
         $$
 
-        U hardly turns in one update, so the factors of P nearly cancel. With U_new = U_old R + E, the product less
-        the identity is a sum of small terms over U_old and E, whose k x k cores are taken in double precision: what is
-        added to W is small, and so is its rounding, however many updates follow. Cost: 8 k outputs features flop.
+        U hardly turns in one update, so the factors of P nearly cancel. With U_new = U_old R + E, the product minus the
+        identity is a sum of small terms over U_old and E, whose k x k cores are computed in float64. So the increment
+        of W is small, and so is its rounding error, however many updates follow. Cost: 8 k outputs features flop.
         """
         old, new = self.before[0].double(), self.after[0].double()
         suppression_old, suppression_new = self.before[1].double().diag(), self.after[1].double().diag()
@@ -71,7 +73,7 @@ class InterneuronChange(Change):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Interneuron(Rule):
-    r"""k inhibitory interneurons damp the k leading directions of the input; all others pass untouched.
+    r"""k inhibitory interneurons that damp the k leading directions of the input and leave all others unchanged.
 
     $$
     x = g\, (z - U \operatorname{diag}(s)\, U^T z), \qquad
@@ -79,39 +81,38 @@ class Interneuron(Rule):
     g^2 = \frac{c}{c - \frac1d \sum_i \lambda_i (1 - (1 - s_i)^2)}
     $$
 
-    U (features x k) holds the tracked leading eigenvectors of the input covariance, lambda their variances and c
-    the mean power of the inputs. A damped direction keeps the variance g^2 lambda / (1 + lambda / (damping c)), but for
-    g^2 the fixed point of `whitening` with the same damping on these directions. The scalar g gives back the power that
-    the interneurons take, so that a layer behind learns at the rates that suit it without them; g = 1 with
-    `preserve_power` off. Each tracking step is one step of subspace iteration on the running covariance, followed by a
-    Rayleigh-Ritz rotation:
+    U (features x k) holds the tracked leading eigenvectors of the input covariance, lambda holds their variances, and c
+    is the mean power of the inputs. A damped direction keeps the variance g^2 lambda / (1 + lambda / (damping c)). On
+    these directions this is, apart from g^2, the fixed point of `whitening` with the same damping. The scalar g gives
+    back the power that the interneurons take, so that a layer behind them learns at the learning rates that suit it
+    without them; `preserve_power=False` sets g = 1. Each tracking step is one step of subspace iteration on the running
+    covariance, followed by a Rayleigh-Ritz rotation:
 
     $$
     M = (1 - w)\, U \Lambda U^T + w\, Z^T Z / n, \quad Q R = (M + 10^{-3} c\, I)\, U, \quad
     E \Lambda E^T = Q^T M Q, \quad U \leftarrow Q E
     $$
 
-    in units of c. The shift changes no eigenvector; it keeps the columns independent where interneurons hear nothing.
+    in units of c. The shift changes no eigenvector; it keeps the columns independent where interneurons receive no
+    input. The rule forgets its random start: after t tracking steps w is 4 / (t + 4) until the rate exceeds it,
+    corrected for few rows, w / (1 + w d / (n (1 + damping))), and c moves by the same w. The tracked variances start at
+    zero, and so does inhibition. The first steps count less, since their few rows cannot tell a direction from noise.
 
-    Where it began is forgotten: after t tracking steps w is 4 / (t + 4) until the rate is more, corrected for few rows,
-    w / (1 + w d / (n (1 + damping))), and c moves by the same w. The tracked variances start at zero, and so does
-    inhibition; the first steps, whose few rows could not tell a direction from noise, count the less.
+    These statements hold for all inputs:
 
-    What holds, whatever the inputs are:
+    - U is orthonormal and the variances sum to at most d c, so that 0 < D <= g I with g^2 <= 1 + d / damping.
+    - The rule ignores a silent batch (mean power up to 1e-30): nothing moves or fades, and `every` does not count it.
+    - A batch that is louder than any before counts as 1e4 c. A batch that is not finite raises Diverged and changes
+      nothing.
+    - If fewer directions have power than there are interneurons, the idle interneurons keep an orthonormal direction
+      and a variance of zero. When units wake that no interneuron hears, idle interneurons turn to them.
 
-    - U is orthonormal, the variances sum to at most d c, and so 0 < D <= g I with g^2 <= 1 + d / damping.
-    - A silent batch (mean power up to 1e-30) does not exist: nothing moves or fades, and it does not count for `every`.
-    - A batch that is louder than any before counts as 1e4 c. One that is not finite raises Diverged before anything has
-      moved.
-    - Where fewer directions have power than there are interneurons, the idle ones keep an orthonormal direction and
-      a variance of zero. When units wake that none of them hears, they turn to those.
-
-    All k directions are tracked, those of interneurons that do not inhibit too, so that one can be recruited at once;
-    memory and cost are those of k.
+    The rule tracks all k directions, including those of interneurons that do not inhibit, so that each can be recruited
+    at once. Memory and cost are those of k: an update costs 4 k n d / every flop for n rows and d units.
 
     The default damping is the weaker of the two that the protocol `credit_assignment` chose on handwritten digits (0.3
-    where strong common modes were added, 3 without). Wide layers on natural images want less: prototypes on CIFAR-10
-    did best at 30 to 100. Tune it.
+    with strong common modes added, 3 without). Wide layers on natural images need weaker decorrelation: prototypes on
+    CIFAR-10 did best at 30 to 100. Tune it.
 
     Source: circuits of Lipshutz, Pehlevan, Chklovskii (2023), Interneurons accelerate learning dynamics in recurrent
     neural networks for statistical adaptation, arXiv:2209.10634, and Duong et al. (2023), Adaptive whitening in neural
@@ -119,23 +120,23 @@ class Interneuron(Rule):
     Srebro (2012), Stochastic optimization for PCA and PLS, doi:10.1109/Allerton.2012.6483308.
 
     Attributes:
-        rate: The least weight of the present rows in the running covariance, in (0, 1].
-        interneurons: k; a layer of fewer units has as many interneurons as units, and is damped in all directions.
-        damping: Strength relative to the mean power; the smaller the stronger.
-        every: The subspace moves at every so many updates.
-        recruit: Variance along its direction, in units of damping c, above which an interneuron inhibits: how many do
-            then grows and shrinks with the inputs, up to k. 0: all k always do.
-        fewest: So many interneurons, those of the leading directions, inhibit whatever they see.
-        preserve_power: Give back, by g, the power that the interneurons take.
-        seed: Of the random initial directions.
+        rate: Least weight of the present rows in the running covariance, in (0, 1].
+        interneurons: k; a layer of fewer units has as many interneurons as units and is damped in all directions.
+        damping: Soft cap relative to the mean power; a smaller value decorrelates more.
+        every: Number of updates from one move of the subspace to the next.
+        recruit: Variance along its direction, in units of damping c, above which an interneuron inhibits. The number of
+            inhibiting interneurons then grows and shrinks with the inputs, up to k. 0: all k always inhibit.
+        fewest: Number of interneurons, those of the leading directions, that inhibit whatever variance they see.
+        preserve_power: True gives back, by g, the power that the interneurons take.
+        seed: Seed of the random initial directions.
     """
 
     name = "interneuron"
-    title = "k interneurons damp the k leading directions; low rank, the cheap one"
+    title = "damps the k leading directions by k interneurons (low rank, cheap)"
     equation = "x = g (z - U diag(s) U^T z), s = 1 - (1 + lambda / (damping c))^-1/2"
     fixed_point_text = "g^2 lambda / (1 + lambda / (damping c)) on the k leading directions"
-    locality = "k interneurons a layer (here by subspace iteration)"
-    cost = "4 k n d / every"
+    locality = "k interneurons per layer (computed here by subspace iteration)"
+    cost = "4 k n d / every for k interneurons"
     source = "Lipshutz et al. 2023, arXiv:2209.10634; Duong et al. 2023, arXiv:2301.11955"
     structure = "low_rank"
     detects_divergence = True
@@ -151,23 +152,27 @@ class Interneuron(Rule):
     seed: int = 0
 
     def problems(self) -> Iterator[str | None]:
-        """What is wrong with the parameters."""
+        """Problems of the parameters."""
         yield from super().problems()
         yield from _interneurons.problems(self)
 
     def interneurons_of(self, features: int) -> int:
-        """How many interneurons a layer of so many units has: k, and not more than there are units."""
+        """Number of interneurons of a layer: k, or the number of units if that is smaller."""
         return min(self.interneurons, features)
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> State:
-        """Random orthonormal directions, no suppression."""
+        """Random orthonormal directions without suppression; arguments as in `Rule.initial_state`."""
         return _interneurons.initial_state(self, features, dtype, device)
 
+    def needs(self, state: State, features: int) -> Needs:
+        """Inputs, or their products with the interneurons; nothing for an update that does not move the subspace."""
+        return _interneurons.needs(self, state, features)
+
     def update_(self, state: State, sample: Sample, rate: float) -> Change | None:
-        """One tracking step at every `every`-th call; suppressions and gain follow from the tracked variances."""
-        tracked = _interneurons.track_(self, state, sample.inputs, rate)
+        """Take a tracking step at every `every`-th call; the tracked variances set suppressions and gain."""
+        tracked = _interneurons.track_(self, state, sample, rate)
         if tracked is None:
             return None
         power, step = tracked.power, tracked.step
@@ -176,22 +181,23 @@ class Interneuron(Rule):
         kept = (variance * ((1 - step) / power)).to(directions.dtype)
         rows = tracked.rows.mul_(math.sqrt(step))
         seen = rows @ directions
-        gram = seen.T @ seen
-        moved = torch.addmm(directions * (kept + _SHIFT), rows.T, seen)
-        turned = _listen_elsewhere_(moved, directions, kept + gram.diagonal(), rows)
+        gram, moved = total(sample, seen.T @ seen, rows.T @ seen)
+        moved.addcmul_(directions, kept + _SHIFT)
+        turned = _listen_elsewhere_(moved, directions, kept + gram.diagonal(), rows, sample)
         columns, form = _interneurons.orthonormal_form(moved)
         # Q^T U: known where Q is a form of (M + shift) U, since U is orthonormal.
         known = columns is moved and not turned
         overlap = form.T @ (gram + (kept + _SHIFT).diag() if known else columns.T @ directions)
         projected = (rows @ columns) @ form
-        rayleigh = torch.addmm((overlap * kept) @ overlap.T, projected.T, projected)
-        # Shifted too: beside a diagonal of zeros, products of numbers below rounding leave the range of float32, and
-        # some kernels then find no eigenvalues.
+        (heard,) = total(sample, projected.T @ projected)
+        rayleigh = heard.addmm_(overlap * kept, overlap.T)
+        # The shift helps here too: beside a diagonal of zeros, products of numbers below rounding leave the range of
+        # float32, and some kernels then find no eigenvalues.
         rayleigh.diagonal().add_(_SHIFT)
         values, rotation = torch.linalg.eigh(rayleigh)
         torch.mm(columns, form @ rotation.flip(1), out=directions)
         values = values.flip(0) - _SHIFT
-        # What is left of a variance below the rounding of the largest is none; it would never reach zero by itself.
+        # A variance below the rounding of the largest counts as zero, which it would never reach by itself.
         least = 8 * torch.finfo(values.dtype).eps * max(1.0, float(values[0]))
         values = torch.nn.functional.threshold(values, least, 0.0)
         variance.copy_(values).mul_(power)
@@ -199,32 +205,33 @@ class Interneuron(Rule):
         return InterneuronChange.since(before, state)
 
     def fixed_point(self, covariance: Tensor) -> Tensor:
-        """The soft cap on the k leading eigenvalues that recruit an interneuron, the others unchanged; times g^2."""
+        """Covariance with a soft cap on those of the k leading eigenvalues that recruit an interneuron, times g^2."""
         return _interneurons.damped_covariance(self, covariance)
 
     def largest_gain(self, features: int, least_power: float) -> float:
-        """1, and sqrt(1 + features / damping) where the power is given back."""
+        """Bound sqrt(1 + features / damping) on |D| with `preserve_power`, 1 without."""
         return _interneurons.largest_gain(self, features)
 
 
-def _listen_elsewhere_(columns: Tensor, directions: Tensor, heard: Tensor, rows: Tensor) -> bool:
-    """Turn interneurons that hear nothing towards what none of them hears, each towards that part of one row.
+def _listen_elsewhere_(columns: Tensor, directions: Tensor, heard: Tensor, rows: Tensor, sample: Sample) -> bool:
+    """Turn interneurons that hear nothing towards inputs that no interneuron hears, each towards a part of one row.
 
-    Without it, directions on units that are silent for good would stay there whatever other units do.
+    Without this step, directions on units that are silent for good would stay there whatever other units do.
 
     Args:
-        columns: What the directions turn into, shape (features, interneurons); changed in place.
+        columns: New directions, shape (features, interneurons); changed in place.
         directions: U, shape (features, interneurons).
-        heard: Variance that each of them hears, in units of the mean power, shape (interneurons,).
-        rows: In units of the mean power, shape (rows, features).
+        heard: Variance that each interneuron hears, in units of the mean power, shape (interneurons,).
+        rows: Inputs in units of the mean power, shape (rows, features).
+        sample: Sample to which the rows belong.
 
     Returns:
-        Whether there are any such interneurons.
+        True if there are any such interneurons.
     """
     least = torch.finfo(heard.dtype).eps
     if float(heard.min()) > least:
         return False
-    idle = (heard <= least).nonzero().flatten()[: len(rows)]
-    some = rows[: len(idle)]
+    idle = (heard <= least).nonzero().flatten()[: row_count(sample)]
+    some = first_rows(sample, rows, len(idle))
     columns[:, idle] += (some - (some @ directions) @ directions.T).T
     return True

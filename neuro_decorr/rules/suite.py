@@ -1,6 +1,6 @@
-"""What every rule has to pass: checks that know it by its declaration only, in float64.
+"""Test suite of every rule: checks in float64 that know a rule by its declaration only.
 
-`check(rule)` runs all that apply; `CHECKS` are the single ones, to parametrise tests with. Each raises `CheckFailed`.
+`check(rule)` runs all checks that apply; `CHECKS` lists them, to parametrise tests with. Each raises `CheckFailed`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from torch import Tensor
 
 from neuro_decorr.errors import Diverged, NeuroDecorrError
 from neuro_decorr.rules._registry import get, table
-from neuro_decorr.rules._rule import Rule, Sample, State, dense_matrix, transform
+from neuro_decorr.rules._rule import Rule
+from neuro_decorr.rules._state import Sample, State
+from neuro_decorr.rules._transform import dense_matrix, passed_on, transform
+from neuro_decorr.rules.connectivity import Band, Groups
 
 FEATURES = 20
 WAKING_UNITS = 4
 
 UPDATES = 30_000
-"""So many may lead to the fixed point."""
+"""Largest number of updates on the way to the fixed point."""
 _LEAST_RATE = 5e-3
-"""At a smaller rate that many updates do not get there from inputs of condition 1e4: 150 time constants of the rule."""
+"""Rate below which that many updates, 150 time constants, do not suffice for inputs of condition number 1e4."""
 
 
 class CheckFailed(NeuroDecorrError, AssertionError):
-    """A rule does not do what it declares."""
+    """A rule that does not do what it declares."""
 
 
 def _expect(holds: bool, rule: Rule, message: str) -> None:
@@ -35,7 +38,7 @@ def _expect(holds: bool, rule: Rule, message: str) -> None:
 
 
 def covariance(condition: float = 1e4, features: int = FEATURES, seed: int = 0) -> Tensor:
-    """A covariance with log-uniform spectrum, random basis and unit mean power."""
+    """Covariance with a log-uniform spectrum, a random basis of a seed, unit mean power and a condition number."""
     generator = torch.Generator().manual_seed(seed)
     basis = torch.linalg.qr(torch.randn(features, features, generator=generator, dtype=torch.float64)).Q
     spectrum = torch.logspace(0, -float(torch.tensor(condition).log10()), features, dtype=torch.float64)
@@ -45,30 +48,30 @@ def covariance(condition: float = 1e4, features: int = FEATURES, seed: int = 0) 
 
 
 def rows_with(covariance: Tensor) -> Tensor:
-    """As many rows as features whose second moment is the covariance exactly."""
+    """Rows, as many as features, whose second moment is exactly the covariance (features, features)."""
     values, vectors = torch.linalg.eigh(covariance)
     generator = torch.Generator().manual_seed(5)
-    # Mixed by a rotation, so that every row has power in every direction, as samples have.
+    # A rotation mixes the rows, so that every row has power in every direction, as samples have.
     mixed = torch.linalg.qr(torch.randn(*covariance.shape, generator=generator, dtype=torch.float64)).Q
     rows: Tensor = mixed @ (vectors * (values.clamp_min(0) * len(values)).sqrt()).T
     return rows
 
 
 def sample(rule: Rule, state: State, inputs: Tensor) -> Sample:  # noqa: ARG001  # one signature for all of these
-    """Rows of centred inputs with the outputs of the present transform."""
+    """Sample of centred inputs with the outputs of the present transform."""
     return Sample(inputs, transform(state, inputs), torch.zeros(inputs.shape[1], dtype=inputs.dtype))
 
 
 def run(rule: Rule, inputs: Tensor, updates: int, state: State | None = None) -> State:
-    """So many updates at the rule's own rate, from `state` (in place) or from the start."""
-    state = rule.initial_state(inputs.shape[1], dtype=torch.float64) if state is None else state
+    """Run updates at the rule's own rate on centred rows, from `state` (in place) or from the start."""
+    state = rule.layer_state(inputs.shape[1], dtype=torch.float64) if state is None else state
     for _ in range(updates):
-        rule.update_(state, sample(rule, state, inputs), rule.rate)
+        rule.step_(state, sample(rule, state, inputs), rule.rate)
     return state
 
 
 def second_moment(state: State, inputs: Tensor) -> Tensor:
-    """Of the outputs, shape (features, features)."""
+    """Second moment of the outputs, shape (features, features)."""
     outputs = transform(state, inputs)
     return outputs.T @ outputs / len(outputs)
 
@@ -86,13 +89,13 @@ def residual(rule: Rule, state: State, inputs: Tensor) -> float:
 
 
 def correlation(covariance: Tensor) -> Tensor:
-    """The covariance with its diagonal scaled to one."""
+    """Covariance with its diagonal scaled to one."""
     scale = covariance.diagonal().rsqrt()
     return covariance * scale.unsqueeze(1) * scale
 
 
 def converge(rule: Rule, inputs: Tensor, tolerance: float, updates: int = UPDATES, state: State | None = None) -> float:
-    """The residual at the end, or as soon as it falls below the tolerance."""
+    """Residual after the last of the `updates`, or as soon as it falls below the tolerance; arguments as of `run`."""
     state = rule.initial_state(inputs.shape[1], dtype=torch.float64) if state is None else state
     for _ in range(updates // 100):
         run(rule, inputs, 100, state)
@@ -103,26 +106,26 @@ def converge(rule: Rule, inputs: Tensor, tolerance: float, updates: int = UPDATE
 
 
 def comfortable(rule: Rule, inputs: Tensor) -> Rule:
-    """The rule at half its stability limit, and where no step of it can overshoot the largest eigenvalue."""
+    """Rule at half its stability limit, or at a lower rate at which no step overshoots the largest eigenvalue."""
     moment = inputs.T @ inputs / len(inputs)
     limits = (rule.stability_limit(moment), 1 / float(torch.linalg.matrix_norm(moment, 2)))
     return dataclasses.replace(rule, rate=0.5 * min(limits))
 
 
 def condition(rule: Rule) -> float:
-    """Of the inputs from which a rule is to reach its fixed point: 1e4, or 1e2 where its limit leaves a tiny rate."""
+    """Condition number of the inputs for the fixed point: 1e4, or 1e2 if the stability limit requires a tiny rate."""
     return 1e4 if comfortable(rule, rows_with(covariance(1e4))).rate >= _LEAST_RATE else 1e2
 
 
 def check_fixed_point(rule: Rule) -> None:
-    """With exact statistics it reaches the fixed point that it declares, to 1e-6."""
+    """Check that the rule reaches its declared fixed point to 1e-6, with exact statistics."""
     inputs = rows_with(covariance(condition(rule)))
     left = converge(comfortable(rule, inputs), inputs, 1e-6)
     _expect(left < 1e-6, rule, f"stays {left:.1e} (relative) away from its declared fixed point.")
 
 
 def check_equivariance(rule: Rule) -> None:
-    """Started from D A^{-1}, inputs A z give the same outputs (low-rank or covariant: the outputs rotate with them)."""
+    """Check that inputs A z give the same outputs from D A^{-1}, or rotated ones for a low-rank or covariant rule."""
     if rule.equivariance == "none":
         return
     generator = torch.Generator().manual_seed(1)
@@ -147,10 +150,10 @@ def check_equivariance(rule: Rule) -> None:
 
 
 def check_stability_limit(rule: Rule) -> None:
-    """Just below the limit a small deviation dies out, just above it does not; without a limit the top rate holds.
+    """Check that a small deviation dies out just below the limit and not just above it, or at rate 1 without a limit.
 
-    Above the limit either the deviation grows (some rules then settle elsewhere, with less variance) or the outputs'
-    covariance never comes to rest.
+    Above the limit either the deviation grows (some rules then settle elsewhere, with less variance) or the covariance
+    of the outputs never comes to rest.
     """
     inputs = rows_with(covariance())
     if rule.stability_limit(inputs.T @ inputs / len(inputs)) == float("inf"):
@@ -185,7 +188,7 @@ def movement(rule: Rule, state: State, inputs: Tensor) -> float:
 
 
 def check_state_round_trip(rule: Rule) -> None:
-    """Saved, loaded and continued is the same as never stopped."""
+    """Check that a rule continues from a saved and loaded state as if it had not stopped."""
     inputs = rows_with(covariance(100.0))
     straight = run(rule, inputs, 10)
     halfway = run(rule, inputs, 5)
@@ -198,7 +201,7 @@ def check_state_round_trip(rule: Rule) -> None:
 
 
 def check_pure_update(rule: Rule) -> None:
-    """The pure update leaves its argument alone and agrees with the one in place."""
+    """Check that the pure update leaves its argument as it is and agrees with the update in place."""
     inputs = rows_with(covariance(100.0))
     state = run(rule, inputs, 4)
     before = {name: tensor.clone() for name, tensor in state.items()}
@@ -212,7 +215,7 @@ def check_pure_update(rule: Rule) -> None:
 
 
 def check_divergence(rule: Rule) -> None:
-    """A rule that declares to detect it raises Diverged for one number that is not finite, and moves nothing."""
+    """Check that a rule with `detects_divergence` raises Diverged for a number that is not finite, changing nothing."""
     if not rule.detects_divergence:
         return
     state = rule.initial_state(FEATURES, dtype=torch.float64)
@@ -225,13 +228,13 @@ def check_divergence(rule: Rule) -> None:
         except Diverged:
             pass
         else:
-            raise CheckFailed(f"rule '{rule.name}' declares that it detects divergence, and took {bad} for a number.")
+            raise CheckFailed(f"rule '{rule.name}' declares that it detects divergence, but accepted {bad}.")
         unmoved = all(torch.equal(state[name], before[name]) for name in before)
         _expect(unmoved, rule, f"moved its state before it raised Diverged for {bad}.")
 
 
 def check_compensation(rule: Rule) -> None:
-    """W D stays what it was, for fewer rows than features and over many updates."""
+    """Check that compensation keeps W D as it was, for fewer rows than features and over many updates."""
     generator = torch.Generator().manual_seed(3)
     inputs = rows_with(covariance(100.0))
     rule = comfortable(rule, inputs)
@@ -251,7 +254,7 @@ def check_compensation(rule: Rule) -> None:
 
 
 def check_silent_units(rule: Rule) -> None:
-    """Three silent units: bounded for ever, unless the rule is declared as published with that fault."""
+    """Check that D stays bounded with three silent units, or grows if the rule declares so."""
     generator = torch.Generator().manual_seed(4)
     rule = dataclasses.replace(rule, rate=0.05)
     state = rule.initial_state(FEATURES, dtype=torch.float64)
@@ -271,11 +274,11 @@ def check_silent_units(rule: Rule) -> None:
 
 
 def check_waking(rule: Rule) -> None:
-    """A unit wakes after 10,000 silent updates: no harm, and the fixed point is found again.
+    """Check that a unit that wakes after 10,000 silent updates does no harm and lets the rule find its fixed point.
 
-    The gain of the silent unit is at most 1.5 times what the rule's own fixed point gives to a direction without power;
-    the woken unit's first batches leave the outputs of the others below 10; and 4,000 updates later the second moment
-    is within a tenth of the fixed point.
+    The gain of the silent unit must be at most 1.5 times the gain that the fixed point of the rule gives to a direction
+    without power. The first batches of the woken unit must leave the outputs of the others below 10. After 4,000
+    further updates the second moment must be within a tenth of the fixed point.
     """
     if not rule.silent_units_bounded or rule.structure == "centering":
         return
@@ -313,8 +316,43 @@ def check_waking(rule: Rule) -> None:
     )
 
 
+def check_connectivity(rule: Rule) -> None:
+    """Check that a rule acts in each of disjoint groups as in a layer, and confined to all pairs as usual.
+
+    A rule that can be confined to any connections runs on a band: no other connection appears, its D as a state of its
+    own is the D that it stands for, and the covariances of connected units come closer to rest.
+    """
+    if rule.confinement == "none":
+        return
+    inputs, state, width = rows_with(covariance(10.0)), {}, FEATURES // 4
+    for connectivity in (Groups(FEATURES), Groups(width)):
+        confined = dataclasses.replace(rule, connectivity=connectivity)
+        state = run(confined, inputs, 20)
+        expected = torch.zeros(FEATURES, FEATURES, dtype=torch.float64)
+        for start in range(0, FEATURES, connectivity.size):
+            of = slice(start, start + connectivity.size)
+            expected[of, of] = dense_matrix(run(rule, inputs[:, of], 20), connectivity.size, inputs)
+        torch.testing.assert_close(dense_matrix(state, FEATURES, inputs), expected, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(transform(state, inputs), inputs @ expected.T, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(passed_on(state, inputs), inputs @ expected, rtol=1e-7, atol=1e-9)
+    band = dataclasses.replace(rule, connectivity=Band(2))
+    if rule.confinement == "groups":
+        return
+    state = run(band, inputs, 200)
+    matrix, connected = dense_matrix(state, FEATURES, inputs), Band(2).matrix(FEATURES)
+    held = matrix if rule.confinement == "any" else torch.linalg.inv(matrix)
+    outside = float(held[~connected].abs().max())
+    _expect(outside < 1e-9, rule, f"has a connection of {outside:.1e} between units that are not connected.")
+    torch.testing.assert_close(transform(state, inputs), inputs @ matrix.T, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(passed_on(state, inputs), inputs @ matrix, rtol=1e-7, atol=1e-9)
+    before, after = (correlation(moment) for moment in (inputs.T @ inputs, second_moment(state, inputs)))
+    pairs = connected & ~torch.eye(FEATURES, dtype=torch.bool)
+    fell = float(after[pairs].square().mean() / before[pairs].square().mean())
+    _expect(fell < 0.9, rule, f"leaves {fell:.2f} of the squared correlations of connected units after 200 updates.")
+
+
 def check_declaration(rule: Rule) -> None:
-    """It has a row in the table, and rebuilds from its own parameters."""
+    """Check that the rule has a row in the table and can be made again from its own parameters."""
     row = next((row for row in table() if row["name"] == rule.name), {})
     _expect(bool(row) and all(row.values()), rule, f"has no complete row in the table of rules: {row}; register it.")
     _expect(get(rule.name, **rule.parameters()) == rule, rule, "cannot be made again from its own parameters.")
@@ -330,18 +368,19 @@ CHECKS = (
     check_compensation,
     check_silent_units,
     check_waking,
+    check_connectivity,
     check_declaration,
 )
 
 
 def check(rule: Rule) -> None:
-    """Run every check on a rule; it takes some seconds.
+    """Run every check on a rule, which takes some seconds.
 
     Args:
-        rule: A registered rule, with the parameters to be checked.
+        rule: Registered rule, with the parameters to be checked.
 
     Raises:
-        CheckFailed: The rule does not do what it declares; the message says which declaration and by how much.
+        CheckFailed: The rule does not do what it declares; the message gives the declaration and the deviation.
     """
     for single in CHECKS:
         single(rule)

@@ -1,4 +1,4 @@
-"""What one run of a study is: its stage, its seed and the levels of its factors."""
+"""Condition of one run of a study: its stage, its seed and the levels of its factors."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from typing import Any, TypeAlias, final
 from neuro_decorr.errors import InvalidValue
 
 Scalar: TypeAlias = str | int | float | bool | None
-"""What a factor or a measurement may be: a table and a JSON file hold it without loss."""
+"""Type of a factor or a measurement: tables and JSON files hold it without loss."""
 
 RESERVED = ("stage", "seed", "diverged", "diverged_step", "reason")
-"""Columns that the machinery fills; neither a factor nor a measurement may take their names."""
+"""Columns that the study fills itself; no factor and no measurement may take these names."""
 
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def scalar(name: str, value: object) -> Scalar:
-    """A value as a plain Python scalar.
+    """Convert a value to a plain Python scalar.
 
     Args:
-        name: What the value is called, for the message.
+        name: Name of the value, for the message.
         value: A Python scalar, a NumPy scalar, or an array or tensor of one element.
 
     Returns:
         The same value as str, int, float, bool or None.
 
     Raises:
-        InvalidValue: It is something else.
+        InvalidValue: The value is of another type, or a text that UTF-8 cannot encode.
     """
+    if isinstance(value, str) and not value.isascii():
+        _check_text(name, value)
     if value is None or type(value) in (str, int, float, bool):
         return value  # type: ignore[return-value]
     if getattr(value, "size", None) == 1 or getattr(value, "shape", None) == ():
@@ -52,14 +54,24 @@ def scalar(name: str, value: object) -> Scalar:
     )
 
 
-def seeds(count: int, start: int = 0) -> list[int]:
-    """The paired seeds of a study: every arm is run with each of them.
+def _check_text(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            f"'{name}' is {value!r:.80}, which no table can hold: it has bytes that are not UTF-8, perhaps from the "
+            "name of a file; give it as value.encode(errors='backslashreplace').decode()."
+        ) from error
 
-    The seeds of a smaller count are the first of a larger one, so that more seeds extend a study.
+
+def seeds(count: int, start: int = 0) -> list[int]:
+    """Return the paired seeds of a study: every arm is run with each of them.
+
+    A larger count has the same first seeds as a smaller one, so that more seeds extend a study.
 
     Args:
-        count: How many, at least 1.
-        start: The first one.
+        count: Number of seeds, at least 1.
+        start: The first seed, at least 0.
 
     Returns:
         `start, start + 1, ...`, count of them.
@@ -68,16 +80,16 @@ def seeds(count: int, start: int = 0) -> list[int]:
         InvalidValue: The count is below 1, or the start below 0.
     """
     if count < 1 or start < 0:
-        raise InvalidValue(f"seeds(count={count}, start={start}): count is at least 1 and start at least 0.")
+        raise InvalidValue(f"seeds(count={count}, start={start}): count must be at least 1, start at least 0.")
     return list(range(start, start + count))
 
 
 @final
 class Condition:
-    """One run of a study. Frozen, hashable, and named by `key`.
+    """Condition of one run of a study; frozen, hashable, and named by `key`.
 
-    Everything that the run depends on, beyond the configuration of the study, is in here: what an earlier stage
-    chose is handed on as a factor. So a stored run stays valid when seeds are added.
+    It holds everything that the run depends on beyond the configuration of the study; the choice of an earlier stage is
+    a factor too. So a stored run stays valid when seeds are added.
 
     Args:
         stage: Name of the stage that the run belongs to (letters, digits, `_`, `-`, `.`).
@@ -90,23 +102,25 @@ class Condition:
         factors: Level of every factor, read-only.
 
     Raises:
-        InvalidValue: A name is reserved or cannot name a folder, or a level is no finite scalar.
+        InvalidValue: A name is reserved or cannot name a folder, or a level is not a finite scalar.
     """
 
     stage: str
     seed: int
-    factors: Mapping[str, Any]  # the protocol, which gave the levels, knows their types
+    factors: Mapping[str, Any]  # the types of the levels are known to the protocol that gave them
 
     def __init__(self, stage: str, seed: int, factors: Mapping[str, Any]) -> None:
         if not _STAGE.fullmatch(stage):
-            raise InvalidValue(f"stage '{stage}': it names a folder, so use letters, digits, '_', '-' and '.' only.")
+            raise InvalidValue(f"stage '{stage}': use letters, digits, '_', '-' and '.' only, since it names a folder.")
         levels: dict[str, Scalar] = {}
         for name, value in factors.items():
             if name in RESERVED:
-                raise InvalidValue(f"factor '{name}': the names {', '.join(RESERVED)} are taken; choose another.")
+                raise InvalidValue(
+                    f"factor '{name}': the names {', '.join(RESERVED)} are reserved; choose another one."
+                )
             level = scalar(name, value)
             if isinstance(level, float) and not math.isfinite(level):
-                raise InvalidValue(f"factor '{name}' is {level}; the level of a factor is finite, or None.")
+                raise InvalidValue(f"factor '{name}': got the level {level}; it must be finite, or None.")
             levels[name] = level
         object.__setattr__(self, "stage", stage)
         object.__setattr__(self, "seed", int(seed))
@@ -114,7 +128,7 @@ class Condition:
 
     @cached_property
     def key(self) -> str:
-        """Sixteen hexadecimal digits that depend on stage, seed and factors alone (not on the factors' order)."""
+        """Sixteen hexadecimal digits that depend only on stage, seed and factors (not on the order of the factors)."""
         text = json.dumps([self.stage, self.seed, dict(self.factors)], sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
-"""Laying out a study directory: the models, protocols and analysis of the repository, to run and to edit.
+"""Making of a study directory with the models, protocols and analysis of the repository, to run and to edit.
 
-An installed library carries them as data, in the folder `_template` beside this file (pyproject.toml puts them there
-when the wheel is built); in a checkout of the repository they are the repository's own.
+An installed library carries them as data in the folder `_template` beside this file (the build of the wheel puts them
+there, see pyproject.toml). In a checkout they are taken from the repository.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, install
 from neuro_decorr.study import files
 from neuro_decorr.study.provenance import versions
 
 PARTS = ("models", "protocols", "analysis")
 """The folders of a study directory."""
-TUTORIAL = "tutorial.md"
-"""The page on a protocol of one's own, which a study directory gets too."""
+TUTORIAL = "tutorial.py"
+"""Tutorial on a protocol of your own, a script that opens as a notebook; a study directory gets it too."""
+
+EXTRAS = ("study", "brian", "norse", "optimisers")
+"""Extras of the library that the protocols of a study directory need."""
 
 _CARRIED = Path(__file__).parent / "_template"
 _REPOSITORY = Path(__file__).parents[2]
@@ -26,37 +29,39 @@ _REPOSITORY = Path(__file__).parents[2]
 _README = f"""\
 # A study directory
 
-Laid out by neuro-decorr {{version}}. Everything in it is yours to run and to edit:
+Made by neuro-decorr {{version}}. Everything in it is yours to run and to edit:
 
-    neuro-decorr list                   # the protocols of this directory and their questions
-    neuro-decorr run PROTOCOL           # run one, or go on with it; with --help: its options
-    neuro-decorr report results/NAME    # tables, figures and page once more, from the stored runs
+    neuro-decorr list                   # list the protocols of this directory with their questions
+    neuro-decorr run PROTOCOL           # run or resume a protocol; --help shows its options
+    neuro-decorr report results/NAME    # write tables, figures and page again from the stored runs
 
-They work here and in every folder below.
+These commands work here and in every folder below.
 
-| place | what is there |
+| place | content |
 | --- | --- |
-| `protocols/` | the experiments: `protocols/NAME.py`, or `protocols/NAME/__init__.py`, is the protocol NAME, and what \
-begins with `_` helps them |
-| `models/` | the networks that they study |
-| `analysis/` | their figures and tables |
-| `results/` | made by the first run: one directory a study, with its `index.html`, tables, figures and runs |
-| `{TUTORIAL}` | a protocol of your own in 15 minutes |
+| `protocols/` | the experiments: `protocols/NAME.py`, or `protocols/NAME/__init__.py`, is the protocol NAME; files \
+that begin with `_` are helpers |
+| `models/` | the networks that the protocols study |
+| `analysis/` | the figures and tables of the protocols |
+| `results/` | one directory per study, with its `index.html`, tables, figures and runs; made by the first run |
+| `{TUTORIAL}` | a protocol of your own, from an empty directory to its finding; runs as a script or a notebook |
 
-The folder `protocols` marks this directory: keep its name and its `__init__.py`. The library itself is not here;
-`pip install 'neuro-decorr[study,brian,norse]'` brings what all protocols need.
+The folder `protocols` marks this directory: keep its name and its `__init__.py`. The library is not in here.
+This command installs everything that the protocols need:
+
+    {{install}}
 """
 
 
 def initialise(directory: Path) -> None:
-    """Lay out a study directory.
+    """Make a study directory.
 
     Args:
         directory: An absent or empty directory.
 
     Raises:
-        InvalidValue: The directory has something in it, or is a file.
-        Unwritable: It cannot be made or written; what was begun is removed.
+        InvalidValue: The directory is not empty, or is a file.
+        Unwritable: The directory cannot be made or written; a part that was written is removed.
     """
     made: list[Path] = []
     try:
@@ -65,7 +70,12 @@ def initialise(directory: Path) -> None:
             (directory / place).parent.mkdir(parents=True, exist_ok=True)
             (directory / place).write_bytes(source.read_bytes())
         version = versions().get("neuro-decorr", "not installed, from a checkout")
-        (directory / "README.md").write_text(_README.format(version=version), encoding="utf-8")
+        bring = install(*EXTRAS)
+        if " @ " not in bring:  # a path of this machine, which another reader of the directory does not have
+            wanted = f"[{','.join(EXTRAS)}]"
+            file = f"neuro_decorr-{versions().get('neuro-decorr', 'VERSION')}-py3-none-any.whl"
+            bring = f"pip install '{file}{wanted}'  # or, in a checkout of the library: pip install '.{wanted}'"
+        (directory / "README.md").write_text(_README.format(version=version, install=bring), encoding="utf-8")
     except InvalidValue:
         raise
     except BaseException as error:
@@ -76,7 +86,7 @@ def initialise(directory: Path) -> None:
 
 
 def _make(directory: Path) -> list[Path]:
-    """Make the directory and those above it; which of them were not there, innermost first."""
+    """Make the directory and those above it. Returns the new ones, innermost first."""
     absent = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -89,7 +99,7 @@ def _make(directory: Path) -> list[Path]:
 
 
 def _remove(directory: Path, made: list[Path]) -> None:
-    # It was empty; half a study directory would be refused the next time, for not being so.
+    # The directory was empty before; a part of a study directory would be refused the next time.
     with contextlib.suppress(OSError):
         for entry in directory.iterdir():
             if entry.is_dir():
@@ -101,14 +111,14 @@ def _remove(directory: Path, made: list[Path]) -> None:
 
 
 def _contents() -> Iterator[tuple[Path, Path]]:
-    """Every file of a study directory: where it is taken from, and its place there."""
+    """Yield every file of a study directory: its source, and its place in the directory."""
     carried = _CARRIED.is_dir()
     for part in PARTS:
         folder = (_CARRIED if carried else _REPOSITORY) / part
         for path in sorted(folder.rglob("*")):
             place = path.relative_to(folder.parent)
-            # What Python compiled, and what editors and systems hide, is none of the experiment's.
+            # Compiled files and hidden files of editors and systems are left out.
             if path.is_file() and not any(name == "__pycache__" or name.startswith(".") for name in place.parts):
                 yield path, place
-    page = _CARRIED / TUTORIAL if carried else _REPOSITORY / "docs" / "tutorial_protocol.md"
-    yield page, Path(TUTORIAL)
+    script = _CARRIED / TUTORIAL if carried else _REPOSITORY / "examples" / "tutorials" / "5_protocol.py"
+    yield script, Path(TUTORIAL)

@@ -1,16 +1,19 @@
-"""The options of a protocol's command, made from the fields of its configuration."""
+"""Options of a protocol's command, made from the fields of its configuration."""
 
 from __future__ import annotations
 
-import difflib
 import enum
+import shlex
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Union, final, get_args, get_origin
 
 import click
 
+from neuro_decorr.errors import InvalidValue, did_you_mean
+from neuro_decorr.study import duration
 from neuro_decorr.study.configuration import Configuration, option
 from neuro_decorr.study.protocol import Protocol
 
@@ -20,13 +23,13 @@ _NAMES = {int: "INTEGER", float: "NUMBER", str: "TEXT", bool: "true|false"}
 @final
 @dataclass(frozen=True)
 class Kind:
-    """What a field holds, seen from the command line.
+    """Kind of a field on the command line.
 
     Attributes:
-        metavar: What stands for its value in the help.
-        flag: A switch: `--name` or `--no-name`.
-        many: Values separated by commas.
-        optional: `none` is allowed.
+        metavar: Word for its value in the help.
+        flag: True for a switch: `--name` or `--no-name`.
+        many: True for a list, whose values are separated by commas.
+        optional: True if `none` is allowed.
     """
 
     metavar: str
@@ -36,7 +39,7 @@ class Kind:
 
 
 def kind(annotation: Any) -> Kind:
-    """What a type holds, seen from the command line.
+    """Find the kind of a type on the command line.
 
     Args:
         annotation: Type of a field.
@@ -63,13 +66,13 @@ def kind(annotation: Any) -> Kind:
 
 
 def parameters(protocol: Protocol) -> list[click.Option]:
-    """The options of a protocol, without checks: pydantic checks all of them at once.
+    """Make the options of a protocol, without checks: pydantic checks all values at once.
 
     Args:
         protocol: The protocol.
 
     Returns:
-        One option a field; its value is None when it is not given.
+        One option per field; its value is None when it is not given.
     """
     options = []
     for name, info in protocol.configuration.model_fields.items():
@@ -86,14 +89,14 @@ def parameters(protocol: Protocol) -> list[click.Option]:
 
 
 def values(model: type[Configuration], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that were given, lists split at their commas.
+    """Collect the given values, with lists split at their commas.
 
     Args:
         model: The protocol's configuration.
-        given: Value by field, None when not given.
+        given: Value by field; None where the option is not given.
 
     Returns:
-        What pydantic is to check.
+        The values for pydantic to check.
     """
     return {
         name: _parsed(kind(info.annotation), given[name])
@@ -102,49 +105,144 @@ def values(model: type[Configuration], given: Mapping[str, Any]) -> dict[str, An
     }
 
 
+def quoted(model: type[Configuration], given: Mapping[str, Any]) -> dict[str, str]:
+    """Find lists that are written as in a program: their brackets and quotes would become parts of the values.
+
+    Args:
+        model: The protocol's configuration.
+        given: Value by field; None where the option is not given.
+
+    Returns:
+        One message by field.
+    """
+    return {
+        name: f"{option(name)}: got {given[name]!r:.60}; separate the values by commas only: {option(name)} a,b,c"
+        for name, info in model.model_fields.items()
+        if given.get(name) is not None and kind(info.annotation).many and _is_quoted(given[name])
+    }
+
+
+def empty(model: type[Configuration], given: Mapping[str, Any]) -> list[str]:
+    """Find options that got an empty text where a text or none is allowed, as from an unset variable of the shell.
+
+    Args:
+        model: The protocol's configuration.
+        given: Value by field; None where the option is not given.
+
+    Returns:
+        One message for each.
+    """
+    return [
+        f"{option(name)}: got an empty text (perhaps from an unset variable of the shell); give a text, or none"
+        for name, info in model.model_fields.items()
+        if kind(info.annotation).metavar == "TEXT|none" and given.get(name) is not None and not given[name].strip()
+    ]
+
+
 def unknown(leftover: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The problems of arguments that no option took, one line each.
+    """Describe arguments that belong to no option.
 
     Args:
         leftover: The arguments.
-        known: Every option that there is.
+        known: All options of the command.
 
     Returns:
-        The lines; the value of an unknown option gets none of its own.
+        One message for each; the value of an unknown option gets no separate message.
     """
     lines = []
     after_option = False
     for argument in leftover:
         if argument.startswith("-"):
             name = argument.split("=", 1)[0]
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
-            lines.append(f"{name}: there is no such option{hint}")
+            lines.append(f"{name}: there is no such option{did_you_mean(name, known)}")
         elif not after_option:
-            lines.append(f"'{argument}': an argument too many; a list of values is separated by commas only")
+            lines.append(f"'{argument}': unexpected argument; separate the values of a list by commas, without blanks")
         after_option = argument.startswith("-") and "=" not in argument
     return lines
 
 
-def whole_number(name: str, text: str, problems: list[str]) -> int:
-    """A whole number of at least 1 from the command line.
+def whole_number(name: str, text: str, problems: list[str], most: int) -> int:
+    """Read a whole number of at least 1 from the command line.
 
     Args:
         name: The option.
-        text: What was given.
-        problems: Gets a line when it is something else.
+        text: The given text.
+        problems: List of messages; it gets one more when the text is no such number.
+        most: Largest allowed number.
 
     Returns:
-        The number, or 1 with a problem.
+        The number; 1 when the text is wrong.
     """
     try:
         number = int(text)
     except ValueError:
         number = 0
-    if number < 1:
-        problems.append(f"{name}: got {text!r}; should be a whole number of at least 1")
+    if not 1 <= number <= most:
+        problems.append(f"{name}: got {text!r:.40}; should be a whole number from 1 to {most}")
         return 1
     return number
+
+
+def seconds(name: str, text: str | None, problems: list[str]) -> float | None:
+    """Read a duration from the command line.
+
+    Args:
+        name: The option.
+        text: The given text, or None.
+        problems: List of messages; it gets one more when the text is no duration.
+
+    Returns:
+        The duration (s); None when the option is not given, or the text is wrong.
+    """
+    try:
+        return None if text is None else duration.seconds(name, text)
+    except InvalidValue as error:
+        problems.append(str(error))
+        return None
+
+
+def _is_quoted(text: str) -> bool:
+    stripped = text.strip()
+    return (stripped[:1], stripped[-1:]) in {("[", "]"), ("(", ")"), ("{", "}")} or stripped[:1] in {"'", '"'}
+
+
+def command(protocol: Protocol, configuration: Configuration, seeds: int, more: Sequence[str] = ()) -> list[str]:
+    """Make the command that resumes a study, without its directory; see `whole`.
+
+    Args:
+        protocol: The experiment.
+        configuration: Its configuration.
+        seeds: Number of paired seeds.
+        more: Other options, such as `--workers 4`.
+
+    Returns:
+        Its words, with the options that differ from the defaults, or `--full` and those that differ from the full size
+        where these are fewer.
+    """
+    own = configuration.model_dump(mode="json", warnings=False)
+    found = []
+    for full in (False, True) if protocol.full else (False,):
+        # Without another check of the values, since a check may read data.
+        made = protocol.configuration.model_construct(**protocol.values(full=full))
+        default = made.model_dump(mode="json", warnings=False)
+        words = ["--full"] if full else []
+        for name, info in protocol.configuration.model_fields.items():
+            if repr(own[name]) != repr(default[name]):  # the record of a study distinguishes 1 and 1.0
+                words += _words(option(name), kind(info.annotation), getattr(configuration, name))
+        found.append(words)
+    count = ["--seeds", str(seeds)] if seeds != protocol.seeds else []
+    return ["neuro-decorr", "run", protocol.name, *min(found, key=len), *count, *more]
+
+
+def whole(words: Sequence[str], directory: Path) -> str:
+    """Complete the words of `command` with the directory of the study, as a text to paste into a shell."""
+    return shlex.join([*words[:3], "--out", str(directory), *words[3:]])
+
+
+def _words(switch: str, kinds: Kind, value: Any) -> list[str]:
+    if kinds.flag:
+        return [switch if value else f"--no-{switch[2:]}"]
+    return [switch, _text(value)]
 
 
 def _parsed(kinds: Kind, text: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Progress on a terminal: a bar over the runs of a stage, one inside each run that lasts."""
+"""Progress of a study: on a terminal a bar over the runs of a stage and one for each long run; elsewhere log lines."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from typing import final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from neuro_decorr.study.log_lines import LogLines
+
 _INSIDE = 4
-"""How many runs get a bar of their own at most."""
+"""Largest number of runs with a bar of their own."""
 
 
 @final
 class View:
-    """Shows how far a study is, on stderr; bars on a terminal, else a line a stage.
+    """Shows the progress of a study on stderr: bars on a terminal, elsewhere lines without control characters.
 
     Args:
-        console: Where to; stderr when None.
+        console: Console to write to. None: stderr.
+        brief: True for work that usually takes under half a minute: no line is written before that.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(file=sys.stderr)
+    def __init__(self, console: Console | None = None, *, brief: bool = False) -> None:
+        # The environment may ask for colours, but a bar is redrawn in place, which a file does not allow.
+        self._console = console or Console(file=sys.stderr, force_terminal=sys.stderr.isatty())
+        self._log = LogLines(self._print, brief=brief)
         self._bars: Progress | None = None
         self._whole: TaskID | None = None
         self._inside: dict[int, TaskID] = {}
         self._title = ""
 
     def __enter__(self) -> View:
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._bars = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=30),
@@ -51,18 +56,24 @@ class View:
 
     def line(self, text: str) -> None:
         """Print a line, above the bars."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._bars is None:
+            self._log.line(text)
+        else:
+            self._print(text)
 
-    def stage(self, title: str, total: int, stored: int) -> None:
-        """A stage begins.
+    def stage(self, title: str, total: int, stored: int, diverged: int = 0, workers: int = 1) -> None:
+        """Begin a stage.
 
         Args:
-            title: What it is called.
-            total: How many runs it has.
-            stored: How many of them are stored already.
+            title: Title of the stage.
+            total: Number of its runs.
+            stored: Number of them that are stored already.
+            diverged: Number of stored runs that diverged.
+            workers: Number of runs computed at a time; a larger number is used where more workers send messages.
         """
         self._title = title
         if self._bars is None:
+            self._log.stage(title, total, stored, diverged, workers)
             return
         for task in [self._whole, *self._inside.values()]:
             if task is not None:
@@ -71,27 +82,34 @@ class View:
         self._whole = self._bars.add_task(title, total=total, completed=stored)
 
     def inside(self, slot: int, label: str, done: float, total: float) -> None:
-        """A run is somewhere in its middle.
+        """Show the progress of a run.
 
         Args:
-            slot: Which worker has it.
+            slot: Number of its worker.
             label: The condition in words.
             done: Steps done.
-            total: Steps in all.
+            total: Steps in total.
         """
-        if self._bars is None or slot >= _INSIDE:
+        if self._bars is None:
+            self._log.inside(slot, label, done, total)
+            return
+        if slot >= _INSIDE:
             return
         text = f"  {label if len(label) <= 60 else label[:59] + '…'}"
         if slot not in self._inside:
             self._inside[slot] = self._bars.add_task(text, total=total)
         self._bars.update(self._inside[slot], description=text, completed=done, total=total, visible=True)
 
-    def advance(self, slot: int) -> None:
-        """A run ended.
+    def advance(self, slot: int, *, diverged: bool = False, failed: bool = False) -> None:
+        """Count a run that ended.
 
         Args:
-            slot: Which worker had it.
+            slot: Number of its worker.
+            diverged: True if it diverged.
+            failed: True if it failed, so that it is not stored.
         """
+        if self._bars is None:
+            self._log.advance(slot, diverged=diverged, failed=failed)
         if self._bars is None or self._whole is None:
             return
         self._bars.advance(self._whole)
@@ -99,5 +117,8 @@ class View:
             self._bars.update(self._inside[slot], visible=False)
 
     def summary(self, text: str) -> None:
-        """A stage ended: one line."""
+        """End a stage with one line."""
         self.line(f"{self._title}: {text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The declaration of an experiment."""
+"""Declaration of an experiment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuro_decorr.study.configuration import Configuration, validate
 from neuro_decorr.study.recorder import Recorder
 from neuro_decorr.study.tables import Tables
 
-# The first argument of each is the protocol's own Configuration, a type that only the protocol knows.
+# The first argument of each is the protocol's own Configuration, whose type is known to the protocol only.
 Stage: TypeAlias = Callable[[Any, list[int], Tables], list[Condition]]
 Run: TypeAlias = Callable[[Any, Condition, Recorder], None]
 Report: TypeAlias = Callable[[Any, Tables, Path], None]
@@ -22,20 +22,20 @@ Report: TypeAlias = Callable[[Any, Tables, Path], None]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """An experiment: its question, what may be chosen, its runs, and what becomes of them.
+    """Declaration of an experiment: its question, its configuration, its runs and its report.
 
     Attributes:
         name: Name of the protocol, equal to the name of its file `protocols/NAME.py`.
-        question: What it answers, in one sentence.
-        configuration: The pydantic model of what its user may choose.
-        stages: Functions `(configuration, seeds, tables so far) -> conditions`, in their order. A stage that
-            selects (a learning rate, say) takes its seeds from the configuration, so that more seeds extend the
-            study and leave the selection alone; `Selection(...).stages` are two such stages.
-        run: Function `(configuration, condition, recorder)` of the module's top level; it runs in worker processes
-            with one thread each.
-        report: Function `(configuration, tables, directory)`: writes tables and figures, prints the finding.
-        full: What the option `--full` changes in the defaults.
-        seeds: How many paired seeds by default.
+        question: The question that the protocol answers, in one sentence.
+        configuration: The pydantic model of the options.
+        stages: Functions `(configuration, seeds, tables so far) -> conditions`, in their order. A stage that selects (a
+            learning rate, for example) takes its seeds from the configuration, so that more paired seeds extend the
+            study without changing the selection; `Selection(...).stages` are such stages.
+        run: Function `(configuration, condition, recorder)` at the module's top level. It runs in worker processes with
+            one thread each.
+        report: Function `(configuration, tables, directory)` that writes tables and figures and prints the finding.
+        full: Defaults that the option `--full` replaces.
+        seeds: Default number of paired seeds.
 
     Raises:
         InvalidValue: The declaration is incomplete or contradicts itself.
@@ -59,26 +59,26 @@ class Protocol:
         if not self.stages:
             problems.append("it has no stage")
         if "<locals>" in self.run.__qualname__ or "<lambda>" in self.run.__qualname__:
-            problems.append("its run is no function of the module's top level, so no worker process can find it")
+            problems.append("its run must be a function at the module's top level, so that worker processes find it")
         if problems:
             raise InvalidValue(f"protocol '{self.name}': {'; '.join(problems)}.")
         self.configure(full=True)
 
     def configure(self, values: Mapping[str, Any] | None = None, full: bool = False) -> Configuration:
-        """The configuration for some values.
+        """Make a configuration.
 
         Args:
-            values: What differs from the defaults; stronger than `full`.
-            full: Start from the full size.
+            values: Values that differ from the defaults; they override the full size.
+            full: True to start from the full size instead of the defaults.
 
         Returns:
             The configuration.
 
         Raises:
-            InvalidValue: One line for each problem.
+            InvalidValue: Values are wrong; one line for each.
         """
         return validate(self.configuration, self.values(values, full))
 
     def values(self, values: Mapping[str, Any] | None = None, full: bool = False) -> dict[str, Any]:
-        """What differs from the defaults: `values` over the full size, if asked for."""
+        """Collect the values that differ from the defaults: those of the full size if `full`, then `values`."""
         return {**(self.full if full else {}), **(values or {})}

@@ -1,4 +1,4 @@
-"""What made a study: commands, versions, commit, seeds, machine, times."""
+"""Provenance of a study: commands, versions, commit, seeds, machine, times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, final
 from neuro_decorr.study import files
 
 NAME = "provenance.json"
+_INTERVAL = 0.5
+"""Time between two records of the number of runs (s)."""
 PACKAGES = (
     "neuro-decorr", "torch", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib",
     "pydantic", "click", "rich", "safetensors", "brian2", "norse",
@@ -23,96 +26,141 @@ PACKAGES = (
 
 @final
 class Provenance:
-    """The record of a study: one entry for every session that worked on it.
+    """Record of a study: one entry for every session that worked on it, with a checksum over all entries.
+
+    Reading it changes nothing. A session is on record from `begin` on, and its runs as they end, so a killed session is
+    on record too.
 
     Args:
         directory: Directory of the study.
-        protocol_file: The protocol's file, or the `__init__.py` of its folder; see `code`.
-        command: The command line.
-        seeds: The paired seeds.
-        workers: How many processes.
 
     Attributes:
-        warnings: What a reader of the results should know: sessions with other code, a damaged record.
+        sessions: The sessions so far.
+        warnings: Warnings for the reader of the results, such as a damaged record.
     """
 
-    def __init__(
-        self, directory: Path, protocol_file: Path, command: Sequence[str], seeds: list[int], workers: int
-    ) -> None:
+    def __init__(self, directory: Path) -> None:
         self._path = directory / NAME
         self.warnings: list[str] = []
-        earlier = self._earlier()
-        self._session: dict[str, Any] = {
-            "command": list(command),
-            "started": _now(),
-            "ended": None,
-            "outcome": "running, or killed",
-            "runs_computed": 0,
-            "seeds": seeds,
-            "workers": workers,
-            "protocol_sha256": code(protocol_file),
-            "git": commit(protocol_file.parent),
-            "versions": versions(),
-            "machine": machine(),
-        }
-        for name, what in (("protocol_sha256", "protocol"), ("git", "commit"), ("versions", "versions")):
-            if any(session["runs_computed"] and session.get(name) != self._session[name] for session in earlier):
-                self.warnings.append(f"earlier runs in {directory} were made with another {what}; see {NAME}")
-        self._sessions = [*earlier, self._session]
+        self.sessions: list[dict[str, Any]] = []
+        self._damaged = False
+        self._next = 0.0
+        try:
+            self.sessions = read(directory)
+        except FileNotFoundError:
+            pass
+        except files.Damaged as error:
+            self._damaged = True
+            self.warnings.append(
+                f"{self._path} is {error}; it is kept as {NAME}.damaged, and a new record begins without those sessions"
+            )
+
+    def begin(
+        self,
+        command: Sequence[str],
+        seeds: list[int],
+        workers: str,
+        origin: Mapping[str, Any],
+        root: Path,
+        accepted: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put a session on record.
+
+        Args:
+            command: The command line.
+            seeds: The paired seeds.
+            workers: Description of its workers, such as `4 processes`.
+            origin: Origin of its runs; see `Origin.brief`.
+            root: The study directory, whose commit goes on record.
+            accepted: Choice for runs of another origin; see `changes.settle`. None: no choice was needed.
+        """
+        if self._damaged:
+            try:
+                self._path.replace(self._path.with_name(f"{NAME}.damaged"))
+            except OSError as error:
+                raise files.unwritable(self._path, error) from error
+        self.sessions.append(
+            {
+                "command": list(command),
+                "started": _now(),
+                "ended": None,
+                "outcome": "running, or killed",
+                "runs_computed": 0,
+                "seeds": seeds,
+                "workers": workers,
+                "origin": dict(origin),
+                "accepted_changes": dict(accepted) if accepted else None,
+                "git": commit(root),
+                "versions": versions(),
+                "machine": machine(),
+            }
+        )
         self._write()
+
+    def computed(self, runs: int) -> None:
+        """Put the number of computed runs on record, at most twice a second."""
+        self.sessions[-1]["runs_computed"] = runs
+        # More often it would take a third of the time of a study with thousands of short runs.
+        if time.monotonic() >= self._next:
+            self._write()
+            self._next = time.monotonic() + _INTERVAL
 
     def end(self, outcome: str, computed: int) -> None:
         """Close the session.
 
         Args:
-            outcome: `complete`, `interrupted`, or `failed`.
-            computed: How many runs it computed.
+            outcome: `complete`, `incomplete`, `interrupted`, or `failed`.
+            computed: Number of runs that it computed.
         """
-        self._session.update(ended=_now(), outcome=outcome, runs_computed=computed)
+        self.sessions[-1].update(ended=_now(), outcome=outcome, runs_computed=computed)
         self._write()
 
-    def _earlier(self) -> list[dict[str, Any]]:
-        try:
-            sessions = json.loads(self._path.read_bytes())["sessions"]
-            return [dict(session, runs_computed=session["runs_computed"]) for session in sessions]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError):
-            self.warnings.append(f"{self._path} was damaged; the record of earlier sessions is lost")
-            return []
-
     def _write(self) -> None:
-        files.write(self._path, json.dumps({"sessions": self._sessions}, indent=2) + "\n")
+        document = {"checksum": files.digest(files.canonical(self.sessions)), "sessions": self.sessions}
+        files.write(self._path, json.dumps(document, indent=2) + "\n")
 
 
-def code(protocol_file: Path) -> str:
-    """A digest that tells whether a protocol has changed: of its file, or of every Python file in its folder."""
-    if protocol_file.name != "__init__.py":
-        return files.digest(protocol_file.read_bytes())
-    folder = protocol_file.parent
-    contents = {path.relative_to(folder).as_posix(): files.digest(path.read_bytes()) for path in folder.rglob("*.py")}
-    return files.digest(files.canonical(contents))
+def read(directory: Path) -> list[dict[str, Any]]:
+    """Read the sessions of a study.
+
+    Args:
+        directory: Directory of the study.
+
+    Returns:
+        The entry of each session.
+
+    Raises:
+        FileNotFoundError: There is no record.
+        Damaged: The checksum of the record does not fit.
+    """
+    try:
+        document = json.loads(files.read(directory / NAME))
+        sessions, checksum = document["sessions"], document["checksum"]
+        intact = files.digest(files.canonical(sessions)) == checksum
+    except FileNotFoundError:
+        raise
+    except (OSError, files.Damaged, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise files.Damaged("damaged (no JSON text with a checksum)") from error
+    if not intact:
+        raise files.Damaged("damaged (its checksum does not fit)")
+    if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+        raise files.Damaged("damaged (no list of sessions)")
+    return sessions
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of every package installed that results may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    """Return the versions of Python and of every installed package that results may depend on."""
+    return {"python": platform.python_version(), **installed(PACKAGES)}
 
 
 def commit(directory: Path) -> dict[str, Any] | None:
-    """The git commit of a directory.
+    """Return the git commit of a directory.
 
     Args:
         directory: A directory of a repository.
 
     Returns:
-        `commit`, and `dirty`: whether a tracked file is changed or a Python file is untracked. None without git.
+        `commit`, and `dirty`: True if a tracked file is changed or a Python file is untracked. None without git.
     """
 
     def git(*arguments: str) -> str:
@@ -128,7 +176,7 @@ def commit(directory: Path) -> dict[str, Any] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and platform of this machine."""
+    """Return processor, cores and platform of this machine."""
     return {"processor": _processor(), "cores": os.cpu_count(), "platform": platform.platform()}
 
 
@@ -144,3 +192,14 @@ def _processor() -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that are installed, by name."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

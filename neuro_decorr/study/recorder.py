@@ -1,44 +1,54 @@
-"""What a run hands to the study: measurements, timings, weights, progress, divergence."""
+"""Recorder of a run: measurements, timings, weights, progress, divergence, checkpoints."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, final
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr.study.checkpoints import Checkpoints, Place
 from neuro_decorr.study.conditions import RESERVED, Scalar, scalar
+from neuro_decorr.study.held import Held
+from neuro_decorr.study.rows import Block, grouped
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 TIMINGS = "timings"
-"""Kind of the rows that `Recorder.time` makes."""
+"""Kind of the rows that `Recorder.time` records."""
 
-_KIND = re.compile("(?!runs$|timings$)[a-z][a-z0-9_]*")
+_KIND = re.compile("(?!runs$|costs$|timings$)[a-z][a-z0-9_]*")
 _INTERVAL = 0.2
-"""Seconds between two progress messages of a run; a shorter run sends none."""
+"""Time between two progress messages of a run (s); a shorter run sends none."""
 
 
 @final
 class Recorder:
-    """Collects what one run measures. It also stands alone: `run(configuration, condition, Recorder())`.
+    """Collects the measurements of one run. It works without a study too: `run(configuration, condition, Recorder())`.
 
     Args:
         factors: Names of the condition's factors, which a row must not repeat.
-        announce: Called with (done, total), at most five times a second.
+        announce: Function that is called with (done, total), at most five times a second.
+        place: Place of the checkpoints. None: no checkpoints.
 
     Attributes:
-        rows: The measurements so far by their kind, one dict a row; timing rows are of the kind `timings`.
-        tensors: The weights, or None.
-        step: The step at which the run diverged, or None.
-        reason: Why it diverged, or None while it has not.
+        rows: Measurements so far by their kind, one dict per row; timing rows have the kind `timings`.
+        tensors: Weights, or None.
+        step: Step at which the run diverged, or None.
+        reason: Reason of the divergence; None while the run has not diverged.
         done: The last `done` of `progress`.
     """
 
-    def __init__(self, factors: Collection[str] = (), announce: Callable[[float, float], None] | None = None) -> None:
+    def __init__(
+        self,
+        factors: Collection[str] = (),
+        announce: Callable[[float, float], None] | None = None,
+        place: Place | None = None,
+    ) -> None:
         self.rows: dict[str, list[dict[str, Scalar]]] = {}
         self.tensors: dict[str, Any] | None = None
         self.step: int | None = None
@@ -47,25 +57,29 @@ class Recorder:
         self._taken = frozenset(factors) | frozenset(RESERVED)
         self._announce = announce
         self._next = time.monotonic() + _INTERVAL
+        self._place = place
+        self._loops = 0
+        self._began = _clocks()
 
     def row(self, kind: str, **values: object) -> None:
-        """Record one measurement: quantities that the same seed gives again.
+        """Record one row of measurements: quantities that the same seed reproduces.
 
         Args:
-            kind: Which table the row belongs to, such as `curves`: rows of one kind have the same columns.
-            **values: One scalar a column; a column that a row lacks is empty in the table.
+            kind: Table of the row, such as `curves`; rows of one kind have the same columns.
+            **values: One scalar per column; a column that a row lacks is empty in the table.
 
         Raises:
-            InvalidValue: A value is no scalar, a name is a factor's or reserved, or the kind cannot name a file.
+            InvalidValue: A value is no scalar; a name is that of a factor, or reserved; or the kind cannot name a file.
         """
         if not _KIND.fullmatch(kind):
             raise InvalidValue(
-                f"kind is {kind!r}; it names a file: lower-case letters, digits and '_', but not 'runs' or 'timings'."
+                f"kind is {kind!r}; it names a file: lower-case letters, digits and '_', but not 'runs', 'costs' or "
+                "'timings'."
             )
         self._append(kind, values)
 
     def time(self, **values: object) -> None:
-        """Record one timing row: quantities that no second run gives again (wall and CPU seconds).
+        """Record one row of timings: quantities that a second run does not reproduce (wall and CPU seconds).
 
         Args:
             **values: As in `row`.
@@ -76,31 +90,111 @@ class Recorder:
         self._append(TIMINGS, values)
 
     def weights(self, tensors: Mapping[str, torch.Tensor] | Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Keep weights with the run, stored without pickle (safetensors). A second call replaces the first.
+        """Store a copy of weights with the run, without pickle (safetensors). A second call replaces them.
 
         Args:
             tensors: Tensors by name, such as a `state_dict`; or arrays of NumPy by name.
         """
-        self.tensors = dict(tensors)
+        # Copies, since the weights of a network keep changing.
+        self.tensors = {
+            name: value.detach().clone() if hasattr(value, "detach") else value.copy()
+            for name, value in tensors.items()
+        }
 
     def progress(self, done: float, total: float) -> None:
-        """Tell how far the run is. Costs well under a microsecond between two messages.
+        """Report the progress of the run. Cost: well under a microsecond between two messages.
 
         Args:
-            done: Steps done; it becomes the step of a divergence that a library function raises.
-            total: Steps in all.
+            done: Steps done; a divergence that a library function raises gets this number as its step.
+            total: Steps in total.
+
+        Raises:
+            InvalidValue: `done` or `total` is no finite number.
         """
-        self.done = done
+        try:
+            step, steps = float(done), float(total)
+        except (TypeError, ValueError, OverflowError):
+            step = steps = nan
+        if not isfinite(step + steps):
+            raise InvalidValue(f"progress({shown(done)}, {shown(total)}): done and total must be finite numbers.")
+        self.done = step
         if self._announce is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + _INTERVAL
-            self._announce(done, total)
+            self._announce(step, steps)
 
-    def diverged(self, step: int, reason: str) -> None:
-        """Mark the run as diverged: a result, kept with its rows. The function then returns. The first call counts.
+    def checkpoints(self, *, every: float | None = None, **changing: object) -> Checkpoints:
+        """Make a loop of the run continue where a killed session stopped, with the same results to the last bit.
+
+            checkpoints = recorder.checkpoints(model=model, optimiser=optimiser, generator=generator)
+            for epoch in checkpoints.steps(configuration.epochs):
+                ...
+
+        Pass everything that changes in the loop and that a later step depends on. The rows so far, the weights, the
+        clocks and the global random states of Python, NumPy and torch (CPU and CUDA) are always kept. Put your own
+        numbers, such as the best accuracy so far, into a dict: `best={"accuracy": 0.0}`. Gradients and iterators are
+        not kept: begin the pass over the batches within the step.
+
+        Two checkpoints of each loop are kept in `DIR/checkpoints/` until the run is stored. A checkpoint that is
+        damaged, or made from other data, code or versions, is not used, and a message says so. A run outside a study
+        has no checkpoints. On SIGTERM the run ends its step and writes a checkpoint first.
+
+        Cost: for a moment three copies of the kept state in memory, and the time to write it, at most once a minute and
+        at most a twentieth of the time of the run.
 
         Args:
-            step: The step at which it was noticed.
-            reason: What was noticed, such as `loss is nan` or `rank of layer 1 collapsed to 1.2`.
+            every: Least time between two checkpoints (s). None: 60 s; 0: after every step. No result depends on it.
+            **changing: Objects with `state_dict` and `load_state_dict` (models, optimisers, plasticities, credit
+                assignments, schedulers), generators of torch and NumPy, dicts, None, tuples and lists of these;
+                functions that refer to no variables of an enclosing function, and `functools.partial` of these.
+
+        Returns:
+            The checkpoints of the loop.
+
+        Raises:
+            InvalidValue: An object is of another kind; or `every` is no finite number from 0 on.
+        """
+        held = {"the recorder": Held("the recorder", self)}
+        held.update({name: Held(name, thing) for name, thing in changing.items()})
+        return Checkpoints(held, self._place, self._next_loop, every)
+
+    def _next_loop(self) -> int:
+        self._loops += 1
+        return self._loops
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything recorded so far, for a checkpoint."""
+        blocks = {kind: Block.of(grouped(rows)) for kind, rows in self.rows.items()}
+        return {
+            # As columns, since a checkpoint packs a few long lists faster than many short ones.
+            "rows": {kind: (block.layouts, block.cells) for kind, block in blocks.items()},
+            "tensors": self.tensors,
+            "divergence": (self.step, self.reason),
+            "done": self.done,
+            "loops": self._loops,
+            "elapsed": self.elapsed(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back the result of `state_dict`."""
+        self.rows = {kind: Block(layouts, cells).rows() for kind, (layouts, cells) in state["rows"].items()}
+        self.tensors, self.done, self._loops = state["tensors"], state["done"], state["loops"]
+        self.step, self.reason = state["divergence"]
+        wall, cpu = _clocks()
+        self._began = wall - state["elapsed"][0], cpu - state["elapsed"][1]
+
+    def elapsed(self) -> tuple[float, float]:
+        """Return wall time and CPU time of the run (s), including the time before an interruption."""
+        wall, cpu = _clocks()
+        return wall - self._began[0], cpu - self._began[1]
+
+    def diverged(self, step: int, reason: str) -> None:
+        """Mark the run as diverged. Divergence is a result, stored with the rows; `run` should return after this call.
+
+        Only the first call counts.
+
+        Args:
+            step: Step at which the divergence was noticed.
+            reason: Sign of the divergence, such as `loss is nan` or `rank of layer 1 collapsed to 1.2`.
         """
         if self.reason is None:
             self.step, self.reason = int(step), str(reason)
@@ -109,6 +203,10 @@ class Recorder:
         clashes = self._taken.intersection(values)
         if clashes:
             raise InvalidValue(
-                f"a row names {', '.join(sorted(clashes))}, which the condition names already; choose other names."
+                f"a row has the columns {', '.join(sorted(clashes))}, which the condition has too; choose other names."
             )
         self.rows.setdefault(kind, []).append({name: scalar(name, value) for name, value in values.items()})
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()

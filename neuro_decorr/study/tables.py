@@ -1,156 +1,237 @@
-"""The tables of a study, one for each kind of row, the same whatever the order in which its runs ended.
+"""Tables of a study, one for each kind of row. They do not depend on the order in which the runs ended.
 
-Every table begins with the columns `stage`, `seed`, the factors of its runs, and `diverged`. Of every study there are
-`runs`, one row a run, and `timings`, the only ones that a second study does not give again.
+Every table begins with the columns `stage`, `seed`, the factors of its runs, and `diverged`. Every study has the tables
+`runs`, with one row per run; `costs`, with the wall and CPU seconds of each run; and `timings`. A repetition of the
+study gives the same tables except `costs` and `timings`.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from functools import cache, partial
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, final
 
 from neuro_decorr.errors import InvalidValue, require, unknown_name
 from neuro_decorr.study import files
+from neuro_decorr.study.assembly import Assembly
 from neuro_decorr.study.conditions import Scalar
 from neuro_decorr.study.recorder import TIMINGS
+from neuro_decorr.study.sources import File, Frame, Source
 from neuro_decorr.study.store import StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDER, RUNS, README = "rows", "runs", "README.md"
-Records: TypeAlias = list[dict[str, Scalar]]
+FOLDER, RUNS, COSTS, README = "rows", "runs", "costs", "README.md"
+_ENDS = {
+    RUNS: {"diverged": "diverged", "diverged_step": "step", "reason": "reason"},
+    COSTS: {"diverged": "diverged", "wall_seconds": "wall_seconds", "cpu_seconds": "cpu_seconds"},
+}
+"""Tables with one row per run: the attribute of the run for each column after the factors."""
 
 
 @final
-class Tables(dict[str, "pd.DataFrame"]):
-    """Tables by the kind of their rows: what `recorder.row(kind=...)` named, `runs` and `timings`."""
+class Tables(MutableMapping[str, "pd.DataFrame"]):
+    """Tables by the kind of their rows: the kinds of `recorder.row(kind=...)`, `runs`, `costs` and `timings`.
 
-    def __missing__(self, kind: str) -> pd.DataFrame:
-        raise unknown_name("kind of rows", kind, self)
+    A table of a study is read at its first access.
+
+    Args:
+        kinds: Tables by kind.
+        **more: Further tables by kind.
+    """
+
+    def __init__(self, kinds: Mapping[str, pd.DataFrame | Source] | None = None, **more: pd.DataFrame) -> None:
+        self._sources: dict[str, Source] = {}
+        self._read: dict[str, pd.DataFrame] = {}
+        for kind, table in {**(kinds or {}), **more}.items():
+            if isinstance(table, Source):
+                self._sources[kind] = table
+            else:
+                self[kind] = table
+
+    def __getitem__(self, kind: str) -> pd.DataFrame:
+        if kind not in self._sources:
+            raise unknown_name("kind of rows", kind, self)
+        if kind not in self._read:
+            self._read[kind] = self._sources[kind].frame()
+        return self._read[kind]
+
+    def __setitem__(self, kind: str, table: pd.DataFrame) -> None:
+        self._sources[kind], self._read[kind] = Frame(lambda: table), table
+
+    def __delitem__(self, kind: str) -> None:
+        del self._sources[kind]
+        self._read.pop(kind, None)
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        """Return the table of a kind, or `default` where there is none."""
+        return self[kind] if kind in self._sources else default
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._sources
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def source(self, kind: str) -> Source:
+        """Return the table of a kind, not yet read."""
+        return self._sources[kind]
 
     def of(self, stage: str) -> Tables:
-        """The same tables with the rows of one stage only.
+        """Return the tables with the rows of one stage only.
 
         Args:
-            stage: Name of the stage; kinds that it has no row of are left out, but for `runs` and `timings`.
+            stage: Name of the stage. Kinds without rows of it are left out, except `runs`, `costs` and `timings`.
         """
-        chosen = {kind: table[table["stage"] == stage] for kind, table in self.items()}
-        return Tables({kind: table for kind, table in chosen.items() if len(table) or kind in (RUNS, TIMINGS)})
+        always = (RUNS, COSTS, TIMINGS)
+        having = [kind for kind, one in self._sources.items() if kind in always or stage in one.stages()]
+        return Tables({kind: _Stage(self, kind, stage) for kind in having})
+
+
+@final
+class _Stage(Source):
+    """The rows of one stage."""
+
+    def __init__(self, tables: Tables, kind: str, stage: str) -> None:
+        self._tables, self._kind, self._stage = tables, kind, stage
+
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._tables.source(self._kind).columns()
+
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.frame())
+
+    def stages(self) -> set[str]:
+        """The stage, if the table has rows of it."""
+        return {self._stage} & self._tables.source(self._kind).stages()
+
+    def frame(self) -> pd.DataFrame:
+        """Read the table and select the rows of the stage."""
+        whole = self._tables[self._kind]
+        return whole[whole["stage"] == self._stage]
+
+    def parquet(self) -> bytes:
+        """Encode the table as a Parquet file."""
+        return Frame(self.frame).parquet()
 
 
 def tabulate(runs: Iterable[StoredRun]) -> Tables:
-    """The tables of some runs.
+    """Make the tables of runs.
 
     Args:
         runs: The runs of all stages, stage after stage.
 
     Returns:
-        `runs`, with diverged, diverged_step and reason; `timings`; and the kinds of rows in alphabetical order.
+        `runs`, with diverged, diverged_step and reason; `costs`; `timings`; and the kinds of rows in alphabetical
+        order. The rows are read at the first access to their table.
     """
     given = list(runs)
     factors, known = _factors(given), _sorted(given)
     kinds = sorted({kind for run in known for kind in run.rows} - {TIMINGS})
-    made = Tables({kind: _table(known, kind, factors) for kind in (TIMINGS, *kinds)})
-    heads = [{"diverged": run.diverged, "diverged_step": run.step, "reason": run.reason} for run in known]
-    overview = [{**_head(run), **head} for run, head in zip(known, heads, strict=True)]
-    made[RUNS] = _frame(overview, ["stage", "seed", *factors, "diverged", "diverged_step", "reason"])
-    # Whole numbers with gaps: as floats, step 12 would be read as 12.0.
-    made[RUNS]["diverged_step"] = made[RUNS]["diverged_step"].astype("Int64")
-    return made
+    sources: dict[str, Source] = {kind: Assembly(kind, known, factors) for kind in (TIMINGS, *kinds)}
+    for kind, ends in _ENDS.items():
+        sources[kind] = Frame(cache(partial(_overview, known, factors, ends)))
+    return Tables(sources)
 
 
-def write_tables(found: Tables, directory: Path, protocol: str, question: str, *, csv: bool = False) -> None:
+def write_tables(
+    found: Tables,
+    directory: Path,
+    protocol: str,
+    question: str,
+    *,
+    csv: bool = False,
+    notes: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Write `DIR/rows/KIND.parquet` for every kind, and the README of the directory, which names them.
 
     Args:
         found: The tables.
         directory: Directory of the study.
         protocol: Name of its protocol.
-        question: What the study answers.
-        csv: Write `DIR/rows/KIND.csv` too: floats have the digits that give the same float again, what is missing is
-            empty.
+        question: The question that the study answers.
+        csv: True to write `DIR/rows/KIND.csv` too. Floats have all digits that are needed to read the same float again;
+            missing cells are empty.
+        notes: Warnings about the tables by heading, one line each; the README begins with them.
 
     Raises:
         MissingExtra: pyarrow is not installed.
+        Damaged: The rows of a run have changed.
         Unwritable: The directory cannot be written.
     """
     lines = []
     for kind in sorted(found):
-        files.write(directory / FOLDER / f"{kind}.parquet", _parquet(found[kind]))
+        table = found.source(kind)
+        files.write(directory / FOLDER / f"{kind}.parquet", table.parquet())
         text = directory / FOLDER / f"{kind}.csv"
-        if csv or text.exists():  # an older one would tell another story
-            files.write(text, found[kind].to_csv(index=False, lineterminator="\n"))
-        lines.append(f"| `{FOLDER}/{kind}.parquet` | {len(found[kind])} | {', '.join(found[kind].columns)} |")
-    page = _README.format(question=question, protocol=protocol, tables="\n".join(lines), folder=FOLDER)
+        if csv or text.exists():  # an older CSV file would differ from the Parquet file
+            files.write(text, table.frame().to_csv(index=False, lineterminator="\n"))
+        lines.append(f"| `{FOLDER}/{kind}.parquet` | {table.count()} | {', '.join(table.columns())} |")
+    told = ""
+    for heading, notes_of in (notes or {}).items():
+        told += f"## {heading}\n\n" + "".join(f"- {note}\n" for note in notes_of) + "\n"
+    missing = f"{told}## What is here\n\n" if told else ""
+    page = _README.format(question=question, protocol=protocol, tables="\n".join(lines), folder=FOLDER, missing=missing)
     files.write(directory / README, page)
 
 
-def read_tables(directory: Path) -> Tables:
-    """The tables of a finished study.
+def read_tables(directory: str | PathLike[str]) -> Tables:
+    """Open the tables of a finished study. Each table is read at its first access.
 
     Args:
         directory: Directory of the study.
 
     Returns:
-        Its tables. Levels of one factor that are numbers and texts in one study are all texts here.
+        Its tables. If a factor has numbers and texts as levels, all of them are texts here; whole numbers beyond 64
+        bits are texts too.
 
     Raises:
-        InvalidValue: There are none.
+        InvalidValue: The directory has no tables.
+        Damaged: A file is no table; raised here or at the first access to the table.
     """
-    pandas = require("pandas", "study")
-    found = Tables({path.stem: pandas.read_parquet(path) for path in sorted((directory / FOLDER).glob("*.parquet"))})
+    found = Tables({path.stem: File(path) for path in sorted((Path(directory) / FOLDER).glob("*.parquet"))})
     if RUNS not in found:
-        raise InvalidValue(f"{directory} holds no {FOLDER}/{RUNS}.parquet: is it the directory of a finished study?")
+        raise InvalidValue(f"{directory} holds no {FOLDER}/{RUNS}.parquet; give the directory of a finished study.")
     return found
 
 
 _README = """# {question}
 
-The protocol `{protocol}` of neuro_decorr made this directory. `index.html` shows what came out; `tables/` and
-`figures/` hold its tables and figures, `finding.txt` what it says. What was measured, one tidy table a kind of row:
+{missing}The protocol `{protocol}` of neuro_decorr made this directory. Open `index.html` to see the results. `tables/`
+and `figures/` hold the tables and figures of the report, `finding.txt` its text. The measurements are tidy tables, one
+for each kind of row:
 
 | table | rows | columns |
 | --- | ---: | --- |
 {tables}
 
-`pandas.read_parquet("{folder}/runs.parquet")` reads one; `neuro-decorr report DIR --csv` writes them as CSV too.
-`runs/` and `weights/` hold the runs themselves, with checksums; `provenance.json` says what made them.
+`pandas.read_parquet("{folder}/runs.parquet")` reads a table; `neuro-decorr report DIR --csv` writes all of them as CSV
+too. `runs/` (JSON, and Parquet where a run has many rows) and `weights/` hold the stored runs, with checksums.
+`provenance.json` records the commands, versions and machines that made them, and `protocol/` holds the source of the
+protocol, as its last session ran it, with the modules that it imports.
 """
 
 
-def _table(runs: list[StoredRun], kind: str, factors: list[str]) -> pd.DataFrame:
-    having = [run for run in runs if run.rows.get(kind)]
-    records = [{**_head(run), "diverged": run.diverged, **row} for run in having for row in run.rows[kind]]
-    own = set(_factors(having))
-    return _frame(records, ["stage", "seed", *(name for name in factors if name in own), "diverged"])
-
-
-def _head(run: StoredRun) -> dict[str, Scalar]:
-    return {"stage": run.condition.stage, "seed": run.condition.seed, **run.condition.factors}
+def _overview(runs: list[StoredRun], factors: list[str], ends: Mapping[str, str]) -> pd.DataFrame:
+    heads = [{"stage": run.condition.stage, "seed": run.condition.seed, **run.condition.factors} for run in runs]
+    told = [{name: getattr(run, attribute) for name, attribute in ends.items()} for run in runs]
+    records = [{**head, **end} for head, end in zip(heads, told, strict=True)]
+    columns = ["stage", "seed", *factors, *ends]
+    made: pd.DataFrame = require("pandas", "study").DataFrame.from_records(records, columns=columns)
+    # A type for whole numbers with gaps: as a float, step 12 would be read as 12.0.
+    return made.astype({"diverged_step": "Int64"}) if "diverged_step" in ends else made
 
 
 def _factors(runs: list[StoredRun]) -> list[str]:
     return list(dict.fromkeys(name for run in runs for name in run.condition.factors))
-
-
-def _frame(records: Records, head: list[str]) -> pd.DataFrame:
-    columns = list(dict.fromkeys([*head, *(name for record in records for name in record)]))
-    made: pd.DataFrame = require("pandas", "study").DataFrame.from_records(records, columns=columns)
-    return made
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    require("pyarrow", "study")
-    objects = [str(name) for name in table if table[name].dtype == object]
-    mixed = [name for name in objects if len({type(value) for value in table[name].dropna()}) > 1]
-    # A column of Parquet has one type: levels such as 10 and "all" become texts.
-    texts = {name: table[name].map(str, na_action="ignore") for name in mixed}
-    content = io.BytesIO()
-    table.assign(**texts).to_parquet(content, index=False)
-    return content.getvalue()
 
 
 def _sorted(runs: list[StoredRun]) -> list[StoredRun]:
@@ -165,7 +246,7 @@ def _sorted(runs: list[StoredRun]) -> list[StoredRun]:
 
 
 def _rank(value: Scalar) -> tuple[int, Any]:
-    # Levels of different types are not comparable: types first, values within a type.
+    # Levels of different types cannot be compared, so the order is by type, then by value.
     if value is None:
         return 1, 0
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `compensation`, and what has to fit together."""
+"""Options of the protocol `compensation`, and how they must fit together."""
 
 from __future__ import annotations
 
@@ -25,32 +25,38 @@ CIFAR10 = {
     "row_fraction": 0.1,
     "target": 0.45,
 }
-"""The full size, meant for CIFAR-10: `neuro-decorr run compensation --full --data-dir DIR`."""
+"""Full size for CIFAR-10: `neuro-decorr run compensation --full --data-dir DIR`."""
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
-    data_dir: str | None = Field(None, description="folder of CIFAR-10's binary files, instead of the digits")
+    data_dir: study.DataPath | None = Field(None, description="folder of CIFAR-10's binary files; digits if not given")
     training: int = Field(10_000, ge=10, description="training images of CIFAR-10")
-    evaluated: int = Field(4_000, ge=10, description="images of validation and test at every epoch, all if fewer")
+    evaluated: int = Field(
+        4_000, ge=10, description="largest number of validation images, and of test images, at every epoch"
+    )
     strength: float = Field(1.0, ge=0, description="strength of the common modes added to the digits")
     credits: tuple[CreditName, ...] = Field(get_args(CreditName), description="credit assignments")
     dampings: tuple[float, ...] = Field((0.3, 3.0, 30.0), description="dampings of the interneurons")
-    learning_rates: tuple[float, ...] = Field((3e-3, 1e-3, 1e-2), description="learning rates, for every arm")
-    dense: tuple[CreditName, ...] = Field(("feedback_alignment",), description="credits that the dense rule meets too")
-    dense_rate: float = Field(3e-3, gt=0, description="rate of the dense rule, norm_preserving")
-    optimiser: Literal["adam", "sgd"] = Field("adam", description="of the weights; sgd has momentum 0.9")
+    learning_rates: tuple[float, ...] = Field(
+        (3e-3, 1e-3, 1e-2), description="learning rates to choose from, for every arm"
+    )
+    dense: tuple[CreditName, ...] = Field(
+        ("feedback_alignment",), description="credit assignments with which the dense rule runs too"
+    )
+    dense_rate: float = Field(3e-3, gt=0, description="plasticity rate of the dense rule, norm_preserving")
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="optimiser of the weights; sgd has momentum 0.9")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
-    interneurons: int = Field(16, ge=1, description="interneurons of a layer")
+    interneurons: int = Field(16, ge=1, description="number of interneurons of every layer")
     row_fraction: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
     epochs: int = Field(6, ge=1, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images a step")
-    target: float = Field(0.8, gt=0, lt=1, description="test accuracy whose time is told")
+    batch_size: int = Field(64, ge=2, description="images per step")
+    target: float = Field(0.8, gt=0, lt=1, description="test accuracy for which the time is reported")
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:
-        """Everything that only shows when the values meet each other, and the data, told at once."""
+        """Check combinations of values, and the data; all problems are reported at once."""
         problems = []
         for option, values in {"--dampings": self.dampings, "--learning-rates": self.learning_rates}.items():
             if not values or min(values) <= 0 or len(set(values)) < len(values):
@@ -80,7 +86,7 @@ def _images(data_dir: str, training: int, seed: int) -> Dataset:
 
 @lru_cache(maxsize=2)
 def dataset(data_dir: str | None, training: int, evaluated: int, strength: float, seed: int) -> Dataset:
-    """The data of a seed, validation and test cut to so many images: every epoch is measured on them."""
+    """Load the data of a seed, with limited numbers of validation and test images, on which every epoch is measured."""
     if data_dir is None:
         images = data.with_common_modes(data.digits(seed), strength, seed)
     else:

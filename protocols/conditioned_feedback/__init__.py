@@ -22,7 +22,12 @@ measured. Then all arms run with the same paired seeds.
 Measured. Test accuracy after the last step, validation accuracy on the way, and processor seconds of the training
 alone; nothing is chosen by the test split.
 
-Source: Safaai, Reddy and Sabatini (2026), Conditioned direct feedback alignment via activity and error geometry.
+Sources. Safaai, Reddy and Sabatini (2026), Conditioned direct feedback alignment via activity and error geometry.
+
+Does not say. One network, one data set and 1,000 steps; the publication is about noise and nuisance variables as well,
+which are not here. By default the error side (error nDFA, K-nDFA), batch normalisation, whitening and a running moment
+are left out, and 6,000 images stand for 60,000. A handful of selection runs is a coarse grid, and a choice at its end
+may gain beyond it. A seed draws split, weights, feedback and batches together.
 """
 
 from __future__ import annotations
@@ -58,7 +63,7 @@ SIDES = {
     "error_ndfa": ("errors",),
     "k_ndfa": ("inputs", "errors"),
 }
-"""Whose second moments divide the update of an arm."""
+"""Signals whose second moments divide the update of an arm."""
 
 
 def conditions(configuration: Configuration) -> list[study.Levels]:
@@ -84,7 +89,7 @@ SELECTION = study.Selection(
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One network from its seed to its end."""
+    """Train one network from its seed to its end."""
     c, arm, seed = configuration, condition.factors["arm"], condition.seed
     images = dataset(c.images, c.data_dir, None, seed)
     model, plasticity = network(c, images, arm, condition.factors["damping"], seed)
@@ -112,7 +117,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 def network(
     configuration: Configuration, images: Dataset, arm: str, damping: float, seed: int
 ) -> tuple[nn.Module, nd.Plasticity | None]:
-    """The network of an arm, and what moves its lateral weights, if it has any."""
+    """Make the network of an arm, and the plasticity of its lateral weights, if any."""
     normalisation: Literal["batch", "none"] = "batch" if arm == "batch_normalisation" else "none"
     sizes = [images.features, *configuration.hidden, images.classes]
     model: nn.Module = dense(sizes, activation=nn.Tanh, normalisation=normalisation, seed=seed)
@@ -141,13 +146,13 @@ def feedback_credit(model: nn.Module, seed: int) -> nd.credit.DirectFeedbackAlig
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Of one sigmoid a class, summed over classes, mean over images: the error is sigmoid(output) - target."""
+    """Compute the loss of one sigmoid per class: sum over classes, mean over images; error sigmoid(output) - target."""
     wanted = F.one_hot(targets, outputs.shape[1]).to(outputs)
     return F.binary_cross_entropy_with_logits(outputs, wanted, reduction="sum") / len(outputs)
 
 
 def conditioning(model: nn.Module, arm: str, damping: float, decay: float) -> Callable[[], None]:
-    """What changes the gradients of an arm between the credit and the optimiser."""
+    """Conditioning of the gradients of an arm, between the credit and the optimiser."""
     sides = SIDES.get(arm.removeprefix("published_"), ())
     if not sides:
         return lambda: None
@@ -169,7 +174,7 @@ def condition(
     factor is absent. Biases and the output layer keep their gradients.
 
     Args:
-        signals: What reached the hidden layers.
+        signals: Signals that reached the hidden layers.
         sides: `inputs`, `errors` or both.
         damping: lambda relative to the mean power of the inputs, and of the errors; None for the published strengths.
         running: Take the running average of the signals in the place of S.
@@ -191,7 +196,7 @@ def condition(
 
 
 def _relative(side: str, rows: Tensor) -> float:
-    """The published lambda of a side, relative to the mean power of its rows."""
+    """Return the published lambda of a side, relative to the mean power of its rows."""
     return PUBLISHED_STRENGTHS[side] / float(rows.square().mean())
 
 

@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `conditioned_feedback`, and what has to fit together."""
+"""Options of the protocol `conditioned_feedback`, and how they must fit together."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ FULL = {
     "dampings": (3.0, 10.0),
     "selection_runs": 6,
 }
-"""All arms but the slow ones; meant for the whole of Fashion-MNIST: `--full --images fashion_mnist --data-dir DIR`."""
+"""All arms except the slow ones; for the whole of Fashion-MNIST: `--full --images fashion_mnist --data-dir DIR`."""
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     images: ImagesName = Field("embedded", description="embedded: 6,000 images of Fashion-MNIST; the others need files")
-    data_dir: str | None = Field(None, description="folder of the files; absent ones are fetched into it")
+    data_dir: study.DataPath | None = Field(
+        None, description="folder of the files; missing files are downloaded into it"
+    )
     published: tuple[PublishedName, ...] = Field(
-        get_args(PublishedName)[:2], description="arms at the published rate and dampings"
+        get_args(PublishedName)[:2], description="arms with the published learning rate and dampings"
     )
     tuned: tuple[TunedName, ...] = Field(
         ("none", "center", "interneuron", "ndfa"),
@@ -49,21 +51,23 @@ class Configuration(study.Configuration):
     )
     hidden: tuple[int, ...] = Field((300, 300, 300), min_length=1, description="units of the hidden layers")
     steps: int = Field(1_000, ge=1, description="training steps")
-    batch_size: int = Field(128, ge=2, description="images a step, drawn with replacement")
+    batch_size: int = Field(128, ge=2, description="images per step, drawn with replacement")
     learning_rates: tuple[float, float] = Field(
-        (0.05, 0.8), description="ends of the grid of learning rates; a fifth where the mean of the inputs is left"
+        (0.05, 0.8), description="ends of the grid of learning rates; a fifth of these where the inputs keep their mean"
     )
     dampings: tuple[float, ...] = Field((10.0,), min_length=1, description="dampings to choose from")
-    selection_runs: int = Field(4, ge=2, description="selection runs of every tuned arm")
-    interneurons: int = Field(16, ge=1, description="interneurons of a layer")
+    selection_runs: int = Field(4, ge=2, description="number of selection runs of every tuned arm")
+    interneurons: int = Field(16, ge=1, description="number of interneurons of every layer")
     row_fraction: float = Field(0.2, gt=0, le=1, description="fraction of a batch that drives the plasticity")
     decay: float = Field(0.9, gt=0, lt=1, description="weight of earlier batches in the moment of ndfa_running")
-    evaluated: int = Field(2_000, ge=1, description="validation images that the course is measured on, all if fewer")
+    evaluated: int = Field(
+        2_000, ge=1, description="largest number of validation images on which the learning curve is measured"
+    )
     measure_every: int = Field(200, ge=1, description="steps between two measurements of the course")
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:
-        """Everything that only shows when the values meet each other, and the data, told at once."""
+        """Check combinations of values, and the data; all problems are reported at once."""
         problems = []
         if missing := [arm for arm in COMPARED if arm not in self.tuned]:
             problems.append(f"--tuned: needs {' and '.join(missing)}, to which differences are taken")

@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `credit_assignment`, and what has to fit together."""
+"""Options of the protocol `credit_assignment`, and how they must fit together."""
 
 from __future__ import annotations
 
@@ -33,23 +33,26 @@ ArmName: TypeAlias = Literal[ARMS]  # type: ignore[valid-type]
 
 
 class Configuration(_arms.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     credits: tuple[CreditName, ...] = Field(get_args(CreditName), description="credit assignments")
-    arms: tuple[ArmName, ...] = Field(SMALL, description="arms; 'center' is the reference of all differences")
+    arms: tuple[ArmName, ...] = Field(SMALL, description="arms; 'center' is the reference for all differences")
     strengths: tuple[float, ...] = Field((0.0, 1.0), description="strengths of the common modes, all arms")
-    dose: tuple[float, ...] = Field((0.5, 2.0), description="further strengths, for the dose response only")
+    dose: tuple[float, ...] = Field((0.5, 2.0), description="further strengths, only for the dose response")
     dose_arms: tuple[ArmName, ...] = Field(("center", "interneuron"), description="arms of the dose response")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
     epochs: int = Field(3, ge=1, description="passes over the training images")
-    geometry: Recorded = Field("none", description="of measured runs: record update against gradient and natural one")
+    geometry: Recorded = Field(
+        "none",
+        description="measured runs record the alignment of updates with the gradient, and with the natural gradient",
+    )
 
     def own_data(self) -> data.Dataset | None:
-        """The images of the file, if there is one."""
+        """Load the images of the file, if there is one."""
         return dataset(self.file, self.constant_features, 0.0, 0) if self.file else None
 
     def settings(self, arm: str) -> int:
-        """The rules have some."""
+        """Number of settings of a rule between which the selection chooses."""
         return len(RULES.get(arm.removesuffix("_compensated"), ("", [{}]))[1])
 
     def learning_rates(self, credit: str) -> tuple[float, float]:
@@ -59,6 +62,6 @@ class Configuration(_arms.Configuration):
 
 @lru_cache(maxsize=16)
 def dataset(file: str | None, constant_features: _arms.Constant, strength: float, seed: int) -> data.Dataset:
-    """The data of a seed; runs that differ in nothing but their arm share them."""
+    """Load the data of a seed; runs that differ only in their arm share them."""
     samples = data.from_file(file, seed=seed, constant_features=constant_features) if file else data.digits(seed)
     return data.with_common_modes(samples, strength, seed) if strength else samples

@@ -3,6 +3,9 @@
 Question. Three things change at once when every layer receives D z: the update of the weights behind turns towards the
 natural gradient, what the layers receive is better conditioned, and norms change. Which of them helps?
 
+Sources. The question is this package's own; Ahmad (2024), arXiv:2407.10780, argues by the natural gradient, and
+Benzing (2022), arXiv:2201.12250, has the conditioning of the gradient that is the control (FOOF).
+
 Data. Handwritten digits with common modes added to every image; on request images of clothes, averaged over 4 x 4
 pixels, whose correlations are their own. The network is small, so that the natural gradient is exact.
 
@@ -25,7 +28,7 @@ the same: cosine to the natural gradient for several dampings of it, relative de
 `neuro_decorr.metrics.GaussNewton`), length; effective rank and condition of what every layer receives; the angle of
 the feedback weights.
 
-Predictions, written before the first run. A difference is confirmed or refuted where its 95 % interval over paired
+Predictions. Written before the first run. A difference is confirmed or refuted where its 95 % interval over paired
 seeds says so; "no difference" is confirmed where the interval lies within 0.02 of accuracy, refuted where it lies
 outside of that; all else is undecided.
 
@@ -43,6 +46,11 @@ outside of that; all else is undecided.
 10. Over the arms, accuracy goes with alignment (relative decrease) and with the effective rank of the inputs: their
     rank correlations are above zero.
 11. It does not go with the length of the steps: this rank correlation is not above zero.
+
+Does not say. Small networks, about a hundred updates, gradient descent without momentum, one damping for all arms.
+Whether `foof` and D part later, deeper, or each at its own best damping is not measured. Alignment is taken at the
+weights that each arm has reached, and arms that learn are elsewhere than those that do not. `foof` is the input half
+of K-FAC; the other half is not an arm.
 """
 
 from __future__ import annotations
@@ -89,7 +97,7 @@ SELECTION = study.Selection(
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One network from its seed to its end."""
+    """Train one network from its seed to its end."""
     c, level, seed = configuration, condition.factors, condition.seed
     images = dataset(level["images"], c.strength, seed)
     model = nd.decorrelate(dense([images.features, *c.hidden, images.classes], seed=seed))
@@ -113,7 +121,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 
 def rule_of(arm: str, damping: float, seed: int) -> nd.rules.Rule:
-    """The rule of the lateral weights of an arm."""
+    """Make the rule of the lateral weights of an arm."""
     if arm in ("center", "foof"):
         return nd.rules.get("center")
     if arm in ("zca", "frozen_zca"):

@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `gradient_geometry`, and its data."""
+"""Options of the protocol `gradient_geometry`, and its data."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ POOLED = 4
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
-    images: tuple[ImagesName, ...] = Field(("digits",), description="digits with common modes; clothes as they are")
+    images: tuple[ImagesName, ...] = Field(
+        ("digits",), description="images: digits with common modes, or clothes without them"
+    )
     strength: float = Field(1.0, ge=0, description="standard deviation of the common modes of the digits")
     credits: tuple[CreditName, ...] = Field(
         ("backprop", "feedback_alignment", "node_perturbation"), description="credit assignments"
     )
-    arms: tuple[ArmName, ...] = Field(get_args(ArmName), description="arms; 'center' and 'zca' are compared with")
+    arms: tuple[ArmName, ...] = Field(get_args(ArmName), description="arms; 'center' and 'zca' are the references")
     hidden: tuple[int, ...] = Field((24, 24), description="units of the hidden layers")
     damping: float = Field(0.3, gt=0, description="damping of D, relative to the mean power of a layer's input")
     natural_dampings: tuple[float, ...] = Field(
         (1.0, 10.0, 100.0), min_length=1, description="dampings of the natural gradient, relative to its mean power"
     )
-    samples: int = Field(48, ge=2, description="images on which the natural gradient is taken")
+    samples: int = Field(48, ge=2, description="number of images for the natural gradient")
     epochs: int = Field(6, ge=2, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images a step")
-    selection_runs: int = Field(5, ge=1, description="learning rates to choose from")
-    selection_seeds: int = Field(2, ge=1, description="seeds of every learning rate that is tried")
+    batch_size: int = Field(64, ge=2, description="images per step")
+    selection_runs: int = Field(5, ge=1, description="number of learning rates to choose from")
+    selection_seeds: int = Field(2, ge=1, description="number of seeds of every learning rate that is tried")
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:
@@ -64,7 +66,7 @@ class Configuration(study.Configuration):
 
 @lru_cache(maxsize=16)
 def dataset(images: ImagesName, strength: float, seed: int) -> Dataset:
-    """The data of a seed; arms share them."""
+    """Load the data of a seed; all arms share them."""
     if images == "digits":
         return data.with_common_modes(data.digits(seed), strength, seed)
     clothes = data.fashion(seed)

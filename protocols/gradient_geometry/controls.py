@@ -43,7 +43,7 @@ class Part(Rule):
 
     @property
     def whole(self) -> ZCA:
-        """The rule of which this is a part."""
+        """Rule of which this is a part."""
         return ZCA(rate=self.rate, damping=self.damping)
 
     def statistics(self, matrix: Tensor) -> State:
@@ -91,8 +91,8 @@ def freeze(model: nn.Module, inputs: Tensor, damping: float) -> None:
     """Set every D and mean of a decorrelated network to the damped ZCA of what reaches it, from the first layer on.
 
     Args:
-        model: What `nd.decorrelate` returned, with dense D.
-        inputs: Of the network.
+        model: Model returned by `nd.decorrelate`, with dense D.
+        inputs: Inputs of the network.
         damping: Relative to the mean power.
     """
     for _, module, _ in decorrelated_layers(model):

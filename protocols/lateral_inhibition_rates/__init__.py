@@ -3,8 +3,12 @@
 Question. The library's rules step from stimulus to stimulus, with settled activity. In Brian2 the same rules work on
 rate units that settle in continuous time. Where does that make a difference?
 
-Units. tau x' = -x + z - M x, with Gaussian stimuli z, each held for some time constants. A few common modes have more
-variance than all other directions; the interneurons' damping would just level them.
+Sources. The question is this package's own; each rule names its source in `neuro_decorr.rules.table()`.
+
+Data. Gaussian stimuli, drawn anew for every seed.
+
+Network. tau x' = -x + z - M x, with Gaussian stimuli z, each held for some time constants. A few common modes have
+more variance than all other directions; the interneurons' damping would just level them.
 
 Conditions. Each rule in torch (float64, settled exactly), in Brian2, and in Brian2 with stimuli held too briefly. The
 same stimuli, one an update, and the same initial weights: paired by seed.
@@ -15,6 +19,10 @@ weight from its value in torch.
 
 Target. numpy: a run of this size takes 3 to 9 CPU seconds there, and compiling its circuit 18 in C++ and 35 with Cython
 (docs/brian_rates.md). For larger populations and longer runs choose `--target cython`.
+
+Does not say. Twenty linear rate units and one drive: no spikes, no delays, no rectification, and stimuli of mean zero.
+Two hold times, of which one is long enough and one is not; where between them the limit lies is `settling_limits`.
+What remains with settled activity is the noise of single stimuli at these rates, which annealing would lower.
 """
 
 from __future__ import annotations
@@ -39,23 +47,23 @@ Simulator = Literal["torch", "brian2", "brian2_short"]
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     rules: tuple[str, ...] = Field(("lateral", "anti_hebbian", "interneuron_local"), description="rules to compare")
     units: int = Field(20, ge=2, description="rate units")
-    stimuli: int = Field(900, multiple_of=MARKS, ge=MARKS, description="stimuli, each an update")
-    modes: int = Field(4, ge=1, description="common modes of the stimuli, and as many interneurons")
+    stimuli: int = Field(900, multiple_of=MARKS, ge=MARKS, description="number of stimuli, with one update for each")
+    modes: int = Field(4, ge=1, description="number of common modes of the stimuli, and of interneurons")
     strength: float = Field(6.0, gt=1, description="variance of a mode relative to that of other directions")
     rate: float = Field(3e-3, gt=0, description="plasticity rate of lateral and anti_hebbian")
     interneuron_rate: float = Field(1e-2, gt=0, le=1, description="plasticity rate of the interneurons")
-    hold: float = Field(10.0, gt=0, description="how long a stimulus is held, in time constants")
-    short_hold: float = Field(1.0, gt=0, description="how long where that is too short")
+    hold: float = Field(10.0, gt=0, description="duration of a stimulus, in time constants")
+    short_hold: float = Field(1.0, gt=0, description="duration that is too short, in time constants")
     step: float = Field(0.25, gt=0, description="time step, in time constants")
-    target: Literal["numpy", "cython"] = Field("numpy", description="what Brian2 runs on")
+    target: Literal["numpy", "cython"] = Field("numpy", description="target of Brian2")
 
 
 def measured_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
-    """Every rule in every simulator, with every paired seed."""
+    """Declare every rule in every simulator, with every paired seed."""
     return [
         study.Condition("measure", seed, {"rule": name, "simulator": simulator})
         for seed in seeds
@@ -74,7 +82,7 @@ def parameters(configuration: Configuration, name: str) -> dict[str, Any]:
 
 
 def covariance(configuration: Configuration, seed: int) -> Tensor:
-    """The covariance of the stimuli, of mean variance 1, with modes in random orthogonal directions."""
+    """Make the covariance of the stimuli, of mean variance 1, with modes in random orthogonal directions."""
     shape, generator = (configuration.units, configuration.modes), data.stream(seed, "modes")
     modes = torch.linalg.qr(torch.randn(shape, generator=generator, dtype=torch.float64)).Q
     unscaled = torch.eye(configuration.units, dtype=torch.float64) + (configuration.strength - 1) * modes @ modes.T
@@ -83,7 +91,7 @@ def covariance(configuration: Configuration, seed: int) -> Tensor:
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """One rule in one simulator."""
+    """Run one rule in one simulator."""
     name, simulator = condition.factors["rule"], condition.factors["simulator"]
     rule = nd.brian.get(name, **parameters(configuration, name))
     source = covariance(configuration, condition.seed)
@@ -115,7 +123,7 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """The figure, the table, the differences."""
+    """Write the figure, the table and the differences."""
     holds = {"torch": np.inf, "brian2": configuration.hold, "brian2_short": configuration.short_hold}
     print(rate_rules.draw(tables, holds, directory))
 

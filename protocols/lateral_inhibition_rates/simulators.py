@@ -12,7 +12,7 @@ from neuro_decorr import study
 from neuro_decorr.rules import Rule, Sample, dense_matrix, transform
 
 MARKS = 30
-"""How often a course is looked at after its beginning."""
+"""Number of measurements of a course after its beginning."""
 
 
 def in_torch(rule: Rule, stimuli: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -38,7 +38,7 @@ def in_brian(
     Args:
         rule: The rule.
         stimuli: One a row.
-        hold: How long each is held, in time constants.
+        hold: Duration of each stimulus, in time constants.
         step: Time step, in time constants.
         recorder: Is told how many stimuli have passed, and that none has while the code is compiled.
     """

@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `natural_images`, and what has to fit together."""
+"""Options of the protocol `natural_images`, and how they must fit together."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SHIFTS = {"none": 0.4, "batch_normalisation": 0.6, "norm_preserving": 2.5}
 """Arms whose best rates lie elsewhere: by how much the middle of their grid differs. Both tables come from selection
 runs with other seeds than those that are measured."""
 SPAN = 4.0
-"""The grid goes from its middle divided by this to its middle times this."""
+"""Ratio of the ends of the grid to its middle."""
 
 FULL = {
     "training": 10_000,
@@ -70,36 +70,45 @@ FULL = {
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     images: ImagesName = Field("embedded", description="embedded: 6,000 images of Fashion-MNIST; the others need files")
-    data_dir: str | None = Field(None, description="folder of the files; absent ones are fetched into it")
-    training: int | None = Field(None, ge=10, description="training images of those from files; all if not given")
-    evaluated: int = Field(4_000, ge=10, description="images of validation and of test, all if fewer")
+    data_dir: study.DataPath | None = Field(
+        None, description="folder of the files; missing files are downloaded into it"
+    )
+    training: int | None = Field(
+        None, ge=10, description="number of training images, where they come from files; all if not given"
+    )
+    evaluated: int = Field(4_000, ge=10, description="largest number of validation images, and of test images")
     network: NetworkName = Field("dense", description="kind of network")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers of the dense network")
     channels: tuple[int, ...] = Field((32, 32, 64, 64), description="channels of the convolutions")
     residual_channels: tuple[int, ...] = Field((16, 32, 64), description="channels of the groups of residual blocks")
-    residual_blocks: int = Field(1, ge=1, description="residual blocks of a group")
+    residual_blocks: int = Field(1, ge=1, description="number of residual blocks of every group")
     hidden_convolutional: int = Field(1_000, ge=1, description="units of the dense layer behind the convolutions")
     credits: tuple[CreditName, ...] = Field(DEMONSTRATED, description="credit assignments")
     arms: tuple[ArmName, ...] = Field(get_args(ArmName)[:6], description="arms; 'center' is the reference")
-    optimiser: Literal["sgd", "adam"] = Field("sgd", description="of the weights")
-    interneurons: int = Field(16, ge=1, description="interneurons of a layer")
-    groups: int = Field(10, ge=1, description="groups of units of the local forward gradient")
+    optimiser: Literal["sgd", "adam"] = Field("sgd", description="optimiser of the weights")
+    interneurons: int = Field(16, ge=1, description="number of interneurons of every layer")
+    groups: int = Field(10, ge=1, description="number of groups of units in the local forward gradient")
     dampings: tuple[float, ...] = Field((10.0,), min_length=1, description="dampings to choose from")
-    published_rate: float = Field(5e-3, gt=0, description="rate of norm_preserving as published")
+    published_rate: float = Field(5e-3, gt=0, description="plasticity rate of norm_preserving, as published")
     row_fraction: float = Field(0.5, gt=0, le=1, description="fraction of a batch that drives the plasticity")
     epochs: int = Field(6, ge=1, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images a step")
-    selection_runs: int = Field(6, ge=2, description="selection runs of every arm: rates x dampings")
-    layers: bool = Field(False, description="record correlations, rank and spectrum of what every layer receives")
-    geometry: Recorded = Field("none", description="of measured runs: record update against gradient and natural one")
+    batch_size: int = Field(64, ge=2, description="images per step")
+    selection_runs: int = Field(
+        6, ge=2, description="number of selection runs of every arm: learning rates times dampings"
+    )
+    layers: bool = Field(False, description="record correlations, rank and spectrum of the inputs of every layer")
+    geometry: Recorded = Field(
+        "none",
+        description="measured runs record the alignment of updates with the gradient, and with the natural gradient",
+    )
     selection_epochs: int | None = Field(None, ge=1, description="passes of a selection run; --epochs if not given")
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:
-        """Everything that only shows when the values meet each other, and the data, told at once."""
+        """Check combinations of values, and the data; all problems are reported at once."""
         problems = []
         if REFERENCE not in self.arms:
             problems.append(f"--arms: needs '{REFERENCE}', the reference of all differences")

@@ -1,8 +1,15 @@
 """Does lateral decorrelation of the inputs help a spiking network to learn from reward?
 
-Question. Readouts of a spiking population learn to tell handwritten digits apart, by node perturbation with a reward or
-by random broadcast feedback of the error. Are they better when the population is decorrelated by lateral inhibition,
-and if so, is it the structure of the inhibition that helps, or inhibition as such, or a centred eligibility?
+Question. Readouts of a spiking population learn to tell handwritten digits apart, by node perturbation with a reward
+or by random broadcast feedback of the error. Are they better when the population is decorrelated by lateral
+inhibition, and if so, is it the structure of the inhibition that helps, or inhibition as such, or a centred
+eligibility?
+
+Sources. Fiete and Seung (2006), Gradient learning in spiking neural networks by dynamic perturbation of conductances,
+doi:10.1103/PhysRevLett.97.048104; Lillicrap, Cownden, Tweed, Akerman (2016), Random synaptic feedback weights support
+error backpropagation for deep learning, doi:10.1038/ncomms13276.
+
+Data. Handwritten digits of three classes, with common modes in every image.
 
 Network. `models.spiking_discrimination`: 64 input neurons driven by Poisson processes at rates given by the pixels
 (with common modes in every image), inhibiting each other. Node perturbation has one output neuron a class on the
@@ -21,8 +28,13 @@ measured. Test images are shown at the end only.
 Measured. Accuracy on held-out images without noise and learning, several times on the way; correlations and dimensions
 of the input counts; a linear decoder of them as upper bound. Paired seeds: the same images, noise and first weights.
 
-It compiles to C++ (`cpp_standalone`) once for all conditions, and then runs more than 100 times faster than real time;
-Brian2's numpy target, which needs no compiler, takes about real time.
+Target. It compiles to C++ (`cpp_standalone`) once for all conditions, and then runs more than 100 times faster than
+real time; Brian2's numpy target, which needs no compiler, takes about real time.
+
+Does not say. Three classes, some thousand trials, one strength of common modes, inhibition that has learnt before the
+readout and not meanwhile. A rate is chosen on one seed by few validation trials, so a choice can miss; the figure
+shows all rates. Node perturbation and broadcast feedback differ in network and signal and are not to be compared. With
+a time step of 1 ms coincidences within a step are not seen. Dale's law is not kept.
 """
 
 from __future__ import annotations
@@ -51,7 +63,7 @@ from protocols.reward_learning.configuration import (
 
 
 def all_runs(configuration: Configuration, seeds: list[int], tables: study.Tables) -> list[study.Condition]:
-    """A run is a seed: all arms after each other, since two of them take the weights that a third has learnt."""
+    """Declare one run per seed with all its arms, since two arms use the weights that a third one has learnt."""
     selecting = study.selection_seeds(configuration.selection_seeds)
     return [study.Condition("select", seed, {}) for seed in selecting] + [
         study.Condition("measure", seed, {}) for seed in seeds
@@ -60,12 +72,12 @@ def all_runs(configuration: Configuration, seeds: list[int], tables: study.Table
 
 @lru_cache(maxsize=1)
 def program(configuration: Configuration) -> Program:
-    """The network, compiled when it first runs."""
+    """Make the network, which is compiled when it first runs."""
     return Program(partial(spiking_discrimination, size(configuration)), configuration.target)
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """All arms of a seed."""
+    """Run all arms of a seed."""
     c, seed = configuration, condition.seed
     shown, initial = trials(c, seed), start(c, seed)
     learnt: Results | None = None

@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `reward_learning`, the trials of a run, and what a run gives."""
+"""Options of the protocol `reward_learning`, the trials of a run, and its results."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ Array = NDArray[np.float64]
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     arms: tuple[Arm, ...] = Field(
-        get_args(Arm), description="what acts in the input population; 'none' is the reference"
+        get_args(Arm), description="inhibition in the input population; 'none' is the reference"
     )
     classes: int = Field(3, ge=2, le=10, description="digits 0, 1, ... to tell apart")
     strength: float = Field(0.4, ge=0, description="strength of the common modes added to every image")
     learning_rates: tuple[float, ...] = Field(
-        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), description="learning rates, all of them in every run"
+        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), description="learning rates; every run has all of them"
     )
-    hidden: int = Field(20, ge=1, description="hidden neurons of the networks that learn by broadcast feedback")
+    hidden: int = Field(
+        20, ge=1, description="number of hidden neurons of the networks that learn by broadcast feedback"
+    )
     adaptation: int = Field(
-        1_000, ge=10, multiple_of=10, description="trials in which the inputs adapt, before learning"
+        1_000, ge=10, multiple_of=10, description="number of trials in which the inputs adapt, before learning"
     )
-    pairs: int = Field(1_600, ge=1, description="pairs of trials for learning")
-    checks: int = Field(4, ge=1, description="in so many parts, after each of which validation images are shown")
-    validation: int = Field(108, ge=2, multiple_of=2, description="trials of a validation")
-    test: int = Field(216, ge=2, multiple_of=2, description="trials of the test at the end")
-    trial: float = Field(0.15, gt=0, description="how long an image is shown, whole milliseconds (s)")
-    selection_seeds: int = Field(1, ge=1, description="further seeds, on which learning rates are chosen")
+    pairs: int = Field(1_600, ge=1, description="number of pairs of trials for learning")
+    checks: int = Field(4, ge=1, description="number of validations during learning")
+    validation: int = Field(108, ge=2, multiple_of=2, description="number of trials of a validation")
+    test: int = Field(216, ge=2, multiple_of=2, description="number of trials of the test at the end")
+    trial: float = Field(0.15, gt=0, description="duration of an image (s), in whole milliseconds")
+    selection_seeds: int = Field(1, ge=1, description="number of further seeds on which learning rates are chosen")
     target: Target = Field("cpp_standalone", description="target of Brian2; numpy needs no compiler and takes hours")
 
     @model_validator(mode="after")
@@ -71,7 +73,7 @@ class Configuration(study.Configuration):
 @final
 @dataclass(frozen=True)
 class Trials:
-    """What is shown in every trial of a run, and what may learn in it.
+    """Stimuli of every trial of a run, and what may learn in it.
 
     Attributes:
         kinds: `adaptation`, `learning`, `validation` or `test`.
@@ -88,7 +90,7 @@ class Trials:
     noise: Array
 
     def settings(self) -> dict[str, Array]:
-        """The arrays over trials that the network takes, with one more row for the time step after the last trial."""
+        """Return the arrays over trials for the network, with one more row for the time step after the last trial."""
         learning = self.kinds == "learning"
         columns = {
             "afferents": self.afferents,
@@ -102,12 +104,12 @@ class Trials:
 
     @cached_property
     def checks(self) -> list[tuple[str, int]]:
-        """The periods without noise and learning, in their order: kind and trials of learning before."""
+        """Return the periods without noise and learning, in order: kind, and number of learning trials before."""
         pairs = zip(self.kinds.tolist(), self.learnt.tolist(), strict=True)
         return [pair for pair in dict.fromkeys(pairs) if pair[0] in ("validation", "test")]
 
     def at(self, check: tuple[str, int]) -> NDArray[np.bool_]:
-        """Which trials belong to a check."""
+        """Return the trials that belong to a check."""
         return np.asarray((self.kinds == check[0]) & (self.learnt == check[1]))
 
 
@@ -160,7 +162,7 @@ Level = dict[str, str | float]
 
 
 def readouts(configuration: Configuration) -> dict[str, list[Level]]:
-    """All that see the same input spikes in one run, by the population whose counts decide."""
+    """Return all readouts and networks on the same input spikes in one run, by the population that decides."""
 
     def levels(credit: str, *eligibilities: str) -> list[Level]:
         grid = [(name, rate) for name in eligibilities for rate in configuration.learning_rates]
@@ -178,7 +180,7 @@ def readouts(configuration: Configuration) -> dict[str, list[Level]]:
 
 
 def size(configuration: Configuration) -> Size:
-    """What is compiled in."""
+    """Sizes that are compiled in."""
     populations = readouts(configuration)
     return Size(
         classes=configuration.classes,
@@ -234,7 +236,7 @@ def accuracy(counts: Array, labels: NDArray[np.int64]) -> Array:
 
 
 def described(counts: Array, shown: Trials, trial: float) -> dict[str, float]:
-    """What is known of the spike counts of the inputs (trials, inputs): rate, correlations, a linear decoder.
+    """Description of the spike counts of the inputs (trials, inputs): rate, correlations, a linear decoder.
 
     Correlations are over trials of learning, one a pair, of neurons that spike at all; the floor is what independent
     neurons would show. The decoder (linear discriminant with shrinkage) is fitted on all of them and read on the test.
@@ -256,12 +258,12 @@ def described(counts: Array, shown: Trials, trial: float) -> dict[str, float]:
 
 
 def inhibition(arm: Arm, learnt: Results | None, seed: int) -> Results:
-    """The settings of an arm's input population.
+    """Return the settings of an arm's input population.
 
     Args:
-        arm: Which one.
+        arm: The arm.
         learnt: Results of the run in which inhibition was learnt, for the arms that take its weights.
-        seed: Of the places of shuffled weights.
+        seed: Seed of the shuffle of weights.
     """
     settings = {"lateral_learning": np.array(float(arm == "lateral")), "homeostasis": np.array(float(arm != "none"))}
     if arm in ("none", "homeostasis", "lateral") or learnt is None:
@@ -274,7 +276,7 @@ def inhibition(arm: Arm, learnt: Results | None, seed: int) -> Results:
 
 
 def shuffled(matrix: Array, seed: int) -> Array:
-    """The weights between different neurons in random places."""
+    """Shuffle the weights between different neurons."""
     pairs = ~np.eye(len(matrix), dtype=bool)
     drawn = np.random.default_rng([seed, 1]).permutation(matrix[pairs])
     result = np.full_like(matrix, np.nan)

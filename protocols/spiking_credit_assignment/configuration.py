@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `spiking_credit_assignment`: credits through time, arms, data."""
+"""Options of the protocol `spiking_credit_assignment`: credits through time, arms, data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 import neuro_decorr as nd
 from models.spiking import Poisson, Spiking, neurons, spiking
-from neuro_decorr import data
+from neuro_decorr import data, study
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.norse import Homeostasis, LateralCovariance, LateralLIF, NeuronPlasticity
 from protocols import _arms
@@ -34,14 +34,14 @@ LEARNING_RATES = (2.5e-3, 2.5e-2)  # ends of the grid, of Adam
 @final
 @dataclass(frozen=True)
 class Arm:
-    """What is done to a network before it learns.
+    """Treatment of a network before it learns.
 
     Attributes:
-        rule: Of the transform of every layer's input; None for no transform.
+        rule: Rule of the transform of every layer's input. None: no transform.
         settings: Parameters of the rule, or of the inhibition, between which the selection chooses.
-        signal: What drives the statistics of the rule.
-        compensate: Whether the weights follow the transform.
-        lateral: Whether the hidden neurons inhibit each other.
+        signal: Signal that drives the statistics of the rule.
+        compensate: True if the weights follow the transform.
+        lateral: True if the hidden neurons inhibit each other.
     """
 
     rule: str | None = None
@@ -75,30 +75,34 @@ ArmName: TypeAlias = Literal[tuple(ARMS)]  # type: ignore[valid-type]
 
 
 class Configuration(_arms.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
-    credits: tuple[CreditName, ...] = Field(("backprop", "node_perturbation"), description="credits")
+    credits: tuple[CreditName, ...] = Field(("backprop", "node_perturbation"), description="credit assignments")
     arms: tuple[ArmName, ...] = Field(SMALL, description="arms; 'center' is the reference")
     strengths: tuple[float, ...] = Field((0.0, 0.5), description="strengths of the nuisance, all arms")
-    dose: tuple[float, ...] = Field((0.25,), description="further strengths, for the dose response only")
-    dose_arms: tuple[ArmName, ...] = Field(("center", "norm_preserving"), description="its arms")
+    dose: tuple[float, ...] = Field((0.25,), description="further strengths, only for the dose response")
+    dose_arms: tuple[ArmName, ...] = Field(("center", "norm_preserving"), description="arms of the dose response")
     encoding: Literal["current", "poisson"] = Field("current", description="constant currents or Poisson spikes")
     hidden: tuple[int, ...] = Field((128,), description="neurons of the hidden layers")
-    steps: int = Field(25, ge=1, description="time steps of an image, 1 ms each")
+    steps: int = Field(25, ge=1, description="number of time steps of an image, 1 ms each")
     epochs: int = Field(4, ge=1, description="passes over the training images")
-    mnist: str | None = Field(None, description="folder of the files of MNIST or Fashion-MNIST, instead of the digits")
-    training: int = Field(5_000, ge=10, description="images of these to train on, every class in proportion")
+    mnist: study.DataPath | None = Field(
+        None, description="folder of MNIST or Fashion-MNIST; the small digits if not given"
+    )
+    training: int = Field(
+        5_000, ge=10, description="number of training images from that folder, with all classes in proportion"
+    )
 
     @property
     def source(self) -> str:
-        """The option that names the images."""
+        """Return the option that names the images."""
         return "--file" if self.file else "--mnist"
 
     def own_data(self) -> data.Dataset | None:
         """The images of the file or the folder, if there is one.
 
         Raises:
-            InvalidValue: There are both.
+            InvalidValue: Both are given.
         """
         if self.file and self.mnist:
             raise InvalidValue("got --mnist too, allowed is one of both.")
@@ -114,7 +118,7 @@ class Configuration(_arms.Configuration):
 
 
 def dataset(configuration: Configuration, strength: float, seed: int) -> data.Dataset:
-    """The data of a seed; runs that differ in nothing but their arm share them."""
+    """Load the data of a seed; runs that differ only in their arm share them."""
     source = configuration.file, configuration.mnist
     return _dataset(*source, configuration.training, configuration.constant_features, strength, seed)
 
@@ -133,7 +137,7 @@ def _dataset(
 def network(
     configuration: Configuration, arm: Arm, setting: int, units: list[int], seed: int
 ) -> tuple[Spiking, list[torch.optim.Optimizer]]:
-    """The network of an arm, the same weights for every arm of a seed, and what learns in it besides the weights."""
+    """Make the network of an arm, with equal weights for all arms of a seed, and its plasticity."""
     chosen = arm.settings[setting]
 
     def lateral(features: int) -> nn.Module:

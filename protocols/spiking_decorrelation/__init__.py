@@ -3,6 +3,12 @@
 Question. Neurons that share input fire together. Do lateral synapses that learn by the covariance of spikes remove
 these correlations, with every neuron's rate kept, and is it their structure that does it, or inhibition as such?
 
+Sources. Foldiak (1990), Forming sparse representations by local anti-Hebbian learning, doi:10.1007/BF02331346, of
+whose rule the plasticity is a spiking form; Tetzlaff, Helias, Einevoll, Diesmann (2012), Decorrelation of
+neural-network activity by inhibitory feedback, doi:10.1371/journal.pcbi.1002596, for cutting the feedback.
+
+Data. Simulated; no recording.
+
 Network. `models.correlated_population`: N leaky integrate-and-fire neurons, five shared sources, noise of their own;
 all inhibit all by current. `lateral_covariance` with rate homeostasis learns (`neuro_decorr.brian`).
 
@@ -20,9 +26,14 @@ noise of its own gets the inhibition of the original (feedback cut); `other_inpu
 Measured. Correlations of spike counts in bins of 10 to 200 ms, each beside its sampling floor; correlograms, rates,
 Fano factors, intervals, dimensions, weights.
 
-Why C++. The program (cpp_standalone) is compiled once, in about 40 processor seconds, and then simulates 860 s of 100
+Target. The program (cpp_standalone) is compiled once, in about 40 processor seconds, and then simulates 860 s of 100
 neurons in six: every condition, seed and control is a run of it. Brian2's other targets spend most of so small a
 network's time in Python.
+
+Does not say. Simulated leaky integrate-and-fire neurons with slow shared sources, two seeds; no recording, no synaptic
+delay, no learning meanwhile. Independent neurons pay for the noise of the weights, and what remains above their floor
+is small and not zero. That correlations fall says nothing of what the population is good for; `reward_learning` asks
+that. The full size has not been run with all its controls.
 """
 
 from __future__ import annotations
@@ -60,12 +71,12 @@ def measured_runs(configuration: Configuration, seeds: list[int], tables: study.
 
 @lru_cache(maxsize=1)
 def program(configuration: Configuration) -> Program:
-    """The network, compiled when it first runs."""
+    """Make the network, which is compiled when it first runs."""
     return Program(partial(LateralPopulation, configuration.size), configuration.target)
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
-    """A population learns; then its controls, with what it learnt."""
+    """Run the learning population, and then its controls, which use the learnt weights."""
     c, seed, kind, sign = configuration, condition.seed, condition.factors["mixing"], condition.factors["sign"]
     size, given = c.size, settings(c, kind, sign, seed)
     controlled = kind in c.controls and sign == c.signs[0]
@@ -120,9 +131,9 @@ def pictures(before: SpikeTrains, after: SpikeTrains) -> dict[str, NDArray[Any]]
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
     """Four figures, two tables, the finding."""
-    spiking_course.draw(tables, directory)
-    spiking_population.draw(tables, directory)
     print(spiking_controls.draw(tables, directory))
+    spiking_population.draw(tables, directory)
+    spiking_course.draw(tables, directory)
     print(spiking_signs.draw(tables, directory))
 
 

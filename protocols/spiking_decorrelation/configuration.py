@@ -1,4 +1,4 @@
-"""What may be chosen in the protocol `spiking_decorrelation`, and the trials of a condition."""
+"""Options of the protocol `spiking_decorrelation`, and the trials of a condition."""
 
 from __future__ import annotations
 
@@ -21,27 +21,33 @@ Sign = Literal["non-negative", "signed"]
 
 
 class Configuration(study.Configuration):
-    """What may be chosen."""
+    """Options of the protocol."""
 
     target: Literal["cpp_standalone", "numpy"] = Field("cpp_standalone", description="target of Brian2")
     neurons: int = Field(100, ge=2 * SOURCES, description="neurons")
     mixings: tuple[Mixing, ...] = Field(get_args(Mixing), description="how neurons mix the sources")
     signs: tuple[Sign, ...] = Field(get_args(Sign), description="signs that lateral weights may have")
-    controls: tuple[Mixing, ...] = Field(("positive",), description="mixings whose controls run too")
-    heterogeneity: float = Field(0.0, ge=0, le=0.3, description="relative deviation of drive and of shared input")
+    controls: tuple[Mixing, ...] = Field(("positive",), description="mixings for which the controls run too")
+    heterogeneity: float = Field(
+        0.0, ge=0, le=0.3, description="relative standard deviation of drive and of shared input over neurons"
+    )
     drive: float = Field(17.0, gt=0, description="mean drive (mV), threshold 20")
     shared: float = Field(4.0, gt=0, description="standard deviation of the shared input (mV)")
     rate: float = Field(1e-2, gt=0, description="learning rate before it is annealed")
     homeostasis_rate: float = Field(2.0, gt=0, description="rate of the homeostasis (Hz)")
-    average_time: float = Field(40.0, gt=0, description="averaging of the bias that is held (s)")
+    average_time: float = Field(40.0, gt=0, description="averaging time of the bias that is held (s)")
     step: float = Field(0.5, gt=0, le=2, description="time step (ms)")
-    test: float = Field(200.0, gt=0, description="test input, before and after (s)")
-    calibration: float = Field(100.0, gt=0, description="counting of each neuron's rate (s)")
-    learning: float = Field(120.0, gt=0, description="learning at the full rate (s)")
-    annealing: float = Field(160.0, gt=0, description="learning at a falling rate (s)")
-    consolidation: float = Field(80.0, gt=0, description="homeostasis alone (s)")
-    bins: tuple[float, ...] = Field((0.01, 0.02, 0.05, 0.1, 0.2), description="bins of the spike counts (s)")
-    window: float = Field(20.0, gt=0, description="windows of the course of learning (s)")
+    test: float = Field(200.0, gt=0, description="duration of the test input, before and after (s)")
+    calibration: float = Field(
+        100.0, gt=0, description="duration of the calibration, which counts each neuron's rate (s)"
+    )
+    learning: float = Field(120.0, gt=0, description="duration of learning at the full rate (s)")
+    annealing: float = Field(160.0, gt=0, description="duration of learning at a falling rate (s)")
+    consolidation: float = Field(80.0, gt=0, description="duration of homeostasis alone (s)")
+    bins: tuple[float, ...] = Field(
+        (0.01, 0.02, 0.05, 0.1, 0.2), description="widths of the bins of the spike counts (s)"
+    )
+    window: float = Field(20.0, gt=0, description="width of the windows in which learning is followed (s)")
 
     @model_validator(mode="after")
     def fits(self) -> Configuration:
@@ -59,12 +65,12 @@ class Configuration(study.Configuration):
 
     @property
     def size(self) -> Size:
-        """What is compiled."""
+        """Sizes that are compiled in."""
         return Size(neurons=self.neurons, sources=SOURCES, step=self.step, test=self.test, rule=self.rule)
 
     @property
     def rule(self) -> nd.brian.SpikingRule:
-        """The rule and its schedule, whose baseline is the test before."""
+        """Make the rule with its schedule, whose baseline is the test before learning."""
         homeostasis = nd.brian.Homeostasis(
             calibration=self.calibration * second,
             rate=self.homeostasis_rate * Hz,
@@ -93,7 +99,7 @@ class Configuration(study.Configuration):
 
 
 def settings(configuration: Configuration, kind: Mixing, sign: Sign, seed: int) -> dict[str, Any]:
-    """The population of a seed with its inputs, which learns from weights of zero."""
+    """Return the settings of the population of a seed, with its inputs; its weights start at zero."""
     c = configuration
     spread = np.random.default_rng([seed, 3]).uniform(-np.sqrt(3), np.sqrt(3), (2, c.neurons)) * c.heterogeneity
     mixed = c.shared * (1 + spread[0])[:, None] * mixing(kind, c.neurons, seed, SOURCES)
@@ -113,7 +119,7 @@ def fixed(weights: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def shuffled(weights: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """The weights of every pair, both directions, moved to another pair."""
+    """Move the weights of every pair, in both directions, to another pair."""
     first, second_ = np.triu_indices(len(weights), 1)
     order = np.random.default_rng([seed, 4]).permutation(len(first))
     moved = np.zeros_like(weights)

@@ -1,4 +1,4 @@
-"""What the protocol `spiking_decorrelation` measures of spike trains; each measure is one of `neuro_decorr.metrics`."""
+"""Measures of spike trains in the protocol `spiking_decorrelation`; each is one of `neuro_decorr.metrics`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def gains(before: SpikeTrains, inputs: NDArray[np.float64], step: float) -> NDAr
     Args:
         before: Spike trains of the test before.
         inputs: Shared input (mV), shape (steps, neurons).
-        step: Of the input (s).
+        step: Time step of the input (s).
     """
     counts, per_bin = before.counts(BIN), round(BIN / step)
     means = inputs[: len(counts) * per_bin].reshape(len(counts), per_bin, -1).mean(axis=1)

@@ -18,15 +18,15 @@ from neuro_decorr.recording import from_brian
 
 SOURCE_STEP = 2 * ms
 SPIKE = 10 * mV
-"""What an inhibitory spike of weight 1 takes from the inhibition of a neuron, which decays in 10 ms."""
+"""Decrease of the inhibition of a neuron by an inhibitory spike of weight 1; it decays in 10 ms."""
 LEAD = 0.25
-"""How much earlier the input of the second copy is, as a part of the test."""
+"""Time by which the input of the second copy is earlier, as a part of the test."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What is compiled in: another size is another program."""
+    """Sizes that are compiled in: other ones are another program."""
 
     neurons: int
     sources: int
@@ -36,7 +36,7 @@ class Size:
 
     @property
     def steps(self) -> int:
-        """Of the input, from the beginning to the end."""
+        """Number of steps of the input, from the beginning to the end."""
         return round((self.learnt + self.test) / float(SOURCE_STEP))
 
     @property
@@ -50,7 +50,7 @@ class LateralPopulation:
     """The population with its copies and monitors, as `Program` runs it.
 
     Args:
-        size: What is compiled in.
+        size: Sizes that are compiled in.
     """
 
     def __init__(self, size: Size) -> None:
@@ -89,7 +89,7 @@ class LateralPopulation:
         }
 
     def run(self, duration: Quantity) -> None:
-        """Both parts of the run; the copies are there in the test after only."""
+        """Run both parts; the copies exist only in the test after learning."""
         for group in self._groups:
             group.v = "rand()*20*mV"
         test = self._size.test * second

@@ -61,7 +61,7 @@ def test_settings_without_every_seed_are_left_out_and_counted(tmp_path: Path) ->
     curves = tables["curves"]
     tables["curves"] = curves[~((curves["damping"] == 30) & (curves["seed"] == 1))]
     words = compensation.draw(tables, tmp_path)
-    assert "Left out, for want of seeds: 1 settings" in words
+    assert "Left out, since some seeds are missing: 1 settings" in words
     made = pd.read_csv(tmp_path / "tables" / "compensation.csv").set_index(["credit", "arm"])
     assert made.loc[("feedback_alignment", "interneuron"), "damping"] == 10
 

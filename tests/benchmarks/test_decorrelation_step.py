@@ -18,6 +18,7 @@ from models.dense import dense
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "settings", "rows"),
     [

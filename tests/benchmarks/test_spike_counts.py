@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).parent.parent.parent / "benchmarks" / "spike_counts.py"
 
 
+@pytest.mark.slow
 def test_it_runs(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARK), "--sizes", "3", "--duration", "5", "--large", "0", "--rounds", "1"]
     result = subprocess.run(

@@ -14,6 +14,7 @@ from models.spiking import spiking
 SMALL = ["--sizes", "20", "16", "10", "--steps", "6", "--batch", "4", "--rounds", "1", "--threads", "1"]
 
 
+@pytest.mark.slow
 def test_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.main([*SMALL, "--out", str(tmp_path / "table.csv")])
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:

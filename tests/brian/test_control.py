@@ -147,7 +147,7 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
 @pytest.mark.parametrize(
     ("drive", "message"),
     [
-        ("", "give it, such as drive='gi_post -= w"),
+        ("", "drive is missing: give the statement .* such as drive='gi_post -= w"),
         ("gi_post -= 1*mV", "must use the weight w"),
         ("g_post -= w*mV", "did you mean 'gi'"),
         ("gi_post -= w*speed_pre", "no variable of group 'cells'"),
@@ -177,7 +177,7 @@ def test_bad_drives(drive: str | None, message: str) -> None:
         ("lateral_covariance", {"homeostasis": 10 * Hz}, "must be nd.brian.Homeostasis"),
         ("lateral_covariance", {"tau": 5 * ms}, "no parameter 'tau'; allowed: rate"),
         ("vogels", {"target_rate": 0 * Hz}, "target_rate must be one finite quantity, positive"),
-        ("foldiak", {"homeostasis": None}, "cannot be None"),
+        ("foldiak", {"homeostasis": None}, "got None"),
     ],
 )
 def test_bad_parameters(name: str, parameters: dict[str, object], message: str) -> None:
@@ -201,7 +201,7 @@ def test_other_refusals() -> None:
     with pytest.raises(InvalidValue, match="bias_drive needs a homeostasis"):
         nd.brian.get(homeostasis=None).synapses(neurons(), drive="gi_post -= w*mV", bias_drive="gi_post += bias*mV")
     plain = Synapses(PoissonGroup(2, 5 * Hz), PoissonGroup(2, 5 * Hz), "w : 1")
-    with pytest.raises(InvalidValue, match="no synapses of a rule"):
+    with pytest.raises(InvalidValue, match="synapses must come from"):
         nd.brian.freeze(plain)
     unbiased = nd.brian.get(homeostasis=None).synapses(neurons(), drive="gi_post -= w*mV")
     with pytest.raises(InvalidValue, match="no homeostasis to hold"):

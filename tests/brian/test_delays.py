@@ -79,7 +79,7 @@ def test_one_delay_for_all_is_given_at_once_and_may_change() -> None:
     learnt(synapses)
     assert not synapses.cells.g[:].any()
     for delay in ("2*ms*rand()", [1, 2] * ms, 3 * mV, 2):
-        with pytest.raises(InvalidValue, match=r"after connecting, synapses.delay = '2\*ms\*rand\(\)'"):
+        with pytest.raises(InvalidValue, match=r"after connecting, by synapses.delay = '2\*ms\*rand\(\)'"):
             lateral(delay=delay)
 
 

@@ -28,7 +28,7 @@ def device(request: pytest.FixtureRequest, brian_on_numpy: None) -> Iterator[str
     del all_devices[name]
 
 
-REASONS = {"genn": "no linked variables", "cuda_standalone": "frees the numbers", "loihi": "no rule has been tested"}
+REASONS = {"genn": "no linked variables", "cuda_standalone": "frees the neuron", "loihi": "no rule has been tested"}
 
 
 def test_a_device_that_was_never_tested_is_refused(device: str) -> None:

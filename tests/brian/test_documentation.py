@@ -51,7 +51,7 @@ def test_the_order_that_is_stated() -> None:
     entries = [(entry.when, str(entry.order), entry.name) for entry in summary.entries if entry.active]
     expected = [entry for entry in entries if entry[2].startswith("lateral")]
     rows = re.findall(r"^\| (\w+) \| (-?\d+) \| .* \| `(lateral\w+)` \|$", PAGE, flags=re.MULTILINE)
-    assert len(rows) == 14 and rows == expected
+    assert len(rows) == 16 and rows == expected
 
 
 def test_names_that_the_page_uses_are_there() -> None:

@@ -68,7 +68,11 @@ def check(model: Model, found: Results) -> None:
     np.testing.assert_allclose(weights[pre, post], expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", MODELS)
+# A Hodgkin-Huxley model with a rule is in the quick run of test_published_models too.
+QUICK = [pytest.param(name, marks=pytest.mark.slow if name == "hodgkin_huxley" else ()) for name in MODELS]
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_a_published_model_takes_the_rule(name: str) -> None:
     check(MODELS[name], run(name)())
 

@@ -145,8 +145,8 @@ def test_labels_and_delays_of_the_users_equations() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("w : 1", "model declares 'w', which the rule 'lateral_covariance' has"),
-        ("target_deviation : 1", "can be declared of learning, learning_rate, smallest_weight, largest_weight"),
+        ("w : 1", "model declares 'w', a variable of the rule 'lateral_covariance'"),
+        ("target_deviation : 1", "may declare, .*, are learning, learning_rate, smallest_weight, largest_weight"),
         ("learning : Hz", "write 'learning : 1'"),
         ("g : volt", "group 'cells' has a variable 'g'"),
         ("not equations", "model must be equations, such as model='label : 1'"),

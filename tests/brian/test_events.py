@@ -83,7 +83,7 @@ def test_poisson_trains_may_learn() -> None:
         ({"homeostasis": None, "variance": nd.brian.Variance()}, {"drive": None}, "variance=None"),
         ({"homeostasis": None}, {"drive": None, "delay": 1 * ms}, "nothing is transmitted"),
         ({"homeostasis": None}, {"drive": None, "bias_drive": "g_post += bias"}, "bias_drive needs a homeostasis"),
-        ({"homeostasis": None}, {}, "give it, such as drive='gi_post -= w\\*mV'.*drive=None"),
+        ({"homeostasis": None}, {}, "give the statement .* such as drive='gi_post -= w\\*mV'.*drive=None"),
     ],
 )
 def test_without_a_drive_nothing_can_be_kept(parameters: dict[str, Any], options: dict[str, Any], message: str) -> None:
@@ -165,7 +165,7 @@ def test_rates_are_kept_of_the_events() -> None:
     [
         ("burst", "'cells' has no event 'burst', .*it has: spike"),
         ({"pre": "burst"}, "'cells' has no event 'burst'"),
-        ({"learning": "spike"}, "on_event must be the name of an event, or of those of both sides"),
+        ({"learning": "spike"}, "on_event must be the name of an event, or a dict with the names"),
         (3, "on_event must be the name of an event"),
     ],
 )

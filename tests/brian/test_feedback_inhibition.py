@@ -174,7 +174,7 @@ def test_refusals() -> None:
     with pytest.raises(InvalidValue, match="give one group"):
         rule().synapses(neurons, other, drive="v_post -= w")
     lateral = rule().synapses(neurons, drive="v_post -= w")
-    with pytest.raises(InvalidValue, match="sees nothing of its source"):
+    with pytest.raises(InvalidValue, match="presynaptic neurons have no companion"):
         _ = lateral.companions.source
     with pytest.raises(InvalidValue, match="must be a group"):
         rule().synapses("neurons", drive="v_post -= w")

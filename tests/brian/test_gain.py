@@ -40,11 +40,14 @@ def poisson(name: str) -> NeuronGroup:
     )
 
 
-def probed(cells: NeuronGroup, drive: str, **parameters: object) -> Synapses:
-    gain = nd.brian.Gain(probing=PERIOD * PERIODS * second, period=PERIOD * second)
+def probed_rule(periods: int, **parameters: object) -> nd.brian.SpikingRule:
+    gain = nd.brian.Gain(probing=PERIOD * periods * second, period=PERIOD * second)
     homeostasis = nd.brian.Homeostasis(calibration=CALIBRATION * second)
-    rule = nd.brian.get("lateral_covariance", gain=gain, homeostasis=homeostasis, **parameters)
-    lateral = rule.synapses(cells, drive=drive, name=f"lateral_{cells.name}")
+    return nd.brian.get("lateral_covariance", gain=gain, homeostasis=homeostasis, **parameters)
+
+
+def probed(cells: NeuronGroup, drive: str, **parameters: object) -> Synapses:
+    lateral = probed_rule(PERIODS, **parameters).synapses(cells, drive=drive, name=f"lateral_{cells.name}")
     lateral.connect(j="(i + 1) % N_post")
     return lateral
 
@@ -108,10 +111,38 @@ def test_nothing_is_probed_while_held_or_where_nobody_answers(caplog: pytest.Log
     Network(cells, plain, inert, held, deaf, *monitors).run((PROBED + 0.2) * second)
     np.testing.assert_array_equal(monitors[0].t, monitors[1].t)
     np.testing.assert_array_equal(monitors[0].i, monitors[1].i)
-    for lateral in (held, deaf):
+    for lateral, cause, warnings in ((held, "held", 0), (deaf, "no response", 1)):  # the user has held it on purpose
         report = lateral.report()
-        assert report.gain is None and any("was not measured" in line for line in report.advice)
+        assert report.gain is None and report.gain_failure == cause
+        assert "was not measured" in report.advice[0] and str(report).splitlines()[1] == report.advice[0]
+        assert caplog.text.count(report.advice[0]) == warnings
         assert float(np.asarray(lateral.companions.target.weight_unit_)) == 1
+
+
+def test_a_probing_too_short_for_its_unit_is_told_with_a_remedy_that_works(caplog: pytest.LogCaptureFixture) -> None:
+    """A grows e-fold a period from 1e-3 Hz, and must reach response * rate / gain, here 6e6 Hz or 6 Hz: 23 or 9."""
+    periods, network, made = 14, Network(), {}
+    drives = {"small": "v_post -= 1e-6*w_lateral", "sized": "v_post -= w_lateral", "silent": "v_post -= w_lateral"}
+    for name, drive in drives.items():
+        cells = integrators(name)
+        if name == "silent":
+            cells.rate = 0 * Hz
+        made[name] = probed_rule(periods).synapses(cells, drive=drive, weight="w_lateral", name=f"lateral_{name}")
+        made[name].connect(j="(i + 1) % N_post")
+        network.add(cells, made[name])
+    network.run((CALIBRATION + PERIOD * (periods + 2)) * second)
+    reports = {name: lateral.report() for name, lateral in made.items()}
+    assert {name: report.gain_failure for name, report in reports.items()} == {
+        "small": "probing too short",
+        "sized": None,
+        "silent": "silent",
+    }
+    assert reports["sized"].gain == pytest.approx(1, rel=0.13)
+    (line,) = [line for line in reports["small"].advice if "the gain" in line]
+    assert "now 2.8 s" in line and "drive='v_post -= 1e-6*100*w_lateral'" in line
+    assert str(reports["small"]).splitlines()[1] == line
+    assert caplog.text.count(line) == 1 and "the neurons were silent" in reports["silent"].advice[0]
+    assert not any("the gain" in line for line in reports["sized"].advice)
 
 
 def test_weights_are_what_the_drive_makes_of_them_without_a_gain_or_a_homeostasis() -> None:

@@ -8,7 +8,8 @@ import pytest
 from brian2 import Equations, Hz, NeuronGroup, ms, run, second, start_scope, volt
 
 import neuro_decorr as nd
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr.errors import InvalidValue, UnknownName
+from neuro_decorr.rules._registry import FOR_SPIKES
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +122,17 @@ def test_names_of_the_surroundings_do_not_reach_the_rule() -> None:
     run(100 * ms)
     assert (trace_time, mean, learning_rate) == (3 * second, 5.0, 7.0)
     assert 0 < np.ptp(synapses.w[:]) < 0.1
+
+
+def test_a_rule_of_the_other_registry_is_named_with_its_registry() -> None:
+    assert set(FOR_SPIKES) == set(nd.brian.names()) - set(nd.rules.names())
+    for name in FOR_SPIKES:
+        with pytest.raises(UnknownName, match=f"'{name}' is a rule of nd.brian"):
+            nd.rules.get(name)
+    for name in set(nd.rules.names()) - set(nd.brian.names()):
+        with pytest.raises(UnknownName, match=f"'{name}' is a rule of nd.rules"):
+            nd.brian.get(name)
+    with pytest.raises(UnknownName, match="for spikes is 'feedback_inhibition'"):
+        nd.brian.get("interneuron")
+    with pytest.raises(UnknownName, match="did you mean 'lateral_covariance'"):
+        nd.brian.get("lateral_covarance")

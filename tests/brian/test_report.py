@@ -129,7 +129,7 @@ def verdict(shared: float, caplog: pytest.LogCaptureFixture, **parameters: objec
     caplog.clear()
     brian2.start_scope()
     lateral = learnt(trains(500, 20, shared), step=50, **{**SLOW, **parameters})
-    return lateral.report(), sum("is not where it should be" in record.getMessage() for record in caplog.records)
+    return lateral.report(), sum("have not converged" in record.getMessage() for record in caplog.records)
 
 
 def test_verdicts_and_one_warning_where_a_population_is_not_there(caplog: pytest.LogCaptureFixture) -> None:

@@ -132,8 +132,22 @@ def test_durations_that_are_none(parameters: dict[str, object], message: str) ->
         nd.brian.Schedule(**parameters)
 
 
+def test_a_keyword_of_another_part_and_one_with_a_typing_error() -> None:
+    for make, message in (
+        (
+            lambda: nd.brian.Schedule(calibration=9 * second),
+            r"calibration belongs to Homeostasis\(calibration=\.\.\.\)",
+        ),
+        (lambda: nd.brian.Homeostasis(probing=9 * second), r"probing belongs to Gain\(probing=\.\.\.\)"),
+        (lambda: nd.brian.Schedule(anealing=9 * second), "did you mean annealing"),
+        (lambda: nd.brian.Gain(xyz=1), "allowed: probing, response, period"),
+    ):
+        with pytest.raises(InvalidValue, match=message):
+            make()
+
+
 def test_no_schedule() -> None:
     with pytest.raises(InvalidValue, match=r"must be nd\.brian\.Schedule"):
         nd.brian.get(schedule=100 * second)
-    with pytest.raises(InvalidValue, match="never ends to learn"):
+    with pytest.raises(InvalidValue, match="learning never ends"):
         _ = nd.brian.get("vogels").learnt

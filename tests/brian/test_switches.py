@@ -66,6 +66,7 @@ def test_what_the_user_sets_is_not_what_freeze_and_thaw_set() -> None:
     assert synapses.w[:].any()
 
 
+@pytest.mark.slow
 def test_thawed_after_the_end_of_a_schedule_they_learn_again() -> None:
     """And not before it: a pause in the middle does not change when all is held."""
     schedule = nd.brian.Schedule(learning=100 * ms, annealing=50 * ms, consolidation=50 * ms)
@@ -105,7 +106,7 @@ def test_several_synapses_of_a_pair_have_no_matrix() -> None:
     with pytest.raises(InvalidValue, match="3 synapses go from neuron 2 to neuron 0") as caught:
         nd.brian.weights_to_matrix(synapses)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InvalidValue, match="a matrix holds one number a pair"):
+    with pytest.raises(InvalidValue, match="a matrix holds one number per pair"):
         nd.brian.set_weights(synapses, np.ones((5, 5)))
 
 
@@ -134,6 +135,7 @@ def integrator(seconds: float, **parameters: Any) -> np.ndarray:
     return rates
 
 
+@pytest.mark.slow
 def test_the_bias_is_bounded_while_a_neuron_has_no_input() -> None:
     """Ten seconds without input would wind it up to 2000 spikes a second; bounded it stands for 5 times the target."""
     rates = integrator(10, largest_bias=5.0)
@@ -180,7 +182,7 @@ def test_target_rates_of_other_neurons_are_not_taken_for_zero() -> None:
     homeostasis = nd.brian.Homeostasis(target_rate=[30.0, 40.0, 50.0] * Hz)
     rule, cells, others = nd.brian.get("foldiak", homeostasis=homeostasis), poisson(), poisson(3)
     for source in (others, cells, cells[:3], cells[3:]):
-        with pytest.raises(InvalidValue, match="compares with those of other neurons of the source group") as caught:
+        with pytest.raises(InvalidValue, match="also needs target rates of other neurons, in the source") as caught:
             rule.synapses(source, cells[1:4], drive="g_post -= w")
         assert "\n" not in str(caught.value)
     within = rule.synapses(cells[2:4], cells[1:4], drive="g_post -= w")
@@ -221,7 +223,7 @@ def test_a_drive_into_a_sum_is_refused() -> None:
     synapses = rule.synapses(group[1:3], drive="current_post -= w*mV")
     synapses.connect()
     others = summing(group, "current")
-    with pytest.raises(InvalidValue, match="'others' set at every time step"):
+    with pytest.raises(InvalidValue, match="'others' overwrite at every time step"):
         rule.synapses(group, drive="current_post -= w*mV")
     with pytest.raises(Exception, match="preparing an object") as caught:
         Network(group, others, synapses).run(1 * ms)

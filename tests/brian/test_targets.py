@@ -67,6 +67,7 @@ def check_refusal(key: str, said: str, target: str) -> None:
         assert said.startswith("Unsupported") and "cpp_standalone" in said and "\n" not in said
 
 
+@pytest.mark.slow
 def test_every_choice_of_a_sweep_matters() -> None:
     found = sweep.run()()
     weights = [found[f"{name} weights"] for name in sweep.RUNS]

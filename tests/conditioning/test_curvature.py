@@ -110,14 +110,14 @@ def test_what_is_refused() -> None:
         with pytest.raises(InvalidValue, match="foof: damping must be a finite number > 0"):
             foof(gradient, rows, damping=damping)
     for options in ({}, {"inputs": rows, "moment": torch.eye(4)}):
-        with pytest.raises(InvalidValue, match="one of both"):
+        with pytest.raises(InvalidValue, match="exactly one of them"):
             foof(gradient, damping=1, **options)
     for wrong in (rows[:, :3], rows[:0], rows.expand(2, 5, 4), rows[0]):
-        with pytest.raises(InvalidValue, match=r"inputs must be \(rows, 4\)"):
+        with pytest.raises(InvalidValue, match=r"inputs must have the shape \(rows, 4\)"):
             foof(gradient, wrong, damping=1)
     with pytest.raises(InvalidValue, match=r"second moment \(4, 4\)"):
         foof(gradient, moment=rows, damping=1)
-    with pytest.raises(InvalidValue, match=r"kfac: errors must be \(rows, 3\)"):
+    with pytest.raises(InvalidValue, match=r"kfac: errors must have the shape \(rows, 3\)"):
         kfac(gradient, rows, rows, damping=1)
     with pytest.raises(Diverged):
         foof(gradient, rows * float("nan"), damping=1)

@@ -250,11 +250,11 @@ def test_a_linear_regression_converges_as_the_implicit_step_does() -> None:
 
 def test_what_is_refused() -> None:
     model = network()
-    with pytest.raises(InvalidValue, match=r"takes a torch\.nn\.Module"):
+    with pytest.raises(InvalidValue, match=r"must be a torch\.nn\.Module"):
         Signals("model")
-    with pytest.raises(InvalidValue, match=r"layers of the model are '0', '3', '5', '7'; to be skipped: '9'"):
+    with pytest.raises(InvalidValue, match=r"got '9': the layers of the model are '0', '3', '5', '7'"):
         Signals(model, skip=["9"])
-    with pytest.raises(InvalidValue, match="none; to be skipped: none"):
+    with pytest.raises(InvalidValue, match="got none: the layers of the model are none"):
         Signals(nn.ReLU())
     with pytest.raises(InvalidValue, match=r"rows must be a whole number >= 1, .*; decay must be .*> 0 and < 1"):
         Signals(model, rows=0, decay=1)
@@ -264,19 +264,32 @@ def test_what_is_refused() -> None:
         Signals(tied)
     assert len(Signals(tied, skip=["1"])._layers) == 1
     for unmade in (nn.LazyLinear(3), nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))):
-        with pytest.raises(Unsupported, match="no gradient of it to condition"):
+        with pytest.raises(Unsupported, match="so that the weight has no gradient"):
             Signals(unmade)
     signals = Signals(model)
-    assert list(signals) == []
     inputs, targets = batch()
+    model(inputs)
+    assert list(signals) == []
     F.cross_entropy(model(inputs), targets).backward()
     layer = next(iter(signals))
     with pytest.raises(StateMismatch, match=r"no errors reached layer '0'.*errors=True"):
         _ = layer.errors
-    with pytest.raises(InvalidValue, match=r"has the shape \(4, 18\), got a Tensor of shape \(4, 17\)"):
+    with pytest.raises(InvalidValue, match=r"must have the shape \(4, 18\), got a Tensor of shape \(4, 17\)"):
         layer.gradient = torch.ones(4, 17)
-    with pytest.raises(StateMismatch, match="the averages are of the layers a; here are 0, 3, 5, 7"):
+    with pytest.raises(StateMismatch, match="averages are of the layers a, and this model has 0, 3, 5, 7"):
         signals.load_state_dict({"a": {}})
     model.zero_grad()
     with pytest.raises(StateMismatch, match="layer '0' has no gradient"):
         _ = layer.gradient
+
+
+def test_signals_of_the_model_before_decorrelate_raise() -> None:
+    model = network()
+    signals = Signals(model)
+    copy = nd.decorrelate(model)
+    x, y = batch()
+    nd.credit.get("backprop", copy).backward(F.cross_entropy, x, y)
+    with pytest.raises(StateMismatch, match=r"no forward pass since.*`decorrelate` returns a copy"):
+        list(signals)
+    nd.credit.get("backprop", model).backward(F.cross_entropy, x, y)
+    assert len(list(signals)) == 4

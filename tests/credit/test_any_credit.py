@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import neuro_decorr as nd
 from neuro_decorr import credit
-from neuro_decorr.errors import InvalidValue, StateMismatch
+from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported
 from tests.credit.loops import gradients, make_case
 
 # Every credit but eprop, which is for spiking networks: tests/credit/test_eprop.py.
@@ -40,7 +40,7 @@ def test_gradients_accumulate(name) -> None:
 def test_an_empty_batch_is_refused(name) -> None:
     case = make_case()
     assignment = credit.get(name, case.model)
-    with pytest.raises(InvalidValue, match=r"inputs: got a tensor of shape \(0, \d+\).* leave out empty batches"):
+    with pytest.raises(InvalidValue, match=r"at least one sample, got an empty tensor of shape \(0, \d+\)"):
         assignment.backward(F.mse_loss, case.inputs[:0], case.targets[:0])
     assert all(parameter.grad is None for parameter in case.model.parameters())
 
@@ -65,6 +65,13 @@ def test_frozen_parameters_get_nothing(name) -> None:
     credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
     learned = [parameter.grad is not None for parameter in case.model.parameters()]
     assert learned == [True, False, False, False, True, True]
+
+
+def test_where_nothing_learns_it_is_told(name) -> None:
+    case = make_case()
+    case.model.requires_grad_(False)
+    with pytest.raises(Unsupported, match="needs a model with trainable parameters; this one has none"):
+        credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
 
 
 def test_the_same_seed_gives_the_same_gradients(name) -> None:

@@ -173,6 +173,33 @@ def test_time_constants_and_surrogates_of_every_neuron() -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"refractory_time": 3e-3},
+        {"reset_method": "subtract"},
+        {"threshold": nn.Parameter(torch.tensor(0.4, dtype=torch.float64))},
+        {"membrane_time": nn.Parameter(torch.full((8,), 8e-3, dtype=torch.float64))},
+        {"kind": nd.norse.IF, "threshold": 3.0},
+    ],
+    ids=lambda parameters: next(iter(parameters)),
+)
+def test_every_kind_of_neuron_with_what_it_learns_itself(parameters) -> None:
+    """One layer: the eligibilities are those of backpropagation through time."""
+    given = {"threshold": THETA, **parameters}
+    neurons = given.pop("kind", nd.norse.LIF)(8, dtype=torch.float64, **given)
+    model, (inputs, targets) = Readout(rates=True, neurons=neurons), batch()
+    credit.get("eprop", model).backward(F.mse_loss, inputs, targets)
+    ours = gradients(model)
+    model.zero_grad()
+    F.mse_loss(model(inputs), targets).backward()
+    exact = gradients(model)
+    assert len(exact) == 4 + sum(isinstance(value, nn.Parameter) for value in given.values())
+    for one, other in zip(ours, exact, strict=True):
+        assert other.abs().max() > 1e-5
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-14)
+
+
 def test_a_decorrelation_before_the_layer_gives_its_input() -> None:
     model, (inputs, targets) = nd.decorrelate(Readout(rates=True)), batch()
     for _, found, _ in nd.rate.decorrelated_layers(model):

@@ -33,6 +33,7 @@ class Published(nn.Module):
             self.neurons = nd.norse.AdaptiveLIF(
                 UNITS, threshold=THETA, adaptation_time=20e-3, adaptation_strength=BETA, dtype=torch.float64
             )
+        self.neurons.sequences = False
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         spikes, state, read, reads = torch.zeros(inputs.shape[1], UNITS).double(), None, 0.0, []

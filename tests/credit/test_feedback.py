@@ -223,7 +223,7 @@ def test_direct_feedback_needs_to_know_the_outputs() -> None:
             return self.last(torch.tanh(self.first(inputs)))[:, :2]
 
     inputs, targets = torch.randn(3, 4), torch.randn(3, 2)
-    with pytest.raises(Unsupported, match=r"for 5 network outputs, but .* has 2; .*`outputs=`"):
+    with pytest.raises(Unsupported, match=r"for 5 network outputs, but .* has 2: .*`outputs=`"):
         credit.get("direct_feedback_alignment", Cut()).backward(F.mse_loss, inputs, targets)
     model = Cut()
     credit.get("direct_feedback_alignment", model, outputs=2).backward(F.mse_loss, inputs, targets)

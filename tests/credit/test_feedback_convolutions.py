@@ -262,7 +262,7 @@ def test_what_direct_feedback_cannot_do_is_said() -> None:
     assignment.backward(F.mse_loss, torch.randn(2, 1, 6, 6), torch.randn(2, 3))
     with pytest.raises(Unsupported, match=r"convolution '2', \(2, 6, 6\), and this pass has \(2, 5, 5\)"):
         assignment.backward(F.mse_loss, torch.randn(2, 1, 5, 5), torch.randn(2, 3))
-    with pytest.raises(Unsupported, match=r"patches behind the Decorrelation of the convolution '0' are no units"):
+    with pytest.raises(Unsupported, match=r"patches of the decorrelated convolution '0', which are not units"):
         credit.get("direct_feedback_alignment", nd.decorrelate(network), feedback_site="post_decorrelation")
     with pytest.raises(Unsupported, match="leading dimensions"):
         credit.get("direct_feedback_alignment", network[:-2], outputs=4).backward(

@@ -107,7 +107,7 @@ def test_an_optimiser_without_the_feedback_weights_is_noticed() -> None:
 def test_a_parametrised_weight_is_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
     nn.utils.parametrizations.weight_norm(model[2])
-    with pytest.raises(Unsupported, match="weight of layer '2' is computed of other parameters"):
+    with pytest.raises(Unsupported, match="weight of layer '2' is computed from other parameters"):
         credit.get("kolen_pollack", model)
 
 

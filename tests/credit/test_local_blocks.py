@@ -41,10 +41,10 @@ class Custom(nn.Module):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda _, a, b, c, x: c(a(b(x))), r"'layers.1' .*, which is of block 2, is called first"),
-        (lambda _, a, b, c, x: b(c(a(x))), r"'layers.2' .*, which is of block 3, is called after a layer of block 1"),
+        (lambda _, a, b, c, x: c(a(b(x))), r"'layers.1' .*, which belongs to block 2, is called first"),
+        (lambda _, a, b, c, x: b(c(a(x))), r"'layers.2' .* belongs to block 3, is called after a layer of block 1"),
         (lambda _, a, b, c, x: c(b(a(a(x)))), r"'layers.0' .* is called twice"),
-        (lambda _, a, b, _c, x: b(a(x)), r"readout, 'layers.2' .* was not called"),
+        (lambda _, a, b, _c, x: b(a(x)), r"readout of the model, 'layers.2' .* was not called"),
         (lambda _, a, b, c, x: c(b(F.linear(x, a.weight))), r"input of 'layers.1' .* parameters that are used outside"),
         (lambda _, a, b, c, x: c(b(a(x))).sum(1), r"predicts \(5, 4\), and the model returns \(5,\)"),
     ],
@@ -58,7 +58,7 @@ def test_what_is_no_chain_of_blocks_is_refused(call, message) -> None:
 def test_parameters_in_front_of_the_only_weight_layer_are_refused_but_when_frozen(front) -> None:
     model, inputs, targets = nn.Sequential(front, nn.Linear(6, 3)), torch.arange(4), torch.arange(4) % 3
     assignment = made(model)
-    with pytest.raises(Unsupported, match=r"'1' .*, the readout, is the only weight layer, and parameters in front"):
+    with pytest.raises(Unsupported, match=r"'1' .*, the readout, is the only weight layer, and no local loss"):
         assignment.backward(F.cross_entropy, inputs, targets)
     front.requires_grad_(False)
     assignment.backward(F.cross_entropy, inputs, targets)
@@ -109,7 +109,7 @@ def test_layers_that_run_in_another_order_are_named_in_it() -> None:
         ({"groups": 4}, InvalidValue, "groups must divide the channels of every block, got 4 groups and 6 of '2'"),
         ({"groups": "all", "directions": 0}, InvalidValue, "groups must .*; directions must"),
         ({"blocks": ["9"]}, UnknownName, "no weight layer, or module that holds one, '9'.* Known: 0, 2, 4"),
-        ({"blocks": ["0"]}, InvalidValue, "but for one, the model's readout; got 2, 4 left. The layers are 0, 2, 4"),
+        ({"blocks": ["0"]}, InvalidValue, "except one, the readout of the model, got 2, 4 left: choose from 0, 2, 4"),
         ({"blocks": ["0", "2", "4"]}, InvalidValue, "got no layer left"),
         ({"blocks": ["0", ["0", "2"]]}, InvalidValue, "got 0 in two of them"),
     ],
@@ -150,5 +150,5 @@ def test_what_has_no_forward_derivative_is_refused() -> None:
 
 
 def test_spiking_networks_are_refused() -> None:
-    with pytest.raises(Unsupported, match=r"networks without time.* use eprop"):
+    with pytest.raises(Unsupported, match=r"network without time.* use node_perturbation, or.*eprop"):
         credit.get(NAME, make_spiking_case().model)

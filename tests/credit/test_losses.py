@@ -130,6 +130,7 @@ def test_targets_may_be_several_and_a_loss_may_branch_on_values(network) -> None
 WEIGHT = torch.tensor([1.0, 2.0, 5.0])
 
 
+@pytest.mark.filterwarnings("ignore:no perturbed pass changed the loss")  # across samples, of one sample
 @pytest.mark.parametrize(
     "loss_function",
     [

@@ -37,3 +37,23 @@ def test_the_tests_that_it_names_are_there() -> None:
     named = re.findall(r"`(?:test_\w+\.py::)?(test_\w+)`", PAGE)
     assert len(named) >= 7
     assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+SPIKING = (Path(__file__).parents[2] / "docs" / "spiking_credit.md").read_text(encoding="utf-8")
+
+
+def test_the_examples_on_spiking_networks_run_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(1)
+    names: dict[str, object] = {}
+    for example in re.findall(r"```python\n(.*?)```", SPIKING, flags=re.DOTALL):
+        exec(compile(example, "spiking_credit.md", "exec"), names)
+    assert len(re.findall(r"exponent \d", capsys.readouterr().out)) >= 3
+
+
+def test_the_tests_that_the_page_on_spiking_networks_names_are_there() -> None:
+    root = Path(__file__).parents[2]
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in root.glob("tests/**/test_*.py"))
+    named = re.findall(r"`(test_\w+)`", SPIKING)
+    assert len(named) >= 10 and [name for name in named if f"def {name}(" not in tests] == []
+    files = re.findall(r"`((?:tests/credit/)?test_\w+\.py)`", SPIKING)
+    assert files and all((root / "tests" / "credit" / Path(name).name).is_file() for name in files)

@@ -161,7 +161,7 @@ class Refused(nn.Module):
         ("tied output", Unsupported, "outside the forward of the layer that owns them"),
         ("tied inside", Unsupported, r"input of layer 'last' \(Linear\) depends on trainable parameters"),
         ("in place", StateMismatch, "or works in place on its inputs"),
-        ("pair", Unsupported, "returns one tensor, got tuple"),
+        ("pair", Unsupported, "returns one tensor, got tuple: wrap the model"),
         ("path", StateMismatch, "did not visit the same nodes"),
         ("hidden state", StateMismatch, "neither a buffer nor an attribute.*give it to the model as an input"),
         ("fold", Unsupported, r"layer 'first' \(Linear\) has shape \(6, 4\), but there are 3 losses"),
@@ -173,11 +173,20 @@ def test_what_would_go_wrong_silently_is_refused(name, kind, error, message) -> 
         credit.get(name, Refused(kind)).backward(F.mse_loss, torch.randn(6, 4), targets)
 
 
+class Named(nn.Linear):
+    """Returns its output by name."""
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        return {"output": super().forward(inputs)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_layers_without_a_single_output_are_refused(name) -> None:
     model = nn.Sequential(nn.LSTM(4, 4))
-    with pytest.raises(Unsupported, match=r"layer '0' \(LSTM\) returns tuple"):
+    with pytest.raises(Unsupported, match=r"layer '0' \(LSTM\) runs over one sequence without a dimension of samples"):
         credit.get(name, model).backward(F.mse_loss, torch.randn(6, 4), torch.randn(6, 4))
+    with pytest.raises(Unsupported, match=r"layer '0' \(Named\) returns dict"):
+        credit.get(name, nn.Sequential(Named(4, 4))).backward(F.mse_loss, torch.randn(6, 4), torch.randn(6, 4))
     with pytest.raises(Unsupported, match=r"bfloat16; perturbation needs"):
         credit.get(name, nn.Linear(4, 4).bfloat16()).backward(
             F.mse_loss, torch.randn(6, 4).bfloat16(), torch.randn(6, 4)

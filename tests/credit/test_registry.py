@@ -71,7 +71,7 @@ def test_unknown_parameters_are_reported_together_with_the_allowed_ones() -> Non
         ("node_perturbation", {"hold": "trial"}, "hold must be one of 'step', 'pass', got 'trial'"),
         ("node_perturbation", {"time_first": 1}, "time_first must be True or False, got 1"),
         ("node_perturbation", {"vectorised": 8}, "vectorised must be True or False, got 8"),
-        ("direct_feedback_alignment", {"time_first": None}, "time_first must be True or False, got None"),
+        ("direct_feedback_alignment", {"time_first": "first"}, "time_first must be True or False, got 'first'"),
         ("node_perturbation", {"directions": 0}, "directions must be a whole number >= 1, got 0"),
         ("node_perturbation", {"seed": 1.5}, "seed must be a whole number >= 0, got 1.5"),
         ("activity_perturbation", {"trace": 0.0}, "trace must be a finite number > 0, got 0.0"),
@@ -93,7 +93,7 @@ def test_values_are_checked_at_once(name, parameters, message) -> None:
 
 
 def test_a_model_must_be_a_module() -> None:
-    with pytest.raises(InvalidValue, match=r"torch\.nn\.Module as its model, got function"):
+    with pytest.raises(InvalidValue, match=r"model of a credit must be a torch\.nn\.Module, got function"):
         credit.get("backprop", lambda x: x)
 
 

@@ -224,7 +224,7 @@ class Outside(Twice):
     [
         (Twice(), "'layer' .* is called twice"),
         (Outside(), "uses the parameter 'layer.weight' outside of the forward"),
-        (nn.ReLU(), "needs layers that learn"),
+        (nn.ReLU(), "needs a model with trainable parameters"),
         (nn.LSTM(3, 3), "must return one tensor, got tuple"),
     ],
 )
@@ -237,10 +237,10 @@ def test_half_precision_is_refused() -> None:
     model, inputs = nn.Linear(4, 3), torch.randn(5, 4)
     with (
         torch.autocast("cpu", dtype=torch.bfloat16),
-        pytest.raises(Unsupported, match="float32 or float64; leave out"),
+        pytest.raises(Unsupported, match="float32 or float64: leave out"),
     ):
         credit.get("semi_implicit", model).backward(F.mse_loss, inputs, torch.randn(5, 3))
-    with pytest.raises(Unsupported, match="float32 or float64; leave out"):
+    with pytest.raises(Unsupported, match="float32 or float64: leave out"):
         credit.get("semi_implicit", model.half()).backward(F.mse_loss, inputs.half(), torch.randn(5, 3).half())
 
 

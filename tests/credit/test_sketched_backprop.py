@@ -141,8 +141,15 @@ def test_weights_are_unbiased(kind, noise) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize(("noise", "less"), [("gaussian", 0), ("rademacher", 2)])
-@pytest.mark.parametrize("mode", [0.0, 3.0])
+@pytest.mark.parametrize(
+    ("mode", "noise", "less"),
+    [
+        (0.0, "gaussian", 0),
+        (3.0, "rademacher", 2),
+        pytest.param(3.0, "gaussian", 0, marks=pytest.mark.slow),
+        pytest.param(0.0, "rademacher", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_the_variance_is_the_same_in_all_input_directions(mode, noise, less) -> None:
     features, count, draws = 12, 4, 4000
     torch.manual_seed(0)
@@ -214,7 +221,7 @@ def test_frozen_weights_are_not_sketched() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(2, 3, 2), nn.ConvTranspose1d(3, 2, 2), nn.Flatten(), nn.Linear(10, 4)).double()
     model.requires_grad_(False)
-    with pytest.raises(Unsupported, match="weights that learn"):
+    with pytest.raises(Unsupported, match="trainable parameters"):
         credit.get(NAME, model).backward(F.mse_loss, normal(3, 2, 5), normal(3, 4))
     model[0].bias.requires_grad_(True)
     model[3].weight.requires_grad_(True)

@@ -96,10 +96,10 @@ def test_files_that_are_not_such_an_archive(tmp_path) -> None:
         "none.npz": "there is no such file",
         "names.npz": "lacks inputs; it holds targets, x",
         "objects.npz": "cannot be read",
-        "bare.npy": "is not a numpy archive",
-        "text.npz": "is not a numpy archive",
-        "empty.npz": "is not a numpy archive",
-        "cut.npz": "is not a numpy archive",
+        "bare.npy": "is not a NumPy archive",
+        "text.npz": "is not a NumPy archive",
+        "empty.npz": "is not a NumPy archive",
+        "cut.npz": "is not a NumPy archive",
         "damaged.npz": "cannot be read",
     }.items():
         with pytest.raises(InvalidValue, match=message) as caught:

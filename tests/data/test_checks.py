@@ -45,6 +45,7 @@ def test_good_data_pass_with_their_facts() -> None:
         (X, Y > 0, "targets: got dtype bool"),
         (X, Y * 0 + 2, "targets: got a single class, 2"),
         (X, Y - 1, "targets: got labels from -1 to 1; allowed are the integers from 0 on"),
+        (X, Y * 10**12, "targets: got labels up to 2000000000000 in 12 samples; number the classes 0, 1, 2"),
         (X, np.array([], dtype=int), "targets: got no labels"),
     ],
 )

@@ -113,5 +113,5 @@ def test_bad_arguments(inputs: torch.Tensor, strength: float, shape: tuple[int, 
 def test_data_that_are_no_images() -> None:
     rng = np.random.default_rng(0)
     dataset = data.from_arrays(rng.normal(size=(30, 4)), np.arange(30) % 2, source="my rates")
-    with pytest.raises(InvalidValue, match="my rates has none"):
+    with pytest.raises(InvalidValue, match=r"my rates. has no image_shape"):
         data.with_common_modes(dataset, 1.0)

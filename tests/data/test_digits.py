@@ -58,7 +58,7 @@ def test_the_facts_of_the_digits() -> None:
 
 @pytest.mark.parametrize("fractions", [(0, 0.2), (0.2, -0.1), (0.5, 0.5), (float("nan"), 0.2)])
 def test_impossible_fractions(fractions: tuple[float, float]) -> None:
-    with pytest.raises(InvalidValue, match="positive ones of sum below 1"):
+    with pytest.raises(InvalidValue, match="positive numbers of sum below 1"):
         data.digits(validation=fractions[0], test=fractions[1])
 
 

@@ -127,7 +127,7 @@ def test_without_a_network_the_error_says_what_to_put_where(site: Site, tmp_path
 
 def test_without_pooch_the_error_says_so_too(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(MissingExtra, match=r"neuro-decorr\[study\].*Put http") as caught:
+    with pytest.raises(MissingExtra, match=r"pooch, in the extra 'study'.*Put http") as caught:
         data.mnist(tmp_path / "here")
     assert "train-images-idx3-ubyte.gz is not in" in str(caught.value)
 

@@ -106,7 +106,7 @@ def test_measures_that_are_not_defined_have_no_interval() -> None:
 @pytest.mark.parametrize(
     ("recording", "arguments", "message"),
     [
-        (trains(), {}, "bin: spike trains need one, in seconds"),
+        (trains(), {}, "bin: spike trains need the width"),
         (trains(), {"bin": 100}, "wider than the 60 s"),
         (trains(), {"bin": 10}, "samples: got 6; intervals need at least 20"),
         (trains(), {"bin": 0.1, "over": "trials"}, "trials: the recording has none"),

@@ -150,5 +150,5 @@ def test_other_bad_input() -> None:
     x[3, 1] = np.nan
     with pytest.raises(InvalidValue, match="NaN or infin"):
         lagged_covariance(x, 2)
-    with pytest.raises(InvalidValue, match="bin: spike trains need one"):
+    with pytest.raises(InvalidValue, match="bin: spike trains need the width"):
         lagged_covariance(SpikeTrains([[0.1], [0.2]], 0, 1), 2)

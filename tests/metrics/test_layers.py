@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import neuro_decorr as nd
@@ -25,6 +26,25 @@ def test_behind_the_transform_and_before_it() -> None:
     inputs = torch.randn(5, 3)
     assert torch.equal(nd.metrics.layer_inputs(model, inputs)[""], 2 * inputs)
     assert torch.equal(nd.metrics.layer_inputs(model, inputs, nd.Decorrelation)["decorrelation"], inputs)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_convolution_receives_decorrelated_patches(groups: int) -> None:
+    plain = nn.Conv2d(4, 6, 3, padding=1, stride=2, groups=groups)
+    inputs = torch.randn(5, 4, 7, 7)
+    patches = F.unfold(inputs, 3, padding=1, stride=2).mT.flatten(0, 1)
+    torch.testing.assert_close(nd.metrics.layer_inputs(plain, inputs, nn.Conv2d)[""], patches)
+    model = nd.decorrelate(plain)
+    held = model.get_submodule("decorrelation")
+    assert isinstance(held, nd.Decorrelation)
+    generator = torch.Generator().manual_seed(0)
+    held.matrix.add_(torch.randn(held.matrix.shape, generator=generator), alpha=0.1)
+    held.mean.add_(1.0)
+    received = nd.metrics.layer_inputs(model, inputs, nn.Conv2d)[""].view(len(patches), groups, -1)
+    weight = plain.weight.flatten(1).view(groups, -1, received.shape[-1])
+    outputs = torch.einsum("ngf,gof->ngo", received, weight).flatten(1) + plain.bias
+    expected = model(inputs).flatten(2).mT.flatten(0, 1)
+    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_repeated_calls_and_extra_dimensions_are_flattened() -> None:

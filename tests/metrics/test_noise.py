@@ -186,16 +186,33 @@ def test_a_higher_rate_is_told() -> None:
     assert list(found.to_frame().columns) == ["first", "second", "difference", "low", "high", "p_value"]
 
 
+def test_results_are_one_line_without_their_matrices() -> None:
+    recording = trials(correlated(np.random.default_rng(8), 60, 0.3), list("ab" * 30))
+    found, change = metrics.noise_correlations(recording), metrics.noise_comparison(recording, "a", "b")
+    row, shift = found.rows["a"], change.rows["mean_correlation"]
+    assert f"(6 units, 'a': {row.mean:.3g} [{row.low:.3g}, {row.high:.3g}], 'b': " in repr(found)
+    assert f"difference {shift.difference:.3g} [{shift.low:.3g}, {shift.high:.3g}]" in repr(change)
+    many = metrics.noise_correlations(trials(correlated(np.random.default_rng(8), 60, 0.3), list("abcdef" * 10)))
+    assert "(6 units, 2 more, 'c': " in repr(many)
+    for one in (found, change, many):
+        assert "\n" not in repr(one) and "array" not in repr(one) and len(repr(one)) < 300
+
+
 def test_bad_input() -> None:
     x = np.random.default_rng(7).normal(size=(20, 1, 3))
     good = trials(x, ["a"] * 15 + ["b"] * 5)
-    with pytest.raises(InvalidValue, match="no trials"):
+    with pytest.raises(InvalidValue, match=r'trials: the recording has none; .* load\(..., trial_table="trials.csv"\)'):
         metrics.noise_correlations(Rates(x[:, 0], step=1.0))
+    for strange in (x[:, 0], "phy"):
+        with pytest.raises(InvalidValue, match=r"recording: got (ndarray|str); give .* signal_noise_correlation\("):
+            metrics.noise_correlations(strange)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match="bin: got '1s'; allowed is a positive number of seconds"):
+        metrics.noise_correlations(good, "1s")  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match="'c'"):
         metrics.noise_correlations(good, conditions=["c"])
     with pytest.raises(InvalidValue, match="condition 'b': got 5 trials; a comparison needs at least 10"):
         metrics.noise_comparison(good, "a", "b")
-    with pytest.raises(InvalidValue, match="compare two conditions"):
+    with pytest.raises(InvalidValue, match="give another condition"):
         metrics.noise_comparison(good, "a", "a")
     with pytest.raises(InvalidValue, match="condition 'c': got 2 trials"):
         metrics.noise_correlations(trials(x, ["a"] * 18 + ["c"] * 2))
@@ -206,3 +223,34 @@ def test_bad_input() -> None:
     uneven = Rates(x[:, 0], step=1.0, trials=Trials([0, 3], [3, 5]))
     with pytest.raises(InvalidValue, match="2 to 3 bins"):
         metrics.noise_correlations(uneven, 1.0)
+
+
+def test_one_name_is_one_condition() -> None:
+    recording = trials(correlated(np.random.default_rng(9), 40, 0.3), ["horizontal", "vertical"] * 20)
+    found = metrics.noise_correlations(recording, conditions="horizontal")
+    assert found.rows == metrics.noise_correlations(recording, conditions=["horizontal"]).rows
+
+
+def test_trials_whose_condition_was_not_named_are_a_warning() -> None:
+    times = [np.sort(np.random.default_rng(seed).uniform(0, 40, 400)) for seed in range(3)]
+    note = "which column of the trials is the condition? Name one of side, contrast; none is used"
+    recording = SpikeTrains(times, 0, 40, trials=Trials.every(1.0, 40), notes=[note, "something else"])
+    assert metrics.noise_correlations(recording).warnings == (note,)
+
+
+def test_trials_of_unequal_lengths_are_told_a_bin_that_works() -> None:
+    source = np.random.default_rng(10)
+    times = [np.sort(source.uniform(0, 80, 800)) for _ in range(3)]
+    starts = 2.0 * np.arange(40)
+    recording = SpikeTrains(times, 0, 80, trials=Trials(starts, starts + 1 + 0.016 * source.random(40), ["a"] * 40))
+    for bin in (None, 0.01):
+        with pytest.raises(InvalidValue, match=r"bin=1(\.\d+)?, which is once per trial") as caught:
+            metrics.noise_correlations(recording, bin)
+    width = float(str(caught.value).split("bin=")[1].split(",")[0])
+    assert f"bins of {width:g} s" in metrics.noise_correlations(recording, width).facts
+    other = Trials(starts, starts + np.tile([1.0, 1.5], 20), ["short", "long"] * 20)
+    unequal = SpikeTrains(times, 0, 80, trials=other)
+    counts, _ = SpikeTrains(times, 0, 80, trials=other.select(["long"])).trial_counts()
+    row = metrics.noise_correlations(unequal, conditions=["long"]).rows["long"]
+    assert row.mean == pytest.approx(upper(np.corrcoef(counts.astype(float).T)).mean())
+    assert row.mean_rate == pytest.approx(counts.mean() / 1.5)

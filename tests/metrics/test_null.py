@@ -90,8 +90,8 @@ def test_no_spike_is_carried_over_a_gap(kind: str, cutoff: float | str | None) -
     ("arguments", "message"),
     [
         ({"kind": "circular_shift"}, "'circular_shift' carries activity over the gaps"),
-        ({"reach": 2.0}, "reach: got 20 samples; between two gaps there are only 50"),
-        ({"bin": 1.0}, "between gaps there are 7 samples at most, and surrogates need 10"),
+        ({"reach": 2.0}, "reach: got 20 samples, with only 50 between two gaps"),
+        ({"bin": 1.0}, "at most 7 samples between two gaps; surrogates need at least 10"),
     ],
 )
 def test_what_gaps_do_not_allow(arguments: dict, message: str) -> None:
@@ -191,7 +191,7 @@ def test_torch_tensors_and_seeds() -> None:
         ({"kind": "trial_shuffle"}, "an array has none"),
         ({"surrogates": 5}, "surrogates must be a whole number >= 19, got 5"),
         ({"cutoff": -1.0}, "cutoff must be a finite number > 0"),
-        ({"kind": "local_shift", "reach": 300}, "by a quarter of the samples at most"),
+        ({"kind": "local_shift", "reach": 300}, "1 sample to a quarter of the samples"),
     ],
 )
 def test_bad_arguments(arguments: dict, message: str) -> None:

@@ -130,7 +130,7 @@ def test_bad_input() -> None:
         signal_noise_correlation(np.zeros(4), "aabb")
     with pytest.raises(InvalidValue, match="without bin"):
         signal_noise_correlation(x, "aabb", 0.05)
-    with pytest.raises(InvalidValue, match="those of the recording's trials"):
+    with pytest.raises(InvalidValue, match="have conditions already"):
         signal_noise_correlation(simulated.stimulus(np.ones((4, 2)), np.random.default_rng(0)), "aabb")
     with pytest.raises(InvalidValue, match="surrogates must be a whole number >= 19"):
         signal_noise_correlation(x, "aabb", surrogates=5)

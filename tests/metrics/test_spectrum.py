@@ -185,10 +185,6 @@ def test_too_few_samples_for_the_correction() -> None:
     assert math.isnan(metrics.summary(x, intervals=False)["participation_ratio_samples"].estimate)
 
 
-def test_the_effective_rank_is_the_participation_ratio() -> None:
-    assert metrics.effective_rank is metrics.participation_ratio
-
-
 def test_an_unknown_target_is_named() -> None:
     with pytest.raises(InvalidValue, match=r"'scaled', 'identity', got 'sphere'"):
         metrics.whiteness(torch.eye(3), target="sphere")  # type: ignore[arg-type]

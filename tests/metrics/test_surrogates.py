@@ -125,7 +125,7 @@ def test_moments_are_those_of_the_samples_in_double_precision() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: metrics.surrogates(trials(x, list("abab")), kind="trial_shift"), "a condition has 2"),
+        (lambda x: metrics.surrogates(trials(x, list("abab")), kind="trial_shift"), "a condition with 2"),
         (lambda x: metrics.surrogates(trials(x, list("aaab"))), "condition 'b' has 1 trial"),
         (lambda x: next(metrics.surrogates(x[:, 0]).moments(0)), "draws must be a whole number >= 1"),
         (lambda x: metrics.surrogates(x[:, 0], cutoff=2.0), "degrees of freedom"),

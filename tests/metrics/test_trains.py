@@ -83,14 +83,14 @@ def test_surrogates_keep_the_rates_and_lose_the_correlation(method) -> None:
         (lambda: data.compound_poisson_process(10, [0, 0.5, 0.6], 10), "that sum to 1"),
         (lambda: data.compound_poisson_process(-1, CPP, 10), "rate: got -1"),
         (lambda: data.compound_poisson_process(1, CPP, 10, seed=-1), "seed: got -1"),
-        (lambda: data.single_interaction_process(5, 6, 10), "fewer coincidences than spikes"),
+        (lambda: data.single_interaction_process(5, 6, 10), "coincidence_rate below the rate"),
         (lambda: metrics.spike_time_tiling(correlated(), dt=0), "dt must be a finite number > 0, got 0"),
         (lambda: metrics.spike_time_tiling(SpikeTrains([[1.0]], 0, 2)), "got 1 unit"),
         (
             lambda: metrics.surrogate_trains(correlated(), "dither"),
             "one of .*'randomise_spikes', got 'dither'",
         ),
-        (lambda: metrics.surrogate_trains(SpikeTrains([[1.0]], 0, 9, gaps=[(3, 4)])), "into gaps"),
+        (lambda: metrics.surrogate_trains(SpikeTrains([[1.0]], 0, 9, gaps=[(3, 4)])), "without gaps"),
     ],
 )
 def test_bad_arguments(call, message: str) -> None:

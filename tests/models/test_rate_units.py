@@ -24,5 +24,5 @@ def test_units_follow_their_stimuli_less_the_inhibition() -> None:
 
 
 def test_stimuli_have_rows() -> None:
-    with pytest.raises(InvalidValue, match=r"one a stimulus: \(stimuli, units\)"):
+    with pytest.raises(InvalidValue, match=r"allowed is \(stimuli, units\), one row per stimulus"):
         rate_units([1.0, 2.0], time_constant=10 * ms, hold=50 * ms, step=1 * ms)

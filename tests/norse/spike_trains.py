@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import neuro_decorr as nd
+
 
 def spike_trains(steps: int, batch: int, units: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """Spikes (steps, batch, units) of units that share one drive, at different rates."""
@@ -18,9 +20,11 @@ def spike_trains(steps: int, batch: int, units: int, seed: int = 0, dtype: torch
 
 
 def step_by_step(cell: nn.Module, inputs: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    """What a cell makes of a sequence (steps, batch, units) that it gets one step at a time."""
+    """What a cell makes of a sequence (steps, batch, units) one step at a time; after it, it takes sequences."""
     outputs = []
+    nd.norse.set_sequences(cell, False)
     for step in inputs:
         output, state = cell(step, state)
         outputs.append(output)
+    nd.norse.set_sequences(cell, True)
     return torch.stack(outputs), state

@@ -36,7 +36,7 @@ def test_the_loop() -> None:
                 train.append(z)
             np.testing.assert_array_equal(spikes[:, sample, unit].numpy(), train)
             np.testing.assert_allclose(
-                [part[sample, unit].item() for part in state], [v, i, a], rtol=1e-12, err_msg=f"{sample}, {unit}"
+                [part[sample, unit].item() for part in state], [v, i, a, 0], rtol=1e-12, err_msg=f"{sample}, {unit}"
             )
     counts = spikes.sum((0, 1))
     assert counts[0] > 1.5 * counts[3] > 0  # it adapts

@@ -41,7 +41,7 @@ def test_a_decorrelation_of_its_own_is_passed_as_one_of_a_layer(credit, site, ki
     for layer in layers:
         layer.weight.data.mul_(3)
     matrix, mean = torch.eye(6).double() + 0.3 * torch.randn(6, 6).double(), 0.2 * torch.rand(6).double()
-    cell = recurrent(6) if kind is recurrent else kind(6, dtype=torch.float64)
+    cell = recurrent(6) if kind is recurrent else kind(6, center=True, dtype=torch.float64)
     apart, attached = Spiking(layers, cell), nd.decorrelate(Spiking(layers, None), skip=("first", "readout"))
     for held in (getattr(cell, "decorrelation", cell), attached.second.decorrelation):
         held.matrix.copy_(matrix)

@@ -70,7 +70,9 @@ def test_the_rule_of_brian_on_the_same_input_spikes(homeostasis: str, largest_we
             trace_time=40 * ms, mean_time=0.3 * second, homeostasis=theirs, gain=None, schedule=None, **values
         ),
     )
-    cell = cell_of(nd.norse.LateralCovariance(trace_time=40e-3, mean_time=0.3, homeostasis=ours, **values))
+    cell = cell_of(
+        nd.norse.LateralCovariance(trace_time=40e-3, mean_time=0.3, homeostasis=ours, **values), sequences=False
+    )
     plasticity = nd.norse.NeuronPlasticity(cell)
     state, spikes = None, []
     for step in inputs:
@@ -246,14 +248,14 @@ def test_silent_and_always_active_neurons_stay_bounded() -> None:
         assert cell.threshold.max() <= thresholds.largest_threshold
 
 
-def test_memory_does_not_grow_over_ten_thousand_steps() -> None:
-    cell = nd.norse.LateralLIF(3)
+def test_memory_does_not_grow_over_two_thousand_steps() -> None:
+    cell = nd.norse.LateralLIF(3, sequences=False)
     currents, state = torch.rand(2, 3), None
     with torch.no_grad():
-        for _ in range(10_000):
+        for _ in range(2_000):
             _, state = cell(currents, state)
     record = cell.take_record()
-    assert [tensor.numel() for tensor in record] == [1, 3, 3, 9, 9] and float(record.steps) == 10_000
+    assert [tensor.numel() for tensor in record] == [1, 3, 3, 9, 9] and float(record.steps) == 2_000
     assert all(torch.isfinite(tensor).all() for tensor in (*record, *state))
 
 
@@ -314,6 +316,7 @@ def test_compiles_without_a_graph_break_and_maps_over_noise() -> None:
     torch.testing.assert_close(records[0].spikes, 5 * records[1].spikes)  # sums over passes, means over sequences
     torch.testing.assert_close(records[0].coincidences, 5 * records[1].coincidences)
     torch.testing.assert_close(records[0].together, 5 * records[1].together)
+    cell.sequences = False
     torch.vmap(lambda draw: cell(inputs[0] + draw, cell.initial_state(4))[0])(noise[:, 0])
     assert cell.take_record().steps == 1
 
@@ -374,7 +377,7 @@ def test_bad_values_are_told() -> None:
         nd.norse.ThresholdHomeostasis(target_rate=0.0)
     with pytest.raises(InvalidValue, match="in this order"):
         nd.norse.ThresholdHomeostasis(smallest_threshold=3.0, largest_threshold=2.0)
-    with pytest.raises(InvalidValue, match="smallest threshold"):
+    with pytest.raises(InvalidValue, match="smallest_threshold"):
         nd.norse.LIF(2, reset=0.5, rule=nd.norse.ThresholdHomeostasis())
     with pytest.raises(InvalidValue, match="trace_time must be at least dt"):
         nd.norse.LateralLIF(2, dt=0.1, membrane_time=0.2, synapse_time=None)

@@ -16,7 +16,7 @@ from tests.norse.spike_trains import spike_trains
 
 def cells(signal: str = "spikes", **options: object) -> Spiking:
     model = spiking(
-        [6, 12, 3], gain=3.0, seed=0, decorrelation=lambda n: nd.norse.Decorrelation(n, signal=signal, **options)
+        [6, 12, 3], gain=3.0, seed=0, decorrelation=lambda n: nd.norse.Decorrelation(n, True, signal=signal, **options)
     )
     return model.double()
 
@@ -40,7 +40,7 @@ def test_a_place_before_a_layer_and_a_cell_learn_the_same(signal: str) -> None:
 
 def test_a_trace_decorrelates_what_the_synapse_makes_of_the_spikes() -> None:
     """D of filtered spikes, applied to spikes, decorrelates them behind the filter."""
-    cell = nd.norse.Decorrelation(6, signal="trace", row_fraction=1.0)
+    cell = nd.norse.Decorrelation(6, True, signal="trace", row_fraction=1.0)
     plasticity = nd.Plasticity(cell, nd.rules.get("zca", damping=0.0))
     for seed in range(40):
         cell(spike_trains(100, 32, 6, seed, torch.float32))
@@ -52,7 +52,7 @@ def test_a_trace_decorrelates_what_the_synapse_makes_of_the_spikes() -> None:
 
 
 def test_statistics_of_all_time_steps_make_one_update() -> None:
-    cell, spikes = nd.norse.Decorrelation(4, row_fraction=1.0, dtype=torch.float64), spike_trains(10, 5, 4)
+    cell, spikes = nd.norse.Decorrelation(4, True, row_fraction=1.0, dtype=torch.float64), spike_trains(10, 5, 4)
     rule = nd.rules.get("decorrelating", rate=0.1, form="published")
     plasticity = nd.Plasticity(cell, rule, mean_rate=1.0)
     cell(spikes)

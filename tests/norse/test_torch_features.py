@@ -15,10 +15,10 @@ from tests.norse.spike_trains import spike_trains, step_by_step
 def network(signal: str = "trace", dtype: torch.dtype = torch.float64) -> SequentialState:
     torch.manual_seed(0)
     return SequentialState(
-        nd.norse.Decorrelation(6, signal=signal, row_fraction=0.5),
+        nd.norse.Decorrelation(6, True, signal=signal, row_fraction=0.5),
         nn.Linear(6, 8),
         nd.norse.LIF(8, threshold=0.05),
-        nd.norse.Decorrelation(8, signal=signal, row_fraction=0.5),
+        nd.norse.Decorrelation(8, True, signal=signal, row_fraction=0.5),
         nn.Linear(8, 3),
         nd.norse.LIF(3, threshold=0.05),
     ).to(dtype)
@@ -111,7 +111,7 @@ def test_gradients_and_forward_derivatives_under_vmap() -> None:
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
 
     def loss(weights: dict[str, Tensor], z: Tensor) -> Tensor:
-        return torch.func.functional_call(model, weights, (z,))[0].square().mean()
+        return torch.func.functional_call(model, weights, (z.unsqueeze(1),))[0].square().mean()
 
     examples = inputs.unbind(dim=1)
     gradients = torch.vmap(torch.func.grad(loss), in_dims=(None, 1))(parameters, inputs)

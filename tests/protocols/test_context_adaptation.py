@@ -62,7 +62,7 @@ def test_the_figure_and_the_table_show_every_circuit(tmp_path: Path) -> None:
 
 
 def test_the_page_runs_and_its_layer_has_learnt_the_axes() -> None:
-    page = Path(context_adaptation.__file__).parent.parent / "docs" / "context_adaptation.md"
+    page = Path(context_adaptation.__file__).parent.parent / "docs" / "experiments" / "context_adaptation.md"
     (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     names: dict[str, object] = {}
     torch.manual_seed(0)

@@ -21,6 +21,7 @@ def _target() -> Iterator[None]:
     brian2.prefs.codegen.target = before
 
 
+@pytest.mark.slow
 def test_brian_takes_the_course_of_torch_unless_stimuli_are_too_brief(tmp_path: Path) -> None:
     configuration, tables = whole(protocol.PROTOCOL, SMALL, seeds=1)
     rows = tables["courses"]

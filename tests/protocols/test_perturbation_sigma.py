@@ -32,7 +32,7 @@ def test_the_page_runs(capsys) -> None:
     names: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
         exec(block, names)
-    assert names["model"].network[0].weight.grad.abs().sum() > 0
+    assert names["network"][0].weight.grad.abs().sum() > 0
     assert capsys.readouterr().out.count("exponent") == 4
 
 

@@ -322,7 +322,7 @@ def test_a_layer_can_be_attached_by_hand() -> None:
 def test_an_input_that_no_linear_layer_takes_is_one_clear_error(wrong: object) -> None:
     model = nd.decorrelate(nn.Sequential(nn.Linear(4, 2)))
     with pytest.raises(
-        InvalidValue, match=r"a decorrelated Linear (takes a tensor|with weights of torch\.float32 got)"
+        InvalidValue, match=r"a decorrelated Linear (must be a tensor|with weights of torch\.float32 got)"
     ):
         model(wrong)
     assert model[0].decorrelation.take_record() is None

@@ -55,9 +55,9 @@ EXPECTED = {
     "lstm": ("LSTM", "left", "all steps", 2, 12 * 4 + 12 * 3),
     "cell": ("GRUCell", "left", "input and state", 2, 9 * 4 + 9 * 3),
     "bilinear": ("Bilinear", "left", "product of two inputs", 1, 24),
-    "norm": ("LayerNorm", "left", "every unit by itself", 2, 12),
+    "norm": ("LayerNorm", "left", "every unit separately", 2, 12),
     "projection": ("Projection", "left", 'nd.rate.register_linear(Projection, weight="inputs_first") lets', 1, 12),
-    "raw.0": ("Parameter", "left", "in no layer", 1, 6),
+    "raw.0": ("Parameter", "left", "belongs to no layer", 1, 6),
     "lazy": ("LazyLinear", "refused", "run one batch", 0, 0),
     "complex": ("Linear", "refused", "complex weights", 1, 4),
 }

@@ -198,7 +198,7 @@ def test_refusals() -> None:
     empty.weight, empty.in_features = nn.Parameter(torch.zeros(2, 0)), 0
     with pytest.raises(Unsupported, match=r"'0' \(Linear\) has a weight without entries"):
         nd.decorrelate(nn.Sequential(empty))
-    with pytest.raises(Unsupported, match=r"no Linear or convolution left to decorrelate; nd.coverage"):
+    with pytest.raises(Unsupported, match=r"no Linear or convolution left to decorrelate: see nd.coverage"):
         nd.decorrelate(nn.Sequential(nn.ReLU()))
 
 
@@ -240,7 +240,7 @@ def test_a_forward_of_one_instance_is_refused() -> None:
     """As accelerate puts it on every module it moves between devices."""
     model = Residual()
     model.head.forward = functools.partial(type(model.head).forward, model.head)
-    with pytest.raises(Unsupported, match=r"'head' \(Linear\) has a forward that was put on this one instance"):
+    with pytest.raises(Unsupported, match=r"'head' \(Linear\) has a forward that was set on this one instance"):
         nd.decorrelate(model)
     assert decorrelated_names(nd.decorrelate(model, skip="head")) == ["encoder", "block.inner", "block.outer"]
     del model.head.forward

@@ -307,7 +307,7 @@ def test_bad_inputs() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int64, torch.bool, torch.float64])
 def test_an_input_of_another_kind_is_one_clear_line(dtype: torch.dtype) -> None:
-    with pytest.raises(InvalidValue, match=f"an input of {dtype}; it takes torch.float32 or a narrower"):
+    with pytest.raises(InvalidValue, match=f"must be torch.float32 or a narrower floating type, got {dtype}"):
         nd.Decorrelation(3)(torch.ones(2, 3, dtype=dtype))
 
 

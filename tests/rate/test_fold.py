@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
@@ -71,7 +71,6 @@ def assert_plain(model: nn.Module) -> None:
         assert not module._forward_pre_hooks and "forward" not in vars(module)
 
 
-@settings(max_examples=60)
 @given(architectures(), st.sampled_from(["patches", "channels"]), st.booleans())
 def test_any_architecture_folds(case: tuple[nn.Module, Tensor], form: str, center: bool) -> None:
     """Eval mode, float32: equal to 1e-5 of the largest output."""
@@ -215,7 +214,7 @@ def test_pruned_weights_that_two_layers_share_come_apart() -> None:
 def test_what_cannot_be_copied_is_named() -> None:
     model = nn.Sequential(small())
     model[0].cached = [model(torch.randn(2, 6))]  # of a list, as some models keep
-    with pytest.raises(Unsupported, match=r"'0' \(Sequential\) cannot be copied, because of its attribute 'cached'"):
+    with pytest.raises(Unsupported, match=r"'0' \(Sequential\) cannot be copied because of its attribute 'cached'"):
         nd.decorrelate(model)
     model[0].cached = model(torch.randn(2, 6))
     nd.decorrelate(model)

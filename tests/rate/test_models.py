@@ -77,7 +77,7 @@ def test_parametrized_weights_are_folded_and_not_compensated() -> None:
     folded = nd.fold(model.train())
     torch.testing.assert_close(folded.eval()(inputs), expected, rtol=1e-5, atol=1e-5)
     assert [type(layer) for layer in folded] == [nn.Linear, nn.Linear]
-    with pytest.raises(Unsupported, match="makes its weight anew"):
+    with pytest.raises(Unsupported, match="computes its weight anew"):
         nd.Plasticity(model, nd.rules.get("whitening"), compensate=True)
 
 

@@ -109,10 +109,13 @@ def test_a_changed_parameter_acts_at_the_next_step() -> None:
 def test_what_shapes_follow_from_and_the_rule_itself_cannot_change() -> None:
     plasticity = two_groups(network())
     plasticity.param_groups[1]["interneurons"] = 3
-    with pytest.raises(StateMismatch, match="'directions' of the Linear of group 1 follows from 'interneurons'"):
+    with pytest.raises(
+        StateMismatch,
+        match=r"'interneurons' of a parameter group cannot change, .* 'directions' of the Linear of group 1",
+    ):
         plasticity.step()
     plasticity.param_groups[1].update(interneurons=2, rule="whitening")
-    with pytest.raises(StateMismatch, match="keeps the rule it was built with, 'interneuron'"):
+    with pytest.raises(StateMismatch, match="keeps the rule with which it was built, 'interneuron'"):
         plasticity.step()
 
 
@@ -155,13 +158,13 @@ def test_groups_that_do_not_fit() -> None:
     model, rule = network(), nd.rules.get("interneuron", interneurons=2)
     with pytest.raises(UnknownName, match="rule 'interneuron' 'dampin'; did you mean 'damping'"):
         nd.Plasticity([{"modules": model, "dampin": 1.0}], rule)
-    with pytest.raises(InvalidValue, match=r"layer '0' of group 1 is in another .* as the Linear of group 0"):
+    with pytest.raises(InvalidValue, match=r"layer '0' of group 1 is already in another .* as the Linear of group 0"):
         nd.Plasticity([{"modules": model[0]}, {"modules": model}], rule)
     with pytest.raises(InvalidValue, match=r"Tanh in group 1 holds no Decorrelation"):
         nd.Plasticity([{"modules": model[0]}, {"modules": model[1]}], rule)
     with pytest.raises(InvalidValue, match=r"group 0: rule must come from nd\.rules\.get"):
         nd.Plasticity([{"modules": model}])
-    with pytest.raises(InvalidValue, match="names its layers"):
+    with pytest.raises(InvalidValue, match="must name its layers"):
         nd.Plasticity([{"damping": 1.0}], rule)
     with pytest.raises(InvalidValue, match=r"pass a torch\.nn\.Module, or a list of parameter groups"):
         nd.Plasticity([model[0]], rule)
@@ -179,7 +182,7 @@ def test_layers_in_no_group_do_not_learn_until_they_are_added() -> None:
     advance(model, plasticity, data[3:])
     assert not model[2].decorrelation.is_identity()
     assert plasticity.param_groups[1]["damping"] == 1.0
-    with pytest.raises(InvalidValue, match="in another parameter group already"):
+    with pytest.raises(InvalidValue, match="already in another parameter group"):
         plasticity.add_param_group({"modules": model[0]})
     with pytest.raises(UnknownName, match="'params'"):
         plasticity.add_param_group({"params": list(model.parameters())})
@@ -254,7 +257,7 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_changes() -> None:
         plasticity.load_state_dict(of("whitening").state_dict())
     with pytest.raises(StateMismatch, match=r"'variance' of this Decorrelation has the shape \(2,\).* needs \(3,\)"):
         plasticity.load_state_dict(of("interneuron", interneurons=2).state_dict())
-    with pytest.raises(StateMismatch, match="2 parameter groups, this Plasticity 1"):
+    with pytest.raises(StateMismatch, match="2 parameter groups, this Plasticity has 1"):
         plasticity.load_state_dict(two_groups(network()).state_dict())
     with pytest.raises(StateMismatch, match="is of 3 layers, this Plasticity acts on 1"):
         of("whitening").load_state_dict(nd.Plasticity(network(), nd.rules.get("whitening")).state_dict())
@@ -322,7 +325,7 @@ def test_the_rule_is_that_of_all_groups_or_asked_for_by_group() -> None:
     assert nd.Plasticity(model, rule).rule == rule
     several = nd.Plasticity([{"modules": model[0]}, {"modules": model[1], "damping": 30.0}], rule)
     assert several.rules == (rule, nd.rules.get("whitening", damping=30.0))
-    with pytest.raises(InvalidValue, match=r"take plasticity\.rules"):
+    with pytest.raises(InvalidValue, match=r"use plasticity\.rules"):
         _ = several.rule
 
 
@@ -353,7 +356,7 @@ def test_what_is_no_group_no_rule_and_no_state_is_told_in_one_line() -> None:
         nd.Plasticity(model)
     plasticity = nd.Plasticity(model, nd.rules.get("whitening"))
     for wrong in (None, 3, [model]):
-        with pytest.raises(InvalidValue, match="a parameter group is a dictionary"):
+        with pytest.raises(InvalidValue, match="a parameter group must be a dictionary"):
             plasticity.add_param_group(wrong)
     with pytest.raises(InvalidValue, match=r"load_state_dict takes .* got None"):
         plasticity.load_state_dict(None)

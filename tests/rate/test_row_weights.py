@@ -181,7 +181,9 @@ def test_pooled_inputs_count_all_their_rows() -> None:
 def test_rows_of_another_layout_are_refused_unless_they_have_weights(arrange: Callable[[Tensor], Tensor]) -> None:
     module, inputs = learnt(row_fraction=1.0), arrange(tokens())
     with (
-        pytest.raises(InvalidValue, match=r"row_weights of shape \(4, 7\) meet an input of shape .*lay them out"),
+        pytest.raises(
+            InvalidValue, match=r"row_weights of shape \(4, 7\) do not fit the rows of an input of shape .*lay them out"
+        ),
         row_weights(module, COUNTS),
     ):
         module(inputs)
@@ -241,7 +243,7 @@ def test_bad_arguments() -> None:
     for arguments, message in (
         ((learnt(),), "got none"),
         ((learnt(), [1, 2]), "got list"),
-        ((learnt(), COUNTS, COUNTS), "two weights of one shape"),
+        ((learnt(), COUNTS, COUNTS), "two weights have the same shape"),
         ((nn.Linear(2, 2), COUNTS), "Linear holds no Decorrelation"),
     ):
         with pytest.raises(InvalidValue, match=message), row_weights(*arguments):
@@ -280,5 +282,5 @@ def test_a_compiled_model_runs_as_if_not_compiled_or_is_refused() -> None:
 @pytest.mark.parametrize("signal", ["trace", "rate"])
 def test_time_steps_are_refused(signal: str) -> None:
     module = nd.Decorrelation(5, signal=signal)
-    with pytest.raises(Unsupported, match="does not reach a Decorrelation of time steps"), row_weights(module, COUNTS):
+    with pytest.raises(Unsupported, match="cannot act on a Decorrelation of time steps"), row_weights(module, COUNTS):
         module(tokens())

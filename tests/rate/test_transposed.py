@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -39,7 +39,6 @@ def learnt(layer: nn.Module, **options: object) -> nn.Module:
     return model
 
 
-@settings(max_examples=100)
 @given(transposed(), st.booleans())
 def test_any_transposed_convolution(case: tuple[nn.Module, Tensor], center: bool) -> None:
     """The plain layer of D z, position by position; the folded layer computes the same with its own bias."""

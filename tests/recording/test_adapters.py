@@ -12,6 +12,7 @@ from elephant.conversion import BinnedSpikeTrain
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neuro_decorr import metrics
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.recording import (
     Rates,
@@ -77,6 +78,12 @@ def test_what_brian_cannot_give_is_told(simulation: tuple[b2.SpikeMonitor, ...])
         from_brian(3)
     with pytest.raises(InvalidValue, match="outside the window"):
         from_brian(simulation[0], stop=0.01)
+    b2.start_scope()
+    new = b2.SpikeMonitor(b2.NeuronGroup(2, "v : 1", threshold="v > 1", clock=b2.Clock(1 * b2.ms)))
+    with pytest.raises(InvalidValue, match="has not run"):
+        from_brian(new)
+    with pytest.raises(InvalidValue, match=r"give nd\.recording\.from_brian\(monitor\)"):
+        metrics.summary(new)  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match=r"make brian2.defaultclock.dt shorter"):
         to_brian(SpikeTrains([[0.01001, 0.01002]], 0, 1))
 
@@ -211,13 +218,13 @@ def test_mends_are_asked_for_and_told() -> None:
         (lambda: from_tensor(torch.full((3, 2), 2.0), 1), "other values than 0 and 1"),
         (lambda: to_tensor(SpikeTrains([[0.1]], 0, 1)), "spikes need the length of a step"),
         (lambda: to_tensor(SpikeTrains([[0.1, 0.2]], 0, 1), 0.5), "spikes more than once"),
-        (lambda: to_tensor(Rates([[1.0]], 1), 1), "rates have their own, 1 s"),
+        (lambda: to_tensor(Rates([[1.0]], 1), 1), "rates have a step of their own, 1 s"),
         (
             lambda: to_tensor(SpikeTrains([[0.1]], 0, 3, trials=Trials([0, 1], [1, 3])), 0.5),
             "different numbers of steps",
         ),
         (lambda: from_events([0.1], [3], 0, 1, units=["a"]), "got the position 3; allowed are 0 to 0"),
-        (lambda: from_events([0.1], [0, 1], 0, 1), "give one unit a spike"),
+        (lambda: from_events([0.1], [0, 1], 0, 1), "give one unit per spike"),
         (lambda: from_times([[0.1]], 0, 1, outside="clip"), "allowed are 'error' and 'drop'"),  # type: ignore[arg-type]
     ],
 )

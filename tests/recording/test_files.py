@@ -150,7 +150,7 @@ def text(content: str) -> bytes:
         ("a.csv", text("unit,time\na,0.1\na,soon\n"), "column 'time': got 'soon' in row 1"),
         ("a.csv", text("unit,time\na,0.2\na,0.1\n"), "out of order"),
         ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,2\n"), "1 outside the window of 0 to 1 s"),
-        ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,0.1\n"), "1 spikes are there twice"),
+        ("a.csv", text("# start = 0\n# stop = 1\nunit,time\na,0.1\na,0.1\n"), "1 spike of 1 unit is there twice"),
         ("a.csv", text('# units = ["b"]\nunit,time\na,0.1\n'), "got 'a', which the header does not list"),
         (
             "a.csv",
@@ -188,7 +188,7 @@ def test_other_files_of_the_right_container(tmp_path: Path) -> None:
         file["x"] = [1.0]
     for name, told in (
         ("a.npz", r"holds weights \(float64 \(2, 2\)\), bias \(int64 \(1,\)\); which of these is the recording"),
-        ("b.nwb", "none of NWB, NIX and CaImAn"),
+        ("b.nwb", "none of NWB, NIX and CaImAn: read its arrays with h5py"),
         ("c", "no such"),
     ):
         with pytest.raises(InvalidValue, match=told):

@@ -192,7 +192,7 @@ def test_a_multimeter_of_nest(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="unit '2', sample 1"):  # 1 is there twice, 2 is not there at 0.2 ms
         load(tmp_path / "m-1-0.dat")
     (tmp_path / "m-1-0.dat").write_text("sender time_ms\n1 2 3\n")
-    with pytest.raises(InvalidValue, match="NEST writes 2 numbers a line here"):
+    with pytest.raises(InvalidValue, match="NEST writes 2 numbers per line here"):
         load(tmp_path / "m-1-0.dat")
 
 

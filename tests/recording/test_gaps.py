@@ -88,9 +88,9 @@ def test_what_has_no_gaps_refuses_them() -> None:
     trains = SpikeTrains([[0.5]], 0, 2, gaps=[(1.0, 1.5)], trials=Trials([0.0], [1.0]))
     assert to_tensor(trains, 0.5).flatten().tolist() == [0, 1]
     held = Rates(np.zeros((3, 1)), 0.5, gaps=[(1.0, 1.5)])
-    with pytest.raises(InvalidValue, match="has gaps, which a tensor cannot tell"):
+    with pytest.raises(InvalidValue, match="has gaps, and a tensor cannot have any"):
         to_tensor(held)
-    with pytest.raises(InvalidValue, match="has gaps, where a TimedArray has none"):
+    with pytest.raises(InvalidValue, match="has gaps, and a TimedArray cannot have any"):
         to_brian(held)
 
 

@@ -109,7 +109,7 @@ def test_two_vectors_are_times_and_units(file: Path) -> None:
         ({"variable": "data.outer"}, "data.outer has no field 'outer'; there are "),
         ({"variable": "t"}, "t is one row of numbers"),
         ({"variable": "rates"}, "rates does not say how long a sample lasts"),
-        ({"variable": "t,rates"}, "give one unit a spike"),
+        ({"variable": "t,rates"}, "give one unit per spike"),
         ({"variable": "t,u,rates"}, "got 3 names"),
     ],
 )
@@ -158,3 +158,17 @@ def test_a_matrix_of_more_units_than_samples_is_asked_back(tmp_path: Path) -> No
     with pytest.raises(InvalidValue, match="4 samples of 30 units: is it transposed"):
         load(tmp_path / "a.mat", step=0.1)
     np.testing.assert_array_equal(rates(tmp_path / "a.mat", step=0.1, layout="units_time").values, RATES)
+
+
+def test_units_are_the_first_of_the_codes_that_spike2_exports(tmp_path: Path) -> None:
+    codes = np.zeros((3, 4), dtype=np.uint8)
+    codes[:, 0] = UNITS
+    savemat(tmp_path / "a.mat", {"Chan5": {"times": TIMES[:, None], "codes": codes, "title": "SU"}})
+    held = spikes(tmp_path / "a.mat", variable="Chan5.times,Chan5.codes")
+    assert held.units == ("2", "4")
+    assert [unit.tolist() for unit in held.times] == [[0.2], [0.1, 0.3]]
+    assert any("first column of Chan5.codes" in note for note in held.notes)
+    codes[1, 2] = 1
+    savemat(tmp_path / "a.mat", {"times": TIMES, "codes": codes})
+    with pytest.raises(InvalidValue, match=r"units of shape \(3, 4\); give one unit per spike"):
+        load(tmp_path / "a.mat", variable="times,codes")

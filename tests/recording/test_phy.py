@@ -36,6 +36,12 @@ def test_times_are_samples_over_the_rate_and_the_program_does_not_run(
     for unit, cluster in enumerate((2, 5, 7)):
         np.testing.assert_array_equal(found.times[unit], SAMPLES[cluster == CLUSTERS] / 30_000)
     assert not (tmp_path / "ran").exists()
+    assert load(tmp_path, sampling_rate=30_000, period=(0, 3)).units == found.units
+    with pytest.raises(
+        InvalidValue, match=r"sampling_rate: got 15000 Hz, but params.py says 30000 Hz; leave the option"
+    ):
+        load(tmp_path, sampling_rate=15_000, period=(0, 5))
+    (tmp_path / "params.py").unlink()
     halved = load(tmp_path, sampling_rate=15_000, period=(0, 5))
     np.testing.assert_array_equal(halved.times[0], 2 * found.times[0])  # type: ignore[union-attr]
 
@@ -139,6 +145,13 @@ def test_a_missing_file_is_named(name: str, told: str, tmp_path: Path) -> None:
     (write(tmp_path) / name).unlink()
     with pytest.raises(InvalidValue, match=told):
         load(tmp_path)
+
+
+def test_a_quality_that_no_file_tells_names_the_files(tmp_path: Path) -> None:
+    with pytest.raises(
+        InvalidValue, match=r"quality: the folder has none of cluster_group\.tsv, cluster_info\.tsv and"
+    ):
+        load(write(tmp_path), quality=["good"])
 
 
 def test_tables_alone_are_no_recording(tmp_path: Path) -> None:

@@ -128,7 +128,14 @@ def make(times: object, **changed: object) -> SpikeTrains:
         (lambda: make([[1.0], [3.0, 2.0]]), r"unit '1': out of order \(spike 1 at 2 s follows 3 s\).*sort=True"),
         (lambda: make([[1.0, 12.0]]), r"1 outside the window of 0 to 10 s \(first: 12 s\).*outside=\"drop\""),
         (lambda: make([[-1.0, 2.0]]), r"1 outside the window of 0 to 10 s \(first: -1 s\)"),
-        (lambda: make([[1.0, 1.0]]), r"1 spikes are there twice \(first at 1 s\).*duplicates=\"drop\""),
+        (
+            lambda: make([[1.0, 1.0]]),
+            r"1 spike of 1 unit is there twice, first: unit '0' at 1 s, .*duplicates=\"drop\"",
+        ),
+        (
+            lambda: make([[1.0], [2.0, 4.125, 4.125], [3.0, 3.0, 3.0]]),
+            "3 spikes of 2 units are there twice, first: unit '1' at 4.125 s",
+        ),
         (lambda: make([["a"]]), "got values of type <U1; allowed are real numbers"),
         (lambda: make([[[1.0]]]), r"shape \(1, 1\); allowed is one dimension"),
         (lambda: make([[[1.0], [1.0, 2.0]]]), "rows of unequal length"),

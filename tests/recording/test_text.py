@@ -51,7 +51,7 @@ def test_the_same_spikes(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", ["trial", "Trial", "trial_id"])
 def test_times_from_the_start_of_each_trial(column: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"{column},neuron_id,spike_time\n0,5,0.25\n1,5,0.25\n1,7,0.5\n")
-    with pytest.raises(InvalidValue, match="trial: every spike has a trial, but how long a trial lasts is not there"):
+    with pytest.raises(InvalidValue, match="trial: every spike has a trial, but the duration of a trial is missing"):
         load(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_text(f"# trial_duration = 2\n{(tmp_path / 'a.csv').read_text()}")
     found = load(tmp_path / "a.csv")
@@ -80,8 +80,8 @@ def test_times_in_samples(tmp_path: Path) -> None:
         (table("unit,time").replace("2,", "µ,").encode("latin-1"), "not UTF-8 at byte 10"),
         (table("3,0.05").encode(), "the first row is numbers (3, 0.05): add a first line such as unit,time"),
         (table("unit time", " ").encode(), "blanks stand between unit, time; write commas, semicolons or tabs"),
-        (b'unit,time\n1,"1,234.5"\n', "the comma may be of thousands"),
-        (b'unit,time\n1,"1,234"\n1,"2,345"\n', "the comma may be of thousands"),
+        (b'unit,time\n1,"1,234.5"\n', "the comma may separate thousands"),
+        (b'unit,time\n1,"1,234"\n1,"2,345"\n', "the comma may separate thousands"),
         (b"unit,time\n1,1_0\n", "got '1_0' in row 0; allowed are numbers"),
         (b"time,a,a\n0,1,2\n1,2,3\n", "columns: 'a' is there twice"),
         (b",time,a\n5,0,1\n7,1,2\n", "the first one has no name"),
@@ -171,7 +171,7 @@ def test_a_long_table_of_rates(tmp_path: Path) -> None:
     assert isinstance(found, Rates) and found.units == ("a", "b", "c") and found.step == pytest.approx(0.05)
     np.testing.assert_array_equal(found.values, values[:, [1, 2, 0]])
     long.assign(dff=1.0).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(InvalidValue, match="a value a unit and time, and the columns rate, dff"):
+    with pytest.raises(InvalidValue, match="give one of the columns of values, rate, dff"):
         load(tmp_path / "a.csv")
     np.testing.assert_array_equal(load(tmp_path / "a.csv", series="dff").values, np.ones((20, 3)))  # type: ignore[union-attr]
     spikes = pd.DataFrame(ROWS, columns=["unit", "time"]).assign(amplitude=1.0)

@@ -12,6 +12,7 @@ import pytest
 from examples.make_recordings import FOLDER, KNOWN
 from neuro_decorr.cli import main
 from neuro_decorr.errors import InvalidValue
+from neuro_decorr.metrics import noise_correlations
 from neuro_decorr.recording import Rates, SpikeTrains, Trials, load, save
 from neuro_decorr.report.analyse import analyse
 from neuro_decorr.report.options import Options
@@ -134,12 +135,73 @@ def test_one_that_drifts_and_one_that_does_not_are_treated_alike(tmp_path: Path)
     found = analyse(Options(first, against=str(second), bin="500ms", surrogates=0))
     for part in (found.parts[0], found.parts[2]):
         told = next(fact for fact in part.facts if fact.startswith("No surrogates"))
-        assert "without what is slower than 12 s" in told
+        assert "without fluctuations slower than 12 s" in told
 
 
 def test_trials_of_a_condition() -> None:
     row = measure(analyse(Options(Path(MODES), trials="inhibited", surrogates=0)), "mean_correlation")
     assert row["low"] < 0 < row["high"]
+
+
+def counted(path: Path, conditions: list[str]) -> dict[str, float]:
+    """Mean correlation of the counts of whole trials after the mean of each condition is removed, by NumPy."""
+    recording = load(path)
+    trials = recording.trials
+    edges = np.column_stack([trials.start, trials.stop])
+    counts = np.array([np.diff(np.searchsorted(times, edges), axis=1)[:, 0] for times in recording.times]).T.astype(
+        float
+    )
+    labels = np.array(trials.conditions)
+    for name in set(trials.conditions):
+        counts[labels == name] -= counts[labels == name].mean(axis=0)
+    pairs = np.triu_indices(counts.shape[1], 1)
+    return {
+        name: np.corrcoef(counts[np.isin(labels, own)].T)[pairs].mean()
+        for name, own in {**{one: [one] for one in conditions}, "all conditions": conditions}.items()
+    }
+
+
+@pytest.mark.parametrize("given", ["", "all", "control,inhibited"])
+def test_noise_correlations_have_one_count_per_trial_and_need_no_option(given: str) -> None:
+    found = analyse(Options(Path(MODES), trials=given, surrogates=0))
+    noise = found.table("noise").set_index("condition")["mean"]
+    expected = counted(Path(MODES), ["control", "inhibited"])
+    assert noise.to_dict() == pytest.approx(expected)
+    said = " ".join(found.parts[0].warnings)
+    assert ("only the noise correlations use the 20 trials" in said) == (not given)
+    assert ("such as --bin 5s for one count per trial" in said) == bool(given)
+
+
+def test_trials_of_unequal_lengths_have_the_bins_of_the_other_measures_and_say_so(tmp_path: Path) -> None:
+    source, starts = np.random.default_rng(2), 2.0 * np.arange(40)
+    times = [np.sort(source.uniform(0, 80, 800)) for _ in range(4)]
+    trials = Trials(starts, starts + np.tile([1.0, 1.01], 20), ["a"] * 40)
+    path = save(SpikeTrains(times, 0, 80, trials=trials), tmp_path / "jitter.npz")
+    for given in ("", "a"):
+        found = analyse(Options(path, trials=given, surrogates=0))
+        expected = noise_correlations(load(path), 0.05).rows["a"].mean
+        assert found.table("noise")["mean"].tolist() == [expected]
+        told = (
+            "the noise correlations have bins of 0.05 s, since trials last 1 to 1.01 s; for one count per trial give "
+        )
+        assert f"{told}--bin 1s" in found.parts[0].warnings
+    whole = analyse(Options(path, trials="a", bin="1s", surrogates=0))
+    assert "bins of 1 s" in next(shown.caption for shown in whole.parts[0].tables if shown.name == "noise")
+
+
+def test_a_width_that_is_given_is_that_of_noise_correlations_too() -> None:
+    found = analyse(Options(Path(MODES), trials="control", against="inhibited", bin="100ms", surrogates=0))
+    recording = load(MODES)
+    row = found.table("noise").set_index("condition").loc["control"]
+    assert row["mean"] == noise_correlations(recording, 0.1).rows["control"].mean
+    change = found.table("noise_comparison").set_index("measure").loc["mean_correlation"]
+    assert change["first"] == row["mean"] and not any("--bin" in line for line in found.parts[0].warnings)
+    change = analyse(Options(Path(MODES), trials="control", against="inhibited", surrogates=0)).table(
+        "noise_comparison"
+    )
+    expected = counted(Path(MODES), ["control", "inhibited"])
+    row = change.set_index("measure").loc["mean_correlation"]
+    assert (row["first"], row["second"]) == pytest.approx((expected["control"], expected["inhibited"]))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +212,7 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--high-pass", "-1s"], "--high-pass: got '-1s'; allowed are durations above zero"),
         ([MODES, "--sampling-rate", "30"], "--sampling-rate: got '30'; give a number with its unit (Hz, kHz)"),
         ([MODES, "--surrogate", "shift"], "--surrogate: got 'shift'; allowed: auto, circular_shift"),
-        ([MODES, "--surrogates", "-1"], "--surrogates: got -1; allowed are 0 (none) and 19 and more"),
+        ([MODES, "--surrogates", "-1"], "--surrogates: got -1; allowed are 0 (none) or at least 19"),
         ([MODES, "--surrogates", "many"], "--surrogates"),
         ([MODES, "--seed", "-1"], "--seed: got -1"),
         ([MODES, "--duplicates", "keep"], "--duplicates: got 'keep'; allowed: error, drop"),
@@ -158,13 +220,16 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--html", "full"], "--html: full is a directory"),
         ([MODES, "--html", "full/thesis.tex"], "is no page of this command; nothing is overwritten"),
         ([MODES, "--out", "text.nwb/out"], "--out: nothing can be written into"),
-        ([MODES, "--trials", "control", "--against", "inhibted"], "with --trials conditions: control, inhibited"),
+        ([MODES, "--trials", "control", "--against", "inhibted"], "or the conditions control, inhibited"),
         (
             [MODES, "--against", "other.npz"],
-            "0 labels of units are those of FILE, at least 2 are needed: got x, y, ...;",
+            "shares 0 labels of units with FILE, at least 2 are needed: got x, y, ...;",
         ),
-        ([MODES, "--against", "volts.npz"], "--against: holds rates V, FILE spikes; compare two of a kind"),
-        (["volts.npz", "--against", "hertz.npz"], "--against: holds rates Hz, FILE rates V; compare two of a kind"),
+        ([MODES, "--against", "volts.npz"], "--against: has rates V, but FILE has spikes; give two of the same kind"),
+        (
+            ["volts.npz", "--against", "hertz.npz"],
+            "--against: has rates Hz, but FILE has rates V; give two of the same kind",
+        ),
         ([MODES, "--block", "1ms"], "--block: got 0.001 s, shorter than a bin of 0.05 s"),
         ([MODES, "--pair", "a0"], "--pair: got 'a0'; give the labels of two different units, as in "),
         ([MODES, "--pair", "a0,a0"], "give the labels of two different units"),
@@ -172,23 +237,37 @@ def test_trials_of_a_condition() -> None:
         ([MODES, "--bin", "0s"], "allowed are durations above zero"),
         ([MODES, "--bin", "200s"], "--bin: got 200 s, wider than the 100 s"),
         ([MODES, "--bin", "10s"], "in 10 bins of 10 s"),
-        ([MODES, "--bin", "1us"], "in each of which a unit fires 8e-06 spikes; allowed are 0.0001 spikes and more"),
-        (["unequal.npz", "--trials", "a"], "they last 1 to 1.4 s and hold 20 to 28 bins of 0.05 s; all have to hold"),
-        ([MODES, "--surrogate", "trial-shift"], "--surrogate: trial_shift exchanges trials: choose them with --trials"),
-        ([MODES, "--trials", "control", "--surrogate", "dither"], "with --trials allowed are auto, trial_shuffle and"),
+        ([MODES, "--bin", "1us"], "with 8e-06 spikes per unit and bin; needed are at least 0.0001"),
+        (
+            ["unequal.npz", "--trials", "a"],
+            "they last 1 to 1.4 s and hold 20 to 28 bins of 0.05 s; all trials must hold",
+        ),
+        (
+            [MODES, "--surrogate", "trial-shift"],
+            "--surrogate: trial_shift exchanges trials; choose trials with --trials",
+        ),
+        (
+            [MODES, "--trials", "control", "--surrogate", "dither"],
+            "with --trials give auto, trial_shuffle or trial_shift",
+        ),
         ([MODES, "--block", "50s", "--surrogates", "0"], "--block: got 2 blocks in the recording"),
         ([MODES, "--high-pass", "1ms"], "--high-pass: must be a finite number >= 0.1"),
         ([MODES, "--period", "5s"], "a period is START:END"),
         ([MODES, "--period", "5s:1s"], "the end must follow the start"),
         ([MODES, "--period", "50s:200s"], "choose a period that begins and ends inside"),
         ([MODES, "--trials", "contrl"], "did you mean 'control'?"),
+        (["other.npz", "--trials", "a"], "the recording has none; give a table of them by --trial-table TABLE"),
+        (
+            ["plain.npz", "--trials", "a"],
+            "plain.npz: trials: they have no conditions; name their column by --condition",
+        ),
         ([MODES, "--against", "absent.npz"], "--against: absent.npz: there is no such file"),
         (["absent.npz"], "absent.npz: there is no such file"),
         (["silent.csv"], "silent.csv: recording: no spikes of 2 units from 0 to 10 s"),
         (["unsorted.csv"], "or ask for that with --sort."),
         (["few.npz", "--trials", "a"], "few.npz: trials: got 9; intervals need at least 10: choose more conditions"),
         (["text.nwb"], "text.nwb: holds csv, though its name says nwb"),
-        ([MODES, "--out", "full"], "holds something else (thesis.tex)"),
+        ([MODES, "--out", "full"], "holds other files (thesis.tex)"),
         ([MODES, "--out", "text.nwb"], "--out: text.nwb is no directory; nothing is overwritten"),
     ],
 )
@@ -198,6 +277,8 @@ def test_bad_input_is_one_line_and_code_2(
     monkeypatch.chdir(tmp_path)
     save(SpikeTrains([[], []], 0, 10), tmp_path / "silent.csv")
     save(SpikeTrains([[1.0], [2.0]], 0, 10, ["x", "y"]), tmp_path / "other.npz")
+    plain = Trials(np.arange(20.0), np.arange(20) + 1.0)
+    save(SpikeTrains([[1.0], [2.0]], 0, 20, trials=plain), tmp_path / "plain.npz")
     few = Trials(np.arange(9.0), np.arange(9) + 0.5, ["a"] * 9)
     save(SpikeTrains([[1.0], [2.0]], 0, 10, trials=few), tmp_path / "few.npz")
     unequal = Trials(2 * np.arange(20.0), 2 * np.arange(20) + np.tile([1, 1.4], 10), ["a"] * 20)
@@ -230,7 +311,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
 
 def test_counts_that_do_not_fit_the_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuro_decorr.report.sample._memory", lambda: 1e6)
-    with pytest.raises(InvalidValue, match=r"makes 10000 bins of 30 units, which need some 0.0048 GB; .* 0.001 GB"):
+    with pytest.raises(InvalidValue, match=r"makes 10000 bins of 30 units, which need about 0.0048 GB; .* 0.001 GB"):
         analyse(Options(Path(MODES), bin="10ms"))
 
 
@@ -241,7 +322,7 @@ def test_milliseconds_read_as_seconds_make_too_many_bins_and_are_asked_about(
     times = np.random.default_rng(0).uniform(0, 60_000.0, 400)
     rows = "".join(f"{k % 2},{time}\n" for k, time in enumerate(np.sort(times)))
     (tmp_path / "a.csv").write_text(f"unit,time\n{rows}")
-    with pytest.raises(InvalidValue, match=r"need some .* fewer units \(no unit fires .* milliseconds\?"):
+    with pytest.raises(InvalidValue, match=r"need about .* fewer units \(no unit fires .* milliseconds\?"):
         analyse(Options(tmp_path / "a.csv"))
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from neuro_decorr import recording
+from neuro_decorr.report.analyse import analyse
 from neuro_decorr.report.correlogram import correlogram, of_pairs
+from neuro_decorr.report.options import Options
 
 
 def autoregressive(generator: np.random.Generator, samples: int, units: int, memory: float) -> NDArray[np.float64]:
@@ -57,3 +62,22 @@ def test_the_band_holds_what_the_mean_of_independent_units_is(memory: float, len
     # 200 tries, two by two correlated: the binomial deviation of 100 doubtful ones is 2.2 %, three of them.
     assert 0.885 < inside / 200 <= 1.0
     assert 0.75 < np.std(ratios) < 1.25  # of 100 normal scores: 1 within 7 % as often as not
+
+
+def test_trials_of_one_sample_have_the_lag_zero_alone() -> None:
+    """400 samples, each a trial of its own: their correlations, and the band of independent samples, 1 / sqrt(T P)."""
+    values = np.random.default_rng(1).normal(size=(400, 5))
+    found = correlogram(values, np.arange(400))
+    assert found.lags.tolist() == [0]
+    assert found.mean[0] == pytest.approx(np.corrcoef(values.T)[np.triu_indices(5, 1)].mean(), abs=1e-12)
+    assert found.deviation[0] == pytest.approx(1 / np.sqrt(400 * 10), rel=1e-6)
+
+
+def test_a_bin_as_long_as_a_trial_gives_the_page_without_a_course_over_lags(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    trials = recording.Trials.every(0.5, 80, conditions=["a", "b"] * 40)
+    times = [np.sort(generator.uniform(0, 40, size=800)) for _ in range(6)]
+    file = recording.save(recording.from_times(times, 0, 40, trials=trials), tmp_path / "s.npz")
+    found = analyse(Options(file, bin="500ms", trials="a", surrogates=0), figures=True)
+    (drawn,) = [sheet for sheet in found.parts[0].sheets if sheet.name == "correlations"]
+    assert "B:" in drawn.caption and "C:" not in drawn.caption

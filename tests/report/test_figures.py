@@ -16,7 +16,7 @@ def draw() -> Figure:
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     for place in ("one", "two"):
-        save_figure(draw(), tmp_path / place, "curve", "Loss < chance & falling.")
+        save_figure(draw(), str(tmp_path / place), "curve", "Loss < chance & falling.")
     for ending, start in (("svg", b"<?xml"), ("png", b"\x89PNG")):
         content = (tmp_path / "one" / "figures" / f"curve.{ending}").read_bytes()
         assert content.startswith(start)

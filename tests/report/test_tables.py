@@ -1,8 +1,11 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 
-from neuro_decorr.report import save_table
+from neuro_decorr.errors import InvalidValue
+from neuro_decorr.report import save_figure, save_table
 from neuro_decorr.report.tables import markdown
 
 
@@ -17,8 +20,18 @@ def test_csv_has_all_digits_and_markdown_is_for_people(tmp_path: Path) -> None:
 
 def test_a_named_index_becomes_columns(tmp_path: Path) -> None:
     table = pd.DataFrame({"arm": ["a", "b", "a"], "x": [1.0, 2.0, 3.0]}).groupby("arm").mean()
-    save_table(table, tmp_path, "means")
+    save_table(table, str(tmp_path), "means")
     assert (tmp_path / "tables" / "means.csv").read_text() == "arm,x\na,2.0\nb,2.0\n"
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "/x", ".x", "", "a\0b", "a\\b"])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "study").mkdir()
+    with pytest.raises(InvalidValue, match="it names a file"):
+        save_table(pd.DataFrame({"x": [1]}), tmp_path / "study", name)
+    with pytest.raises(InvalidValue, match="it names a file"):
+        save_figure(Figure(), tmp_path / "study", name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["study"]
 
 
 def test_missing_whole_numbers_and_line_feeds() -> None:

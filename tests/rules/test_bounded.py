@@ -174,7 +174,7 @@ def test_default_rate_in_784_dimensions(name: str, rows: int, at_most: float) ->
 
 
 @pytest.mark.parametrize("name", EXPLICIT)
-@pytest.mark.parametrize("factor", [30.0, 1e6, 1e18])
+@pytest.mark.parametrize("factor", [30.0, pytest.param(1e6, marks=pytest.mark.slow), 1e18])
 def test_one_loud_batch(name: str, factor: float) -> None:
     """D works on at once: outputs of ordinary size, and after 300 more updates no less white than a twin's."""
     generator, rule = torch.Generator().manual_seed(0), rules.get(name)

@@ -160,7 +160,7 @@ class TestByName:
             rules.get("whitning")
 
     def test_unknown_parameter(self) -> None:
-        with pytest.raises(InvalidValue, match="no parameter 'dampning'; allowed: rate, damping"):
+        with pytest.raises(InvalidValue, match="no parameter 'dampning'; allowed: rate, connectivity, damping"):
             rules.get("whitening", dampning=3)
 
     @pytest.mark.parametrize(

@@ -307,5 +307,5 @@ def test_frames_that_are_too_large() -> None:
     with pytest.raises(InvalidValue, match="129 units would need 8385 interneurons"):
         rules.get("gain_modulation").initial_state(129)
     assert rules.get("gain_modulation", interneurons=3).initial_state(129)["gains"].shape == (3,)
-    with pytest.raises(InvalidValue, match="use interneurons <= 10"):
+    with pytest.raises(InvalidValue, match="set interneurons <= 10"):
         rules.get("gain_modulation", interneurons=11).initial_state(4)

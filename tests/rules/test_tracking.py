@@ -39,7 +39,7 @@ def off_diagonal(matrix: Tensor, inputs: Tensor) -> float:
     return total / (FEATURES * (FEATURES - 1))
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.03, rules.get("whitening").rate])
+@pytest.mark.parametrize("rate", [0.1, pytest.param(0.03, marks=pytest.mark.slow), rules.get("whitening").rate])
 def test_whitening_returns_to_its_floor(rate: float) -> None:
     """Mean powers 1, 30 and 0.03: within 20 / rate updates at the floor of a constant rate, rate / 2k, again."""
     rule = rules.get("whitening", damping=0.0, rate=rate)

@@ -1,4 +1,4 @@
-"""The page on rules of one's own keeps its word: its code runs, and its rule passes what every rule passes."""
+"""The tutorial on a rule of one's own: its rules pass as a user tests them, a wrong declaration fails as it says."""
 
 from __future__ import annotations
 
@@ -8,25 +8,46 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from neuro_decorr.rules import suite
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "your_own_rule.md").read_text(), flags=re.DOTALL)
+CELLS = (ROOT / "examples" / "tutorials" / "6_rule.py").read_text(encoding="utf-8").split("\n# %%\n")
 
 
-def test_the_code_of_the_page_runs(tmp_path: Path) -> None:
-    """The rule is checked as the page says, then as a test module of a user, by pytest."""
-    file = tmp_path / "test_mine.py"
-    file.write_text("\n".join(BLOCKS))
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(file)]
-    run = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
+def cell(holding: str) -> str:
+    """The only cell of the tutorial that holds a text."""
+    (found,) = [cell for cell in CELLS if holding in cell]
+    return found
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command prints that ends well, in the folder of a user, without the tests' own setting."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, check=False, env=environment
     )
-    assert run.returncode == 0, run.stdout
-    assert "rule 'mistaken' is not stable at 0.97 of its declared limit 2." in run.stdout
-    assert f"{len(suite.CHECKS)} passed" in run.stdout, run.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-def test_the_rule_is_fifteen_lines() -> None:
-    written = BLOCKS[0].split("@register")[1].split("nd.rules.suite")[0]
-    assert len([line for line in written.splitlines() if line.strip()]) <= 15
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "my_rules.py").write_text(cell("class LeakyLateral(Rule)"), encoding="utf-8")
+    return tmp_path
+
+
+def test_the_test_that_it_shows_runs_every_check(folder: Path) -> None:
+    shown = re.sub(r"(?m)^# ? ? ? ? ?", "", cell("import my_rules"))
+    (folder / "test_mine.py").write_text(shown[shown.index("import pytest") :], encoding="utf-8")
+    said = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py")
+    assert f"{len(suite.CHECKS)} passed" in said
+
+
+def test_a_wrong_declaration_fails_and_the_second_rule_passes(folder: Path) -> None:
+    program = "\n".join(["from my_rules import *", cell("class Mistaken"), cell("class RelativeGradient(Rule)")])
+    (folder / "rest.py").write_text(program, encoding="utf-8")
+    said = run(folder, "rest.py")
+    assert "rule 'mistaken' is not stable at 0.97 of its declared limit 1.79." in said
+    assert "relative_gradient passes" in said

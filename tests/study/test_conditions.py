@@ -50,7 +50,7 @@ def test_levels_from_numpy_and_torch_are_plain_scalars() -> None:
 
 @pytest.mark.parametrize("name", RESERVED)
 def test_reserved_names_are_refused(name: str) -> None:
-    with pytest.raises(InvalidValue, match="taken"):
+    with pytest.raises(InvalidValue, match="reserved"):
         Condition("a", 0, {name: 1})
 
 
@@ -69,6 +69,14 @@ def test_stage_that_cannot_name_a_folder_is_refused(stage: str) -> None:
 def test_scalar_of_one_element() -> None:
     assert scalar("x", torch.tensor([[1.5]])) == 1.5
     assert type(scalar("x", np.float32(0.5))) is float
+
+
+def test_a_text_that_no_table_can_hold_is_refused() -> None:
+    assert scalar("x", "Grüße 漢字 \0 \U0001f600") == "Grüße 漢字 \0 \U0001f600"
+    with pytest.raises(InvalidValue, match=r"'x' is '\\udcff', which no table can hold.*backslashreplace"):
+        scalar("x", "\udcff")
+    with pytest.raises(InvalidValue, match="no table can hold"):
+        Condition("a", 0, {"file": "\ud800"})
 
 
 def test_more_seeds_extend_fewer() -> None:

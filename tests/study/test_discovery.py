@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_a_protocol_may_be_a_folder(root: Path) -> None:
 def test_what_is_not_installed_gets_the_extra_that_brings_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "norse.torch", None)
     (root / "protocols" / "odd.py").write_text("import norse.torch")
-    with pytest.raises(InvalidValue, match=r"pip install 'neuro-decorr\[norse\]'\.$"):
+    with pytest.raises(InvalidValue, match=r"needs norse, in the extra 'norse', .*pip install.*\[norse\]'$"):
         discovery.load(root, "odd")
 
 
@@ -64,11 +65,17 @@ def test_an_unknown_protocol_gets_the_nearest_one(root: Path) -> None:
         ("from protocols.tiny import PROTOCOL", InvalidValue, "name='odd'"),
         ("def (", InvalidValue, "cannot be imported: SyntaxError"),
         ("import no_such_module", InvalidValue, "no_such_module"),
+        ("import sys; sys.exit(0)", InvalidValue, "cannot be imported: SystemExit: 0"),
+        ("raise GeneratorExit", InvalidValue, "cannot be imported: GeneratorExit"),
+        ("raise ValueError('first\\nsecond')", InvalidValue, "cannot be imported: ValueError: first$|first[.]$"),
+        ("class Odd(Exception):\n def __str__(self): 1 / 0\nraise Odd", InvalidValue, "Odd: .its message fails."),
+        (b"x = '\xff'", InvalidValue, "cannot be imported: SyntaxError"),
+        (b"\0", InvalidValue, "cannot be imported: "),
         ("from neuro_decorr.errors import require; require('no_such_module', 'norse')", MissingExtra, r"\[norse\]"),
     ],
 )
-def test_a_broken_protocol_is_told_in_one_line(root: Path, text: str, kind: type[Exception], told: str) -> None:
-    (root / "protocols" / "odd.py").write_text(text)
+def test_a_broken_protocol_is_told_in_one_line(root: Path, text: str | bytes, kind: type[Exception], told: str) -> None:
+    (root / "protocols" / "odd.py").write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(kind, match=told) as caught:
         discovery.load(root, "odd")
     assert str(caught.value).startswith("protocols/odd.py")
@@ -83,3 +90,28 @@ def test_a_second_study_directory_gets_its_own_protocols(root: Path) -> None:
     (other / "protocols" / "tiny.py").write_text(text.replace("Is it <small>?", "Is it another?"))
     assert discovery.load(other, "tiny").question == "Is it another?"
     assert discovery.load(root, "tiny").question == "Is it <small>?"
+
+
+def test_what_a_protocol_prints_on_import_is_no_result_and_where_it_goes_does_not_matter(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = root / "protocols" / "tiny.py"
+    path.write_text(f"import os\nprint('hello')\nos.chdir({str(root / 'protocols')!r})\n{path.read_text()}")
+    assert discovery.load(root, "tiny").name == "tiny"
+    assert capsys.readouterr() == ("", "hello\n")
+    assert Path.cwd() == root
+
+
+def test_an_interrupt_while_a_protocol_is_imported_is_one(root: Path) -> None:
+    (root / "protocols" / "odd.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        discovery.load(root, "odd")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+def test_a_pipe_among_the_protocols_is_none(root: Path) -> None:
+    os.mkfifo(root / "protocols" / "pipe.py")
+    (root / "protocols" / "folder").mkdir()
+    os.mkfifo(root / "protocols" / "folder" / "__init__.py")
+    (root / "protocols" / "odd.py").mkdir()
+    assert discovery.names(root) == ["tiny"]

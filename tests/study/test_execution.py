@@ -36,7 +36,7 @@ def one(root: Path, complete: Path) -> Path:
 def test_a_complete_study_has_its_tables_and_its_page(one: Path) -> None:
     assert computed(one) == 10
     assert {path.stem: len(pd.read_parquet(path)) for path in (one / "rows").iterdir()} == {
-        "runs": 10, "timings": 8, "courses": 28,
+        "runs": 10, "costs": 10, "timings": 8, "courses": 28,
     }  # fmt: skip
     courses = pd.read_parquet(one / "rows" / "courses.parquet")
     assert set(courses[courses["stage"] == "measure"]["rate"]) == {0.5}
@@ -70,7 +70,12 @@ def test_a_complete_study_computes_nothing(one: Path, command: Command) -> None:
     assert "8 runs, 8 stored before, 2 diverged" in err
     assert computed(one) == 0
     changed = {name for name, digest in contents(one).items() if before.get(name) != digest}
-    assert changed <= {"provenance.json", "index.html", ".lock"}
+    assert changed <= {
+        "provenance.json",
+        "index.html",
+        ".lock",
+        "stages.json",
+    }  # of the session, whose workers are others
 
 
 def test_another_configuration_is_refused_and_nothing_touched(one: Path, command: Command) -> None:
@@ -130,6 +135,28 @@ def test_a_report_writes_csv_where_asked_and_keeps_it_up_to_date(one: Path, comm
     assert len(pd.read_csv(one / "rows" / "runs.csv")) == 14, "an older file would tell of two seeds"
 
 
+def test_what_a_report_no_longer_makes_is_gone_and_other_files_stay(one: Path, root: Path, command: Command) -> None:
+    (one / "tables" / "mine.txt").write_text("a user's own")
+    assert "Means | of a stage." in (one / "index.html").read_text()
+    path = root / "protocols" / "tiny.py"
+    path.write_text(path.read_text().replace('"means", "Means | of', '"averages", "Averages of'))
+    assert command("report", "one", "--csv")[0] == 0
+    assert sorted(path.name for path in (one / "tables").iterdir()) == ["averages.csv", "averages.md", "mine.txt"]
+    page = (one / "index.html").read_text()
+    assert "Averages of a stage." in page and "Means of" not in page and "means.md" not in page
+
+
+def test_the_traceback_of_a_run_goes_when_the_run_is_stored(root: Path, command: Command) -> None:
+    trouble = root / "protocols" / "measure.trouble"
+    trouble.write_text("bug")
+    arguments = ("run", "tiny", "--out", "one", "--workers", "1", "--items", "1")
+    assert command(*arguments)[0] == 1
+    assert len(list((root / "one" / "failures").iterdir())) == 1
+    trouble.unlink()
+    assert command(*arguments)[0] == 0
+    assert list((root / "one").glob("failures/*")) == []
+
+
 def test_options_are_checked_once_in_every_process(root: Path, command: Command) -> None:
     """A check that reads data would read it as often."""
     path = root / "protocols" / "tiny.py"
@@ -149,13 +176,6 @@ def select("""
     assert sorted(counts.values()) == [2, 2] and str(os.getpid()) in counts, "at the import, and for the values given"
 
 
-def test_a_report_of_an_incomplete_study_is_refused(one: Path, command: Command) -> None:
-    next((one / "runs" / "measure").iterdir()).unlink()
-    code, _, err = command("report", "one")
-    assert code == 2
-    assert "1 of 8 runs of stage 2 are missing" in err
-
-
 @pytest.mark.parametrize(("trouble", "told"), [("kill once", None), ("kill", "by signal 9, 2 times"), ("bug", "a bug")])
 def test_a_killed_worker_or_a_bug_costs_its_run_alone(
     root: Path, command: Command, trouble: str, told: str | None
@@ -168,15 +188,14 @@ def test_a_killed_worker_or_a_bug_costs_its_run_alone(
         assert code == 0
         assert len(pd.read_parquet(root / "one" / "rows" / "runs.parquet")) == 6
         return
-    # One run fails; the selection and the other runs are stored; the report waits.
-    assert (code, out) == (1, "")
+    # One run fails; the selection and the other runs are stored and reported.
+    assert (code, out.startswith("The mean is")) == (1, True)
     assert told in err
-    assert "1 run failed and is not stored; 5 are." in err
-    assert not (root / "one" / "rows").exists()
-    assert len(list((root / "one" / "runs").glob("*/*.json"))) == 5
-    kept = list((root / "one" / "failures").glob("*.txt"))
-    assert len(kept) == (1 if trouble == "bug" else 0)
-    assert all("RuntimeError: a bug in the protocol" in path.read_text() for path in kept)
+    assert "Incomplete: 1 of 6 runs missing (1 failed)." in err
+    assert len(pd.read_parquet(root / "one" / "rows" / "runs.parquet")) == 5
+    (kept,) = (root / "one" / "failures").glob("*.txt")
+    assert "measure rate=0.5 arm=whitening item=0 seed=0\n" in kept.read_text()
+    assert ("RuntimeError: a bug in the protocol" in kept.read_text()) == (trouble == "bug")
 
 
 def test_a_condition_declared_twice_is_refused(root: Path, command: Command) -> None:

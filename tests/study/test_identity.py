@@ -57,9 +57,25 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"protocol": "tiny"}', '{"protocol": 1, "configuration": 2, "seeds": 3}']
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"protocol": "tiny"}',
+        b'{"protocol": 1, "configuration": 2, "seeds": 3}',
+        b'{"protocol": ["tiny"], "configuration": {}, "seeds": 3}',
+        b'{"protocol": "tiny", "configuration": {}, "seeds": true}',
+        b'{"protocol": "tiny", "configuration": {}, "seeds": 0}',
+        b'{"protocol": "tiny", "configuration": {}, "seeds": 1000000000000}',
+        b'{"protocol": "t\xffny", "configuration": {}, "seeds": 3}',
+        b"[" * 200_000,
+        b'{"protocol": "tiny", "configuration": {"a": ' + b"[" * 600 + b"]" * 600 + b'}, "seeds": 3}',
+        b'{"protocol": "tiny", "configuration": {}, "seeds": ' + b"3" * 5000 + b"}",
+    ],
+    ids=range(13),
 )
-def test_a_damaged_configuration_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / NAME).write_text(content)
+def test_a_damaged_configuration_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / NAME).write_bytes(content)
     with pytest.raises(StateMismatch, match="is damaged"):
         STUDY.check(tmp_path)

@@ -23,7 +23,7 @@ def test_it_lays_out_a_study_directory(
     assert (code, out) == (0, "")
     assert err.startswith(f"wrote the study directory {name}; go on with: cd ")
     made = tmp_path / name
-    assert {path.name for path in made.iterdir()} == {*initialise.PARTS, "README.md", "tutorial.md"}
+    assert {path.name for path in made.iterdir()} == {*initialise.PARTS, "README.md", "tutorial.py"}
     assert discovery.find_root(made / "models") == made.resolve()
     assert discovery.names(made) == discovery.names(ROOT) != []
     assert not list(made.rglob("__pycache__"))
@@ -38,6 +38,7 @@ def test_in_an_empty_current_directory(command: Command, tmp_path: Path, monkeyp
 def test_its_readme_names_commands_and_places_that_exist(command: Command, tmp_path: Path) -> None:
     command("init", str(tmp_path / "study"))
     text = (tmp_path / "study" / "README.md").read_text(encoding="utf-8")
+    assert str(Path(initialise.__file__).parents[2]) not in text, "no path of this machine"
     for part in (*initialise.PARTS, initialise.TUTORIAL):
         assert f"`{part}" in text and (tmp_path / "study" / part).exists()
     for line in (line for line in text.splitlines() if line.startswith("    neuro-decorr ")):

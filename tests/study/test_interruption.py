@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import neuro_decorr
+from neuro_decorr.study import provenance
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -71,9 +72,20 @@ def test_a_study_that_is_stopped_goes_on_where_it_was(root: Path, command: Comma
         assert code == 130
         assert "Traceback" not in err
         assert err.splitlines()[-1] == (
-            f"Interrupted: 10 runs are stored in one; go on with: neuro-decorr {' '.join(arguments)} --workers 2"
+            f"Interrupted: one has 10 stored runs; go on with: neuro-decorr {' '.join(arguments)} --workers 2"
         )
         assert list((root / "one").rglob("*.tmp")) == []
+
+    # What the killed session was made from is on record: nothing else goes on in its place.
+    (session,) = provenance.read(root / "one")
+    assert 1 <= session["runs_computed"] <= 10
+    assert session["outcome"] == ("interrupted" if blow is signal.SIGINT else "running, or killed")
+    protocol = root / "protocols" / "tiny.py"
+    before = protocol.read_text()
+    protocol.write_text(before.replace("seed / 7", "seed / 8"))
+    code, _, err = command(*arguments, "--workers", "1")
+    assert (code, "10 of 10 runs in one were made from other data, code or versions" in err) == (2, True)
+    protocol.write_text(before)
 
     (root / "protocols" / "gate").unlink()
     code, _, err = command(*arguments, "--workers", "1")

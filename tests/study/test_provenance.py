@@ -5,69 +5,62 @@ from pathlib import Path
 
 import pytest
 
-from neuro_decorr.study.provenance import NAME, Provenance, commit, machine, versions
+from neuro_decorr.study.provenance import NAME, Provenance, commit, machine, read, versions
+
+ORIGIN = {"data": {}, "protocol": "p", "library": "l", "versions": {"python": "3.12"}}
 
 
-def session(directory: Path, file: Path) -> Provenance:
-    return Provenance(directory, file, ["neuro-decorr", "run"], [0, 1], 2)
+def session(directory: Path) -> Provenance:
+    record = Provenance(directory)
+    record.begin(["neuro-decorr", "run"], [0, 1], "2 processes", ORIGIN, directory)
+    return record
 
 
 def test_every_session_is_recorded(tmp_path: Path) -> None:
-    file = tmp_path / "protocol.py"
-    file.write_text("one")
-    first = session(tmp_path, file)
+    first = session(tmp_path)
     assert json.loads((tmp_path / NAME).read_text())["sessions"][0]["ended"] is None
     first.end("interrupted", 3)
-    second = session(tmp_path, file)
+    second = session(tmp_path)
     second.end("complete", 1)
     assert second.warnings == []
-    sessions = json.loads((tmp_path / NAME).read_text())["sessions"]
+    sessions = read(tmp_path)
     assert [(one["outcome"], one["runs_computed"]) for one in sessions] == [("interrupted", 3), ("complete", 1)]
+    assert [one["origin"] for one in sessions] == [ORIGIN, ORIGIN]
     assert sessions[0]["seeds"] == [0, 1]
     assert {"python", "torch", "numpy", "neuro-decorr"} <= set(sessions[0]["versions"]) | {"neuro-decorr"}
     assert sessions[0]["machine"]["cores"] >= 1
     assert sessions[0]["started"] <= sessions[1]["ended"]
 
 
-def test_a_changed_protocol_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "protocol.py"
-    file.write_text("one")
-    session(tmp_path, file).end("complete", 3)
-    file.write_text("two")
-    assert any("another protocol" in warning for warning in session(tmp_path, file).warnings)
+def test_a_session_that_is_killed_is_on_record_with_its_runs(tmp_path: Path) -> None:
+    session(tmp_path).computed(3)
+    (one,) = read(tmp_path)
+    assert (one["runs_computed"], one["outcome"], one["ended"]) == (3, "running, or killed", None)
+
+
+def test_reading_the_record_changes_nothing(tmp_path: Path) -> None:
+    Provenance(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "seen"),
+    "damage",
     [
-        (lambda folder: (folder / "measures.py").write_text("two"), True),
-        (lambda folder: (folder / "deep" / "__init__.py").write_text("two"), True),
-        (lambda folder: (folder / "more.py").write_text(""), True),
-        (lambda folder: (folder / "measures.py").rename(folder / "population.py"), True),
-        (lambda folder: (folder / "notes.txt").write_text("two"), False),
-        (lambda folder: (folder / "measures.py").write_text("one"), False),
+        lambda text: text.replace('"runs_computed": 3', '"runs_computed": 4'),
+        lambda text: text[: len(text) // 2],
+        lambda text: json.dumps({"sessions": json.loads(text)["sessions"]}),
+        lambda _: "[" * 200_000,
+        lambda _: "",
     ],
-    ids=["a helper", "a folder below", "a new file", "a new name", "no Python", "the same again"],
+    ids=["another number", "half", "no checksum", "deep", "empty"],
 )
-def test_every_module_in_the_folder_of_a_protocol_counts(
-    tmp_path: Path, change: Callable[[Path], object], seen: bool
-) -> None:
-    folder = tmp_path / "protocols" / "large"
-    (folder / "deep").mkdir(parents=True)
-    for name in ("__init__.py", "measures.py", "deep/__init__.py", "notes.txt"):
-        (folder / name).write_text("one")
-    session(tmp_path, folder / "__init__.py").end("complete", 3)
-    change(folder)
-    warnings = session(tmp_path, folder / "__init__.py").warnings
-    assert warnings == [f"earlier runs in {tmp_path} were made with another protocol; see {NAME}"] * seen
-
-
-def test_a_damaged_record_is_told_and_begun_anew(tmp_path: Path) -> None:
-    file = tmp_path / "protocol.py"
-    file.write_text("one")
-    (tmp_path / NAME).write_text('{"sessions": [')
-    assert "damaged" in session(tmp_path, file).warnings[0]
-    assert len(json.loads((tmp_path / NAME).read_text())["sessions"]) == 1
+def test_a_damaged_record_is_told_and_kept_aside(tmp_path: Path, damage: Callable[[str], str]) -> None:
+    session(tmp_path).end("complete", 3)
+    bad = damage((tmp_path / NAME).read_text())
+    (tmp_path / NAME).write_text(bad)
+    assert "damaged" in session(tmp_path).warnings[0]
+    assert len(read(tmp_path)) == 1
+    assert (tmp_path / f"{NAME}.damaged").read_text() == bad
 
 
 def test_commit_and_whether_it_is_the_whole_truth(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.study import Recorder
@@ -17,7 +20,7 @@ def test_rows_are_kept_by_their_kind_as_plain_scalars() -> None:
     assert type(recorder.rows["curves"][0]["value"]) is float
 
 
-@pytest.mark.parametrize("kind", ["runs", "timings", "", "a/b", "Curves", "../x"])
+@pytest.mark.parametrize("kind", ["runs", "costs", "timings", "", "a/b", "Curves", "../x"])
 def test_a_kind_names_a_file_that_is_free(kind: str) -> None:
     with pytest.raises(InvalidValue, match="it names a file"):
         Recorder().row(kind, value=1)
@@ -52,3 +55,30 @@ def test_progress_is_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPat
     # Every 0.2 s of 100 / 64 s, at steps of 1 / 64 s: every 13 steps.
     assert told == [13, 26, 39, 52, 65, 78, 91]
     assert recorder.done == 99
+
+
+def test_weights_are_those_of_the_moment() -> None:
+    network, array, recorder = torch.nn.Linear(2, 1), np.ones(2), Recorder()
+    torch.nn.init.ones_(network.weight)
+    for tensors in (network.state_dict(), {"weight": network.weight}, {"weight": array}):
+        recorder.weights(tensors)
+        torch.nn.init.zeros_(network.weight)
+        array[:] = 0
+        assert recorder.tensors is not None
+        assert recorder.tensors["weight"].flatten().tolist() == [1, 1]
+        torch.nn.init.ones_(network.weight)
+        array[:] = 1
+
+
+@pytest.mark.parametrize("done", [float("nan"), float("inf"), "a", None, [1], np.zeros(2), lambda: 0])
+def test_progress_is_told_in_finite_numbers(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_INTERVAL", 0.0)
+    told: list[tuple[float, float]] = []
+    recorder = Recorder((), lambda *both: told.append(both))
+    for arguments in ((done, 3), (3, done)):
+        with pytest.raises(InvalidValue, match=r"progress\(.*\): done and total must be finite numbers"):
+            recorder.progress(*arguments)
+    assert (told, recorder.done) == ([], 0)
+    two: Any = np.int64(2)
+    recorder.progress(two, 3)
+    assert told == [(2.0, 3.0)] and [type(value) for value in told[0]] == [float, float]

@@ -76,11 +76,11 @@ def test_a_confidence_that_is_none_is_refused(confidence: float) -> None:
 
 
 def test_wrong_lengths_and_policies_are_refused() -> None:
-    with pytest.raises(InvalidValue, match="2 and 1"):
+    with pytest.raises(InvalidValue, match="2 values of a and 1 of b"):
         paired_difference([1.0, 2.0], [1.0])
     with pytest.raises(InvalidValue, match="at least one"):
         describe([])
-    with pytest.raises(InvalidValue, match="mark a value"):
+    with pytest.raises(InvalidValue, match="one mark per value"):
         describe([1.0, 2.0], [True])
     with pytest.raises(InvalidValue, match="'last', 'chance'"):
         describe([1.0], policy="drop")  # type: ignore[arg-type]

@@ -50,7 +50,7 @@ def test_weights_come_back(tmp_path: Path) -> None:
     layer = torch.nn.Linear(3, 2)
     transposed = torch.arange(6.0).reshape(2, 3).T
     saved(tmp_path, {**layer.state_dict(), "shared": layer.weight, "transposed": transposed})
-    again = load_weights(tmp_path, CONDITION)
+    again = load_weights(str(tmp_path), CONDITION)
     assert torch.equal(again["weight"], layer.weight)
     assert torch.equal(again["shared"], layer.weight)
     assert torch.equal(again["transposed"], transposed)

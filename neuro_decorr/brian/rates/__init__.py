@@ -1,1 +1,1 @@
-"""The rate rules of the library as lateral synapses of rate units in Brian2."""
+"""Rate rules of the library as lateral synapses of rate units in Brian2."""

@@ -1,4 +1,4 @@
-"""What rate rules hold outside of the user's group: what each unit showed last, and one neuron for the layer."""
+"""Companions of rate rules, outside the user's group: the last activity of each unit, and one neuron for the layer."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ ELAPSED = """\
 elapsed : second (shared)
 stimulus_time : second (shared, constant)
 whole = int(elapsed + dt/2 >= stimulus_time) : 1 (shared)"""
-"""`whole`: whether a stimulus was seen from its beginning, at the time when the weights move."""
+"""`whole`: 1 if the synapses have run since the beginning of the stimulus, at the time when the weights move."""
 PLASTIC = "frozen : 1 (shared, constant)\nplastic = learning*(1 - frozen) : 1 (shared)"
-"""`learning` is the user's, `frozen` is what `freeze` and `thaw` set: neither overwrites the other."""
+"""The user sets `learning`, `freeze` and `thaw` set `frozen`: neither overwrites the other."""
 BEFORE = -10
-"""Order of what happens at the start of the first step of a stimulus, before statements of the user's own."""
+"""Order of statements at the start of the first step of a stimulus, before the user's own statements."""
 
 
 def sampler(
     place: Place, name: str, variables: tuple[str, ...], equations: str, statements: str, order: int = 0
 ) -> NeuronGroup:
-    """The companion of the whole group's units, linked to their variables.
+    """Make the companion of the whole group's units, linked to their variables.
 
     Args:
         place: The user's variables.
-        name: Of the companion.
-        variables: Of `output` and `inputs`, which the equations declare as `seen_...`.
-        equations: Its equations.
-        statements: At the end of every time step.
-        order: Of the statements.
+        name: Name of the companion.
+        variables: Those of `output` and `inputs` that the equations declare as `seen_...`.
+        equations: Equations of the companion.
+        statements: Statements at the end of every time step.
+        order: Order of the statements.
+
+    Returns:
+        The companion.
     """
     group = place.whole
     made = NeuronGroup(
@@ -49,11 +52,11 @@ def sampler(
 
 
 def regularly(group: Any, what: str, code: str, **times: Any) -> None:
-    """Run a statement again and again, as `run_regularly` does, which would also put synapses into their source.
+    """Run a statement regularly; unlike `run_regularly` this does not add synapses to their source.
 
     Args:
-        group: What it belongs to.
-        what: Ending of its name.
+        group: Group that the statement belongs to.
+        what: Ending of the name of the statement.
         code: The statement.
         **times: `dt` or `clock`, and `when` and `order`.
     """
@@ -61,7 +64,7 @@ def regularly(group: Any, what: str, code: str, **times: Any) -> None:
 
 
 def part(place: Place, companion: NeuronGroup) -> Any:
-    """The part of a companion that belongs to the user's subgroup."""
+    """Part of a companion that belongs to the user's subgroup."""
     if place.group is place.whole:
         return companion
     own = numbers(place.group)
@@ -69,13 +72,13 @@ def part(place: Place, companion: NeuronGroup) -> Any:
 
 
 def layer(units: Any, name: str, equations: str, sums: str, hold: Quantity) -> tuple[NeuronGroup, Synapses]:
-    """One neuron that sums over the units of a layer, once a stimulus.
+    """Make one neuron that sums over the units of a layer, once a stimulus.
 
     Args:
-        units: What it sums over.
-        name: Of the neuron.
-        equations: Of the neuron.
-        sums: Summed variables, as a model of synapses onto it.
+        units: Units to sum over.
+        name: Name of the neuron.
+        equations: Equations of the neuron.
+        sums: Summed variables, as the model of the synapses onto the neuron.
         hold: Duration of a stimulus.
 
     Returns:
@@ -90,13 +93,16 @@ def layer(units: Any, name: str, equations: str, sums: str, hold: Quantity) -> t
 
 
 def pair_model(rule: RateRule, output: str = "output", inhibition: str = "inhibition", unit: str = "1") -> str:
-    """The weight, the inhibition, and what the two units and the layer show (linked).
+    """Equations of the weight, of the inhibition, and of linked variables of the two units and of the layer.
 
     Args:
         rule: The rule.
-        output: Name of the user's variable.
-        inhibition: Name of the user's variable.
-        unit: Of both.
+        output: Name of the user's variable of the activity.
+        inhibition: Name of the user's variable of the inhibition.
+        unit: Unit of both variables.
+
+    Returns:
+        Equations of the synapses.
     """
     linked = "".join(f"{name} : 1 (linked)\n" for name in rule.linked)
     return (
@@ -106,12 +112,12 @@ def pair_model(rule: RateRule, output: str = "output", inhibition: str = "inhibi
 
 
 def _sampled(rule: RateRule) -> tuple[str, ...]:
-    """The variables of the units that the rule sees."""
+    """Variables of the units that the rule reads."""
     return ("output", "inputs") if rule.needs_inputs else ("output",)
 
 
 def pair_parts(rule: RateRule, unit: str = "1") -> dict[str, str]:
-    """The companion of the units that samples their variables, free of units, in the last step of a stimulus."""
+    """Text of the companion that samples the variables of the units, without units, in the last step of a stimulus."""
     lines = [f"seen_{name} : {unit} (linked)\n{name} : 1" for name in _sampled(rule)]
     return {
         "companion of the units": "\n".join([*lines, f"unit_activity : {unit} (shared, constant)", ELAPSED]),
@@ -122,15 +128,18 @@ def pair_parts(rule: RateRule, unit: str = "1") -> dict[str, str]:
 
 
 def pairs(rule: RateRule, place: Place, options: dict[str, Any]) -> Synapses:
-    """Synapses of the units with each other, linked to a companion of them, to be connected by the user.
+    """Make synapses between the units, linked to their companion; the user connects them.
 
     Args:
         rule: The rule.
         place: The user's variables.
-        options: Of `brian2.Synapses`.
+        options: Options of `brian2.Synapses`.
+
+    Returns:
+        The synapses.
 
     Raises:
-        InvalidValue: The group has variables of the synapses' names.
+        InvalidValue: The group has variables with names that the synapses need.
     """
     model = Equations(pair_model(rule, place.output, place.inhibition, place.unit))
     taken = sorted(model.names & set(place.whole.variables))
@@ -141,7 +150,7 @@ def pairs(rule: RateRule, place: Place, options: dict[str, Any]) -> Synapses:
         )
     synapses = Synapses(place.group, place.group, model=model, **options)
     summing = synapses.summed_updaters[f"{place.inhibition}_post"]
-    summing.order = place.whole.order - 1  # of a subgroup, Brian2 would sum after the units' equations, a step late
+    summing.order = place.whole.order - 1  # for a subgroup, Brian2 would sum after the units' equations, a step late
     set_values(synapses, rule.namespace)
     equations, statements = pair_parts(rule, place.unit).values()
     units = sampler(place, f"{synapses.name}_target_traces", _sampled(rule), equations, statements)

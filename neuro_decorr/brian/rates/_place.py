@@ -1,4 +1,4 @@
-"""Where in a user's model a rate rule works: the variables, the unit, the stimuli; checked before anything is made."""
+"""Variables, unit and stimuli of a user's model on which a rate rule acts, checked before anything is made."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from neuro_decorr.errors import InvalidValue, unknown_name
 @final
 @dataclass(frozen=True)
 class Place:
-    """What a user says of their rate units.
+    """Description of rate units by their user.
 
     Attributes:
         group: The NeuronGroup or a subgroup.
-        output: Name of its activity x.
-        inhibition: Name of the variable that takes the lateral input M x, in the units of x.
-        inputs: Name of its drive z, in the same units; empty where the rule needs none.
-        scale: The activity that counts as 1 in the rule.
-        hold: How long each stimulus lasts.
+        output: Name of the variable of the activity x.
+        inhibition: Name of the variable that receives the lateral input M x, in the units of x.
+        inputs: Name of the variable of the drive z, in the same units; empty if the rule needs none.
+        scale: Activity that counts as 1 in the rule.
+        hold: Duration of each stimulus.
     """
 
     group: Any
@@ -41,17 +41,17 @@ class Place:
 
     @property
     def unit(self) -> str:
-        """The unit of the activity, as equations write it."""
+        """Unit of the activity, as equations write it."""
         return "1" if get_dimensions(self.scale) is DIMENSIONLESS else repr(get_unit(get_dimensions(self.scale)))
 
     @property
     def whole(self) -> Any:
-        """The whole group."""
+        """The group, or the whole group of a subgroup."""
         return whole_group(self.group)
 
     @property
     def steps(self) -> int:
-        """Time steps of a stimulus."""
+        """Number of time steps of a stimulus."""
         return round(float(self.hold) / float(self.group.clock.dt))
 
 
@@ -61,15 +61,15 @@ def check_place(
     """Check the names, the units and the times of a place.
 
     Args:
-        place: What the user said.
-        needs_inputs: Whether the rule learns from the drive.
-        least: Time constants that a stimulus must last.
-        time_constant: Of the activity; derived from its equation where None.
-        namespace: Of the caller, for constants of the equations.
+        place: Description by the user.
+        needs_inputs: True if the rule learns from the drive.
+        least: Number of time constants that a stimulus must last.
+        time_constant: Time constant of the activity; None: derived from its equation.
+        namespace: Namespace of the caller, for constants of the equations.
 
     Raises:
-        InvalidValue: Something does not fit; one line that says what to write instead.
-        UnknownName: A variable that the group lacks.
+        InvalidValue: Something does not fit; the message is one line that says what to write instead.
+        UnknownName: The group lacks a variable.
     """
     whole = place.whole
     if not isinstance(whole, NeuronGroup):
@@ -80,7 +80,7 @@ def check_place(
     if not have_same_dimensions(place.scale, Quantity(1, dim=dimensions)):
         unit = repr(get_unit(dimensions))
         raise InvalidValue(
-            f"'{place.output}' has units of {unit}, and rules have none: say which activity counts as 1, in these "
+            f"'{place.output}' has units of {unit}, and rules have none: give the activity that counts as 1 in these "
             f"units, such as scale=10*{unit}; got scale={place.scale!r}."
         )
     if np.shape(place.scale) != () or not 0 < float(place.scale) < math.inf:
@@ -101,7 +101,7 @@ def check_place(
 
 
 def check_linear(place: Place, rule: str) -> None:
-    """Raise InvalidValue where the output does not answer linearly to its inhibition, as far as equations say so."""
+    """Raise InvalidValue if the equations show that the output does not respond linearly to its inhibition."""
     equations = place.whole.equations
     substituted = dict(equations.get_substituted_expressions(include_subexpressions=True))
     if place.output not in substituted:
@@ -111,14 +111,14 @@ def check_linear(place: Place, rule: str) -> None:
     symbols = [Symbol(name, real=True) for name in own]
     if any(slope is None or slope.has(Derivative) or slope.has(*symbols) for slope in slopes):
         raise InvalidValue(
-            f"the rule '{rule}' needs units that answer linearly to their inhibition, and '{place.output}' of group "
-            f"'{place.whole.name}' rectifies or saturates: its weights would grow without bound or not decorrelate. "
+            f"the rule '{rule}' needs units that respond linearly to their inhibition, and '{place.output}' of group "
+            f"'{place.whole.name}' rectifies or saturates: the weights would grow without bound or not decorrelate. "
             "Use nd.brian.get('anti_hebbian'), which learns from activities alone."
         )
 
 
 def _slope(code: str, variable: str) -> Any:
-    """The derivative of an expression by a variable; None of a comparison, of which Sympy has none."""
+    """Derivative of an expression by a variable; None for a comparison, which Sympy cannot differentiate."""
     try:
         return str_to_sympy(code).diff(Symbol(variable, real=True))
     except AttributeError:
@@ -143,29 +143,29 @@ def _check_times(place: Place, least: Any, time_constant: Quantity | None, names
     if place.steps < 2 or abs(place.steps * step - hold) > 1e-6 * step:
         below = max(2, math.floor(hold / step)) * step
         raise InvalidValue(
-            f"hold, how long each stimulus lasts, must be a whole number of at least 2 time steps of group "
-            f"'{place.whole.name}' ({step * second}), got {place.hold}; use {below * second}, or another step."
+            f"hold, the duration of each stimulus, must be a whole number of at least 2 time steps of group "
+            f"'{place.whole.name}' ({step * second}), got {place.hold}; use {below * second}, or another time step."
         )
     if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least < math.inf:
-        raise InvalidValue(f"least_hold is a number of time constants, 0 or more, got {least!r}.")
+        raise InvalidValue(f"least_hold must be a number of time constants, 0 or more, got {least!r}.")
     if least == 0:
         return
     longest = float(time_constant) if time_constant is not None else _time_constant(place, namespace)
     if longest is None:
         raise InvalidValue(
-            f"the time constant of '{place.output}' does not follow from the equations of group '{place.whole.name}' "
-            "as they are known here; give it, such as time_constant=10*ms."
+            f"the time constant of '{place.output}' cannot be derived from the equations of group "
+            f"'{place.whole.name}'; give it, such as time_constant=10*ms."
         )
     if hold < least * longest * (1 - 1e-9):
         raise InvalidValue(
             f"a stimulus must be held for {least:g} time constants of '{place.output}' for the activity to settle, "
-            f"here {least * longest * second}, got hold={place.hold}; hold it longer, or pass least_hold="
-            f"{hold / longest:.3g} and learn from activity that is not settled."
+            f"here {least * longest * second}, got hold={place.hold}; hold the stimulus longer, or pass least_hold="
+            f"{hold / longest:.3g} to learn from activity that has not settled."
         )
 
 
 def _time_constant(place: Place, namespace: dict[str, Any]) -> float | None:
-    """The longest time constant with which the output follows its drive, -1 / (dx'/dx), or None where none follows."""
+    """Longest time constant of the output, -1 / (dx'/dx); None if it cannot be derived from the equations."""
     equation = place.whole.equations.get(place.output)
     if equation is None or equation.type != DIFFERENTIAL_EQUATION:
         return None

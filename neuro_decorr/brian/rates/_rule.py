@@ -1,4 +1,4 @@
-"""What a rule for rate units is: the library's rule, in the equations and statements of Brian2."""
+"""Rule for rate units: a rule of `nd.rules` in equations and statements of Brian2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from brian2 import Quantity, Synapses, ms
 from brian2.core.namespace import get_local_namespace
 
-from neuro_decorr.brian._at_run import point_to_user
+from neuro_decorr.brian._at_run import Compiled, point_to_user
 from neuro_decorr.brian._checks import plain_numbers
 from neuro_decorr.brian._device import check_device
 from neuro_decorr.brian._strings import assigned, printed, refuse
@@ -20,28 +20,28 @@ from neuro_decorr.rules import Rule
 
 @dataclass(frozen=True, kw_only=True)
 class RateRule(ABC):
-    r"""A rule of the library for lateral synapses of rate units, updated once for every stimulus.
+    r"""Rule of `nd.rules` for lateral synapses of rate units, updated once for every stimulus.
 
     $$\tau \dot x = -x + z - M x$$
 
-    The activity x settles while a stimulus z is held, at $(I + M)^{-1} z$, and then M moves by the library's
-    update for a batch of this one stimulus. `nd.rules` describes the rule; what differs here is said by the subclass.
+    While a stimulus z is held, the activity x settles at $(I + M)^{-1} z$; then M changes by the update of the rule in
+    `nd.rules` for a batch of this one stimulus. `nd.rules` describes the rule, the subclass describes the differences.
 
-    Everything that Brian2 runs is a string that can be printed, pasted and edited; nothing is a network operation, so
-    all of it compiles. In the strings `output`, `inhibition` and `inputs` stand for the variables of the user's group.
+    Brian2 runs nothing but strings, which a user can print, paste and edit; there is no network operation, so that
+    everything compiles. In the strings `output`, `inhibition` and `inputs` stand for the variables of the user's group.
 
     Attributes:
-        rate: eta, per stimulus.
+        rate: $\eta$, per stimulus.
     """
 
     described: ClassVar[type[Rule]]
-    """The rule of the library."""
+    """Class of the rule in `nd.rules`."""
     needs_inputs: ClassVar[bool] = False
-    """Whether it learns from the drive z as well as from the activity x."""
+    """True if the rule learns from the drive z as well as from the activity x."""
     needs_linear_units: ClassVar[bool] = False
-    """Whether it goes astray where units rectify or saturate."""
+    """True if the rule fails with units that rectify or saturate."""
     linked: ClassVar[tuple[str, ...]] = ()
-    """What synapses of two units see of them, such as `source_output`, and of the layer."""
+    """Variables of the two units, such as `source_output`, and of the layer that the synapses read."""
     name: ClassVar[str]
     title: ClassVar[str]
     equation: ClassVar[str]
@@ -53,44 +53,44 @@ class RateRule(ABC):
     rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        """Check the parameters, as the library's rule checks them.
+        """Check the parameters, as the rule in `nd.rules` checks them.
 
         Raises:
-            InvalidValue: A parameter outside its range.
+            InvalidValue: A parameter is out of range.
         """
         plain_numbers(self)
-        self.library  # noqa: B018  # it checks itself
+        self.library  # noqa: B018  # making the rule checks the parameters
 
     @property
     def library(self) -> Rule:
-        """The same rule of `nd.rules`, with the same parameters."""
+        """Rule of `nd.rules` with the same parameters."""
         return self.described(**vars(self))
 
     @property
     @abstractmethod
     def model(self) -> str:
-        """The equations of the synapses."""
+        """Equations of the synapses."""
 
     @property
     @abstractmethod
     def on_stimulus(self) -> str:
-        """What the synapses do at the end of every stimulus, which is the beginning of the next."""
+        """Statements of the synapses at the end of every stimulus, which is the beginning of the next."""
 
     @property
     @abstractmethod
     def namespace(self) -> dict[str, Any]:
-        """The values of the shared parameters in `model`, by name."""
+        """Values of the shared parameters in `model`, by name."""
 
     @abstractmethod
     def _parts(self) -> dict[str, str]:
-        """What is added beside the synapses, for print(rule): text by heading."""
+        """Text of the additions beside the synapses, by heading, for print(rule)."""
 
     @abstractmethod
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
-        """The synapses with their companions, in a place that was checked."""
+        """Make the synapses with their companions, in a place that was checked."""
 
     def __str__(self) -> str:
-        """Everything that is added to the user's model, to be read and pasted."""
+        """All additions to the user's model, as text to read and to paste."""
         parts = {
             "model of the synapses": self.model,
             "parameters of the synapses": assigned(self.namespace),
@@ -111,39 +111,39 @@ class RateRule(ABC):
         time_constant: Quantity | None = None,
         **options: Any,
     ) -> Synapses:
-        """Lateral synapses with this rule within a group of rate units, which stays as it is.
+        """Make lateral synapses with this rule within a group of rate units; the group is not changed.
 
-        The weights move at the multiples of `hold`, at the beginning of the next stimulus: n stimuli from the start
-        make n - 1 updates. A stimulus that was under way when the synapses first ran teaches nothing.
+        The weights change at multiples of `hold`, at the beginning of the next stimulus: n stimuli from the start make
+        n - 1 updates. A stimulus that began before the first run of the synapses makes no update.
 
         Args:
             group: A NeuronGroup with equations such as `dx/dt = (-x + z - inhibition)/tau : 1`, or a subgroup.
-            output: Name of its activity x.
-            inhibition: Name of the variable that takes the lateral input, a parameter in the units of x; these
-                synapses set it at every time step, so no others may.
-            inputs: Name of its drive z, held through each stimulus, whose mean over stimuli should be zero; needed by
-                the rules `lateral` and `interneuron_local`.
-            scale: The activity that counts as 1 in the rule, where x has units.
-            hold: How long each stimulus lasts: whole time steps of the group.
-            least_hold: Time constants of x that a stimulus must last. Below about 5 the activity is not settled, and
-                the weights go elsewhere; 0 allows everything.
-            time_constant: Of x; derived from the group's equations where None.
-            **options: Any others of `brian2.Synapses`, such as name and namespace.
+            output: Name of the variable of the activity x.
+            inhibition: Name of the variable that receives the lateral input, a parameter in the units of x. These
+                synapses set it at every time step, so no other synapses may set it.
+            inputs: Name of the variable of the drive z, constant during each stimulus, with a mean over stimuli near
+                zero; needed by the rules `lateral` and `interneuron_local`.
+            scale: Activity that counts as 1 in the rule; needed if x has units.
+            hold: Duration of each stimulus, a whole number of time steps of the group.
+            least_hold: Number of time constants of x that a stimulus must last. Below about 5 the activity is not
+                settled, and the weights go to other values; 0 allows any duration.
+            time_constant: Time constant of x; None: derived from the group's equations.
+            **options: Other options of `brian2.Synapses`, such as name and namespace.
 
         Returns:
-            A plain `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`.
+            `brian2.Synapses`, not connected yet, every weight zero; its `companions` are `nd.brian.Companions`.
 
         Raises:
-            InvalidValue: Names, units or times that do not fit, or an option that is the rule's own.
-            UnknownName: A variable that the group lacks.
-            Unsupported: Another device than Brian2's own.
+            InvalidValue: Names, units or times do not fit, or an option is set by the rule.
+            UnknownName: The group lacks a variable.
+            Unsupported: The device is none of Brian2's own.
         """
         check_device()
         refuse(self, options, {"model", "on_pre", "on_post", "on_event", "source", "target"})
         if "delay" in options:
             raise InvalidValue(
-                "sums over synapses come without a delay in Brian2, so rate rules have none; "
-                "nd.settle(..., method='continuous', delay=...) is where inhibition comes late."
+                "rate rules have no delay, since Brian2 sums over synapses without one; leave the delay out, or use "
+                "nd.settle(..., method='continuous', delay=...) for delayed inhibition."
             )
         place = Place(group, output, inhibition, inputs, Quantity(scale), hold)
         check_place(place, self.needs_inputs, least_hold, time_constant, get_local_namespace(1))
@@ -151,5 +151,6 @@ class RateRule(ABC):
             check_linear(place, self.name)
         options["namespace"] = {**(place.whole.namespace or {}), **(options.get("namespace") or {})}
         synapses = self._make(place, options)
+        synapses.contained_objects.append(Compiled(synapses))
         point_to_user(synapses)
         return synapses

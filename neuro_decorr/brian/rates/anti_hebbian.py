@@ -17,26 +17,28 @@ from neuro_decorr.brian.rates._rule import RateRule
 @register
 @dataclass(frozen=True, kw_only=True)
 class AntiHebbian(RateRule):
-    r"""`nd.rules.AntiHebbian` in Brian2, as published: lateral inhibition grows with the product of two activities.
+    r"""Anti-Hebbian rule `nd.rules.AntiHebbian` in Brian2: lateral inhibition grows with the product of activities.
 
     $$M \leftarrow M + \eta\, (x x^T - p\, I)$$
 
-    after every stimulus, with w of the synapse from j to i as M_ij; activities count up to the saturation. Connected
-    all to all, autapses included, the weights take the library's course, as far as the activity is settled and as long
-    as the library's floor under the eigenvalues of I + M is not reached: no synapse knows these, so there is no floor
-    here. Units that are silent, or that are not held long enough to grow to the power p, lose their self-inhibition
-    until their activity runs away (I + M is no longer positive). Without autapses
-    (`connect(condition="i != j")`) the rule only decorrelates, and that cannot happen to a single unit.
+    after every stimulus; the weight w of the synapse from j to i is $M_{ij}$, and activities are clipped at the
+    saturation. With all-to-all connections, autapses included, the weights follow those of `nd.rules`, as far as the
+    activity is settled and as long as the floor of `nd.rules` under the eigenvalues of I + M is not reached: a synapse
+    has no access to eigenvalues, so there is no floor here. Units that are silent, or that are not held long enough to
+    reach the power p, lose their self-inhibition until I + M is no longer positive definite and their activity
+    diverges. Without autapses (`connect(condition="i != j")`) the rule only decorrelates, and a single unit cannot
+    diverge in this way.
 
-    Cost: N^2 a time step for the sums, as any lateral synapses; 3 N^2 a stimulus for learning. One float a synapse.
+    Cost: $N^2$ per time step for the sums, as for any lateral synapses; $3 N^2$ per stimulus for learning; one float
+    per synapse.
 
     Source: Foldiak (1989), Adaptive network for optimal linear feature extraction, Proc. IEEE/INNS IJCNN 1, 401-405;
     Plumbley (1993), Efficient information transfer and anti-Hebbian neural networks, Neural Networks 6.
 
     Attributes:
-        rate: eta, per stimulus; in units of amplitude / p^{3/2}.
-        target: p, the power of every output at rest, in squares of the scale.
-        saturation: Largest activity that synapses answer to, in multiples of sqrt(p); infinity as published.
+        rate: $\eta$, per stimulus; in units of amplitude / $p^{3/2}$.
+        target: p, the power of every output at the fixed point, in squares of the scale.
+        saturation: Largest activity that the plasticity takes, in multiples of $\sqrt p$; infinity as published.
     """
 
     described = rules.AntiHebbian
@@ -56,18 +58,18 @@ class AntiHebbian(RateRule):
 
     @property
     def model(self) -> str:
-        """The weight, the inhibition, and the activities of the two units (linked)."""
+        """Equations of the weight, of the inhibition, and of the activities of the two units (linked)."""
         return _companions.pair_model(self)
 
     @property
     def on_stimulus(self) -> str:
-        """M <- M + rate (x x^T - target I)."""
+        """Statement of the update M <- M + rate (x x^T - target I)."""
         product = "*".join(f"clip({side}_output, -largest_output, largest_output)" for side in ("target", "source"))
         return f"w += plastic*whole_stimulus*learning_rate*({product} - power_at_rest*int(i == j))"
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """Whether it learns, how fast, towards which power, and up to which activity."""
+        """Values of the shared parameters: learning, its rate, the target power and the largest activity."""
         most = self.saturation * self.target**0.5
         return {"learning": 1.0, "learning_rate": self.rate, "power_at_rest": self.target, "largest_output": most}
 

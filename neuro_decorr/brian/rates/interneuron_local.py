@@ -1,4 +1,4 @@
-"""Interneurons that learn the leading common modes of rate units, and damp them, in Brian2."""
+"""Interneurons that learn and damp the leading common modes of rate units in Brian2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuro_decorr.brian.rates._rule import RateRule
 from neuro_decorr.errors import InvalidValue
 
 _TURN = "turn = timestep(t, dt) % timestep(stimulus_time, dt) : integer (shared)"
-"""The place of a time step within its stimulus: interneuron i answers in the step with turn i."""
+"""Index of a time step within its stimulus: interneuron i responds in the step with turn i."""
 _UNITS = f"""\
 seen_output : {{unit}} (linked)
 seen_inputs : {{unit}} (linked)
@@ -65,12 +65,12 @@ weight_step = averaging*loudness/(variance + 0.001*power + int(power == 0))
 relative = variance/(damping*(power + int(power == 0)))
 gain = int(recruit == 0 or relative > recruit or i < fewest)*(sqrt(1 + relative) - 1)"""
 _ON_TURN = "met = int(j == turn_post)*(left_pre - w*volley_post) + int(j != turn_post)*met"
-"""What the interneuron whose turn it is has left of each unit."""
+"""Remainder of each unit's drive after the response of the interneuron whose turn it is."""
 _ON_LEARNT = (
     "w = int(strength_post > 0)*w/(1 + plastic*whole_pre*(clip(sqrt(strength_post), 1, inf) - 1))"
     " + int(strength_post == 0)*random_start(0*second, i*N_post + j)"
 )
-"""The sum of squares is at most 1, and synapses that have not started start."""
+"""The sum of squares of an interneuron's weights is kept at 1 at most; weights that are all zero get random values."""
 _RELAY = "{inhibition}_post = inhibition_pre*unit_activity_pre : {unit} (summed)"
 _LAYER = "power : 1"
 _SUMS = "power_post = inputs_pre**2/N_pre : 1 (summed)"
@@ -79,39 +79,42 @@ start of a stimulus: sums of the layer, interneurons, synapses, strength, synaps
 every time step: activity, inhibition, synapses onto the units, equations of the units
 end of a time step: companion, heard, interneurons, synapses, taken"""
 _END = 10
-"""Order of the first volley, at the end of a time step, after statements of the user's own."""
+"""Order of the first volley at the end of a time step, after the user's own statements."""
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class InterneuronLocal(RateRule):
-    r"""`nd.rules.InterneuronLocal` in Brian2: k interneurons damp the k leading directions, by local plasticity.
+    r"""Local rule `nd.rules.InterneuronLocal` in Brian2: k interneurons damp the k leading directions.
 
     $$\tau \dot x = -x + z - U \operatorname{diag}(g)\, n, \quad n = U^T x$$
 
-    with w of the synapse from unit j to interneuron i as U_ji, the synapse back being the same one, and interneurons
-    that are fast compared with the units. They learn in the first volley of each stimulus, one after the other in its
-    first k time steps, each from what the earlier ones have left: r <- z, then in turn u_i = U_i r, r <- r - U_i u_i.
-    At the end of the stimulus
+    The weight w of the synapse from unit j to interneuron i is $U_{ji}$, and the synapse back has the same weight. The
+    interneurons are fast compared with the units. They learn in the first volley of each stimulus, one after the other
+    in its first k time steps, each from the remainder r of the earlier ones: $r \leftarrow z$, then in turn
+    $u_i = U_i^T r,\; r \leftarrow r - U_i u_i$. At the end of the stimulus
 
     $$U_{ji} \leftarrow U_{ji} + \frac{\eta}{v_i} u_i\, r^{(i)}_j$$
 
-    and power, variances and gains follow as in the library, of which this is the update for one row at `every` = 1 and
-    `preserve_power` = False (the units are not scaled by what they lost): connected all to all the weights take its
-    course, whether the activity is settled or not. While all synapses of an
-    interneuron are zero they take the library's random start at the next stimulus; `set_weights` gives them another.
+    and power, variances and gains change as in `nd.rules`. The update is that of `nd.rules` for one row with `every` =
+    1 and `preserve_power` = False (no scalar restores the power that the units lose): with all-to-all connections the
+    weights follow those of `nd.rules`, whether the activity is settled or not. If all synapses of an interneuron are
+    zero, they take the random start of `nd.rules` at the next stimulus; `set_weights` gives another start.
 
-    Cost: 5 N k a time step and 5 N k a stimulus; two floats a synapse.
+    Cost: 5 N k per time step and 5 N k per stimulus; two floats per synapse.
 
-    Source: Sanger (1989), doi:10.1016/0893-6080(89)90044-0; circuit: Lipshutz et al. (2023), arXiv:2209.10634.
+    Source: Sanger (1989), Optimal unsupervised learning in a single-layer linear feedforward neural network,
+    doi:10.1016/0893-6080(89)90044-0; circuit of Lipshutz, Pehlevan, Chklovskii (2023), Interneurons accelerate learning
+    dynamics in recurrent neural networks for statistical adaptation, arXiv:2209.10634.
 
     Attributes:
-        rate: The least eta, per stimulus, in (0, 1]; the first stimuli count for more, as in the library.
-        interneurons: k.
-        damping: Strength relative to the mean power; the smaller the stronger.
-        recruit: Variance that an interneuron hears, in units of damping c, above which it inhibits; 0: all do.
-        fewest: So many interneurons, the first ones, inhibit whatever they hear.
-        seed: Of the random initial directions.
+        rate: Smallest $\eta$, per stimulus, in (0, 1]; the first stimuli have a larger one, as in `nd.rules`.
+        interneurons: Number k of interneurons, at most the number of time steps of a stimulus.
+        damping: Damping c relative to the mean power; smaller values damp more.
+        recruit: Variance of the input of an interneuron, in units of damping times mean power, above which it inhibits;
+            0: all inhibit.
+        fewest: Number of interneurons, the first ones, that inhibit at any variance.
+        seed: Seed of the random initial directions.
     """
 
     described = rules.InterneuronLocal
@@ -133,12 +136,12 @@ class InterneuronLocal(RateRule):
 
     @property
     def library(self) -> rules.InterneuronLocal:
-        """The same rule of `nd.rules`, moving at every update, without the scalar that gives power back."""
+        """Rule of `nd.rules` with the same parameters, an update for every row, and no scalar that restores power."""
         return rules.InterneuronLocal(**vars(self), every=1, preserve_power=False)
 
     @property
     def model(self) -> str:
-        """The weight, both directions of the circuit, and the first volley."""
+        """Equations of the weight, of both directions of the circuit, and of the first volley."""
         return (
             "w : 1\nmet : 1\n"
             "activity_post = w*output_pre : 1 (summed)\n"
@@ -151,17 +154,17 @@ class InterneuronLocal(RateRule):
 
     @property
     def on_stimulus(self) -> str:
-        """Hebbian onto what is left."""
+        """Statement of the Hebbian update from the remainder of the drive."""
         return "w += weight_step_post*volley_post*met"
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """Whether it learns, and the parameters."""
+        """Values of the shared parameters of the synapses, by name."""
         return {"learning": 1.0}
 
     @property
     def _learning(self) -> dict[str, float]:
-        """The values of the shared parameters of the interneurons."""
+        """Values of the shared parameters of the interneurons, by name."""
         own = {"damping": self.damping, "recruit": self.recruit, "fewest": float(self.fewest)}
         return {"learning_rate": self.rate, **own}
 
@@ -184,8 +187,8 @@ class InterneuronLocal(RateRule):
     def _make(self, place: Place, options: dict[str, Any]) -> Synapses:
         if self.interneurons > place.steps:
             raise InvalidValue(
-                f"{self.name}: its {self.interneurons} interneurons answer one after the other, one a time step, and a "
-                f"stimulus of {place.hold} has {place.steps} steps; use fewer interneurons or a smaller time step."
+                f"{self.name}: its {self.interneurons} interneurons respond one after the other, one a time step, and "
+                f"a stimulus of {place.hold} has {place.steps} steps; use fewer interneurons or a smaller time step."
             )
         name, clock, first = find_name(options.pop("name", "synapses*")), place.whole.clock, place.whole.order
         units = sampler(
@@ -211,7 +214,7 @@ class InterneuronLocal(RateRule):
         relaying = _RELAY.format(inhibition=place.inhibition, unit=place.unit)
         relay = Synapses(own, place.group, relaying, name=f"{name}_relay", namespace={})
         relay.connect(j="i")
-        relay.summed_updaters[f"{place.inhibition}_post"].order = first - 1  # that of a subgroup would be later
+        relay.summed_updaters[f"{place.inhibition}_post"].order = first - 1  # Brian2's order for a subgroup is later
         for variable, slot, order in (
             ("activity_post", "groups", first - 4),
             ("inhibition_pre", "groups", first - 3),  # the relay follows at first - 1, and then the units' equations

@@ -1,4 +1,4 @@
-"""Hebbian growth of lateral inhibition between a unit's drive and its neighbours' activity, in Brian2."""
+"""Lateral inhibition that grows with the product of a unit's drive and its neighbours' activity, in Brian2."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ gain = active*sqrt(input_power/(output_power + 1 - active)) + 1 - active"""
 @register
 @dataclass(frozen=True, kw_only=True)
 class Lateral(RateRule):
-    r"""The published form of `nd.rules.Lateral` in Brian2: lateral inhibition learns from drive times activity.
+    r"""Lateral rule, the published form of `nd.rules.Lateral`, in Brian2: inhibition learns from drive times activity.
 
     $$I + M \leftarrow (I + M + \eta\, z x^T) / g, \quad g = \lVert z \rVert / \lVert x \rVert$$
 
-    after every stimulus, with w of the synapse from j to i as M_ij. It is the library's update for one row: connected
-    all to all, autapses included, the weights take its course, as far as the activity is settled. Without autapses
-    (`connect(condition="i != j")`) the off-diagonal weights learn the same, around units that do not inhibit
-    themselves.
+    after every stimulus; the weight w of the synapse from j to i is $M_{ij}$. It is the update of `nd.rules` for one
+    row: with all-to-all connections, autapses included, the weights follow those of `nd.rules`, as far as the activity
+    is settled. Without autapses (`connect(condition="i != j")`) the off-diagonal weights learn in the same way, and
+    units do not inhibit themselves.
 
-    The units must be linear. With rectified ones weights grow without bound, with saturating ones they do not
-    decorrelate: only where x = (I + M)^{-1} z do drive times activity and the norms say what is left to whiten. Such
-    units are refused; `anti_hebbian`, which sees activities alone, decorrelates them.
+    The units must be linear, since the update removes correlations only for $x = (I + M)^{-1} z$: with rectifying units
+    weights grow without bound, with saturating units they do not decorrelate. Such units are refused; `anti_hebbian`,
+    which learns from activities alone, decorrelates them.
 
-    For single stimuli the rate must be well below 1 / |x|^2, and correlations stay at about
-    1.5 (eta |x_i|^2 / 2)^(1/2): let it fall with the number of units.
+    For single stimuli the rate must be well below $1 / |x|^2$, and correlations stay at about
+    $1.5\, (\eta |x_i|^2 / 2)^{1/2}$: choose a smaller rate for more units.
 
-    Cost: N^2 a time step for the sums, as any lateral synapses; 5 N^2 a stimulus for learning. One float a synapse.
+    Cost: $N^2$ per time step for the sums, as for any lateral synapses; $5 N^2$ per stimulus for learning; one float
+    per synapse.
 
     Source: local form of Ahmad (2024), Correlations are ruining your gradient descent, arXiv:2407.10780.
 
     Attributes:
-        rate: eta, per stimulus and per unit of input power.
+        rate: $\eta$, per stimulus and per unit of input power.
     """
 
     described = rules.Lateral
@@ -64,23 +65,23 @@ class Lateral(RateRule):
 
     @property
     def library(self) -> rules.Rule:
-        """The same rule of `nd.rules`: the published form, whose rate is per unit of input power."""
+        """Rule of `nd.rules` in the published form, whose rate is per unit of input power."""
         return rules.Lateral(rate=self.rate, form="published")
 
     @property
     def model(self) -> str:
-        """The weight, the inhibition, and what the two units and the layer show (linked)."""
+        """Equations of the weight, of the inhibition, and of linked variables of the two units and the layer."""
         return _companions.pair_model(self)
 
     @property
     def on_stimulus(self) -> str:
-        """M <- (I + M + rate z x^T) / g - I, as an increment that is zero while frozen."""
+        """Statement of the update M <- (I + M + rate z x^T) / g - I, as an increment that is zero while frozen."""
         hebbian = "learning_rate*target_inputs*source_output"
         return f"w += plastic*whole_stimulus*((1 - layer_gain)*(w + int(i == j)) + {hebbian})/layer_gain"
 
     @property
     def namespace(self) -> dict[str, Any]:
-        """Whether it learns, and how fast."""
+        """Values of the shared parameters: learning and its rate."""
         return {"learning": 1.0, "learning_rate": self.rate}
 
     def _parts(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The recurrent form of decorrelation: lateral weights, how they settle, and the limits within which they do."""
+"""Recurrent form of decorrelation: lateral weights, methods of settling, and their limits."""
 
 from neuro_decorr.rate.settling.continuous import Continuous, settling_course
 from neuro_decorr.rate.settling.iterations import Damped, Naive, Solve

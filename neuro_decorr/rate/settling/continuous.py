@@ -18,21 +18,24 @@ from neuro_decorr.rate.settling.weights import LateralWeights
 
 @dataclass(frozen=True, kw_only=True)
 class Continuous(Settling):
-    r"""Continuous time: $\tau x'(t) = -x(t) + z - M x(t - \delta)$, the drive held for a finite time.
+    r"""Settling in continuous time, $\tau x'(t) = -x(t) + z - M x(t - \delta)$, with the drive held for a finite time.
 
-    Without a step the solution is exact, by the matrix exponential; a delay needs one, and Euler's method. What is not
-    settled when the hold time ends is what the circuit has: the returned activity is not the fixed point.
+    Without a step the solution is exact, by the matrix exponential. A delay needs a step, and Euler's method. The
+    result is the activity at the end of the hold time, which is not the fixed point if the circuit has not settled.
 
-    Before the start the activity is `initial`, for all the time that the delay reaches back.
+    Before the start the activity is `initial`, for as long as the delay reaches back.
 
-    Cost: exact, about 20 features^3 flop once and 4 features^2 a row; Euler, 2 features^2 a row and step.
+    Cost: exact, about 20 features^3 flop once and 4 features^2 per row; Euler, 2 features^2 per row and step.
 
     Attributes:
-        hold: How long each stimulus is held, in time constants.
-        step: Of Euler's method, in time constants, of which hold and delay are whole multiples; exact where None.
-        delay: delta of the lateral inhibition, in time constants.
-        successive: Rows of the drive are stimuli one after the other, each starting from where the last one ended;
-            otherwise each row starts from `initial`.
+        hold: Time for which each stimulus is held, in time constants.
+        step: Step of Euler's method, in time constants; hold and delay are whole multiples of it. None: exact.
+        delay: delta, the delay of the lateral inhibition, in time constants.
+        successive: True if the rows of the drive are successive stimuli, each of which starts from the last activity of
+            the one before; False if each row starts from `initial`.
+
+    Raises:
+        InvalidValue: A parameter is out of range.
     """
 
     name = "continuous"
@@ -53,8 +56,8 @@ class Continuous(Settling):
         )
         if self.delay and self.step is None:
             raise InvalidValue(
-                f"a delay of {self.delay:g} time constants needs a step of which it is a whole multiple, such as "
-                f"step={self.delay / max(4, math.ceil(self.delay / 0.05)):g}."
+                f"a delay of {self.delay:g} time constants needs a step that divides it, got none: set "
+                f"step={self.delay / max(4, math.ceil(self.delay / 0.05)):g}, for instance."
             )
         if self.step is not None:
             whole_steps("hold", self.hold, self.step)
@@ -63,7 +66,7 @@ class Continuous(Settling):
     def _settle(self, weights: LateralWeights, drive: Tensor, initial: Tensor | None) -> Tensor:
         if self.successive and drive.dim() != 2:
             raise InvalidValue(
-                f"successive stimuli are the rows of a drive (stimuli, features), got {tuple(drive.shape)}."
+                f"successive stimuli must be the rows of a drive (stimuli, features), got {tuple(drive.shape)}."
             )
         if self.step is None:
             check_stable(weights)
@@ -105,7 +108,8 @@ class Continuous(Settling):
             if step >= largest:
                 raise Diverged(
                     f"Euler's method with step {step:g} diverges although the circuit settles: steps must be below "
-                    f"{largest:g} time constants (2 / lambda_max(I + M) for symmetric weights); None is exact."
+                    f"{largest:g} time constants (2 / lambda_max(I + M) for symmetric weights), or None, which is "
+                    "exact."
                 )
             return
         longest = limits.largest_delay(weights)
@@ -119,7 +123,7 @@ class Continuous(Settling):
         if step > 1 or not limits.delayed_steps_settle(weights, step, whole_steps("delay", self.delay, step)):
             raise Diverged(
                 f"Euler's method with step {step:g} diverges although the circuit with this delay settles (up to "
-                f"{longest:.4g} time constants); use a smaller step, at most 1."
+                f"{longest:.4g} time constants): use a smaller step, at most 1."
             )
 
 
@@ -132,23 +136,25 @@ def settling_course(
     delay: float = 0.0,
     initial: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The whole course of the activity by Euler's method, also of a circuit that does not settle.
+    r"""Compute the course of the activity by Euler's method, also for a circuit that does not settle.
+
+    $$x_{n+1} = x_n + \alpha (z - x_n - M x_{n-k}), \quad \alpha = \Delta t / \tau, \quad k = \delta / \Delta t$$
 
     Args:
-        drive: z, shape (..., features), held all the time.
+        drive: z, shape (..., features), constant in time.
         lateral: M, or `LateralWeights`.
-        duration: How long, in time constants; a whole multiple of the step.
-        step: Of Euler's method, in time constants.
-        delay: Of the lateral inhibition, in time constants; a whole multiple of the step.
-        initial: Activity until the start; rest where None.
+        duration: Duration in time constants; a whole multiple of the step.
+        step: Step of Euler's method, in time constants.
+        delay: Delay of the lateral inhibition, in time constants; a whole multiple of the step.
+        initial: Activity until the start. None: rest.
 
     Returns:
-        Times, shape (steps + 1,), and activities, shape (steps + 1, ..., features). They may grow without bound: this
-        is what the equation does, and no fixed point.
+        Times, shape (steps + 1,), and activities, shape (steps + 1, ..., features). The activities of an unstable
+        circuit grow without bound. Cost: 2 features^2 flop per row and step.
 
     Raises:
-        InvalidValue: Times that are no whole multiples of the step, or shapes that do not fit.
-        Diverged: The activity leaves the finite numbers.
+        InvalidValue: A time is not a whole multiple of the step, or shapes do not fit.
+        Diverged: The activity is not finite.
     """
     weights = lateral if isinstance(lateral, LateralWeights) else LateralWeights(lateral)
     check_drive(weights, drive)
@@ -160,30 +166,34 @@ def settling_course(
         _advance(weights, drive, past, step)
         course.append(past[-1])
     if not bool(torch.isfinite(course[-1]).all()):
-        raise Diverged(f"the activity left the finite numbers within {duration:g} time constants; take a shorter time.")
+        raise Diverged(
+            f"the activity left the finite numbers within {duration:g} time constants: use a shorter duration."
+        )
     return step * torch.arange(count + 1, dtype=torch.float64), torch.stack(course)
 
 
 def whole_steps(name: str, duration: float, step: float) -> int:
-    """How many steps a duration is.
+    """Number of steps in a duration.
 
     Raises:
-        InvalidValue: Not a whole number of them.
+        InvalidValue: The duration is not a whole number of steps.
     """
     if not (0 <= duration < math.inf and 0 < step < math.inf):
-        raise InvalidValue(f"settling: {name} must be >= 0 and the step > 0, both finite: {duration!r} and {step!r}.")
+        raise InvalidValue(
+            f"settling: {name} must be >= 0 and the step > 0, both finite, got {duration!r} and {step!r}."
+        )
     count = round(duration / step)
     if abs(count * step - duration) > 1e-9 * max(duration, step):
         below = math.floor(duration / step) * step
         raise InvalidValue(
-            f"settling: {name}={duration:g} is no whole multiple of step={step:g}; use {below:g} or {below + step:g}, "
-            f"or a step such as {duration / math.ceil(duration / step):g}."
+            f"settling: {name}={duration:g} is not a whole multiple of step={step:g}: use {below:g} or "
+            f"{below + step:g}, or a step such as {duration / math.ceil(duration / step):g}."
         )
     return count
 
 
 def _past(activity: Tensor, late: int) -> deque[Tensor]:
-    """Activities from `late` steps ago until now."""
+    """Activities of the last `late` steps and the present one."""
     return deque([activity] * (late + 1), maxlen=late + 1)
 
 
@@ -193,5 +203,5 @@ def _advance(weights: LateralWeights, drive: Tensor, past: deque[Tensor], step: 
 
 
 def _one(drive: Tensor, initial: Tensor | None) -> Tensor:
-    """The activity before the first of successive stimuli, shape (features,)."""
+    """Activity before the first of successive stimuli, shape (features,)."""
     return start(torch.zeros_like(drive[0]) if len(drive) else drive.new_zeros(drive.shape[-1]), initial)

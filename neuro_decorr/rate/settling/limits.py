@@ -1,4 +1,4 @@
-r"""Exact limits of lateral inhibition: which step, which delay and which iteration still settle.
+r"""Exact limits of lateral inhibition: steps, delays and iterations with which a circuit settles.
 
 The circuit is $\tau x' = -x + z - M x(t - \delta)$; times are in units of its time constant tau.
 """
@@ -16,12 +16,12 @@ from neuro_decorr.rate.settling.weights import LateralWeights
 
 
 class DampedPlan(NamedTuple):
-    """How a damped iteration reaches a tolerance.
+    """Plan by which a damped iteration reaches a tolerance.
 
     Attributes:
         step: alpha of x <- x + alpha (z - x - M x).
         contraction: q < 1: each iteration shrinks the Euclidean distance from the fixed point at least by this factor.
-        iterations: The smallest n with q^n <= tolerance.
+        iterations: Smallest n with q^n <= tolerance.
     """
 
     step: float
@@ -30,17 +30,17 @@ class DampedPlan(NamedTuple):
 
 
 def spectral_radius(weights: LateralWeights) -> float:
-    """The largest modulus of an eigenvalue of M: the iteration x <- z - M x settles if and only if it is below 1."""
+    """Spectral radius of M: the iteration x <- z - M x settles if and only if it is below 1. Cost: rank^3 flop."""
     return float(weights.eigenvalues.abs().max())
 
 
 def slowest_rate(weights: LateralWeights) -> float:
-    """The smallest real part of an eigenvalue of I + M: the circuit without delay settles if and only if it is > 0."""
+    """Smallest real part of an eigenvalue of I + M: the circuit without delay settles if and only if it is > 0."""
     return 1 + float(weights.eigenvalues.real.min())
 
 
 def largest_step(weights: LateralWeights) -> float:
-    r"""The step below which Euler's method, which is the damped iteration, settles; 0 where no step does.
+    r"""Step below which Euler's method, which is the damped iteration, settles; 0 if it settles at no step.
 
     $$
     |1 - \alpha \lambda| < 1 \iff \alpha < 2 \operatorname{Re} \lambda / |\lambda|^2
@@ -54,7 +54,7 @@ def largest_step(weights: LateralWeights) -> float:
 
 
 def contraction(weights: LateralWeights, step: float) -> float:
-    r"""A bound of ||I - alpha (I + M)|| in the Euclidean norm; the smaller of two.
+    r"""Bound on ||I - alpha (I + M)|| in the Euclidean norm, the smaller of two.
 
     $$
     \max(|1 - \alpha \mu|, |1 - \alpha \Lambda|) + \alpha \lVert K \rVert, \qquad
@@ -73,7 +73,7 @@ def contraction(weights: LateralWeights, step: float) -> float:
 
 
 def best_step(weights: LateralWeights) -> float:
-    """The step with the best bound: 2 / (mu + Lambda), or mu / L^2, or half of the largest if neither has a bound."""
+    """Step with the best bound: 2 / (mu + Lambda), or mu / L^2, or half of the largest step if neither has a bound."""
     low, high = weights.symmetric_range
     if low <= 0:
         return largest_step(weights) / 2
@@ -91,7 +91,7 @@ def damped_plan(weights: LateralWeights, step: float, tolerance: float, most: in
         most: Largest number of iterations allowed.
 
     Raises:
-        InvalidValue: More would be needed.
+        InvalidValue: The tolerance needs more iterations.
     """
     bound = contraction(weights, step)
     if bound < 1:
@@ -105,16 +105,16 @@ def damped_plan(weights: LateralWeights, step: float, tolerance: float, most: in
 
 
 def naive_iterations(weights: LateralWeights, tolerance: float, most: int) -> int:
-    """The number of naive iterations after which a power of M is below the tolerance, for a spectral radius below 1.
+    """Number of naive iterations after which a power of M is below the tolerance, for a spectral radius below 1.
 
     Raises:
-        InvalidValue: More than `most` would be needed.
+        InvalidValue: The tolerance needs more than `most` iterations.
     """
     return _first_small_power(weights.core, 0.0, tolerance, most)
 
 
 def _first_small_power(matrix: Tensor, outside: float, tolerance: float, most: int) -> int:
-    """The n for which the powers n, found by repeated squaring and bisection, have a norm of at most the tolerance."""
+    """First power whose norm is at most the tolerance, found by repeated squaring and bisection."""
 
     def small(power: Tensor, exponent: int) -> bool:
         return max(float(torch.linalg.matrix_norm(power, 2)), float(outside**exponent)) <= tolerance
@@ -126,7 +126,7 @@ def _first_small_power(matrix: Tensor, outside: float, tolerance: float, most: i
         squares.append(squares[-1] @ squares[-1])
     if len(squares) == 1:
         return 1
-    # The power below is known to be too large for half the exponent: binary digits from the second largest down.
+    # Half the exponent is known to be too small: find the binary digits from the second largest down.
     power, exponent = squares[-2], 1 << (len(squares) - 2)
     for digit in range(len(squares) - 3, -1, -1):
         candidate = power @ squares[digit]
@@ -140,12 +140,13 @@ def _first_small_power(matrix: Tensor, outside: float, tolerance: float, most: i
 def _too_many(needed: int, tolerance: float, most: int) -> InvalidValue:
     return InvalidValue(
         f"settling to a tolerance of {tolerance:g} needs about {needed} iterations, more than most_iterations="
-        f"{most}: these weights are ill-conditioned. Use method='solve', a larger tolerance, or allow more."
+        f"{most}, since the condition number of these weights is large: use method='solve', a larger tolerance or a "
+        "larger most_iterations."
     )
 
 
 def delay_limits(eigenvalues: Tensor) -> Tensor:
-    r"""The delay below which each mode of the circuit settles, in time constants.
+    r"""Delay below which each mode of the circuit settles, in time constants.
 
     A mode m of M grows or decays as exp(s t) with s = -1 - m exp(-s delta). Its rightmost root is on the imaginary
     axis, s = i omega, first where
@@ -155,9 +156,9 @@ def delay_limits(eigenvalues: Tensor) -> Tensor:
     \delta^* = \frac{\pi - |\arg m| - \arctan \omega}{\omega}
     $$
 
-    As |m| grows from 0 along its ray roots cross that axis outwards only, since Re ds/d|m| has the sign of
-    1 + delta (1 + omega^2), so a delay is stable if and only if it is below this limit. For strong real inhibition it
-    is about pi / (2 m). Modes with |m| <= 1 settle at every delay; a real m <= -1 never does.
+    As |m| grows from 0 along its ray, roots cross that axis outwards only, since Re ds/d|m| has the sign of
+    1 + delta (1 + omega^2). So a delay is stable if and only if it is below this limit. For strong real inhibition the
+    limit is about pi / (2 m). Modes with |m| <= 1 settle at every delay; a real m <= -1 never settles.
 
     Source: derived here; for real m it is Hayes (1950), Roots of the transcendental equation associated with a certain
     difference-differential equation, doi:10.1112/jlms/s1-25.3.226.
@@ -178,12 +179,12 @@ def delay_limits(eigenvalues: Tensor) -> Tensor:
 
 
 def largest_delay(weights: LateralWeights) -> float:
-    """The delay of the lateral inhibition below which the circuit settles, in time constants; see `delay_limits`."""
+    """Delay of the lateral inhibition below which the circuit settles, in time constants; see `delay_limits`."""
     return float(delay_limits(weights.eigenvalues).min())
 
 
 def delayed_steps_settle(weights: LateralWeights, step: float, steps: int) -> bool:
-    r"""Whether Euler's method settles when the inhibition arrives `steps` steps late; exact for steps <= 1 tau.
+    r"""True if Euler's method settles with inhibition that arrives `steps` steps late; exact for steps <= 1 tau.
 
     With a = 1 - alpha and b = alpha m a mode grows as zeta^n, zeta^k (zeta - a) = -b. As |b| grows, roots cross the
     unit circle outwards only, first where
@@ -196,7 +197,7 @@ def delayed_steps_settle(weights: LateralWeights, step: float, steps: int) -> bo
     Args:
         weights: M.
         step: alpha, in (0, 1] time constants.
-        steps: k, whole.
+        steps: k, a whole number.
     """
     values = weights.eigenvalues
     kept, gain = 1 - step, step * values.abs()

@@ -1,4 +1,4 @@
-"""What a way of settling is, and the checks that all of them share."""
+"""Methods of settling, and the checks that all of them share."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from neuro_decorr.rate.settling.weights import LateralWeights
 
 @dataclass(frozen=True, kw_only=True)
 class Settling(ABC):
-    """A way in which a circuit reaches its fixed point."""
+    """Method by which a circuit settles."""
 
     name: ClassVar[str]
 
     def settle(self, weights: LateralWeights, drive: Tensor, initial: Tensor | None = None) -> Tensor:
-        """The activity under a drive; arguments and errors as of the function `settle`."""
+        """Compute the activity under a drive; arguments and errors as of the function `settle`."""
         check_drive(weights, drive)
         return self._settle(weights, drive if weights.gain == 1 else drive * weights.gain, initial)
 
     @abstractmethod
     def _settle(self, weights: LateralWeights, drive: Tensor, initial: Tensor | None) -> Tensor:
-        """The same, for a drive that fits."""
+        """Compute the activity under a drive that has been checked."""
 
 
 def check_drive(weights: LateralWeights, drive: Tensor) -> None:
     """Raise InvalidValue for a drive that lateral weights cannot act on."""
     if drive.dtype not in (torch.float32, torch.float64):
-        raise InvalidValue(f"the drive must be float32 or float64, got {drive.dtype}; use drive.float().")
+        raise InvalidValue(f"the drive must be float32 or float64, got {drive.dtype}: use drive.float().")
     if drive.shape[-1:] != (weights.features,):
         raise InvalidValue(
-            f"lateral weights of {weights.features} units got a drive of shape {tuple(drive.shape)}; "
+            f"lateral weights of {weights.features} units got a drive of shape {tuple(drive.shape)}: "
             f"its last dimension must be {weights.features}."
         )
 
@@ -47,7 +47,7 @@ def check_stable(weights: LateralWeights) -> None:
     if slowest <= 0:
         raise Diverged(
             f"the circuit does not settle: an eigenvalue of I + M has the real part {slowest:.4g}, and all must be "
-            "positive. Bound the lateral weights from below (the rule's floor), or lower the plasticity rate."
+            "positive: bound the lateral weights from below (the floor of the rule), or lower the plasticity rate."
         )
 
 
@@ -56,17 +56,18 @@ def check_reachable(tolerance: float, drive: Tensor) -> None:
     precision = torch.finfo(drive.dtype).eps
     if not precision <= tolerance < 1:
         raise InvalidValue(
-            f"settling: tolerance must lie in [{precision:.1e}, 1) for a drive of {drive.dtype}, got {tolerance!r}."
+            f"settling: tolerance must be in [{precision:.1e}, 1) for a drive of {drive.dtype}, got {tolerance!r}."
         )
 
 
 def start(drive: Tensor, initial: Tensor | None) -> Tensor:
-    """The activity at the start, in the shape of the drive."""
+    """Activity at the start, in the shape of the drive."""
     if initial is None:
         return torch.zeros_like(drive)
     try:
         return initial.to(drive.dtype).expand(drive.shape)
     except RuntimeError as error:
         raise InvalidValue(
-            f"initial activity of shape {tuple(initial.shape)} does not fit a drive of shape {tuple(drive.shape)}."
+            f"initial activity of shape {tuple(initial.shape)} must broadcast to the shape of the drive, "
+            f"{tuple(drive.shape)}."
         ) from error

@@ -1,4 +1,4 @@
-"""A Decorrelation run as the recurrent circuit that it stands for."""
+"""Recurrent circuit that computes the output of a Decorrelation."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from neuro_decorr.rate.settling.weights import LateralWeights
 
 
 class Recurrent(nn.Module):
-    r"""The recurrent form of a Decorrelation: x settles under lateral inhibition instead of being computed by D.
+    r"""Recurrent form of a Decorrelation: x settles under lateral inhibition and is not computed by D.
 
     $$\tau x' = -x + (z - \mu) - M x, \qquad M = D^{-1} - I$$
 
-    Settled, it gives what the Decorrelation gives. D stays where it is and a `Plasticity` of this module moves it; in
-    train mode it learns from the activity that the circuit has, settled or not. For `anti_hebbian`, whose update needs
-    nothing else, that is exactly what the circuit's synapses do; `lateral` and `norm_preserving` are derived for
-    settled activity, and other rules have no circuit of this form.
+    When settled, the circuit gives the output of the Decorrelation. D stays in the Decorrelation, and a `Plasticity` of
+    this module moves it; in train mode D learns from the activity of the circuit, settled or not. For `anti_hebbian`,
+    whose update needs nothing else, this is exactly the learning of the circuit's synapses. `lateral` and
+    `norm_preserving` are derived for settled activity, and other rules have no circuit of this form.
 
-    The lateral weights are derived from D, in double precision, when D has moved since: 8/3 features^3 flop, and the
-    limits of the method in addition.
+    The lateral weights are derived from D in float64 whenever D has moved: 8/3 features^3 flop, plus the limits of the
+    method.
 
     Attributes:
         decorrelation: The Decorrelation, shared and not copied.
-        settling: The way of settling, frozen.
+        settling: Method of settling, frozen.
     """
 
     def __init__(self, decorrelation: Decorrelation, method: str = "solve", **parameters: float | None) -> None:
         """Wrap a Decorrelation.
 
         Args:
-            decorrelation: What to run as a circuit.
+            decorrelation: Decorrelation to run as a circuit.
             method: `solve`, `damped`, `naive` or `continuous`; see `settle`.
-            **parameters: Of the method.
+            **parameters: Parameters of the method.
 
         Raises:
-            InvalidValue: Not a Decorrelation, or a parameter out of range.
-            UnknownName: No such method.
+            InvalidValue: The argument is not a Decorrelation, or a parameter is out of range.
+            UnknownName: The method does not exist.
         """
         super().__init__()
         if not isinstance(decorrelation, Decorrelation):
             raise InvalidValue(
-                f"Recurrent runs an nd.Decorrelation as a circuit, got {type(decorrelation).__name__}; of a model from "
-                "nd.decorrelate take a layer's submodule 'decorrelation'."
+                f"Recurrent runs an nd.Decorrelation as a circuit, got {type(decorrelation).__name__}: for a model of "
+                "nd.decorrelate give the submodule 'decorrelation' of a layer."
             )
         self.decorrelation = decorrelation
         self.settling: Settling = settling(method, **parameters)
         self._derived: tuple[list[tuple[Tensor, int]], LateralWeights] | None = None
 
     def lateral_weights(self) -> LateralWeights:
-        """The lateral weights M at this moment, with their limits; derived anew when D has moved."""
+        """Present lateral weights M, with their limits; derived anew if D has moved."""
         tensors = list(self.decorrelation.transform_state().values())
         if any(tensor.is_inference() for tensor in tensors):  # they count no changes
             return LateralWeights.of(self.decorrelation)
@@ -66,21 +66,21 @@ class Recurrent(nn.Module):
 
         Args:
             inputs: z, shape (..., features).
-            initial: Activity at the start; rest where None.
+            initial: Activity at the start. None: rest.
 
         Returns:
-            x, the same shape and dtype.
+            x, of the same shape and dtype.
 
         Raises:
             Diverged: The method does not settle for these weights.
             Unsupported: D is singular.
-            InvalidValue: Another number of features, or an empty batch in train mode.
+            InvalidValue: The input has another number of features, or the batch is empty in train mode.
         """
         weights = self.lateral_weights()
         return self.decorrelation.run(inputs, lambda centred: self.settling.settle(weights, centred, initial))
 
     def extra_repr(self) -> str:
-        """What print(model) shows."""
+        """Text of `print(model)`."""
         return repr(self.settling)
 
 

@@ -1,4 +1,4 @@
-"""The user's call: settle(drive, lateral weights, method)."""
+"""Settling of a recurrent circuit by a method that the user names."""
 
 from __future__ import annotations
 
@@ -23,34 +23,35 @@ def settle(
     initial: Tensor | None = None,
     **parameters: float | None,
 ) -> Tensor:
-    r"""The activity of a recurrent circuit with lateral weights M under a drive z.
+    r"""Compute the activity of a recurrent circuit with lateral weights M under a drive z.
 
     $$\tau x' = -x + z - M x, \qquad x^* = (I + M)^{-1} z$$
 
-    Methods, and the parameters they take:
+    Methods and their parameters:
 
-    - `solve`: the fixed point x*, by one factorisation in double precision. No parameters, no initial activity.
-    - `damped`: x <- x + step (z - x - M x), as often as the bound of `DampedPlan` asks for `tolerance`.
-      See `Damped`.
+    - `solve`: the fixed point x*, by one factorisation in float64. It takes no parameters and no initial activity.
+    - `damped`: x <- x + step (z - x - M x), as often as `tolerance` needs by the bound of `DampedPlan`. See `Damped`.
     - `naive`: x <- z - M x, which settles if and only if every eigenvalue of M has a modulus below 1. See `Naive`.
     - `continuous`: the activity after the drive was held for `hold` time constants, integrated exactly or by Euler's
-      method with `step`, inhibition arriving `delay` late, stimuli one after the other if `successive`.
-      See `Continuous`.
+      method with `step`, with inhibition that arrives `delay` late, and with successive stimuli if `successive`. See
+      `Continuous`.
+
+    The classes of the methods give their costs.
 
     Args:
         drive: z, shape (..., features), float32 or float64.
         lateral: M, shape (features, features), or `LateralWeights` (which remember their limits).
         method: One of `solve`, `damped`, `naive`, `continuous`.
-        initial: Activity at the start, of a shape that broadcasts to that of the drive; rest (zeros) where None.
-        **parameters: Of the method.
+        initial: Activity at the start, of a shape that broadcasts to that of the drive. None: rest (zeros).
+        **parameters: Parameters of the method.
 
     Returns:
-        x, shape and dtype of the drive. Differentiable in the drive.
+        x, of the shape and dtype of the drive; differentiable in the drive.
 
     Raises:
-        UnknownName: No such method.
-        InvalidValue: A parameter that is unknown or out of range, or shapes that do not fit.
-        Diverged: The method does not settle for these weights: found from their eigenvalues, before anything runs.
+        UnknownName: The method does not exist.
+        InvalidValue: A parameter is unknown or out of range, or shapes do not fit.
+        Diverged: The method does not settle for these weights, as their eigenvalues show before anything runs.
         Unsupported: I + M is singular.
 
     Example:
@@ -64,17 +65,17 @@ def settle(
 
 
 def settling(method: str, **parameters: float | None) -> Settling:
-    """A way of settling by its name, with its parameters checked; `settle` explains them.
+    """Make a method of settling by its name and check its parameters; `settle` explains them.
 
     Args:
         method: One of `solve`, `damped`, `naive`, `continuous`.
-        **parameters: Of the method; those left out take their defaults.
+        **parameters: Parameters of the method; missing ones take their defaults.
 
     Returns:
         The frozen description.
 
     Raises:
-        UnknownName: No such method.
-        InvalidValue: A parameter that is unknown or out of range.
+        UnknownName: The method does not exist.
+        InvalidValue: A parameter is unknown or out of range.
     """
     return _WAYS.get(method, **parameters)

@@ -1,4 +1,4 @@
-r"""Lateral weights M of a recurrent circuit $\tau x' = -x + z - M x$, and what they imply for its settling."""
+r"""Lateral weights M of a recurrent circuit $\tau x' = -x + z - M x$, with the spectra that decide on its settling."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ class LateralWeights:
 
     $$M = Q N Q^T, \qquad x^* = (I + M)^{-1} g z$$
 
-    Between the units themselves Q = I and N = M; through k interneurons the basis spans their input and output
-    weights, so that nothing of size features x features is formed. Any function of I + M is that function of I + N
-    within the basis and its value at 1 outside of it. Weights and limits are in double precision.
+    For inhibition between the units themselves Q = I and N = M. For inhibition through k interneurons the basis spans
+    their input and output weights, so that no matrix of size features x features is formed. A function of I + M is that
+    function of I + N within the basis, and its value at 1 outside. Weights and limits are float64.
 
-    Cost: a product with M 2 features^2 flop a row, or 4 features rank + 2 rank^2 through interneurons; the limits once
-    rank^3, when first asked for.
+    Cost: a product with M takes 2 features^2 flop per row, or 4 features rank + 2 rank^2 through interneurons; the
+    limits take rank^3 flop once, at their first use.
 
     Attributes:
-        core: N, float64, shape (rank, rank); without a basis it is M itself.
+        core: N, float64, shape (rank, rank); M itself if there is no basis.
         basis: Q, float64, shape (features, rank), or None.
         features: Number of units.
-        gain: g, of the feed-forward synapses: what the circuit is driven with is g z. 1 but for a Decorrelation whose
-            rule gives the power back that its interneurons take.
+        gain: g, the gain of the feedforward synapses, so that g z drives the circuit. It is 1 except for a
+            Decorrelation whose rule gives back the power that its interneurons take.
     """
 
     def __init__(self, matrix: Tensor) -> None:
-        """Lateral weights given in full.
+        """Take lateral weights given in full.
 
         Args:
             matrix: M, shape (features, features); M[i, j] is the inhibition of unit i by unit j, autapses included.
 
         Raises:
-            InvalidValue: It is not a square matrix of finite numbers.
+            InvalidValue: M is not a square matrix of finite numbers.
         """
         if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-            raise InvalidValue(f"lateral weights must be a square matrix (features, features): {tuple(matrix.shape)}.")
+            raise InvalidValue(
+                f"lateral weights must be a square matrix (features, features), got shape {tuple(matrix.shape)}."
+            )
         _check_finite("lateral weights", matrix)
         self.core = matrix.double()
         self.basis: Tensor | None = None
@@ -53,23 +55,23 @@ class LateralWeights:
 
     @classmethod
     def through_interneurons(cls, inhibition: Tensor, excitation: Tensor | None = None) -> LateralWeights:
-        r"""Lateral inhibition through k interneurons: $n = W x, \; x = z - V n$, so $M = V W$.
+        r"""Make the weights of lateral inhibition through k interneurons: $n = W x, \; x = z - V n$, so $M = V W$.
 
         Args:
             inhibition: V, from the interneurons to the units, shape (features, k).
-            excitation: W, from the units to the interneurons, shape (k, features); V^T where None.
+            excitation: W, from the units to the interneurons, shape (k, features). None: V^T.
 
         Returns:
-            The weights, of rank k (of 2 k where the two sets differ).
+            The weights, of rank k (2 k if the two sets differ).
 
         Raises:
-            InvalidValue: Shapes that do not fit each other, or numbers that are not finite.
+            InvalidValue: The shapes do not fit each other, or numbers are not finite.
         """
         shape = tuple(inhibition.shape)
         if len(shape) != 2 or 0 in shape or (excitation is not None and tuple(excitation.shape) != shape[::-1]):
             other = "none" if excitation is None else f"{tuple(excitation.shape)}"
             raise InvalidValue(
-                f"inhibition must have the shape (features, k) and excitation (k, features): got {shape} and {other}."
+                f"inhibition must have the shape (features, k) and excitation (k, features), got {shape} and {other}."
             )
         for name, tensor in (("inhibition", inhibition), ("excitation", excitation)):
             if tensor is not None:
@@ -84,24 +86,24 @@ class LateralWeights:
 
     @classmethod
     def of(cls, module: Decorrelation) -> LateralWeights:
-        r"""The recurrent circuit whose settled activity is what a Decorrelation computes.
+        r"""Make the recurrent circuit whose settled activity is the output of a Decorrelation.
 
         $$M = D^{-1} - I, \qquad \text{low rank: } M = U S (I - U^T U S)^{-1} U^T$$
 
-        of a low-rank D without its gain g, which becomes the gain of the drive.
+        For a low-rank D this is without its gain g, which becomes the gain of the drive.
 
         Args:
-            module: Its D, at this moment.
+            module: Decorrelation with the present D.
 
         Returns:
-            The lateral weights; through interneurons where D has low rank.
+            The lateral weights, through interneurons if D has low rank.
 
         Raises:
-            Unsupported: D is singular: some activity that it never reaches would need infinite inhibition. Or there is
-                a D for each of several groups.
+            Unsupported: D is singular, so that some activity would need infinite inhibition; or the module has several
+                groups.
         """
         if module.groups > 1:
-            raise Unsupported(f"{module.groups} groups have a circuit each: pass a Decorrelation of one group.")
+            raise Unsupported(f"lateral weights need a Decorrelation of one group, got {module.groups} groups.")
         state = {name: tensor.double() for name, tensor in module.transform_state().items()}
         with exactly(module.mean):
             if "matrix" in state:
@@ -133,23 +135,30 @@ class LateralWeights:
         return weights
 
     def dense(self) -> Tensor:
-        """M in full, float64, shape (features, features)."""
+        """Matrix M in full, float64, shape (features, features)."""
         return self.core if self.basis is None else self.basis @ self.core @ self.basis.T
 
     def inhibition(self, activity: Tensor) -> Tensor:
-        """M x for rows of activity, shape (..., features), in the activity's dtype."""
+        """Inhibition M x for rows of activity, in the dtype of the activity.
+
+        Args:
+            activity: x, shape (..., features).
+        """
         core, basis = self._narrowed(activity.dtype)
         if basis is None:
             return torch.nn.functional.linear(activity, core)
         return torch.nn.functional.linear(activity @ basis, core) @ basis.T
 
     def settled(self, drive: Tensor) -> Tensor:
-        """The fixed point (I + M)^{-1} z for rows of drive, shape (..., features), solved in double precision.
+        """Fixed point (I + M)^{-1} z for rows of drive, solved in float64.
 
-        Cost: 2/3 rank^3 flop once and 2 rank^2 a row, with 4 features rank a row more through interneurons.
+        Cost: 2/3 rank^3 flop once and 2 rank^2 per row, plus 4 features rank per row through interneurons.
+
+        Args:
+            drive: z, shape (..., features).
 
         Raises:
-            Unsupported: I + M is singular: there is no fixed point.
+            Unsupported: I + M is singular, so that there is no fixed point.
         """
         wide = drive.double()
         inner = wide if self.basis is None else wide @ self.basis
@@ -160,14 +169,14 @@ class LateralWeights:
         return solution.to(drive.dtype)
 
     def decay(self, duration: float, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """The linear map exp(-duration (I + M)): what is left of a deviation from the fixed point.
+        """Linear map exp(-duration (I + M)), by which a deviation from the fixed point decays.
 
         Args:
-            duration: In time constants.
-            dtype: Of the deviations.
+            duration: Duration in time constants.
+            dtype: Floating type of the deviations.
 
         Returns:
-            A function of deviations, shape (..., features). Cost: about 20 rank^3 flop once.
+            Function of deviations, shape (..., features). Cost: about 20 rank^3 flop once.
         """
         propagator = torch.linalg.matrix_exp(-duration * self._synapses).to(dtype)
         if self.basis is None:
@@ -207,9 +216,9 @@ class LateralWeights:
 
     @cached_property
     def eigenvalues(self) -> Tensor:
-        """Eigenvalues of M, complex128, shape (rank,), and one zero where interneurons leave directions alone."""
+        """Eigenvalues of M, complex128, shape (rank,), and one zero if interneurons do not reach all directions."""
         if torch.equal(self.core, self.core.T):
-            # The solver for all matrices can fail where many eigenvalues are equal; this one does not.
+            # The solver for general matrices can fail if many eigenvalues are equal; this one does not.
             values = torch.linalg.eigvalsh(self.core).to(torch.complex128)
         else:
             values = torch.linalg.eigvals(self.core)
@@ -237,11 +246,11 @@ class LateralWeights:
 
 def _check_finite(name: str, tensor: Tensor) -> None:
     if not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all())):
-        raise InvalidValue(f"{name} must be finite floating-point numbers, got {tensor.dtype} with others among them.")
+        raise InvalidValue(f"{name} must be finite floating-point numbers, got {tensor.dtype} with other values.")
 
 
 def _singular() -> Unsupported:
     return Unsupported(
-        "this Decorrelation's D is singular, so no finite lateral weights M = D^-1 - I compute it; a unit that it "
-        "silences altogether has no recurrent form. Use the module itself, or a rule that bounds D."
+        "the D of this Decorrelation is singular, so that no finite lateral weights M = D^-1 - I exist: use the module "
+        "itself, or a rule that bounds D."
     )

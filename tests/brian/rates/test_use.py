@@ -176,7 +176,7 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
         ({"inputs": ""}, "learns from the drive of each unit too"),
         ({"inhibition": "x"}, "declare 'x : 1'"),
         ({"inhibition": "volts"}, "must have the units of the output 'x'"),
-        ({"scale": 10 * Hz}, "which activity counts as 1"),
+        ({"scale": 10 * Hz}, "the activity that counts as 1"),
         ({"scale": 0}, "one finite activity above zero"),
         ({"output": "volts", "inhibition": "volts", "inputs": "volts"}, r"such as scale=10\*volt"),
         ({"hold": 84 * ms}, "use 80. ms"),
@@ -186,7 +186,7 @@ def test_the_printed_strings_build_the_same_synapses() -> None:
         ({"time_constant": 20 * ms}, "here 100. ms, got hold=80. ms"),
         ({"time_constant": -1 * ms}, "time_constant must be one finite duration"),
         ({"least_hold": -1}, "a number of time constants"),
-        ({"delay": 1 * ms}, "rate rules have none"),
+        ({"delay": 1 * ms}, "rate rules have no delay"),
         ({"on_pre": "x_post = 0"}, "on_pre of the synapses come from the rule"),
     ],
 )
@@ -249,7 +249,7 @@ def test_other_refusals() -> None:
         nd.brian.get("lateral", rate=-1.0)
     with pytest.raises(InvalidValue, match="saturation must be a number > 1"):
         nd.brian.get("anti_hebbian", saturation=0.5)
-    with pytest.raises(InvalidValue, match="20 interneurons answer one after the other"):
+    with pytest.raises(InvalidValue, match="20 interneurons respond one after the other"):
         nd.brian.get("interneuron_local", interneurons=20).synapses(
             group, output="x", inhibition="inhibition", inputs="z", hold=HOLD * ms
         )
@@ -266,7 +266,7 @@ def test_units_that_rectify_or_saturate(answer: str) -> None:
     """`lateral` refuses them; `anti_hebbian` decorrelates what its weights leave of other stimuli."""
     stimuli = np.random.default_rng(0).normal(size=(700, 6)) @ (np.eye(6) + 0.4)
     group = rate_units(stimuli, hold=HOLD, answer=answer)
-    with pytest.raises(InvalidValue, match="'lateral' needs units that answer linearly") as caught:
+    with pytest.raises(InvalidValue, match="'lateral' needs units that respond linearly") as caught:
         lateral(group, "lateral", time_constant=10 * ms)
     assert "\n" not in str(caught.value)
     synapses = nd.brian.get("anti_hebbian", rate=0.02).synapses(

@@ -153,11 +153,11 @@ def test_it_learns_within_a_network() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(InvalidValue, match="take a layer's submodule 'decorrelation'"):
+    with pytest.raises(InvalidValue, match="give the submodule 'decorrelation' of a layer"):
         nd.Recurrent(nn.Linear(3, 3))
     module = nd.Decorrelation(3)
     module.matrix[0].zero_()
-    with pytest.raises(Unsupported, match="D is singular"):
+    with pytest.raises(Unsupported, match="Decorrelation is singular"):
         nd.Recurrent(module)(torch.ones(3))
     with pytest.raises(InvalidValue, match="its last dimension must be 3"):
         nd.Recurrent(nd.Decorrelation(3))(torch.ones(4))

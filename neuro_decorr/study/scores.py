@@ -1,0 +1,108 @@
+"""Scores of the settings of selection runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias, final
+
+from neuro_decorr.errors import InvalidValue, did_you_mean
+from neuro_decorr.study.conditions import Scalar
+from neuro_decorr.study.recorder import TIMINGS
+from neuro_decorr.study.store import StoredRun
+from neuro_decorr.study.tables import RUNS, Tables
+
+SELECT = "select"
+"""Name of the stage of the selection runs."""
+
+_Setting: TypeAlias = tuple[Scalar, ...]
+_Runs: TypeAlias = list[tuple[float, bool]]
+"""Score of every run of a setting, and True for each one that diverged."""
+
+
+class Missing(InvalidValue):
+    """A selection run is not stored, or has no score."""
+
+
+def check(run: StoredRun, kind: str, column: str) -> None:
+    """Refuse a selection run without the column of the score, which a name that is misspelt leaves out.
+
+    Args:
+        run: The run; one that diverged needs no score.
+        kind: Kind of the rows with the score.
+        column: Column of these rows with the score.
+
+    Raises:
+        InvalidValue: The run did not diverge and has no such kind of rows, or no such column.
+    """
+    if run.diverged:
+        return
+    rows = run.unread(kind)
+    what, got, known = ("kind", kind, list(run.rows)) if rows is None else ("column", column, list(rows.types()))
+    known = [name for name in known if name != TIMINGS]
+    if got not in known:
+        hint = did_you_mean(got, known) or "."
+        raise InvalidValue(
+            f"Selection: the run '{run.condition.label}' recorded no {what} '{got}', so that it has no score{hint} "
+            f"Recorded{f' in {kind!r}' if what == 'column' else ''}: {', '.join(known) or 'nothing'}."
+        )
+
+
+@final
+class Scores:
+    """Mean scores over seeds, and numbers of diverged runs, by the levels of all factors.
+
+    Args:
+        tables: Tables of the study.
+        kind: Kind of the rows with the score.
+        column: Column of these rows; its last value is the score of a run.
+        seeds: Number of runs of every setting.
+        diverged: Score of a diverged run.
+    """
+
+    def __init__(self, tables: Tables, kind: str, column: str, seeds: int, diverged: float) -> None:
+        self._tables, self._kind, self._column, self._seeds, self._diverged = tables, kind, column, seeds, diverged
+        self._known: dict[tuple[str, ...], dict[_Setting, _Runs]] = {}
+
+    def of(self, factors: Mapping[str, Any]) -> tuple[float, int]:
+        """Return the mean score of a setting, and the number of its diverged runs.
+
+        Args:
+            factors: Levels of all factors.
+
+        Returns:
+            Mean score, and number of diverged runs.
+
+        Raises:
+            Missing: A run is not stored, or did not diverge and has no score.
+        """
+        names = tuple(factors)
+        if names not in self._known:
+            self._known[names] = self._read(list(names))
+        runs = self._known[names].get(tuple(factors.values()), [])
+        told = " ".join(f"{name}={level}" for name, level in factors.items())
+        if len(runs) < self._seeds:
+            raise Missing(f"{self._seeds - len(runs)} of {self._seeds} selection runs {told} are not stored.")
+        if any(math.isnan(score) for score, _ in runs):
+            raise Missing(f"the selection run {told} has no '{self._column}' in its last row of '{self._kind}'.")
+        return math.fsum(score for score, _ in runs) / len(runs), sum(diverged for _, diverged in runs)
+
+    def _read(self, names: list[str]) -> dict[_Setting, _Runs]:
+        tables, keys = self._tables.of(SELECT), [*names, "seed"]
+        if not set(names) <= set(tables[RUNS]):
+            return {}
+        runs = tables[RUNS][[*keys, "diverged"]]
+        if self._kind in tables:
+            rows = tables[self._kind]
+            taken = [*keys, *({self._column} & set(rows))]
+            runs = runs.merge(rows.groupby(keys, dropna=False).tail(1)[taken], how="left", on=keys)
+        found: dict[_Setting, _Runs] = {}
+        for run in runs.to_dict("records"):
+            score = self._diverged if run["diverged"] else run.get(self._column, math.nan)
+            setting = tuple(None if _missing(run[name]) else run[name] for name in names)
+            found.setdefault(setting, []).append((math.nan if _missing(score) else float(score), bool(run["diverged"])))
+        return found
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
