@@ -69,6 +69,8 @@ class Published(nn.Module):
         self.mean: Tensor
         self.register_buffer("matrix", torch.eye(features, dtype=dtype))
         self.register_buffer("mean", torch.zeros(features, dtype=dtype))
+        kept = int(ROW_FRACTION * BATCH) + 1
+        self.rows = torch.arange(kept) * BATCH // kept
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Decorrelated rows; in train mode D moves."""
@@ -86,10 +88,8 @@ class Published(nn.Module):
     @torch.no_grad()
     def update(self, inputs: Tensor, outputs: Tensor) -> None:
         """The gain, then the decorrelation."""
-        kept = int(ROW_FRACTION * len(outputs)) + 1
-        rows = slice(None, (len(outputs) // kept) * kept, len(outputs) // kept)
-        inputs, outputs = inputs[rows], outputs[rows]
-        covariance = (1 / kept) * (outputs.T @ outputs)
+        inputs, outputs = inputs[self.rows], outputs[self.rows]
+        covariance = (1 / len(self.rows)) * (outputs.T @ outputs)
         norms = [torch.sqrt(torch.sum(some**2, dim=1)) for some in (inputs, outputs)]
         self.matrix = self.matrix * torch.mean(norms[0] / norms[1])
         self.matrix = self.matrix - self.rate * (covariance @ self.matrix)

@@ -234,10 +234,11 @@ def _places(
     position, the border too, is chosen as often as any other.
     """
     strides = _stride_for(sizes, max(1, rows // images))
-    step = torch.arange(images, device=device) + turn * images
+    image, axes = torch.arange(images, device=device), len(sizes)
     places = []
     for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
-        first = offset(step, size, axis + 1, len(sizes) + 1)  # axis 0 is that of the images
+        of_turn = offset(turn, size, axis + 1, axes + 1)  # axis 0 is that of the images, chosen at the same turn
+        first = (of_turn + offset(image, size, axis, axes)) % size
         places.append(evenly(size, max(1, round(size / stride)), first.unsqueeze(1), device))
     return places
 
