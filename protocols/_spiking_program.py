@@ -72,16 +72,16 @@ class Program:
         return found
 
     def _interpret(self, values: Values, seed: int) -> Results:
-        made = self._build()
-        for name, value in values.items():
-            setting = made.settings[name]
-            if isinstance(setting, TimedArray):
-                setting.values[...] = value
-            else:
-                setting.set_item(slice(None), brian2.Quantity(value, dim=setting.dim))
         before = brian2.prefs.codegen.target
-        brian2.prefs.codegen.target = "numpy"
+        brian2.prefs.codegen.target = "numpy"  # before anything is made, since Brian2 compiles connections too
         try:
+            made = self._build()
+            for name, value in values.items():
+                setting = made.settings[name]
+                if isinstance(setting, TimedArray):
+                    setting.values[...] = value
+                else:
+                    setting.set_item(slice(None), brian2.Quantity(value, dim=setting.dim))
             brian2.seed(seed)
             made.network.run(made.duration)
         finally:
