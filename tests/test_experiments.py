@@ -140,7 +140,12 @@ def test_a_study_becomes_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("PAGES", "FIGURES"):
         monkeypatch.setattr(pages, name, tmp_path / name)
         (tmp_path / name).mkdir()
-    text = pages.pages([out])[tmp_path / "PAGES" / "one_matrix.md"]
+    page = tmp_path / "PAGES" / "one_matrix.md"
+    further = f"{pages.FURTHER_STUDY}\n\n    neuro-decorr run one_matrix --seeds 9\n\nIts table."
+    page.write_text(pages.page("one_matrix", f"## Results\n\nOld.\n\n{further}", "Lead.", "Talk."), encoding="utf-8")
+    text = pages.pages([out])[page]
+    assert further in text and "Old." not in text and "**Lead.**" in text and text.endswith("Talk.\n")
+    assert f"\n\n{pages.FURTHER_STUDY}" in text and "\n\n\n" not in text.replace("```", "")
     assert "neuro-decorr run one_matrix --seeds 2\n" in text and "All settings are the defaults." in text
     assert str(tmp_path) not in text and str(out) not in text
     frame = pd.read_csv(out / "tables" / "one_matrix.csv")

@@ -3,10 +3,11 @@
 Usage: python -m tools.experiment_pages [--check] [STUDY_DIRECTORY ...]
 
 Each directory makes the results of its protocol anew, and the figures in docs/figures; the first directory of a
-protocol makes the main results, further ones follow it. The other pages keep their results and take what the docstrings
-say now; docs/experiments/index.md lists all protocols. Two parts of a page are written by hand and kept: the finding in
-bold below the title, which the list repeats, and what stands below "## Discussion". With --check nothing is written;
-the exit code is 1 where a page does not say what its protocol says.
+protocol makes the main results, further ones follow it. A single directory leaves further studies as they are. The
+other pages keep their results and take what the docstrings say now; docs/experiments/index.md lists all protocols. Two
+parts of a page are written by hand and kept: the finding in bold below the title, which the list repeats, and what
+stands below "## Discussion". With --check nothing is written; the exit code is 1 where a page does not say what its
+protocol says.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ REQUIRED = ("Question", "Sources", "Data", "Conditions", "Measured", "Does not s
 """Headings of every protocol; each begins a paragraph of its docstring."""
 FURTHER = ("Theory", "Network", "Budget", "Controls", "Course of a run", "Predictions", "Target")
 BEGIN, END = "<!-- results; made by tools/experiment_pages.py of a study -->", "<!-- end of results -->"
-DISCUSSION = "## Discussion"
+DISCUSSION, FURTHER_STUDY = "## Discussion", "## A further study"
 NOT_RUN = "## Results\n\nThis protocol has not been run for this release. Run it with\n\n    neuro-decorr run {}"
 BYTES, WIDTH = 150_000, 1_600
 """A figure of the site is no larger than this."""
@@ -93,7 +94,7 @@ def results(studies: Iterable[contents.Contents]) -> str:
     made = []
     for number, study in enumerate(studies, start=1):
         again = command(study)
-        title = "## Results" if number == 1 else f"## A further study\n\n    {again}"
+        title = "## Results" if number == 1 else f"{FURTHER_STUDY}\n\n    {again}"
         made.append(f"{title}\n\n" + _study(study, number, again))
     return "\n".join(made)
 
@@ -260,6 +261,8 @@ def pages(directories: Iterable[Path]) -> dict[Path, str]:
         path = PAGES / f"{name}.md"
         kept, lead, discussion = parts(path.read_text(encoding="utf-8") if path.exists() else "")
         shown = results(studies[name]) if name in studies else kept or NOT_RUN.format(name)
+        if len(studies.get(name, ())) == 1:
+            shown += "".join(f"\n{FURTHER_STUDY}{part.rstrip()}\n" for part in kept.split(FURTHER_STUDY)[1:])
         found[path] = page(name, shown, lead, discussion)
     return found
 
