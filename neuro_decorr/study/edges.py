@@ -4,51 +4,48 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from neuro_decorr.study.sweep_files import selections
-from neuro_decorr.study.sweeps import Range, Search, Trial
+from neuro_decorr.study.sweeps import Levels, Range, Search, Trial
 
 if TYPE_CHECKING:
-    from neuro_decorr.study.protocol import Protocol
     from neuro_decorr.study.selection import Selection
-    from neuro_decorr.study.tables import Tables
 
+Tried: TypeAlias = Sequence[tuple[Levels, list[Trial]]]
+"""Levels of every condition, and the settings that were tried for it."""
 HEADING = "Settings were chosen at an edge"
 _EDGE = 0.05
 """Part of a range, at each end, that counts as its edge."""
 
 
-def told(protocol: Protocol, configuration: Any, tables: Tables) -> list[str]:
-    """Warn of chosen settings that lie at an edge: a better one may lie beyond. One line for each selection.
+def told(selection: Selection, configuration: Any, tried: Tried) -> list[str]:
+    """Warn of chosen settings that lie at an edge: a better one may lie beyond.
 
     Args:
-        protocol: The experiment.
-        configuration: Its configuration.
-        tables: Tables of the study; conditions whose selection is not complete do not count.
+        selection: Selection of the protocol.
+        configuration: Configuration of the protocol.
+        tried: Trials of every condition; conditions whose selection is not complete do not count.
 
     Returns:
-        The warnings; none where no chosen setting lies at an edge.
+        One line; none where no chosen setting lies at an edge.
     """
-    lines = []
-    for selection in selections(protocol.stages):
-        count, at, among = 0, 0, set()
-        factors: Counter[str] = Counter()
-        for levels, trials in selection.trials(configuration, tables):
-            best, search = chosen(selection, trials), selection.searching(configuration, levels)
-            if best is None:
-                continue
-            count += 1
-            found = edges(best, search, trials)
-            at += bool(found)
-            factors.update(found)
-            among |= {"grid" if search is None else "range"} if found else set()
-        if at:
-            lines.append(
-                f"{at} of {count} selected settings lie at an edge of their {' or '.join(sorted(among))} "
-                f"({', '.join(factors)}): a better one may lie beyond; widen it."
-            )
-    return lines
+    count, at, among = 0, 0, set()
+    factors: Counter[str] = Counter()
+    for levels, trials in tried:
+        best, search = chosen(selection, trials), selection.searching(configuration, levels)
+        if best is None:
+            continue
+        count += 1
+        found = edges(best, search, trials)
+        at += bool(found)
+        factors.update(found)
+        among |= {"grid" if search is None else "range"} if found else set()
+    if not at:
+        return []
+    return [
+        f"{at} of {count} selected settings lie at an edge of their {' or '.join(sorted(among))} "
+        f"({', '.join(factors)}): a better one may lie beyond; widen it."
+    ]
 
 
 def chosen(selection: Selection, trials: list[Trial]) -> Trial | None:

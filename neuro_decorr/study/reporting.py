@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO, final
 
 from neuro_decorr.errors import InvalidValue, brief
-from neuro_decorr.study import edges, failures, files, options
+from neuro_decorr.study import doubts, failures, files, options
 from neuro_decorr.study.conditions import seeds
 from neuro_decorr.study.configuration import Configuration
 from neuro_decorr.study.failures import Incomplete
@@ -91,7 +91,7 @@ def write_report(
     heard = io.StringIO()
     failed: BaseException | None = None
     with contextlib.suppress(_Stays), files.together(directory, RECORD) as staged:
-        warnings = edges.told(protocol, configuration, outcome.tables)
+        warnings = doubts.told(protocol, configuration, outcome.tables)
         _write_tables(protocol, directory, outcome, csv, warnings)
         tables = _inside(staged)
         try:
@@ -110,8 +110,8 @@ def write_report(
                 (staged / place).unlink()
             _write_tables(protocol, directory, outcome, csv, warnings)
         with contextlib.redirect_stdout(_Tee(sys.stdout, heard)):
-            for warning in warnings:
-                print(warning)
+            for lines in warnings.values():
+                print(*lines, sep="\n")
         write_sweeps(protocol.stages, configuration, outcome.tables, directory)
         told = [line for one in _told(directory, outcome).values() for line in one.lines()]
         files.write(directory / "finding.txt", "".join(f"{line}\n" for line in told) + heard.getvalue())
@@ -122,11 +122,13 @@ def write_report(
         files.write(directory / _TRACEBACK, "".join(traceback.format_exception(failed)))
 
 
-def _write_tables(protocol: Protocol, directory: Path, outcome: Outcome, csv: bool, warnings: list[str]) -> None:
+def _write_tables(
+    protocol: Protocol, directory: Path, outcome: Outcome, csv: bool, warnings: dict[str, list[str]]
+) -> None:
     told = _told(directory, outcome)
     for one in told.values():
         one.write(directory)
-    notes = {heading: one.lines() for heading, one in told.items()} | ({edges.HEADING: warnings} if warnings else {})
+    notes = {heading: one.lines() for heading, one in told.items()} | warnings
     write_tables(outcome.tables, directory, protocol.name, protocol.question, csv=csv, notes=notes)
 
 

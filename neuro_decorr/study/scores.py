@@ -1,4 +1,4 @@
-"""Scores of the settings of selection runs."""
+"""Scores of runs, and mean scores of the settings of selection runs."""
 
 from __future__ import annotations
 
@@ -88,20 +88,40 @@ class Scores:
         return math.fsum(score for score, _ in runs) / len(runs), sum(diverged for _, diverged in runs)
 
     def _read(self, names: list[str]) -> dict[_Setting, _Runs]:
-        tables, keys = self._tables.of(SELECT), [*names, "seed"]
-        if not set(names) <= set(tables[RUNS]):
-            return {}
-        runs = tables[RUNS][[*keys, "diverged"]]
-        if self._kind in tables:
-            rows = tables[self._kind]
-            taken = [*keys, *({self._column} & set(rows))]
-            runs = runs.merge(rows.groupby(keys, dropna=False).tail(1)[taken], how="left", on=keys)
-        found: dict[_Setting, _Runs] = {}
-        for run in runs.to_dict("records"):
-            score = self._diverged if run["diverged"] else run.get(self._column, math.nan)
-            setting = tuple(None if _missing(run[name]) else run[name] for name in names)
-            found.setdefault(setting, []).append((math.nan if _missing(score) else float(score), bool(run["diverged"])))
-        return found
+        found = last(self._tables, SELECT, self._kind, self._column, names)
+        return {
+            setting: [(self._diverged if diverged else score, diverged) for score, diverged in runs]
+            for setting, runs in found.items()
+        }
+
+
+def last(tables: Tables, stage: str, kind: str, column: str, names: list[str]) -> dict[_Setting, _Runs]:
+    """Return the last value of a column in every run of a stage, by the levels of its factors.
+
+    Args:
+        tables: Tables of the study.
+        stage: Name of the stage.
+        kind: Kind of the rows with the column.
+        column: The column.
+        names: Factors that distinguish the settings.
+
+    Returns:
+        Value of each run, nan where it recorded none, and True where it diverged. Empty where no run has these factors.
+    """
+    tables, keys = tables.of(stage), [*names, "seed"]
+    if not set(names) <= set(tables[RUNS]):
+        return {}
+    runs = tables[RUNS][[*keys, "diverged"]]
+    if kind in tables:
+        rows = tables[kind]
+        taken = [*keys, *({column} & set(rows))]
+        runs = runs.merge(rows.groupby(keys, dropna=False).tail(1)[taken], how="left", on=keys)
+    found: dict[_Setting, _Runs] = {}
+    for run in runs.to_dict("records"):
+        score = run.get(column, math.nan)
+        setting = tuple(None if _missing(run[name]) else run[name] for name in names)
+        found.setdefault(setting, []).append((math.nan if _missing(score) else float(score), bool(run["diverged"])))
+    return found
 
 
 def _missing(value: object) -> bool:
