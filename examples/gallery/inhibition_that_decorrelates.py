@@ -2,7 +2,7 @@
 # Inhibition that decorrelates instead of silencing
 
 Blanket inhibition lowers correlations by lowering rates, and little more. Inhibition that learns covariances removes
-the correlations and keeps every neuron's rate. The same population with none, with uniform inhibition of equal mean
+the correlations and keeps rates near those before. The same population with none, with uniform inhibition of equal mean
 weight, and with learnt weights.
 """
 
@@ -32,25 +32,28 @@ rule = nd.brian.get(
     gain=nd.brian.Gain(probing=16 * second),
 )
 
+neurons = NeuronGroup(
+    count,
+    """dv/dt = (11*mV + current(t, i) - inhibition - v)/(10*ms) + 4*mV*xi*(10*ms)**-0.5 : volt (unless refractory)
+       dinhibition/dt = -inhibition/(20*ms) : volt""",
+    threshold="v > 15*mV", reset="v = 0*mV", refractory=2 * ms, method="euler",
+)  # fmt: skip
+lateral = rule.synapses(neurons, drive="inhibition_post += w*mV")
+lateral.connect(condition="i != j")
+monitor = SpikeMonitor(neurons)
+network = Network(neurons, lateral, monitor)
+network.store()  # every condition begins here, and Brian2 compiles once
 
-def simulate(kind):
-    """The spikes of the last 30 s; what learns is held by then."""
+
+def simulate(weights=None):
+    """The spikes of the last 30 s, in which weights are held; given ones are held from the start."""
+    network.restore()
     seed(3)
-    neurons = NeuronGroup(
-        count,
-        """dv/dt = (11*mV + current(t, i) - inhibition - v)/(10*ms) + 4*mV*xi*(10*ms)**-0.5 : volt (unless refractory)
-           dinhibition/dt = -inhibition/(20*ms) : volt""",
-        threshold="v > 15*mV", reset="v = 0*mV", refractory=2 * ms, method="euler", namespace={"current": current},
-    )  # fmt: skip
-    lateral = rule.synapses(neurons, drive="inhibition_post += w*mV", namespace={})
-    lateral.connect(condition="i != j")
-    monitor = SpikeMonitor(neurons)
-    network = Network(neurons, lateral, monitor)
-    if kind != "learnt":
+    if weights is not None:
         nd.brian.freeze(lateral, homeostasis=True)
-        lateral.w = 0.0 if kind == "none" else UNIFORM
+        lateral.w = weights
     network.run((phases + measured) * second)
-    return nd.recording.from_brian(monitor).window(phases, phases + measured), lateral
+    return nd.recording.from_brian(monitor).window(phases, phases + measured)
 
 
 # %%
@@ -58,11 +61,9 @@ def simulate(kind):
 #
 # In the control the drive sees the weights in millivolts: the gain that the rule found belongs to the mean weight.
 
-recordings = {}
-recordings["learnt"], lateral = simulate("learnt")
-UNIFORM = float(np.mean(lateral.w) * np.asarray(lateral.companions.target.weight_unit_).flat[0])
-recordings["uniform"], _ = simulate("uniform")
-recordings["none"], _ = simulate("none")
+recordings = {"learnt": simulate()}
+uniform = float(np.mean(lateral.w) * np.asarray(lateral.companions.target.weight_unit_).flat[0])
+recordings |= {"uniform": simulate(uniform), "none": simulate(0.0)}
 
 # %%
 # ## Rates and correlations
