@@ -158,7 +158,7 @@ class Memory:
         if not plain:
             check_can_leave()
         if self.record is not None or passes > 1 or (not plain and torch.compiler.is_compiling()):
-            record = joined(self.record, record, passes)
+            record = joined(self.record, record, passes, self.turn)
         if not plain and in_transform() and transformed(record.deviation):
             # Inside torch.func.grad every result is wrapped.
             inputs, activity, deviation = map(unwrapped, record[:3])

@@ -9,12 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuro_decorr.errors import Unsupported
+from neuro_decorr.row_choice import offset
 from neuro_decorr.rules import Joint
 
 MOST_ROWS = 1024
 """Largest number of rows that is kept, so that passes without a step take bounded memory."""
 _ROOM = 8
 """Number of passes whose rows a compiled graph keeps, since its tensors must not change their shapes."""
+_PHASES = 2**20
+"""Number of phases of the rows that stay, in whole numbers as the offsets of `row_choice`."""
 
 
 class Record(NamedTuple):
@@ -78,20 +81,21 @@ class Record(NamedTuple):
         return self._replace(inputs=self.inputs * scale, outputs=self.outputs * scale, weights=None, weight=float(mean))
 
 
-def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
+def joined(earlier: Record | None, later: Record, passes: int = 1, turn: int | Tensor = 0) -> Record:
     """Record of all forward passes: the rows of the earlier and of the last passes, and the sum over all rows.
 
     Args:
         earlier: Record of the passes so far.
         later: Record of the last pass, or of several passes of one size.
         passes: Number of the last passes; the kept rows are those of one pass after the other.
+        turn: Number of updates so far, by which the rows that stay are shifted.
 
     Returns:
         Rows one below the other: at most `MOST_ROWS`, or as many as the last pass alone, evenly spaced, with every pass
         in proportion to its size. A compiled graph keeps at most eight times as many rows as the first pass had.
     """
     if torch.compiler.is_compiling():
-        return _with_room(later) if earlier is None else _joined_in_graph(earlier, later)
+        return _with_room(later) if earlier is None else _joined_in_graph(earlier, later, turn)
     before, seen, inputs, outputs, deviation = 0, 0.0, later.inputs, later.outputs, later.deviation
     weights = later.weights
     if earlier is not None:
@@ -102,7 +106,8 @@ def joined(earlier: Record | None, later: Record, passes: int = 1) -> Record:
         deviation = earlier.deviation + deviation
         if earlier.weights is not None or weights is not None:
             weights = torch.cat((_weights_of(earlier), _weights_of(later)))
-    kept = _thinned(before, seen, later.inputs.shape[-2] // passes, later.seen / passes, passes, inputs.device)
+    rows, size = later.inputs.shape[-2] // passes, float(later.seen) / passes
+    kept = _thinned(before, seen, rows, size, passes, inputs.device, turn)
     if kept is not None:
         inputs, outputs = inputs[..., kept, :], outputs[..., kept, :]
         weights = None if weights is None else weights[kept]
@@ -166,7 +171,7 @@ def _weights_of(record: Record) -> Tensor:
 
 
 def _thinned(
-    before: int, seen: float, rows: int, size: float | Tensor, passes: int, device: torch.device
+    before: int, seen: float, rows: int, size: float, passes: int, device: torch.device, turn: int | Tensor
 ) -> Tensor | None:
     """Indices of the rows that stay after several passes, each of which may thin them out; None: all.
 
@@ -177,6 +182,7 @@ def _thinned(
         size: Number of rows that each later pass has seen.
         passes: Number of later passes.
         device: Device of the indices.
+        turn: Number of updates so far.
     """
     most = max(MOST_ROWS, rows)
     if before + passes * rows <= most:
@@ -186,12 +192,23 @@ def _thinned(
         earlier = len(kept)
         kept = torch.cat((kept, torch.arange(start, start + rows, device=device)))
         if len(kept) > most:
-            kept = kept[_spread(torch.arange(most, device=device), earlier, earlier, rows, size / (seen + size))]
-        seen = seen + float(size)
+            slots, phase = torch.arange(most, device=device), _phase(int(seen / size) + turn)
+            kept = kept[_spread(slots, earlier, earlier, rows, size / (seen + size), phase)]
+        seen = seen + size
     return kept
 
 
-def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share: float | Tensor) -> Tensor:
+def _phase(turn: int | Tensor) -> float | Tensor:
+    """Phase of the rows that stay, between 0 and 1: another one at every pass and every update.
+
+    At a fixed phase every pass would thin out the same places, and the rows before the first of them would always stay.
+    """
+    return (offset(turn, _PHASES) + 0.5) / _PHASES
+
+
+def _spread(
+    slots: Tensor, earlier: int | Tensor, start: int, later: int, share: float | Tensor, phase: float | Tensor
+) -> Tensor:
     """Indices of evenly spaced rows, one for every slot, with the fraction `share` of the slots for the later rows.
 
     Args:
@@ -200,8 +217,9 @@ def _spread(slots: Tensor, earlier: int | Tensor, start: int, later: int, share:
         start: First index of the later rows.
         later: Number of later rows.
         share: Fraction of the last pass in all rows seen.
+        phase: Place of the first row within its slot, from 0 to 1.
     """
-    place = (slots.double() + 0.5) / len(slots)
+    place = (slots.double() + phase) / len(slots)
     before = 1 - share
     among_earlier = place / before * earlier
     among_later = start + (place - before) / share * later
@@ -217,7 +235,7 @@ def _with_room(record: Record) -> Record:
     return Record(inputs, outputs, record.deviation, seen, torch.full_like(seen, rows, dtype=torch.long))
 
 
-def _joined_in_graph(earlier: Record, later: Record) -> Record:
+def _joined_in_graph(earlier: Record, later: Record, turn: int | Tensor) -> Record:
     """Join records without changing the shape of a tensor, so that any number of passes uses one graph."""
     if earlier.weights is not None:
         earlier = earlier._scaled(earlier.weights)
@@ -225,9 +243,10 @@ def _joined_in_graph(earlier: Record, later: Record) -> Record:
     kept = earlier.kept if earlier.kept is not None else torch.full((), room, device=earlier.inputs.device)
     seen = earlier.seen + later.deviation.new_full((), float(later.seen))
     share = float(later.seen) / seen
+    phase = _phase((seen / float(later.seen)).long() - 1 + turn)  # a pass earlier, as in `_thinned`
     slots = torch.arange(room, device=earlier.inputs.device)
     appended = torch.where(slots < kept, slots, room + slots - kept).clamp_(max=room + rows - 1)
-    index = torch.where(kept + rows <= room, appended, _spread(slots, kept, room, rows, share))
+    index = torch.where(kept + rows <= room, appended, _spread(slots, kept, room, rows, share, phase))
     inputs = torch.cat((earlier.inputs, later.inputs), dim=-2)[..., index, :]
     outputs = torch.cat((earlier.outputs, later.outputs), dim=-2)[..., index, :]
     deviation = earlier.deviation + later.deviation

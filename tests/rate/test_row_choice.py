@@ -148,6 +148,27 @@ def test_a_row_is_heard_as_often_as_any_other_step_by_step(rows: int) -> None:
     assert int(counts.max()) - int(counts.min()) <= kept  # at most one more a remembered row
 
 
+@pytest.mark.parametrize(("rows", "fraction", "passes"), [(64, 0.1, 1000), (128, 0.1, 400), (30, 0.6, 200)])
+def test_rows_that_stay_of_many_passes_are_of_all_of_them(rows: int, fraction: float, passes: int) -> None:
+    """Against a choice by chance: if every pass thinned out the same places, the first passes would always stay."""
+    layer, batch = nd.Decorrelation(1, center=False, row_fraction=fraction), torch.arange(float(rows)).unsqueeze(1)
+    total = torch.zeros(passes)
+    for update in range(4):
+        layer.memory.set_updates(update)
+        for number in range(passes - 1):
+            layer(batch + rows * number)
+        heard = remembered(layer, batch + rows * (passes - 1)).flatten().long()
+        assert len(heard) == len(heard.unique()) == 1024
+        counts = torch.bincount(heard // rows, minlength=passes)
+        tenths = counts.view(10, -1).sum(dim=1)
+        assert (
+            int(tenths.min()) > 92 and int(tenths.max()) < 113
+        )  # of 102.4, with a standard deviation of 9.6 by chance
+        total += counts
+    mean = float(total.mean())
+    assert float(total.max()) < mean + 5 * math.sqrt(mean)
+
+
 def test_rows_go_on_where_they_were_after_a_state_is_loaded() -> None:
     generator = torch.Generator().manual_seed(0)
     batch = torch.randn(40, 3, generator=generator)
