@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -183,7 +184,7 @@ class Recorder:
         self._began = wall - state["elapsed"][0], cpu - state["elapsed"][1]
 
     def elapsed(self) -> tuple[float, float]:
-        """Return wall time and CPU time of the run (s), including the time before an interruption."""
+        """Return wall time and CPU time of the run and its programs (s), with the time before an interruption."""
         wall, cpu = _clocks()
         return wall - self._began[0], cpu - self._began[1]
 
@@ -209,4 +210,6 @@ class Recorder:
 
 
 def _clocks() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
+    """Wall clock, and processor time with that of programs that the run has started and waited for (s)."""
+    children = os.times()
+    return time.perf_counter(), time.process_time() + children.children_user + children.children_system

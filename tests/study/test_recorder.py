@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,14 @@ def test_progress_is_told_at_most_once_an_interval(monkeypatch: pytest.MonkeyPat
     # Every 0.2 s of 100 / 64 s, at steps of 1 / 64 s: every 13 steps.
     assert told == [13, 26, 39, 52, 65, 78, 91]
     assert recorder.done == 99
+
+
+def test_processor_time_counts_programs_that_the_run_starts() -> None:
+    """Such as the compiled networks of Brian2; the program tells its own time by another clock."""
+    recorder = Recorder([])
+    program = "import time\nwhile time.process_time() < 0.3: pass\nprint(time.process_time())"
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert recorder.elapsed()[1] >= float(told) - 0.02  # clocks of the system tick in hundredths
 
 
 def test_weights_are_those_of_the_moment() -> None:
