@@ -79,7 +79,7 @@ class Memory:
     def set_updates(self, updates: int) -> None:
         """Let the next passes remember other rows than those before an update."""
         self.updates = updates
-        self._updates = torch.tensor(updates)
+        self._updates = torch.tensor(updates, device="cpu")  # also under torch.device("meta")
 
     @property
     def turn(self) -> int | Tensor:

@@ -107,6 +107,18 @@ def test_many_passes_in_a_compiled_graph_count_alike(
     assert kept.sum() == 800 and kept.min() >= 30 and kept.max() <= 50
 
 
+def test_a_model_that_is_made_without_memory_is_compiled_once_it_is_loaded(
+    compile_afresh: Callable[[nn.Module], Callable[..., Tensor]],
+) -> None:
+    """The count of updates is no buffer, so that loading does not bring it from the meta device."""
+    plain = small()
+    with torch.device("meta"):
+        loaded = small()
+    loaded.load_state_dict(copy.deepcopy(plain.state_dict()), assign=True)
+    torch.testing.assert_close(compile_afresh(loaded)(images(8)), plain(images(8)))
+    assert_same_records(loaded, plain)
+
+
 def test_autocast_in_a_compiled_graph(compile_afresh: Callable[[nn.Module], Callable[..., Tensor]]) -> None:
     models = [small(), small()]
     compiled = compile_afresh(models[0])
