@@ -142,7 +142,7 @@ def save_figure(source: Path, target: Path) -> None:
             if flat.width > width:
                 flat = flat.resize((width, round(flat.height * width / flat.width)), Image.Resampling.LANCZOS)
             stream = io.BytesIO()
-            flat.quantize(128, dither=Image.Dither.NONE).save(stream, "png", optimize=True)
+            flat.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(stream, "png", optimize=True)
         content, width = stream.getvalue(), width - 200
     target.write_bytes(content)
 
