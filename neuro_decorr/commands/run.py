@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import click
 
-from neuro_decorr.commands import session
+from neuro_decorr.commands import layout, session
 from neuro_decorr.errors import InvalidValue, NeuroDecorrError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _ProtocolCommand(click.Command):
             shown = [record for of_protocol, record in records if of_protocol == own and record is not None]
             if shown:
                 with formatter.section(title):
-                    formatter.write_dl(shown, col_max=32)
+                    layout.write_options(formatter, shown)
 
 
 @click.group("run", cls=_Protocols, subcommand_metavar="PROTOCOL [OPTIONS]")

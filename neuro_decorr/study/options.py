@@ -77,7 +77,8 @@ def parameters(protocol: Protocol) -> list[click.Option]:
     options = []
     for name, info in protocol.configuration.model_fields.items():
         kinds, default = kind(info.annotation), _text(info.get_default(call_default_factory=True))
-        full = f"; --full: {_text(protocol.full[name])}" if name in protocol.full else ""
+        fuller = _text(protocol.full[name]) if name in protocol.full else default
+        full = f"; --full: {fuller}" if fuller != default else ""
         text = f"{info.description}  [default: {default}{full}]"
         switch = option(name)
         if kinds.flag:

@@ -57,7 +57,7 @@ def nothing(*arguments: Any) -> Any: ...
 def test_every_field_is_an_option_with_its_help_and_default() -> None:
     protocol = Protocol(
         name="x", question="?", configuration=Example, stages=(nothing,), run=nothing, report=nothing,
-        full={"rates": (1.0, 2.0)},
+        full={"rates": (1.0, 2.0), "colours": (Colour.RED,), "damping": None},
     )  # fmt: skip
     options = {option.name: option for option in parameters(protocol)}
     assert options["rates"].help == "Rates.  [default: 0.1,0.5; --full: 1.0,2.0]"
