@@ -111,3 +111,18 @@ def padded(layer: Convolution, maps: Tensor) -> Tensor:
 def reaches(layer: Convolution) -> list[int]:
     """Reach of the kernel along each axis."""
     return [(size - 1) * dilation + 1 for size, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
+
+
+def positions(layer: Convolution, maps: Tensor) -> int:
+    """Number of output positions of one image, at least one.
+
+    Args:
+        layer: The convolution.
+        maps: Input of shape (batch, channels, *positions).
+    """
+    padding = layer._reversed_padding_repeated_twice[::-1]
+    number = 1
+    for axis, (size, reach) in enumerate(zip(maps.shape[2:], reaches(layer), strict=True)):
+        seen = size + padding[2 * axis] + padding[2 * axis + 1]
+        number *= max(0, (seen - reach) // layer.stride[axis] + 1)
+    return max(1, number)

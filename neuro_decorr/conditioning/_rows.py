@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.row_choice import Convolution, patches, spaced
+from neuro_decorr.row_choice import Convolution, patches, positions, spaced
 
 WeightLayer: TypeAlias = nn.Linear | Convolution
 
@@ -38,7 +38,8 @@ def input_rows(layer: WeightLayer, inputs: Tensor, most: int | None, turn: int =
     if isinstance(layer, nn.Linear):
         rows = spaced(inputs.reshape(-1, inputs.shape[-1]), most, turn)
     else:
-        maps = _images(layer, inputs, most, turn, math.prod(layer.stride))
+        maps = _batch(layer, inputs)
+        maps = _images(maps, positions(layer, maps), most, turn)
         rows = _by_group(layer, spaced(patches(layer, maps), most, turn, *_POSITIONS))
     held: Any = layer._modules.get("decorrelation")
     return rows if held is None else _decorrelated(held, rows)
@@ -58,7 +59,8 @@ def error_rows(layer: WeightLayer, errors: Tensor, most: int | None, turn: int =
     """
     if isinstance(layer, nn.Linear):
         return spaced(errors.reshape(-1, errors.shape[-1]), most, turn)
-    maps = _images(layer, errors, most, turn)
+    maps = _batch(layer, errors)
+    maps = _images(maps, maps.shape[2:].numel(), most, turn)
     return _by_group(layer, spaced(maps.movedim(1, -1).flatten(0, -2), most, turn, *_POSITIONS))
 
 
@@ -81,10 +83,13 @@ def _decorrelated(held: Any, rows: Tensor) -> Tensor:
     return transformed.reshape(at_positions.shape).mT.flatten(-2)
 
 
-def _images(layer: Convolution, maps: Tensor, most: int | None, turn: int, positions_a_row: int = 1) -> Tensor:
-    """Batch (images, channels, *positions) of about as many images as the rows need."""
-    maps = maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])  # an image without a batch is a batch of one
+def _batch(layer: Convolution, maps: Tensor) -> Tensor:
+    """Batch (images, channels, *positions); an image without a batch is a batch of one."""
+    return maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])
+
+
+def _images(maps: Tensor, of_each: int, most: int | None, turn: int) -> Tensor:
+    """Batch of about as many images as the rows need, with `of_each` rows in each: the same for inputs and errors."""
     if most is None:
         return maps
-    needed = math.ceil(most * positions_a_row / maps.shape[2:].numel())
-    return spaced(maps, max(_LEAST_IMAGES, needed), turn, *_IMAGES)
+    return spaced(maps, max(_LEAST_IMAGES, math.ceil(most / of_each)), turn, *_IMAGES)

@@ -77,7 +77,7 @@ class LayerSignals:
     def errors(self) -> Tensor:
         """Derivatives of the loss at the outputs, shape (rows, outputs), or (groups, rows, outputs of a group).
 
-        If all rows are taken, they correspond to the rows of `inputs`, and the gradient is `errors.mT @ inputs`.
+        They are of the same places as the rows of `inputs`; if all are taken, the gradient is `errors.mT @ inputs`.
 
         Raises:
             StateMismatch: No errors arrived since the last pass of the model, or `errors` of `Signals` is False.

@@ -32,7 +32,7 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.record import unwrapped
 from neuro_decorr.rate.weights import Convolution, TransposedConvolution, Weights, decorrelation_of, folded
-from neuro_decorr.row_choice import evenly, offset, padded, reaches, windows
+from neuro_decorr.row_choice import evenly, offset, padded, positions, reaches, windows
 
 _LEAST_IMAGES = 8
 """Least number of images from which rows are sampled, if the batch has them, since patches of one image are similar."""
@@ -92,7 +92,7 @@ def some_patches(layer: Convolution, inputs: Tensor, rows: int, turn: int | Tens
         Patches of shape (patches, channels * kernel positions), in the order of `weight.flatten(1)`, group after group.
     """
     # Windows are a view; only the positions that are kept are copied.
-    chosen = _some_images(inputs, rows, _positions(layer, inputs), turn)
+    chosen = _some_images(inputs, rows, positions(layer, inputs), turn)
     return _rows(windows(layer, chosen), len(layer.kernel_size), rows, turn)
 
 
@@ -157,7 +157,7 @@ def _remember(
         if weights.groups > 1:
             rows = rows.view(-1, weights.groups, decorrelation.features).transpose(0, 1)
     else:
-        available = len(maps) * _positions(layer, maps)
+        available = len(maps) * positions(layer, maps)
         cut = some_patches if weights.groups == 1 else _patches_by_group
         rows = cut(layer, maps, _wanted(decorrelation, available), turn)
     decorrelation.remember(rows.to(decorrelation.mean.dtype), available)
@@ -169,7 +169,7 @@ def _patches_by_group(layer: Convolution, inputs: Tensor, rows: int, turn: int |
     A copy of windows as narrow as those of a depthwise convolution would take several times as long. Rows are adjacent
     in memory, not features, since products of many small matrices are then faster.
     """
-    inputs = _some_images(inputs, rows, _positions(layer, inputs), turn)
+    inputs = _some_images(inputs, rows, positions(layer, inputs), turn)
     maps = padded(layer, inputs)
     starts = torch.arange(len(inputs), device=inputs.device)
     offsets = starts.new_zeros(1)
@@ -193,16 +193,6 @@ def _wanted(decorrelation: Decorrelation, available: int) -> int:
     """Number of rows to cut out."""
     most = max(_LEAST_ROWS, _ROWS_PER_FEATURE * decorrelation.features)
     return min(int(decorrelation.row_fraction * available) + 1, most)
-
-
-def _positions(layer: Convolution, inputs: Tensor) -> int:
-    """Number of output positions of one image."""
-    padding = layer._reversed_padding_repeated_twice[::-1]
-    positions = 1
-    for axis, (size, reach) in enumerate(zip(inputs.shape[2:], reaches(layer), strict=True)):
-        padded = size + padding[2 * axis] + padding[2 * axis + 1]
-        positions *= max(0, (padded - reach) // layer.stride[axis] + 1)
-    return max(1, positions)
 
 
 def _some_images(inputs: Tensor, rows: int, of_each: int, turn: int | Tensor) -> Tensor:

@@ -176,6 +176,35 @@ def test_calls_of_one_layer_in_a_pass_and_further_dimensions_are_rows() -> None:
         assert_rows_make_the_gradient(signals)
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(3, 2), (4, 3)),
+        (nn.Conv2d(1, 3, 6), (1, 6, 6)),
+        (nn.Conv2d(2, 4, 5, stride=2, groups=2), (2, 9, 9)),
+        (nn.Conv2d(1, 3, 3, padding=2, dilation=2, stride=2), (1, 7, 7)),
+        (nn.Conv1d(2, 3, 3, padding=5, padding_mode="circular"), (2, 6)),
+    ],
+    ids=str,
+)
+def test_fewer_rows_of_inputs_and_errors_are_of_the_same_places(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    """As many as asked for, however few positions an image has; others in the next pass."""
+    every, some = Signals(layer, errors=True), Signals(layer, errors=True, rows=30)
+    seen = []
+    for _ in range(3):
+        outputs = layer(torch.randn(50, *shape))
+        layer.zero_grad()
+        (outputs * torch.randn(outputs.shape)).sum().backward()
+        (all_rows,), (few_rows,) = every, some
+        inputs, errors = (rows if rows.dim() == 3 else rows.unsqueeze(0) for rows in (all_rows.inputs, all_rows.errors))
+        few_inputs, few_errors = few_rows.inputs.view(len(inputs), 30, -1), few_rows.errors.view(len(inputs), 30, -1)
+        both = torch.cat([inputs, errors], dim=2), torch.cat([few_inputs, few_errors], dim=2)
+        same = (both[0].unsqueeze(1) == both[1].unsqueeze(2)).all(dim=3).all(dim=0)  # (few rows, all rows)
+        assert bool((same.sum(dim=1) == 1).all())
+        seen.append(same.int().argmax(dim=1).tolist())
+    assert all(len(set(rows)) == 30 for rows in seen) and seen[0] != seen[1] != seen[2]
+
+
 def test_fewer_rows_are_some_of_all_and_spread() -> None:
     torch.manual_seed(4)
     model = nn.Conv2d(2, 3, 3, padding=1, stride=2)
