@@ -144,11 +144,14 @@ def _missing(studies: Sequence[Contents]) -> str:
     if not lines:
         return ""
     title = "Not everything can be shown"
-    if any(study.mixed for study in studies):
-        title = "The runs were made from different data, code or versions"
-    if any(study.missing for study in studies):
-        title = "This study is incomplete"
-    return f'<section class="warning">\n<h2>{title}</h2>\n{html.bullets(lines)}</section>\n'
+    if touched := [study.name for study in studies if study.mixed]:
+        of = "" if len(studies) == 1 else f" of {' and of '.join(touched)}"
+        title = f"The runs{of} were made from different data, code or versions"
+    if touched := [study.name for study in studies if study.missing]:
+        subject = "This study is" if len(studies) == 1 else f"The study {touched[0]} is"
+        subject = f"The studies {', '.join(touched)} are" if len(touched) > 1 else subject
+        title = f"{subject} incomplete"
+    return f'<section class="warning">\n<h2>{html.text(title)}</h2>\n{html.bullets(lines)}</section>\n'
 
 
 def _left_out(studies: Sequence[Contents]) -> str:
