@@ -241,10 +241,13 @@ class Whitener(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             total = old + weights.sum()
             scatter += self._scatter * keep ** len(rows) + np.outer(moved, moved) * (old * weights.sum() / total)
         variances = scatter.diagonal()
-        wrong = np.flatnonzero(~np.isfinite(variances) | ((variances == 0) & (np.ptp(rows, axis=0) > 0)))
+        # Below the smallest normal number squares lose digits; a small sum may also be that of forgotten samples.
+        span, least = np.ptp(rows, axis=0), np.finfo(np.float64).tiny
+        lost = (span > 0) & (span < 2 * least**0.5) & (variances < least)
+        wrong = np.flatnonzero(~np.isfinite(variances) | lost)
         if len(wrong):
             raise InvalidValue(
-                f"column {wrong[0]} varies by {np.ptp(rows[:, wrong[0]]):.3g}, whose square leaves the range of "
+                f"column {wrong[0]} varies by {span[wrong[0]]:.3g}, whose square leaves the range of "
                 "float64: give it in another unit."
             )
         self.mean_ = self.mean_ + moved * (weights.sum() / total)
@@ -260,7 +263,8 @@ class Whitener(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         if not self._found:
             covariance, columns = self.covariance_, self.n_features_in_
             shrinkage = self.shrinkage_
-            covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / columns * np.eye(columns)
+            mean_variance = (covariance.diagonal() / columns).sum()  # no sum that could overflow
+            covariance = (1 - shrinkage) * covariance + shrinkage * mean_variance * np.eye(columns)
             scale = np.ones(columns)
             if self.method.endswith("_cor"):
                 # A constant column has no scale: its output stays zero.
@@ -286,6 +290,10 @@ def _oas(covariance: NDArray[np.float64], samples: float) -> float:
     # Equation 23 of Chen et al.: with s = tr S^2 and p = tr^2 S,
     # rho = ((1 - 2 / d) s + p) / ((n + 1 - 2 / d) (s - p / d)), at most one.
     columns = len(covariance)
+    largest = float(covariance.diagonal().max())
+    if largest == 0:
+        return 1.0
+    covariance = covariance / largest  # rho does not depend on the scale, whose fourth power may leave the range
     power, square = float(np.trace(covariance)) ** 2, float(np.sum(covariance**2))
     above = (1 - 2 / columns) * square + power
     below = (samples + 1 - 2 / columns) * (square - power / columns)

@@ -90,6 +90,8 @@ def test_the_shrinkage_is_the_limit_of_its_iterations() -> None:
     assert 0.1 < rho < 0.9 and whitener.shrinkage_ == pytest.approx(rho, rel=1e-6)
     white = whitener.whitening_ @ ((1 - rho) * covariance + rho * flat) @ whitener.whitening_.T
     np.testing.assert_allclose(white, np.eye(d), atol=1e-5)
+    for scale in (1e-150, 1e-90, 1e90, 1e150):  # the fourth powers of which no float64 holds
+        assert Whitener(shrinkage="oas").fit(data * scale).shrinkage_ == pytest.approx(rho, rel=1e-6)
     # More samples, less of it.
     assert Whitener(shrinkage="oas").fit(_mixed(4_000, 8)).shrinkage_ < 0.02
 
@@ -136,7 +138,14 @@ def test_refuses_what_it_cannot(arguments: dict[str, Any], told: str) -> None:
         Whitener(**arguments).fit(_mixed(5, 2))
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("scale", [1e-200, 1e-160, 1e200])
 def test_variances_that_no_float_holds_are_refused(scale: float) -> None:
     with pytest.raises(InvalidValue, match=r"column 0 varies .* another unit"):
         Whitener().fit(_mixed(5, 2) * scale)
+
+
+def test_a_column_that_has_stood_still_for_long_is_constant() -> None:
+    data = _mixed(3_000, 2)
+    data[100:, 0] = 3.0
+    white = Whitener(memory=3).fit_transform(data)
+    assert float(np.abs(white[100:, 0]).max()) == 0
