@@ -27,12 +27,14 @@ class Declared:
         count: Number of stages that have runs.
         command: Words of the command that resumes the study, without its directory; see `options.command`.
         stages: For each declared stage, the keys of its runs by the name of their stage.
+        factors: For each declared stage, the levels of its runs by their keys; empty in records of earlier versions.
     """
 
     question: str
     count: int
     command: tuple[str, ...] = ()
     stages: tuple[dict[str, list[str]], ...] = ()
+    factors: tuple[dict[str, dict[str, Any]], ...] = ()
 
     def with_stage(self, number: int, conditions: Sequence[Condition]) -> Declared:
         """Add a stage, and drop the stages after it.
@@ -47,7 +49,8 @@ class Declared:
         keys: dict[str, list[str]] = {}
         for condition in conditions:
             keys.setdefault(condition.stage, []).append(condition.key)
-        return replace(self, stages=(*self.stages[:number], keys))
+        factors = {condition.key: dict(condition.factors) for condition in conditions}
+        return replace(self, stages=(*self.stages[:number], keys), factors=(*self.factors[:number], factors))
 
     def write(self, directory: Path) -> None:
         """Store the record.
@@ -77,7 +80,8 @@ def read(directory: Path) -> Declared | None:
     try:
         payload: dict[str, Any] = files.unseal(files.read(directory / NAME))
         command, stages = tuple(payload["command"]), tuple(payload["stages"])
-        return Declared(payload["question"], payload["count"], command, stages)
+        factors = tuple(payload.get("factors", ()))
+        return Declared(payload["question"], payload["count"], command, stages, factors)
     except FileNotFoundError:
         return None
     except KeyError as error:

@@ -14,6 +14,7 @@ from neuro_decorr.errors import InvalidValue
 from neuro_decorr.study import changes, checkpoints, code, duration, failures, files, options
 from neuro_decorr.study.conditions import Condition, seeds
 from neuro_decorr.study.configuration import Configuration
+from neuro_decorr.study.costs import Costs
 from neuro_decorr.study.declared import Declared
 from neuro_decorr.study.files import Unwritable
 from neuro_decorr.study.identity import Identity
@@ -160,6 +161,7 @@ class _Session:
     again: tuple[str, ...]
     numbers: list[int] = field(init=False)
     declared: Declared = field(init=False)
+    costs: Costs = field(default_factory=Costs)
 
     def __post_init__(self) -> None:
         self.numbers = numbers(self.protocol, self.configuration, self.seeds)
@@ -186,8 +188,7 @@ class _Session:
         names = ", ".join(dict.fromkeys(condition.stage for condition in conditions))
         title = f"stage {self.numbers[number]} of {self.numbers[-1]} ({names})"
         for run in found.values():
-            self._log(run.condition, run)
-            check_score(self.protocol.stages[number], run)
+            self._keep(run, number)
         missing = [condition for condition in conditions if condition not in found]
         share = set(conditions if self.shard is None else self.shard.share(conditions))
         elsewhere = sum(condition not in share for condition in missing)
@@ -195,10 +196,11 @@ class _Session:
         if self.shard is not None:
             title += f", share {self.shard}"
             self.shown.line(f"{title}: this share has {len(share)} of {failures.counted(len(conditions))}.")
-        self.shown.stage(
-            title, len(share), len(mine), sum(run.diverged for run in mine.values()), min(self.pool.size, len(share))
-        )
         missing = [condition for condition in missing if condition in share]
+        workers = min(self.pool.size, len(share))
+        self.shown.stage(
+            title, len(share), len(mine), sum(run.diverged for run in mine.values()), workers, missing, self.costs
+        )
         before = len(self.outcome.failures)
         check = partial(check_score, self.protocol.stages[number])
         stop = self._compute(Probes(missing) if not found else None, missing, check)
@@ -261,7 +263,7 @@ class _Session:
                 if failure.text not in texts and len(texts) < _SHOWN:
                     where = f" (traceback in {directory / failure.traceback})" if failure.traceback else ""
                     self.shown.line(f"failed: {failure}{where}")
-                self.shown.advance(event.slot, failed=True)
+                self.shown.advance(event.slot, failed=True, condition=condition)
                 alike = probes.failed(condition, message) if probes else ""
                 if alike:
                     return alike
@@ -269,12 +271,17 @@ class _Session:
                 probes = None  # One run succeeded, so each of the others is tried.
                 outcome.computed += 1
                 self.provenance.computed(outcome.computed)
-                self.shown.advance(event.slot, diverged=message.diverged)
+                self.shown.advance(event.slot, diverged=message.diverged, condition=condition, seconds=message.seconds)
                 self._log(condition, None)
                 if unchecked and not message.diverged and (run := self.store.load(condition)) is not None:
                     check(run)
                     unchecked = False
         return ""
+
+    def _keep(self, run: StoredRun, number: int) -> None:
+        self._log(run.condition, run)
+        check_score(self.protocol.stages[number], run)
+        self.costs.add(run.condition.stage, run.condition.factors, run.wall_seconds)
 
     def _log(self, condition: Condition, before: StoredRun | None) -> None:
         """Hand a run to the log, an earlier one or the one just stored. A log that cannot be written stops no study."""

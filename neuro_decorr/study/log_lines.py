@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import final
 
 from neuro_decorr.study import duration
+from neuro_decorr.study.conditions import Condition
+from neuro_decorr.study.costs import Costs
+from neuro_decorr.study.remaining import Remaining
 
 _INTERVAL = 30.0
 """Time between two lines on one stage (s), except for the lines at every tenth of its runs."""
@@ -80,26 +83,32 @@ class LogLines:
     _began: float = 0
     _told: float = 0
     _tenth: int = 0
-    _workers: int = 1
-    _first: list[float] = field(default_factory=list)
-    _lasted: list[float] = field(default_factory=list)
-    _begun: dict[int, float] = field(default_factory=dict)
     _runs: dict[int, _Run] = field(default_factory=dict)
+    _remaining: Remaining = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._remaining = Remaining(self.clock)
 
     def line(self, text: str) -> None:
         """Write a line, with the time of day before it."""
         self.write(f"{self.now().isoformat(timespec='seconds')} {text}")
 
-    def stage(self, title: str, total: int, stored: int, diverged: int, workers: int = 1) -> None:
+    def stage(
+        self,
+        title: str,
+        total: int,
+        stored: int,
+        diverged: int,
+        workers: int = 1,
+        conditions: Iterable[Condition] = (),
+        costs: Costs | None = None,
+    ) -> None:
         """Begin a stage; see `View.stage`."""
+        self._remaining.stage(total - stored, workers, conditions, costs)
         self._title, self._total, self._stored = title, total, stored
         self._ended = self._failed = 0
         self._diverged = diverged
         self._began = self.clock()
-        self._workers = workers
-        self._first.clear()
-        self._lasted.clear()
-        self._begun.clear()
         self._runs.clear()
         if self.brief:
             self._told, self._tenth = self._began, 10
@@ -115,20 +124,18 @@ class LogLines:
             run = self._runs[slot] = _Run(label, self.clock(), done, total)
             run.first = run.share
             if run.first < 0.5:  # else it began long before
-                self._begun.setdefault(slot, run.began)
+                self._remaining.begun(slot)
         run.done, run.total = done, total
         if self.clock() - self._told >= _INTERVAL:
             self._tell_inside()
 
-    def advance(self, slot: int, *, diverged: bool, failed: bool) -> None:
+    def advance(
+        self, slot: int, *, diverged: bool, failed: bool, condition: Condition | None = None, seconds: float = 0
+    ) -> None:
         """Count a run that ended; see `View.advance`."""
+        self._remaining.ended(slot, failed, condition, seconds)
         self._runs.pop(slot, None)
         now = self.clock()
-        if not failed:
-            # Where the beginning of the run is unknown, the time includes the start of its process.
-            known = self._lasted if slot in self._begun else self._first
-            known.append(now - self._begun.get(slot, self._began))
-        self._begun[slot] = now
         self._ended += 1
         self._diverged += diverged
         self._failed += failed
@@ -147,23 +154,11 @@ class LogLines:
         told = "".join(f", {number} {what}" for what, number in counts.items() if number)
         elapsed = self.clock() - self._began
         times = f", {duration.told(elapsed)} elapsed" if self._ended or elapsed >= _LEAST else ""
-        left = self._left()
+        left = self._remaining.left()
         if times and left is not None:
             times += f", about {duration.told(left)} left"
         total = f"{self._total}" if self.brief else f"{self._total} runs"
         self.line(f"{self._title}: {self._stored + self._ended} of {total}{told}{times}")
-
-    def _left(self) -> float | None:
-        """Estimate the time left (s) from the runs of this session, without the start of processes; None at first."""
-        missing = self._total - self._stored - self._ended
-        workers = max(self._workers, len(self._begun))
-        if missing <= 0 or len(self._first) + len(self._lasted) < workers:
-            return None
-        lasted = self._lasted if len(self._lasted) >= workers else self._first + self._lasted
-        mean, now = sum(lasted) / len(lasted), self.clock()
-        # A new run began where one ended; a run that takes longer than the mean is taken to end now.
-        passed = sorted((min(mean, now - began) for began in self._begun.values()), reverse=True)[:missing]
-        return (missing * mean - sum(passed)) / min(missing, workers)
 
     def _tell_inside(self) -> None:
         now = self.clock()

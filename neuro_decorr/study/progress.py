@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
+from collections.abc import Iterable
+from datetime import timedelta
 from types import TracebackType
 from typing import final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from neuro_decorr.study.conditions import Condition
+from neuro_decorr.study.costs import Costs
 from neuro_decorr.study.log_lines import LogLines
+from neuro_decorr.study.remaining import Remaining
 
 _INSIDE = 4
 """Largest number of runs with a bar of their own."""
+_UNKNOWN = float("nan")
+
+
+@final
+class _Left(TimeRemainingColumn):
+    """Time left; that of a whole stage from the runs' own times, since its runs may differ in cost."""
+
+    def render(self, task: Task) -> Text:
+        if "left" not in task.fields or task.finished:
+            return super().render(task)
+        left = task.fields["left"] - time.monotonic()
+        told = "-:--:--" if math.isnan(left) else str(timedelta(seconds=round(max(left, 0.0))))
+        return Text(told, style="progress.remaining")
 
 
 @final
@@ -28,6 +49,7 @@ class View:
         # The environment may ask for colours, but a bar is redrawn in place, which a file does not allow.
         self._console = console or Console(file=sys.stderr, force_terminal=sys.stderr.isatty())
         self._log = LogLines(self._print, brief=brief)
+        self._remaining = Remaining()
         self._bars: Progress | None = None
         self._whole: TaskID | None = None
         self._inside: dict[int, TaskID] = {}
@@ -39,7 +61,7 @@ class View:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=30),
                 MofNCompleteColumn(),
-                TimeRemainingColumn(elapsed_when_finished=True),
+                _Left(elapsed_when_finished=True),
                 console=self._console,
                 refresh_per_second=4,
                 transient=True,
@@ -61,7 +83,16 @@ class View:
         else:
             self._print(text)
 
-    def stage(self, title: str, total: int, stored: int, diverged: int = 0, workers: int = 1) -> None:
+    def stage(
+        self,
+        title: str,
+        total: int,
+        stored: int,
+        diverged: int = 0,
+        workers: int = 1,
+        conditions: Iterable[Condition] = (),
+        costs: Costs | None = None,
+    ) -> None:
         """Begin a stage.
 
         Args:
@@ -70,16 +101,20 @@ class View:
             stored: Number of them that are stored already.
             diverged: Number of stored runs that diverged.
             workers: Number of runs computed at a time; a larger number is used where more workers send messages.
+            conditions: Its runs that are not stored.
+            costs: Known times of runs, from which the time left is estimated; it gets those of the stage. None: all
+                runs count alike.
         """
         self._title = title
         if self._bars is None:
-            self._log.stage(title, total, stored, diverged, workers)
+            self._log.stage(title, total, stored, diverged, workers, conditions, costs)
             return
+        self._remaining.stage(total - stored, workers, conditions, costs)
         for task in [self._whole, *self._inside.values()]:
             if task is not None:
                 self._bars.remove_task(task)
         self._inside.clear()
-        self._whole = self._bars.add_task(title, total=total, completed=stored)
+        self._whole = self._bars.add_task(title, total=total, completed=stored, left=_UNKNOWN)
 
     def inside(self, slot: int, label: str, done: float, total: float) -> None:
         """Show the progress of a run.
@@ -93,6 +128,7 @@ class View:
         if self._bars is None:
             self._log.inside(slot, label, done, total)
             return
+        self._remaining.begun(slot)
         if slot >= _INSIDE:
             return
         text = f"  {label if len(label) <= 60 else label[:59] + '…'}"
@@ -100,19 +136,31 @@ class View:
             self._inside[slot] = self._bars.add_task(text, total=total)
         self._bars.update(self._inside[slot], description=text, completed=done, total=total, visible=True)
 
-    def advance(self, slot: int, *, diverged: bool = False, failed: bool = False) -> None:
+    def advance(
+        self,
+        slot: int,
+        *,
+        diverged: bool = False,
+        failed: bool = False,
+        condition: Condition | None = None,
+        seconds: float = 0,
+    ) -> None:
         """Count a run that ended.
 
         Args:
             slot: Number of its worker.
             diverged: True if it diverged.
             failed: True if it failed, so that it is not stored.
+            condition: The run.
+            seconds: Its time (s); 0 where it is unknown.
         """
         if self._bars is None:
-            self._log.advance(slot, diverged=diverged, failed=failed)
+            self._log.advance(slot, diverged=diverged, failed=failed, condition=condition, seconds=seconds)
         if self._bars is None or self._whole is None:
             return
-        self._bars.advance(self._whole)
+        self._remaining.ended(slot, failed, condition, seconds)
+        left = self._remaining.left()
+        self._bars.update(self._whole, advance=1, left=_UNKNOWN if left is None else time.monotonic() + left)
         if slot in self._inside:
             self._bars.update(self._inside[slot], visible=False)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
 from neuro_decorr.study import checkpoints, declared, failures, files, provenance
+from neuro_decorr.study.costs import Costs, Run
 from neuro_decorr.study.declared import Declared
 from neuro_decorr.study.holder import holder
 from neuro_decorr.study.identity import Identity
@@ -112,7 +113,8 @@ class Status:
         identity = Identity.read(directory)
         notes: list[str] = []
         record, session = _declared(directory, notes), _session(directory, notes)
-        stages = _stages(directory, identity.fingerprint, record, notes)
+        times = _Times()
+        stages = _stages(directory, identity.fingerprint, record, notes, times)
         found = holder(directory)
         state = _state(session, found.holds)
         undeclared = record.count - len(record.stages) if record is not None else 0
@@ -128,9 +130,18 @@ class Status:
             session=session,
             again=whole(record.command, directory) if record is not None else "",
             elapsed=_elapsed(session, state),
-            left=_left(stages, session),
+            left=_left(stages, session, times),
             notes=notes,
         )
+
+
+@final
+class _Times:
+    """Times of the stored runs, and the missing runs of every stage whose levels are on record."""
+
+    def __init__(self) -> None:
+        self.costs = Costs()
+        self.missing: list[list[Run]] = []
 
 
 def _declared(directory: Path, notes: list[str]) -> Declared | None:
@@ -153,25 +164,34 @@ def _session(directory: Path, notes: list[str]) -> dict[str, Any]:
     return {name: sessions[-1].get(name) for name in kept} if sessions else {}
 
 
-def _stages(directory: Path, fingerprint: str, record: Declared | None, notes: list[str]) -> list[Stage]:
+def _stages(directory: Path, fingerprint: str, record: Declared | None, notes: list[str], times: _Times) -> list[Stage]:
     runs = {folder.name: _names(folder, ".json") for folder in _folders(directory / "runs")}
     if record is None:
         return [
-            _stage(directory, fingerprint, Stage(number, [name], None), {name: sorted(keys)})
+            _stage(directory, fingerprint, Stage(number, [name], None), {name: sorted(keys)}, {}, times)
             for number, (name, keys) in enumerate(sorted(runs.items()), start=1)
         ]
     known = {(name, key) for stage in record.stages for name, keys in stage.items() for key in keys}
     others = sum((name, key) not in known for name, keys in runs.items() for key in keys)
     if others:
         notes.append(f"no stage declares {failures.counted(others, 'stored run')} any more")
+    factors = record.factors if len(record.factors) == len(record.stages) else ({},) * len(record.stages)
     return [
-        _stage(directory, fingerprint, Stage(number, list(keys), sum(map(len, keys.values()))), keys)
-        for number, keys in enumerate(record.stages, start=1)
+        _stage(directory, fingerprint, Stage(number, list(keys), sum(map(len, keys.values()))), keys, levels, times)
+        for number, (keys, levels) in enumerate(zip(record.stages, factors, strict=True), start=1)
     ]
 
 
-def _stage(directory: Path, fingerprint: str, stage: Stage, declared: Mapping[str, list[str]]) -> Stage:
+def _stage(
+    directory: Path,
+    fingerprint: str,
+    stage: Stage,
+    declared: Mapping[str, list[str]],
+    factors: Mapping[str, Mapping[str, Any]],
+    times: _Times,
+) -> Stage:
     failed = _names(directory / failures.FOLDER, ".txt")
+    missing = list[Run]()
     for name, keys in declared.items():
         begun = {
             folder.name for folder in _folders(directory / checkpoints.FOLDER / name) if any(folder.rglob("*.json"))
@@ -182,10 +202,13 @@ def _stage(directory: Path, fingerprint: str, stage: Stage, declared: Mapping[st
                 stage.stored += 1
                 stage.diverged += bool(run["diverged"])
                 stage.wall_seconds += run["wall_seconds"]
+                times.costs.add(name, run["factors"], run["wall_seconds"])
                 continue
             stage.damaged += run is not None
             stage.failed += key in failed
             stage.checkpoints += key in begun
+            missing += [(name, factors[key])] if key in factors else []
+    times.missing.append(missing)
     return stage
 
 
@@ -193,10 +216,11 @@ def _run(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """Content of the file of a run: None where it is absent, an empty dict where it is damaged."""
     try:
         found = files.unseal(files.read(path))
+        frozenset(found["factors"].items())  # levels of another type belong to no run
         return found if found["study"] == fingerprint and math.isfinite(found["wall_seconds"]) else {}
     except FileNotFoundError:
         return None
-    except (OSError, files.Damaged, KeyError, TypeError):
+    except (OSError, files.Damaged, KeyError, TypeError, AttributeError):
         return {}
 
 
@@ -222,14 +246,24 @@ def _elapsed(session: Mapping[str, Any], state: State) -> float | None:
         return None
 
 
-def _left(stages: list[Stage], session: Mapping[str, Any]) -> float | None:
+def _left(stages: list[Stage], session: Mapping[str, Any], times: _Times) -> float | None:
     stored = sum(stage.stored for stage in stages)
     workers = _WORKERS.search(str(session.get("workers")))
     if not stored or workers is None:
         return None
     overall = sum(stage.wall_seconds for stage in stages) / stored
-    missing = [(stage.missing or 0, stage.wall_seconds / stage.stored if stage.stored else overall) for stage in stages]
-    return sum(number * seconds for number, seconds in missing) / int(workers[1])
+    total, longest = 0.0, 0.0
+    for stage, missing in zip(stages, times.missing, strict=True):
+        number = stage.missing or 0
+        if len(missing) == number:
+            expected = times.costs.expected(missing)
+            if expected is None:
+                return None
+        else:  # a record of an earlier version
+            expected = [stage.wall_seconds / stage.stored if stage.stored else overall] * number
+        total += sum(expected)
+        longest = max([longest, *expected])
+    return max(total / int(workers[1]), longest)
 
 
 def _folders(folder: Path) -> list[Path]:

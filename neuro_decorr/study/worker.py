@@ -80,6 +80,7 @@ class Message:
         total: Steps in total.
         diverged: True if the finished run diverged.
         bundle: The finished run, where the worker does not store it.
+        seconds: Wall time of the finished run (s).
     """
 
     kind: Kind
@@ -89,6 +90,7 @@ class Message:
     total: float = 0
     diverged: bool = False
     bundle: Bundle | None = None
+    seconds: float = 0
 
 
 def work(pipe: connection.Connection[Any, Any], setup: Setup) -> None:
@@ -203,14 +205,14 @@ def _run_one(
     try:
         bundle = store.bundle(condition, recorder, wall, cpu)
         if returned:
-            return Message("finished", diverged=recorder.reason is not None, bundle=bundle)
+            return Message("finished", diverged=recorder.reason is not None, bundle=bundle, seconds=wall)
         store.write(bundle)
     except Unwritable as error:
         return Message("unwritable", str(error))
     except Exception as error:
         return Message("failed", brief(error), traceback.format_exc())
     forget(store.directory, condition)
-    return Message("finished", diverged=recorder.reason is not None)
+    return Message("finished", diverged=recorder.reason is not None, seconds=wall)
 
 
 def _differences(setup: Setup, configuration: Configuration) -> str:

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 import pytest
 
+from neuro_decorr.study import Condition
+from neuro_decorr.study.costs import Costs
 from neuro_decorr.study.log_lines import LogLines
 
 TITLE = "stage 1 of 2 (measure)"
@@ -136,6 +138,25 @@ def test_the_time_left_is_that_of_the_runs_that_ended_without_the_start_of_the_p
     assert set(left) >= {31.5, 41.5, 50.0}
     # The two workers end 1.5 s apart; the estimate takes them for one, and is told in whole seconds.
     assert all(abs(told - (61.5 - when)) <= 2 for when, told in left.items())
+
+
+def test_the_time_left_is_that_of_runs_of_the_same_arm(log: Log) -> None:
+    """Runs of `fast` take 1 s, those of `slow` 100 s; the arms come first, as in a study, then all others."""
+    runs = [Condition("measure", seed, {"arm": arm}) for arm in ("fast", "slow") for seed in range(10)]
+    order = [runs[0], runs[10], *runs[1:10], *runs[11:]]
+    log.told.stage(TITLE, 20, 0, 0, 1, order, Costs())
+    log.new()
+    left = []
+    for done, run in enumerate(order, start=1):
+        took = 1.0 if run.factors["arm"] == "fast" else 100.0
+        log.seconds += took
+        log.told.advance(0, diverged=False, failed=False, condition=run, seconds=took)
+        for line in log.new():
+            found = re.search(r"about .* left", line)
+            truth = sum(1 if later.factors["arm"] == "fast" else 100 for later in order[done:])
+            assert found or done in (1, 20)  # after the first run nothing is known of the other arm
+            left += [(seconds(found[0]), truth)] if found else []
+    assert len(left) > 5 and all(abs(told - truth) <= 0.05 * truth for told, truth in left)
 
 
 def test_runs_that_failed_at_once_do_not_make_the_others_quick(log: Log) -> None:

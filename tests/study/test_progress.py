@@ -4,6 +4,8 @@ import re
 import pytest
 from rich.console import Console
 
+from neuro_decorr.study import Condition
+from neuro_decorr.study.costs import Costs
 from neuro_decorr.study.progress import View
 
 LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d "
@@ -63,3 +65,16 @@ def test_no_color_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "━" in text.getvalue()
     colours = [code for codes in re.findall(r"\x1b\[([\d;]*)m", text.getvalue()) for code in codes.split(";")]
     assert not [code for code in colours if code.isdigit() and int(code) >= 30]
+
+
+def test_a_bar_tells_the_time_left_of_runs_of_the_same_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of 1 s have ended in an instant; two of 3600 s are missing, each for one of two workers."""
+    monkeypatch.setattr("neuro_decorr.study.progress.time.monotonic", lambda: 5.0)
+    text, runs = io.StringIO(), [Condition("m", seed, {"arm": arm}) for arm in ("a", "b") for seed in range(3)]
+    costs = Costs()
+    costs.add("m", {"arm": "b"}, 3600)
+    with View(Console(file=text, force_terminal=True, width=120)) as view:
+        view.stage("stage 1 of 1", 6, 0, 0, 2, [*runs[:2], *runs[3:5]], costs)
+        for run in runs[:2]:
+            view.advance(0, condition=run, seconds=1)
+    assert "1:00:00" in text.getvalue()
