@@ -86,7 +86,7 @@ def some_patches(layer: Convolution, inputs: Tensor, rows: int, turn: int | Tens
         layer: The convolution.
         inputs: Input of shape (batch, channels, *positions).
         rows: Approximate number of patches, elsewhere in every image.
-        turn: Number of updates so far, by which their places are shifted.
+        turn: Number of updates and of passes since the last one, by which their places are shifted.
 
     Returns:
         Patches of shape (patches, channels * kernel positions), in the order of `weight.flatten(1)`, group after group.
@@ -150,14 +150,15 @@ def _remember(
         return
     maps = unwrapped(inputs.detach())
     maps = maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])  # an image without a batch is a batch of one
-    turn = decorrelation.memory.turn
     if isinstance(layer, TransposedConvolution) or weights.per_channel:
         available = len(maps) * maps.shape[2:].numel()
+        turn = decorrelation.memory.turn_of_pass(available)
         rows = some_positions(maps, _wanted(decorrelation, available), turn)
         if weights.groups > 1:
             rows = rows.view(-1, weights.groups, decorrelation.features).transpose(0, 1)
     else:
         available = len(maps) * positions(layer, maps)
+        turn = decorrelation.memory.turn_of_pass(available)
         cut = some_patches if weights.groups == 1 else _patches_by_group
         rows = cut(layer, maps, _wanted(decorrelation, available), turn)
     decorrelation.remember(rows.to(decorrelation.mean.dtype), available)

@@ -58,8 +58,8 @@ class Decorrelation(nn.Module):
         structure: `dense`, `low_rank`, `blocks`, `sparse`, or `centering` if D holds no tensors. The rule of the
             Plasticity and the connectivity set it.
         row_fraction: Fraction r of the rows of a batch that is remembered: floor(r * rows) + 1 rows, evenly spaced,
-            others after every update; of a convolution at most max(64, 2 d) patches of d features. Many passes without
-            a step leave at most 1,024 rows, or as many as the last pass.
+            others in every pass; of a convolution about as many, at most about max(64, 2 d) patches of d features.
+            Many passes without a step leave at most 1,024 rows, or as many as the last pass.
         remembers: True if passes in train mode are remembered; see `neuro_decorr.rate.unremembered`.
         trace: Trace that drives the statistics in place of z, for sequences; None: z itself.
         rule: Rule of the last `Plasticity` that was attached; None before.

@@ -227,10 +227,17 @@ class Memory:
         In a network that runs step by step a row is one example, and in training on one batch a row is the same example
         at every step: a fixed offset would always choose the same few examples.
         """
+        return (offset(self.turn, rows) + kept * self._passes(rows)) % rows
+
+    def turn_of_pass(self, rows: int) -> int | Tensor:
+        """Turn of the next pass of a convolution with so many rows: the updates and the passes since the last one."""
+        return self.turn + self._passes(rows)
+
+    def _passes(self, rows: int) -> int | Tensor:
+        """Number of passes of so many rows since the last step."""
         seen: float | Tensor = 0 if self.record is None else self.record.seen
         counted = isinstance(seen, Tensor) and torch.compiler.is_compiling()
-        passes = (seen / rows).long() if counted else int(seen) // rows  # type: ignore[union-attr]  # a tensor
-        return (offset(self.turn, rows) + kept * passes) % rows
+        return (seen / rows).long() if counted else int(seen) // rows  # type: ignore[union-attr]  # a tensor
 
 
 def _by_group(layer: Remembering, tensor: Tensor) -> Tensor:

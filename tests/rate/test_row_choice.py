@@ -116,6 +116,22 @@ def test_every_position_drives_the_rule_as_often_as_any_other(layer: nn.Conv2d) 
     assert float(share.min()) > 0.8 and float(share.max()) < 1.2  # evenly spaced, not only equal on average
 
 
+@pytest.mark.parametrize("form", ["patches", "channels"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_passes_without_a_step_hear_other_places_of_the_images(form: str, groups: int) -> None:
+    """The value of a pixel tells its image and place; 25 passes of 8 rows hear as many of 200 as by chance, 126."""
+    model = nd.decorrelate(nn.Conv2d(2, 2, 1, groups=groups), center=False, convolution=form)
+    held, maps = model.get_submodule("decorrelation"), torch.arange(200.0).view(8, 1, 5, 5).expand(8, 2, 5, 5)
+    assert isinstance(held, nd.Decorrelation)
+    held.row_fraction = 1e-3
+    for _ in range(25):
+        model(maps)
+    record = held.take_record()
+    assert record is not None and record.inputs.shape[-2] == 25 * 8
+    counts = torch.bincount(record.inputs[..., 0].long().view(groups, -1)[-1], minlength=200)
+    assert int(counts.max()) <= 3 and int((counts > 0).sum()) >= 120
+
+
 @pytest.mark.parametrize("rows", [1, 7, 40, 128, 250])
 @pytest.mark.parametrize("fraction", [0.1, 0.3, 0.75, 1.0])
 def test_training_on_one_batch_hears_every_row_as_often_as_any_other(rows: int, fraction: float) -> None:
