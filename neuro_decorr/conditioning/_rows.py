@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from neuro_decorr.row_choice import Convolution, patches, positions, spaced
 
+TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 WeightLayer: TypeAlias = nn.Linear | Convolution
 
 _LEAST_IMAGES = 8
@@ -64,7 +65,22 @@ def error_rows(layer: WeightLayer, errors: Tensor, most: int | None, turn: int =
     return _by_group(layer, spaced(maps.movedim(1, -1).flatten(0, -2), most, turn, *_POSITIONS))
 
 
-def _by_group(layer: Convolution, rows: Tensor) -> Tensor:
+def transposed_rows(layer: TransposedConvolution, inputs: Tensor) -> Tensor:
+    """Rows that a transposed convolution sees, one per image and position, decorrelated if the layer is.
+
+    Args:
+        layer: The layer.
+        inputs: Input of the layer.
+
+    Returns:
+        Rows of shape (rows, channels), or (groups, rows, channels of a group).
+    """
+    rows = _by_group(layer, _batch(layer, inputs).movedim(1, -1).flatten(0, -2))
+    held: Any = layer._modules.get("decorrelation")
+    return rows if held is None else _decorrelated(held, rows)
+
+
+def _by_group(layer: Convolution | TransposedConvolution, rows: Tensor) -> Tensor:
     """Rows in the shape (groups, rows, features of a group), if there are several groups."""
     return rows if layer.groups == 1 else rows.reshape(len(rows), layer.groups, -1).transpose(0, 1)
 
@@ -83,7 +99,7 @@ def _decorrelated(held: Any, rows: Tensor) -> Tensor:
     return transformed.reshape(at_positions.shape).mT.flatten(-2)
 
 
-def _batch(layer: Convolution, maps: Tensor) -> Tensor:
+def _batch(layer: Convolution | TransposedConvolution, maps: Tensor) -> Tensor:
     """Batch (images, channels, *positions); an image without a batch is a batch of one."""
     return maps.reshape(-1, *maps.shape[-1 - len(layer.kernel_size) :])
 

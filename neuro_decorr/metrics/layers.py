@@ -14,8 +14,8 @@ def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Li
     """Record the activity that every layer of one kind receives, in eval mode and without gradients.
 
     The activity is taken as the weights receive it: after forward pre-hooks and after the Decorrelation of the layer. A
-    convolution receives patches, padding included: one row per image and position. The modes of the model (training or
-    eval) are restored afterwards.
+    convolution receives patches, padding included: one row per image and position; a transposed convolution receives
+    the channels at every position. The modes of the model (training or eval) are restored afterwards.
 
     Cost: one forward pass; memory for the inputs of all layers of the kind, of convolutions for all their patches.
 
@@ -37,22 +37,27 @@ def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Li
         raise InvalidValue(
             f"{type(model).__name__} has no layer of class {kind.__name__}; give the class of its layers as kind."
         )
-    from neuro_decorr.conditioning._rows import input_rows  # here, since recordings are analysed without it
+    # Here, since recordings are analysed without it.
+    from neuro_decorr.conditioning._rows import input_rows, transposed_rows
 
     received: dict[str, list[Tensor]] = {}
 
     def remember(name: str) -> Any:
         def hook(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], __: Any) -> None:
             activity = arguments[0] if arguments else keywords["input"]
-            if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-                rows = input_rows(layer, activity, most=None).detach()
+            rows = None
+            if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                rows = input_rows(layer, activity, most=None)
+            elif isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+                rows = transposed_rows(layer, activity)
+            if rows is not None:
                 received.setdefault(name, []).append(rows if rows.dim() == 2 else rows.movedim(0, 1).flatten(1))
                 return
             if hasattr(type(layer), "decorrelated_input"):
                 activity = layer.decorrelated_input(activity)  # in eval mode, so that nothing is remembered
             if spatial := getattr(layer, "spatial", 0):  # the cells of neuro_decorr.norse have channels first
                 activity = activity.movedim(-1 - spatial, -1)
-            received.setdefault(name, []).append(activity.detach().flatten(0, -2) if activity.dim() > 1 else activity)
+            received.setdefault(name, []).append(activity.detach().reshape(-1, activity.shape[-1]))
 
         return hook
 

@@ -47,6 +47,30 @@ def test_a_convolution_receives_decorrelated_patches(groups: int) -> None:
     torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("center", [True, False])
+def test_a_transposed_convolution_receives_decorrelated_channels(groups: int, center: bool) -> None:
+    """With a kernel of one position and no bias its output is the weights times these rows."""
+    plain = nn.ConvTranspose2d(4, 6, 1, groups=groups, bias=False)
+    inputs = torch.randn(5, 4, 3, 2)
+    channels = inputs.permute(0, 2, 3, 1).flatten(0, 2)
+    assert torch.equal(nd.metrics.layer_inputs(plain, inputs, nn.ConvTranspose2d)[""], channels)
+    model = nd.decorrelate(plain, center=center)
+    held = model.get_submodule("decorrelation")
+    assert isinstance(held, nd.Decorrelation)
+    held.matrix.add_(torch.randn(held.matrix.shape), alpha=0.1)
+    held.mean.add_(1.0)
+    received = nd.metrics.layer_inputs(model, inputs, nn.ConvTranspose2d)[""].view(len(channels), groups, -1)
+    outputs = torch.einsum("ngf,gfo->ngo", received, plain.weight.view(groups, -1, 6 // groups)).flatten(1)
+    torch.testing.assert_close(outputs, model(inputs).permute(0, 2, 3, 1).flatten(0, 2), rtol=1e-4, atol=1e-5)
+
+
+def test_one_sample_without_a_batch_is_a_row() -> None:
+    layer, one = nn.Linear(3, 3), torch.randn(3)
+    received = nd.metrics.layer_inputs(nn.Sequential(layer, layer), one)["0"]
+    torch.testing.assert_close(received, torch.stack([one, layer(one).detach()]))
+
+
 def test_repeated_calls_and_extra_dimensions_are_flattened() -> None:
     layer = nn.Linear(3, 3)
     model = nn.Sequential(layer, layer)
