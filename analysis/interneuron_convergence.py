@@ -20,8 +20,9 @@ COLOURS = {
 }
 CAPTION = (
     "Distance of the outputs' covariance from the damped fixed point, relative (Frobenius); a move of the synapses at "
-    "every update. Top row: exact statistics, the larger rate; the dotted line is at 5 %. Bottom row: batches of 26 "
-    "Gaussian samples. Lines: geometric mean over seeds, which set the basis, the start and the samples."
+    "every update. Top row: exact statistics, the larger rate, by the number k of interneurons; the dotted line is at "
+    "5 %. Bottom row: batches of 26 Gaussian samples, the smallest k, by rate. Lines: geometric mean over seeds, which "
+    "set the basis, the start and the samples."
 )
 
 
@@ -52,18 +53,20 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     courses = measured["courses"]
     spectra, rules = list(dict.fromkeys(courses["spectrum"])), style.ordered(courses["rule"], list(COLOURS))
     counts, rates = sorted(set(courses["interneurons"])), sorted(set(courses["rate"]), reverse=True)
+    of_count = dict(zip(counts, ("--", "-", ":", "-."), strict=False))
+    of_rate = dict(zip(rates, ("-", "--", ":", "-."), strict=False))
     figure, axes = style.panels(2, len(spectra), 5.0, sharey="row")
     for column, spectrum in enumerate(spectra):
         of_spectrum = courses[courses["spectrum"] == spectrum]
         exact, online = (of_spectrum[of_spectrum["statistics"] == name] for name in ("exact", "batches"))
         top, bottom = axes[0][column], axes[1][column]
         for rule in rules:
-            for count, line in zip(counts, ("--", "-", ":", "-."), strict=False):
+            for count, line in of_count.items():
                 chosen = exact[(exact["interneurons"] == count) & (exact["rate"] == rates[0])]
-                _line(top, chosen[chosen["rule"] == rule], line, f"{rule}, k = {count}")
-            for rate, line in zip(rates, ("-", "--", ":", "-."), strict=False):
+                _line(top, chosen[chosen["rule"] == rule], line)
+            for rate, line in of_rate.items():
                 chosen = online[(online["interneurons"] == counts[0]) & (online["rate"] == rate)]
-                _line(bottom, chosen[chosen["rule"] == rule], line, f"{rule}, rate {rate:g}")
+                _line(bottom, chosen[chosen["rule"] == rule], line)
         top.axhline(near, color="#999999", linestyle=":")
         top.set_title(spectrum)
         for axis, rows in ((top, exact), (bottom, online)):
@@ -74,15 +77,21 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     axes[1][0].set_ylim(0.02, 6)
     axes[1][0].set_yticks((0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5), ("0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"))
     axes[1][0].minorticks_off()
-    axes[0][-1].legend(frameon=False)
-    axes[1][-1].legend(frameon=False)
+    for rule in rules:
+        axes[0][0].plot([], [], color=COLOURS.get(rule, "#000000"), label=rule.replace("_", " "))
+    for line in ("-", "--", ":", "-."):
+        words = [f"k = {count}" for count in counts if of_count.get(count) == line]
+        words += [f"rate {rate:g}" for rate in rates if of_rate.get(rate) == line]
+        if words:
+            axes[0][0].plot([], [], line, color="#666666", label=" or ".join(words))
+    style.legend(figure, axes[0][0], columns=5)
     save_figure(figure, directory, "interneuron_convergence", CAPTION)
     made = table(measured)
     save_table(made, directory, "interneuron_convergence", CAPTION, digits=3)
     return made.to_string(index=False)
 
 
-def _line(axis: Axes, rows: pd.DataFrame, line: str, words: str) -> None:
+def _line(axis: Axes, rows: pd.DataFrame, line: str) -> None:
     if len(rows):
         mean = np.exp(np.log(rows["distance"]).groupby(rows["update"]).mean())
-        axis.plot(mean, line, color=COLOURS.get(rows["rule"].iloc[0], "#000000"), linewidth=1.3, label=words)
+        axis.plot(mean, line, color=COLOURS.get(rows["rule"].iloc[0], "#000000"), linewidth=1.3)
