@@ -23,6 +23,9 @@ PACKAGES = (
     "pydantic", "click", "rich", "safetensors", "brian2", "norse",
 )  # fmt: skip
 
+OPEN = "running, or killed"
+"""Outcome of a session that has not ended on record."""
+
 
 @final
 class Provenance:
@@ -84,7 +87,7 @@ class Provenance:
                 "command": list(command),
                 "started": _now(),
                 "ended": None,
-                "outcome": "running, or killed",
+                "outcome": OPEN,
                 "runs_computed": 0,
                 "seeds": seeds,
                 "workers": workers,
@@ -127,7 +130,8 @@ def read(directory: Path) -> list[dict[str, Any]]:
         directory: Directory of the study.
 
     Returns:
-        The entry of each session.
+        The entry of each session. One that did not end on record has the outcome `running, or killed`, and `killed` if
+        a later one has begun in the same directory, which the lock of the first one would have refused.
 
     Raises:
         FileNotFoundError: There is no record.
@@ -145,6 +149,12 @@ def read(directory: Path) -> list[dict[str, Any]]:
         raise files.Damaged("damaged (its checksum does not fit)")
     if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
         raise files.Damaged("damaged (no list of sessions)")
+    later = set[str]()
+    for session in reversed(sessions):
+        place = str(session.get("merged_from"))
+        if session.get("outcome") == OPEN and place in later:
+            session["outcome"] = "killed"
+        later.add(place)
     return sessions
 
 

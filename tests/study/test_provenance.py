@@ -38,6 +38,22 @@ def test_a_session_that_is_killed_is_on_record_with_its_runs(tmp_path: Path) -> 
     assert (one["runs_computed"], one["outcome"], one["ended"]) == (3, "running, or killed", None)
 
 
+def test_a_session_without_an_end_was_killed_if_a_later_one_has_begun(tmp_path: Path) -> None:
+    session(tmp_path)
+    assert read(tmp_path)[0]["outcome"] == "running, or killed"
+    second = session(tmp_path)
+    assert [one["outcome"] for one in read(tmp_path)] == ["killed", "running, or killed"]
+    second.end("complete", 1)
+    assert [one["outcome"] for one in read(tmp_path)] == ["killed", "complete"]
+    # A merged session may still run in its own directory, however late it began.
+    second.sessions[0].update(outcome="running, or killed", merged_from="elsewhere")
+    second.end("complete", 1)
+    assert [one["outcome"] for one in read(tmp_path)] == ["running, or killed", "complete"]
+    second.sessions.append({**second.sessions[0], "outcome": "failed"})
+    second.end("complete", 1)
+    assert [one["outcome"] for one in read(tmp_path)][:2] == ["killed", "complete"]
+
+
 def test_reading_the_record_changes_nothing(tmp_path: Path) -> None:
     Provenance(tmp_path)
     assert list(tmp_path.iterdir()) == []
