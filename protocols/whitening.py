@@ -15,7 +15,7 @@ that it leaves free), and the mean squared correlation, which compares rules wit
 clock. The covariance is that of the source, exactly: D S D^T.
 
 Does not say. Speed at decorrelating is not use for learning, and fast rules can learn worse. One rate for each rule,
-the best of five on one seed; dampings and other settings are the defaults. Rules with different fixed points are
+the best of nine on one seed; dampings and other settings are the defaults. Rules with different fixed points are
 compared by the squared correlation only, which some of them do not aim at. Wall clock is of a shared machine and of 64
 units or fewer.
 """
@@ -38,7 +38,7 @@ from neuro_decorr.rules import Rule, Sample, dense_matrix, transform
 
 SourceName = Literal["gaussian", "patches", "drifting"]
 FEATURES = 64
-RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rule's default
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # times the rule's default
 
 
 class Configuration(study.Configuration):
