@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neuro_decorr import checks
 from neuro_decorr.conditioning._rows import WeightLayer, error_rows, groups_of, input_rows
 from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported, shown
+from neuro_decorr.rate.record import in_backward
 
 Kind = Literal["inputs", "errors"]
 
@@ -135,7 +136,8 @@ class Signals:
 
     The model stays as it is: each of these layers gets a forward hook, and the model gets a forward pre-hook, which
     forgets the earlier pass. Every credit assignment runs its clean pass last, so that this pass counts; with
-    micro-batches the last of them counts. Tensors are held by reference, and nothing is computed before it is read.
+    micro-batches the last of them counts. What a checkpoint computes again counts once. Tensors are held by reference,
+    and nothing is computed before it is read.
     Biases, normalisation layers and all other parameters keep their gradients.
 
     Example:
@@ -260,6 +262,8 @@ class Signals:
             layer._moments = {kind: (held["moment"], held["passes"]) for kind, held in saved["moments"].items()}
 
     def _begin(self, *_: object) -> None:
+        if in_backward():  # a checkpoint computes the same pass again
+            return
         self._passed = True
         for layer in self._layers:
             layer._begin()
@@ -276,7 +280,8 @@ class _Listener:
     def __call__(self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> None:
         heard = self._signals._heard
         inputs: Tensor = arguments[0] if arguments else keywords["input"]
-        heard["inputs"].append(inputs.detach())
+        if not in_backward():  # a checkpoint gives the same inputs again; their errors may come with the first or now
+            heard["inputs"].append(inputs.detach())
         if self._errors and output.requires_grad:
             errors, call = heard["errors"], len(heard["errors"])
             errors.append(None)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import neuro_decorr as nd
 from neuro_decorr.conditioning import Signals, foof, kfac
@@ -173,6 +174,31 @@ def test_calls_of_one_layer_in_a_pass_and_further_dimensions_are_rows() -> None:
         model(torch.randn(*inputs).double()).square().sum().backward()
         (layer,) = signals
         assert len(layer.inputs) == rows
+        assert_rows_make_the_gradient(signals)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["model", "part"])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_what_a_checkpoint_computes_again_counts_once(whole: bool, reentrant: bool) -> None:
+    class Saving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 3)
+
+        def part(self, inputs: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(self.first(inputs))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.last(self.part(inputs) if whole else checkpoint(self.part, inputs, use_reentrant=reentrant))
+
+    model = Saving().double()
+    signals = Signals(model, errors=True)
+    for rows in (7, 2):
+        model.zero_grad()
+        inputs = torch.randn(rows, 4).double().requires_grad_()
+        outputs = checkpoint(model, inputs, use_reentrant=reentrant) if whole else model(inputs)
+        outputs.square().sum().backward()
+        assert [len(layer.inputs) for layer in signals] == [rows, rows]
         assert_rows_make_the_gradient(signals)
 
 
