@@ -18,23 +18,27 @@ class Costs:
     A run is expected to take as long as the mean of the known runs with the most equal levels; where there are several
     such, of those with the most equal numbers among them. Numbers that need not be whole, such as a learning rate,
     hardly ever change the time of a run, so the others decide: names, switches, sizes, numbers of steps, the stage.
+    The first run of a process loads its modules too; it counts only where no other run is as much alike.
     """
 
     def __init__(self) -> None:
-        self._known: defaultdict[_Levels, list[float]] = defaultdict(list)
+        self._known: defaultdict[_Levels, list[tuple[float, bool]]] = defaultdict(list)
+        self._any = False
         self._met: set[tuple[str, str, Any]] = set()
         self._found: dict[_Levels, float] = {}
 
-    def add(self, stage: str, factors: Mapping[str, Any], seconds: float) -> None:
+    def add(self, stage: str, factors: Mapping[str, Any], seconds: float, *, first: bool = False) -> None:
         """Add the time of a run.
 
         Args:
             stage: Name of its stage.
             factors: Its levels.
             seconds: Its time (s).
+            first: True for the first run of a process.
         """
         levels = _levels(stage, factors)
-        self._known[levels].append(seconds)
+        self._known[levels].append((seconds, first))
+        self._any |= not first
         self._met |= levels
         self._found.clear()
 
@@ -45,15 +49,15 @@ class Costs:
             missing: The runs.
 
         Returns:
-            Their times (s), in descending order. None where the known runs say too little: a level of a missing run,
-            other than a number that need not be whole, was in no run yet; and fewer runs of these stages are known than
-            are missing.
+            Their times (s), in descending order. None where the known runs say too little: all are the first of their
+            process; or a level of a missing run, other than a number that need not be whole, was in no run yet, and
+            fewer runs of these stages are known than are missing.
         """
         counts = Counter(_levels(stage, factors) for stage, factors in missing)
         wanted = set[tuple[str, str, Any]]().union(*counts)
         stages = {level for level in wanted if level[0] == "stage"}
         known = sum(len(times) for levels, times in self._known.items() if levels & stages)
-        if not _decisive(wanted) <= self._met and known < sum(counts.values()):
+        if counts and (not self._any or (not _decisive(wanted) <= self._met and known < sum(counts.values()))):
             return None
         times = [time for levels, count in counts.items() for time in [self._expected(levels)] * count]
         return sorted(times, reverse=True)
@@ -63,7 +67,8 @@ class Costs:
             decisive = _decisive(levels)
             alike = {other: (len(decisive & other), len(levels & other)) for other in self._known}
             most = max(alike.values())
-            times = [time for other, score in alike.items() if score == most for time in self._known[other]]
+            runs = [run for other, score in alike.items() if score == most for run in self._known[other]]
+            times = [seconds for seconds, first in runs if not first] or [seconds for seconds, _ in runs]
             self._found[levels] = sum(times) / len(times)
         return self._found[levels]
 

@@ -11,6 +11,9 @@ from typing import final
 from neuro_decorr.study.conditions import Condition
 from neuro_decorr.study.costs import Costs
 
+LONG = 60.0
+"""Time of a run (s) beside which the start of its process does not count."""
+
 
 @final
 @dataclass
@@ -33,6 +36,7 @@ class Remaining:
     _first: list[float] = field(default_factory=list)
     _lasted: list[float] = field(default_factory=list)
     _began: dict[int, float] = field(default_factory=dict)
+    _warm: set[int] = field(default_factory=set)  # workers that have ended a run, in any stage
 
     def stage(
         self, missing: int, workers: int, conditions: Iterable[Condition] = (), costs: Costs | None = None
@@ -73,7 +77,9 @@ class Remaining:
         if condition is not None:
             self._conditions -= Counter([condition])
             if self._costs is not None and seconds > 0:
-                self._costs.add(condition.stage, condition.factors, seconds)
+                first = slot not in self._warm and seconds < LONG
+                self._costs.add(condition.stage, condition.factors, seconds, first=first)
+        self._warm.add(slot)
         self._began[slot] = now
         self._missing -= 1
         self._ended += 1

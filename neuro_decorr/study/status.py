@@ -16,6 +16,7 @@ from neuro_decorr.study.declared import Declared
 from neuro_decorr.study.holder import holder
 from neuro_decorr.study.identity import Identity
 from neuro_decorr.study.options import whole
+from neuro_decorr.study.remaining import LONG
 
 State: TypeAlias = Literal[
     "not begun", "running", "perhaps running", "complete", "incomplete", "interrupted", "failed", "killed", "unknown"
@@ -252,6 +253,8 @@ def _left(stages: list[Stage], session: Mapping[str, Any], times: _Times) -> flo
     if not stored or workers is None:
         return None
     overall = sum(stage.wall_seconds for stage in stages) / stored
+    if stored <= int(workers[1]) and overall < LONG:  # each may be the first of its process, which loads its modules
+        return None
     total, longest = 0.0, 0.0
     for stage, missing in zip(stages, times.missing, strict=True):
         number = stage.missing or 0

@@ -113,6 +113,8 @@ def test_the_time_left_is_that_of_runs_of_the_same_arm(study: Path, command: Com
     session(study, workers="3 processes")
     assert record(command, "results/one")[0]["left"] == pytest.approx(100)  # no run is shared among workers
     assert "about 1 min 40 s left with 3 processes" in command("status", "results/one").out
+    session(study, workers="7 processes")  # all seven stored runs may be the first of their processes
+    assert record(command, "results/one")[0]["left"] is None
     payload = files.unseal((study / "stages.json").read_bytes())
     del payload["factors"]  # as an earlier version wrote it
     (study / "stages.json").write_bytes(files.seal(payload))

@@ -48,6 +48,16 @@ def test_a_level_that_was_in_no_run_leaves_the_time_unknown(level: Any) -> None:
     assert Costs().expected([missing]) is None
 
 
+def test_the_first_run_of_a_process_counts_only_where_no_other_is_as_much_alike() -> None:
+    made = Costs()
+    made.add("m", {"arm": "a"}, 20, first=True)
+    assert made.expected([("m", {"arm": "a"})]) is None
+    made.add("m", {"arm": "b"}, 5)
+    assert made.expected([("m", {"arm": "a"}), ("m", {"arm": "b"})]) == [20, 5]
+    made.add("m", {"arm": "a"}, 3)
+    assert made.expected([("m", {"arm": "a"}), ("m", {"arm": "b"})]) == [5, 3]
+
+
 def test_against_a_search_through_all_known_runs() -> None:
     random = np.random.default_rng(0)
     levels = list(itertools.product("abc", (10, 20), (0.1, 0.2), (True, False)))

@@ -159,6 +159,19 @@ def test_the_time_left_is_that_of_runs_of_the_same_arm(log: Log) -> None:
     assert len(left) > 5 and all(abs(told - truth) <= 0.05 * truth for told, truth in left)
 
 
+@pytest.mark.parametrize(("took", "known"), [(20.0, False), (3600.0, True)])
+def test_a_short_first_run_of_a_process_tells_nothing_of_the_others(log: Log, took: float, known: bool) -> None:
+    runs = [Condition("measure", seed, {}) for seed in range(9)]
+    log.told.stage(TITLE, 9, 0, 0, 1, runs, Costs())
+    log.new()
+    for run, seconds_ in ((runs[0], took), (runs[1], 5.0)):
+        log.seconds += 31
+        log.told.advance(0, diverged=False, failed=False, condition=run, seconds=seconds_)
+    first, second = log.new()
+    assert ("left" in first) == known and "left" in second
+    assert known or second.endswith("about 35 s left")
+
+
 def test_runs_that_failed_at_once_do_not_make_the_others_quick(log: Log) -> None:
     log.told.stage(TITLE, 100, 0, 0, workers=1)
     for number in range(20):
