@@ -38,9 +38,9 @@ class Configuration(study.Configuration):
     )
     strength: float = Field(1.0, ge=0, description="strength of the common modes added to the digits")
     credits: tuple[CreditName, ...] = Field(get_args(CreditName), description="credit assignments")
-    dampings: tuple[float, ...] = Field((0.3, 3.0, 30.0), description="dampings of the interneurons")
+    dampings: tuple[float, ...] = Field((0.03, 0.3, 3.0, 30.0), description="dampings of the interneurons")
     learning_rates: tuple[float, ...] = Field(
-        (3e-3, 1e-3, 1e-2), description="learning rates to choose from, for every arm"
+        (3e-3, 1e-3, 1e-2, 3e-2, 1e-1), description="learning rates to choose from, for every arm"
     )
     dense: tuple[CreditName, ...] = Field(
         ("feedback_alignment",), description="credit assignments with which the dense rule runs too"

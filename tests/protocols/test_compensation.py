@@ -20,10 +20,10 @@ SMALL = {"epochs": 1, "evaluated": 100, "hidden": (20,), "interneurons": 8, "lea
 def test_every_arm_meets_every_credit_rate_and_seed_once() -> None:
     configuration = protocol.PROTOCOL.configure()
     conditions = protocol.measured_runs(configuration, [0, 1], study.Tables())
-    # none, center and 3 dampings x 2; the dense rule twice, for feedback alignment only; 3 rates, 2 seeds.
-    assert len(set(conditions)) == len(conditions) == (3 * 8 + 2) * 3 * 2
-    seeds = [condition.seed for condition in conditions[:8]]
-    assert seeds == [0] * 8, "arms of one seed follow each other"
+    # none, center and 4 dampings x 2; the dense rule twice, for feedback alignment only; 5 rates, 2 seeds.
+    assert len(set(conditions)) == len(conditions) == (3 * 10 + 2) * 5 * 2
+    seeds = [condition.seed for condition in conditions[:10]]
+    assert seeds == [0] * 10, "arms of one seed follow each other"
 
 
 @pytest.mark.parametrize("credit", ["backprop", "feedback_alignment", "node_perturbation"])
