@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import intervals, style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 METHODS = {"bootstrap": "bootstrap", "sgd": "gradient descent", "adam": "Adam", "lbfgs": "L-BFGS"}
 COLOURS = {"bootstrap": "#D55E00", "sgd": "#0072B2", "adam": "#009E73", "lbfgs": "#000000"}
@@ -75,7 +75,7 @@ def predicted(condition: pd.Series, tolerance: float) -> pd.Series:
 
 
 def draw(tables: study.Tables, directory: Path, tolerance: float, most: int) -> str:
-    """Draw the figure, write the table, return it as text.
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         tables: Tables of the study.
@@ -106,7 +106,21 @@ def draw(tables: study.Tables, directory: Path, tolerance: float, most: int) -> 
     save_figure(figure, directory, "bootstrap_learning", CAPTION)
     made = table(tables)
     save_table(made, directory, "bootstrap_learning", TABLE, digits=3)
-    return made.to_string(index=False)
+    return f"{finding(made)}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = ["R^2 on the test grid after the last epoch; in brackets 95 % intervals over seeds."]
+    for method, own in made.groupby("method", sort=False):
+        plain, others = own[own["arm"] == "none"].iloc[0], own[own["arm"] != "none"]
+        line = f"{METHODS[str(method)]}: {intervals.told(plain, 'R^2', '.3f')} without decorrelation"
+        if len(others):
+            best = others.iloc[int(np.nanargmax(others["R^2"]))]
+            change = f"{best['minus none']:+.3f} [{best['from']:+.3f}, {best['to']:+.3f}]"
+            line += f", most with {style.label(best['arm'])}: {best['R^2']:.3f} ({change})"
+        lines.append(f"{line}.")
+    return "\n".join(lines)
 
 
 def _curves(axis: Axes, curves: pd.DataFrame) -> None:

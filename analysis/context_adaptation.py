@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 CIRCUITS = {
     "slow_synapses": ("#D55E00", "N gains, slow synapses"),
@@ -37,7 +37,7 @@ TABLE = (
 
 
 def draw(tables: study.Tables, directory: Path) -> str:
-    """Draw the figure, write the table, return it as text.
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         tables: Tables of the study.
@@ -58,7 +58,20 @@ def draw(tables: study.Tables, directory: Path) -> str:
     save_figure(figure, directory, "context_adaptation", CAPTION)
     made = table(measured)
     save_table(made, directory, "context_adaptation", TABLE, digits=3)
-    return made.to_string(index=False)
+    return f"{finding(made)}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = []
+    for world, own in made.groupby("contexts", sort=False):
+        lines.append(f"Mean error over the first and the last 20 contexts, where {WORLDS[str(world)]}:")
+        for _, row in own.iterrows():
+            again = "not whitened again within a context"
+            if not pd.isna(row["updates"]):
+                again = f"whitened again after {row['updates']} updates"
+            lines.append(f"- {CIRCUITS[row['circuit']][1]}: {row['first']:.3g}, {row['last']:.3g}; {again}.")
+    return "\n".join(lines)
 
 
 def table(measured: study.Tables) -> pd.DataFrame:

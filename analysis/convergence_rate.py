@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 REFERENCE = "none"
 CAPTION = (
@@ -32,7 +32,7 @@ PARALLEL = (
 
 
 def draw(measured: study.Tables, directory: Path) -> str:
-    """Draw the figure, write the tables, return them as text.
+    """Draw the figure, write the tables, return the finding in words with the tables.
 
     Args:
         measured: Tables of the study.
@@ -54,7 +54,26 @@ def draw(measured: study.Tables, directory: Path) -> str:
     save_figure(figure, directory, "convergence_rate", CAPTION)
     save_table(made, directory, "convergence_rate", RATES, digits=3)
     save_table(pairs, directory, "parallel", PARALLEL, digits=3)
-    return f"{made.to_string(index=False)}\n\nParallel inputs:\n{pairs.to_string(index=False)}"
+    return f"{finding(made, fastest, pairs)}\n\n{table_text(made)}\n\n{table_text(pairs)}"
+
+
+def finding(made: pd.DataFrame, fastest: pd.DataFrame, pairs: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = [f"Measured rates are {made['least'].min():.2g} to {made['most'].max():.2g} times the predicted ones."]
+    for arm in style.arms(fastest):
+        row = fastest[fastest["arm"] == arm].iloc[0]
+        damping = "" if np.isnan(row["damping"]) else f" at damping {row['damping']:g}"
+        if arm != REFERENCE:
+            lines.append(
+                f"{style.label(arm)}{damping}: {row['none']:.3g} [{row['none low']:.3g}, {row['none high']:.3g}] times "
+                "the rate without decorrelation."
+            )
+    for _, row in pairs.iterrows():
+        lines.append(
+            f"Parallel inputs, {style.label(row['arm'])}, {'with' if row['biases'] else 'without'} biases: the loss "
+            f"falls to {row['loss left']:.2g} of the first; least eigenvalue of the kernel {row['least']:.2g}."
+        )
+    return "\n".join(lines)
 
 
 def table(modes: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import intervals, style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 ARMS = {
     "dual": ("#0072B2", "dual"),
@@ -83,7 +83,7 @@ def iterations(found: study.Tables) -> pd.DataFrame:
 
 
 def draw(tables: study.Tables, directory: Path, near: float) -> str:
-    """Draw the figure, write the tables, return the finding in words.
+    """Draw the figure, write the tables, return the finding in words with the tables.
 
     Args:
         tables: Tables of the study.
@@ -107,14 +107,35 @@ def draw(tables: study.Tables, directory: Path, near: float) -> str:
     found, speed = stochastic(measured), iterations(full)
     save_table(found, directory, "dual_descent_stochastic", STOCHASTIC, digits=3)
     save_table(speed, directory, "dual_descent_iterations", ITERATIONS, digits=3)
-    told = [found.to_string(index=False), speed.to_string(index=False)]
+    told, lines = [table_text(found), table_text(speed)], finding(found, speed)
     if "samples" in measured:
         rows = measured["samples"]
         ratio = intervals.of_mean(rows["variance_ratio"], "variance ratio")
         made = pd.DataFrame([{"largest error": rows["error"].max(), **ratio}])
         save_table(made, directory, "dual_descent_samples", SAMPLES, digits=3)
-        told.append(made.to_string(index=False))
-    return "\n\n".join(told)
+        told.append(table_text(made))
+        lines.append(
+            f"Posterior samples: the largest relative error is {made['largest error'].iloc[0]:.2g}, their variance "
+            f"{intervals.told(made.iloc[0], 'variance ratio')} times the exact one."
+        )
+    return "\n\n".join(["\n".join(lines), *told])
+
+
+def finding(found: pd.DataFrame, speed: pd.DataFrame) -> list[str]:
+    """Write the finding in words, whatever the result, line by line."""
+    errors = [f"{ARMS[row['arm']][1]} {intervals.told(row, 'error', '.2g')}" for _, row in found.iterrows()]
+    lines = [f"Relative error of the mean with few points a step: {'; '.join(errors)}."] if errors else []
+    if speed["iterations"].notna().any():
+        best = speed.iloc[int(np.nanargmin(speed["iterations"]))]
+        damping = "" if np.isnan(best["damping"]) else f" at damping {best['damping']:g}"
+        fewer = f"; the features as they are take {intervals.told(best, 'times fewer')} times as many" * bool(
+            best["arm"] != "none" and not np.isnan(best.get("times fewer", np.nan))
+        )
+        lines.append(
+            f"With all points, {ARMS[best['arm']][1]}{damping} needs the fewest iterations to 1 %: "
+            f"{best['iterations']:g}{fewer}."
+        )
+    return lines
 
 
 def _posterior(axis: Axes, measured: study.Tables) -> None:

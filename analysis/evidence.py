@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from analysis import intervals, style
 from neuro_decorr import study
 from neuro_decorr.errors import require
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 SETTING = ["arm", "damping", "delta"]
 BOUNDS = ["batches of 5", "batches of 10", "batches of 25", "batches of 50", "outputs", "tensors", "diagonal"]
@@ -140,7 +140,7 @@ def pools(rows: pd.DataFrame, damping: float) -> pd.DataFrame:
 
 
 def draw(tables: study.Tables, directory: Path, damping: float, delta: float, trained: float) -> str:
-    """Draw the figure, write the tables, return them as text.
+    """Draw the figure, write the tables, return the finding in words with the tables.
 
     Args:
         tables: Tables of the study.
@@ -161,7 +161,29 @@ def draw(tables: study.Tables, directory: Path, damping: float, delta: float, tr
     slack = pd.concat([slack, slacks(tables, damping, delta, trained)])
     save_table(slack, directory, "evidence_bounds", SLACK, digits=3)
     save_table(made, directory, "evidence_choice", CHOICE, digits=3)
-    return f"{slack.to_string(index=False)}\n\n{made.to_string(index=False)}"
+    return f"{finding(slack, made)}\n\n{table_text(slack)}\n\n{table_text(made)}"
+
+
+def finding(slack: pd.DataFrame, made: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = []
+    for _, own in slack.groupby(["trained", "arm"], sort=False):
+        best = own.iloc[int(np.nanargmin(own["slack"]))]
+        arm = str(best["arm"])
+        words = DAMPED[arm][1] if arm in DAMPED else style.label(arm)
+        lines.append(
+            f"{words}, trained with delta {best['trained']:g}: the tightest bound of the log determinant is that by "
+            f"{best['bound']}, with a slack of {intervals.told(best, 'slack')}."
+        )
+    for _, row in made[made["chosen"] == made["chosen"].iloc[0]].iterrows():
+        words, change = "validation accuracy", ""
+        if row["criterion"] != "validation":
+            words = f"the evidence ({row['criterion']})"
+            difference = f"{row['minus validation']:+.3f} [{row['from']:+.3f}, {row['to']:+.3f}]"
+            change = f", {difference} against the choice by validation"
+        accuracy = intervals.told(row, "test accuracy", ".3f")
+        lines.append(f"Test accuracy of the setting that {words} chooses: {accuracy}{change}.")
+    return "\n".join(lines)
 
 
 def _bounds(axis: Axes, slack: pd.DataFrame) -> None:

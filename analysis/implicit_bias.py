@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import style
+from analysis import intervals, style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 TITLES = {"isotropic": "isotropic", "correlated": "correlation .8", "images": "images"}
 CAPTION = (
@@ -29,7 +29,7 @@ COURSES = (
 
 
 def draw(measured: study.Tables, directory: Path) -> str:
-    """Draw the figure, write the table, return it as text.
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         measured: Tables of the study.
@@ -52,7 +52,25 @@ def draw(measured: study.Tables, directory: Path) -> str:
     style.legend(figure, places[0], columns=6)
     save_figure(figure, directory, "implicit_bias", CAPTION)
     save_table(made, directory, "implicit_bias", COURSES, digits=3)
-    return made.to_string(index=False)
+    return f"{finding(made)}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    last = [str(name) for name in made if str(name).startswith("rank ")][-1]
+    lines = [
+        f"Stable rank of the weights after {last.removeprefix('rank ')} steps; of damped arms at the smallest damping; "
+        "in brackets 95 % intervals over seeds."
+    ]
+    for (inputs, initial), own in made.groupby(["inputs", "initial"], sort=False):
+        first = {str(row["arm"]): row for _, row in own.sort_values("damping", ascending=False).iterrows()}
+        others = ", ".join(
+            f"{style.label(arm)} {intervals.told(first[arm], 'more', '+.2g')}"
+            for arm in style.arms(own) if arm != "center"
+        )  # fmt: skip
+        center = first["center"][last]
+        lines.append(f"{inputs}, initial weights {initial:g}: {center:.3g} with centring; more than it: {others}.")
+    return "\n".join(lines)
 
 
 def table(measured: study.Tables) -> pd.DataFrame:

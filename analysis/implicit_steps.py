@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import style
+from analysis import intervals, style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 LINES = {"explicit": "-", "implicit": "--"}
 SOLVERS = {"adam": "Adam", "implicit": "implicit"}
@@ -34,7 +34,7 @@ KEYS = ["arm", "damping", "step"]
 
 
 def draw(tables: study.Tables, directory: Path) -> str:
-    """Draw the figure, write the tables, return them as text.
+    """Draw the figure, write the tables, return the finding in words with the tables.
 
     Args:
         tables: Tables of the study.
@@ -54,7 +54,29 @@ def draw(tables: study.Tables, directory: Path) -> str:
     save_figure(figure, directory, "implicit_steps", CAPTION)
     save_table(widths, directory, "ranges", RANGES, digits=3)
     save_table(solved, directory, "poisson", SOLUTIONS, digits=3)
-    return f"{widths.to_string(index=False)}\n\nPoisson:\n{solved.to_string(index=False)}"
+    return f"{finding(widths, solved)}\n\n{table_text(widths)}\n\n{table_text(solved)}"
+
+
+def finding(widths: pd.DataFrame, solved: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = []
+    for problem, own in widths.groupby("problem", sort=False):
+        plain = own[(own["arm"] == "none") & (own["step"] == "explicit")].iloc[0]
+        best = own.iloc[int(np.nanargmax(own["decades"]))]
+        damping = "" if np.isnan(best["damping"]) else f" at damping {best['damping']:g}"
+        lines.append(
+            f"{problem}: usable step sizes span {plain['decades']:.2g} decades with explicit steps and no "
+            f"decorrelation, and most with {best['step']} steps and {style.label(best['arm'])}{damping}: "
+            f"{best['decades']:.2g} decades, {intervals.told(best, 'more', '+.2g')} more."
+        )
+    plain = solved[(solved["solver"] == "adam") & (solved["arm"] == "none")].iloc[0]
+    best = solved.iloc[int(np.nanargmin(solved["error"]))]
+    lines.append(
+        f"Poisson: the relative error is {plain['error']:.2g} with Adam and no decorrelation, and least with "
+        f"{SOLVERS.get(best['solver'], best['solver'])} and {style.label(best['arm'])}: {best['error']:.2g}, "
+        f"{intervals.told(best, 'ratio', '.2g')} of it."
+    )
+    return "\n".join(lines)
 
 
 def ranges(rows: pd.DataFrame) -> pd.DataFrame:

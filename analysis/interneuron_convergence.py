@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from analysis import style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 KEYS = ["spectrum", "rule", "interneurons", "rate"]
 COLOURS = {
@@ -43,7 +43,7 @@ def table(measured: study.Tables) -> pd.DataFrame:
 
 
 def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
-    """Draw the figure, write the table, return it as text.
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         measured: Tables of the measured runs.
@@ -88,7 +88,21 @@ def draw(measured: study.Tables, directory: Path, near: float = 0.05) -> str:
     save_figure(figure, directory, "interneuron_convergence", CAPTION)
     made = table(measured)
     save_table(made, directory, "interneuron_convergence", CAPTION, digits=3)
-    return made.to_string(index=False)
+    return f"{finding(made, near)}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame, near: float) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = []
+    for rule, own in made.groupby("rule", sort=False):
+        came, floor = own["updates"].dropna(), own["floor"].dropna()
+        after = f", after {came.min():.0f} to {came.max():.0f} updates (median over seeds)" if len(came) else ""
+        stays = f" On batches the distance stays at {floor.min():.2g} to {floor.max():.2g}." if len(floor) else ""
+        lines.append(
+            f"{rule}: with exact statistics {len(came)} of {len(own)} conditions come within {near:.0%} of the fixed "
+            f"point{after}.{stays}"
+        )
+    return "\n".join(lines)
 
 
 def _line(axis: Axes, rows: pd.DataFrame, line: str) -> None:

@@ -9,13 +9,15 @@ import pandas as pd
 
 from analysis import style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 MARKERS = {
     "decorrelated inputs": ("o", "#D55E00"), "FOOF": ("s", "#009E73"), "orthogonal projection": ("^", "#0072B2"),
     "semi-implicit": ("v", "#56B4E9"), "implicit descent": ("D", "#CC79A7"),
     "recursive least squares": ("P", "#E69F00"), "dual of ridge": ("X", "#882255"),
 }  # fmt: skip
+ROUNDING = 1e-9
+"""Distance below which two updates are the same up to rounding."""
 LEARNT = {"whitening": "#56B4E9", "interneuron": "#D55E00", "norm_preserving": "#0072B2"}
 CAPTION = (
     "What is left of the gradient in every principal direction of the inputs of one layer, against the power s there. "
@@ -41,7 +43,7 @@ def table(tables: study.Tables) -> pd.DataFrame:
 
 
 def draw(tables: study.Tables, directory: Path) -> str:
-    """Draw the figure, write the table, return it as text.
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         tables: Tables of the study.
@@ -66,4 +68,18 @@ def draw(tables: study.Tables, directory: Path) -> str:
     axes[0][0].set_ylabel("left of the gradient")
     style.legend(figure, *axes[0], columns=4)
     save_figure(figure, directory, "one_matrix", CAPTION.format(seeds=rows["seed"].nunique()))
-    return made.to_string(index=False)
+    return f"{finding(made)}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    distance = made.set_index("method")["distance"]
+    exact, learnt = distance[list(MARKERS)], distance[list(LEARNT)]
+    among = f"; the largest distance among them is {exact[exact < ROUNDING].max():.2g}" * bool((exact < ROUNDING).any())
+    nearest = ", ".join(f"{name} {value:.2g}" for name, value in learnt.items())
+    return (
+        f"{(exact < ROUNDING).sum()} of {len(exact)} methods take the update G (S + l I)^-1 up to rounding{among}. "
+        f"The distance of the gradient is {distance['gradient']:.2g}.\n"
+        f"Distances of rules that learn D from batches: {nearest}.\n"
+        f"On inputs that are whitened exactly, every update is within {made['whitened'].max():.2g} of the gradient."
+    )

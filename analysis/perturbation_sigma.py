@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis import intervals, style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 KEYS = ["network", "state", "hold", "sigma"]
 CONDITIONS = {
@@ -32,8 +33,8 @@ CAPTION = (
 )
 
 
-def draw(measured: study.Tables, directory: Path) -> None:
-    """Draw the figure and write the table.
+def draw(measured: study.Tables, directory: Path) -> str:
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         measured: Tables of the measured runs.
@@ -59,4 +60,23 @@ def draw(measured: study.Tables, directory: Path) -> None:
     style.legend(figure, axes[0][0])
     save_figure(figure, directory, "perturbation_sigma", CAPTION)
     means = rows.groupby(KEYS, sort=False).mean(numeric_only=True).drop(columns=["seed", "diverged", "default"])
-    save_table(means.reset_index(), directory, "perturbation_sigma", CAPTION)
+    made = means.reset_index()
+    save_table(made, directory, "perturbation_sigma", CAPTION)
+    return f"{finding(made)}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    lines = []
+    for condition, (_, _, words) in CONDITIONS.items():
+        own = made[(made[["network", "state", "hold"]] == list(condition)).all(axis=1)]
+        if own.empty:
+            continue
+        told = own[own["asymmetry"] < 1]["sigma"]
+        sizes = f"at sigma {told.min():g} to {told.max():g}" if len(told) else "at no size"
+        best = own.iloc[int(np.nanargmax(own["agreement"]))]
+        lines.append(
+            f"{words}: the change of the loss tells the direction of the noise (odd part above even part) {sizes}; "
+            f"estimates agree best at sigma {best['sigma']:g}, with a cosine of {best['agreement']:.2g}."
+        )
+    return "\n".join(lines)

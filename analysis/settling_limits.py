@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from analysis import intervals, style
 from neuro_decorr import study
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 
 COLOURS = ("#56B4E9", "#0072B2", "#000000", "#D55E00", "#009E73")
 RULES = {
@@ -30,7 +30,7 @@ CAPTION = (
 
 
 def draw(measured: study.Tables, directory: Path) -> str:
-    """Draw the figure, write the table, return it as text.
+    """Draw the figure, write the table, return the finding in words with the table.
 
     Args:
         measured: Tables of the measured runs.
@@ -47,7 +47,20 @@ def draw(measured: study.Tables, directory: Path) -> str:
     made = correlations.groupby(["rule", "level"])["correlation"].agg(["mean", "std", "count"]).reset_index()
     made = made.rename(columns={"level": "hold"})
     save_table(made, directory, "settling_limits", CAPTION, digits=3)
-    return made.to_string(index=False)
+    return f"{finding(made, measured['learning'])}\n\n{table_text(made)}"
+
+
+def finding(made: pd.DataFrame, learning: pd.DataFrame) -> str:
+    """Write the finding in words, whatever the result."""
+    before, floor = learning.groupby("seed")["before"].first().mean(), learning["floor"].iloc[0]
+    lines = [f"Mean absolute correlation before learning: {before:.3g}; sampling floor: {floor:.3g}."]
+    for rule, own in made.sort_values("hold").groupby("rule", sort=False):
+        short, long = own.iloc[0], own.iloc[-1]
+        lines.append(
+            f"After learning by {rule}: {short['mean']:.3g} with stimuli of {short['hold']:g} time constants, "
+            f"{long['mean']:.3g} with stimuli of {long['hold']:g}."
+        )
+    return "\n".join(lines)
 
 
 def _settling(axis: Axes, rows: pd.DataFrame) -> None:

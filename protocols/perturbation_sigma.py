@@ -120,8 +120,8 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:
-    """Write the figure and the table."""
-    perturbation_sigma.draw(tables, directory)
+    """Write the figure and the table, print the finding."""
+    print(perturbation_sigma.draw(tables, directory))
 
 
 PROTOCOL = study.Protocol(

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from neuro_decorr.credit._layers import (
     Forward,
     ParameterUses,
+    check_differentiated,
     is_plain_linear,
     name_of,
     own_parameters,
@@ -144,6 +145,7 @@ def cut_pass(model: nn.Module, inputs: Any) -> tuple[list[Visit], Any]:
         forward = layer.forward
 
         def visited(*arguments: Any, **keywords: Any) -> Tensor:
+            check_differentiated(model, layer)
             if layer in visits:
                 raise Unsupported(
                     f"{name_of(model, layer)} is called twice in a pass, so that it has no single output as a target: "

@@ -168,3 +168,24 @@ def replaced_forwards(replacements: Iterable[tuple[nn.Module, Forward]]) -> Abst
         replacements: Pairs of a layer and the function to be called instead of its `forward`.
     """
     return replaced((layer, "forward", forward) for layer, forward in replacements)
+
+
+def check_differentiated(model: nn.Module | None = None, layer: nn.Module | None = None) -> None:
+    """Check that torch can differentiate a layer where it is called.
+
+    Inside the forward of an autograd function, such as a reentrant checkpoint, torch builds no graph and drops forward
+    derivatives, so that a credit that reads either would silently miss the layer.
+
+    Args:
+        model: Model, for the name of the layer.
+        layer: Layer that is being called, if it is known.
+
+    Raises:
+        Unsupported: The layer is called inside an autograd function.
+    """
+    if not torch._C._is_fwd_grad_enabled():
+        title = "a layer" if model is None or layer is None else f"layer {name_of(model, layer)}"
+        raise Unsupported(
+            f"{title} is called inside an autograd function (a checkpoint with use_reentrant=True?), where this credit "
+            "cannot reach it: run the model without checkpoints, or use backprop."
+        )

@@ -15,6 +15,7 @@ from neuro_decorr.credit._blocks import Blocks, channels_first
 from neuro_decorr.credit._forward_mode import needing_derivatives, with_tangent
 from neuro_decorr.credit._layers import (
     Forward,
+    check_differentiated,
     name_of,
     own_parameters,
     owners,
@@ -127,6 +128,7 @@ class LocalPass:
         forward = layer.forward
 
         def visited(given: Tensor, *arguments: Any, **keywords: Any) -> Any:
+            check_differentiated(self._model, layer)
             if self._arrives(layer, given):
                 return self._ended(layer, given, lambda leaf: forward(leaf, *arguments, **keywords))
             self._first = channels_first(layer)

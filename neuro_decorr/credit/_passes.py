@@ -14,6 +14,7 @@ from neuro_decorr.credit._forward_mode import derivative, with_tangent
 from neuro_decorr.credit._layers import (
     Forward,
     ParameterUses,
+    check_differentiated,
     is_plain_linear,
     name_of,
     own_parameters,
@@ -284,6 +285,8 @@ class _Visits:
         forward = layer.forward
 
         def visited(*arguments: Any, **keywords: Any) -> Any:
+            if not self._with_graphs:
+                check_differentiated(self._model, layer)
             if not self.perturbing:
                 output, *state = _parts(forward(*arguments, **keywords))
                 return _joined(self._cut(layer, (*arguments, *keywords.values()), output), state)

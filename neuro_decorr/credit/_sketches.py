@@ -180,6 +180,7 @@ class Sketching(TorchFunctionMode):
         return self._run(inputs, weight, bias, operation)
 
     def _run(self, inputs: Tensor, weight: Tensor, bias: Tensor | None, operation: _Linear | _Convolution) -> Tensor:
+        check_differentiated()  # a checkpoint would compute the map again, when this mode has ended
         self.sketched += 1
         outputs: Tensor = _Sketched.apply(inputs, weight, bias, operation, self._draws())  # type: ignore[no-untyped-call]
         return outputs

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from neuro_decorr import checks
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
+from neuro_decorr.credit._layers import Forward, check_differentiated, owners, replaced_forwards
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign
 from neuro_decorr.credit._noise import Distribution, Noise
@@ -126,7 +127,8 @@ class ForwardGradient(Credit):
         random_state = RandomState({parameter.device for parameter in learning.values()})
         estimates = [torch.zeros_like(parameter) for parameter in learning.values()]
         known = self._side_effects.are_known(self._modules_of_model)
-        with torch.no_grad():
+        checked = replaced_forwards((layer, _checked(model, layer)) for layer in owners(model))
+        with torch.no_grad(), checked:
             for _ in range(self.directions):
                 directions = [self.noise.draw(parameter) for parameter in learning.values()]
 
@@ -147,3 +149,14 @@ class ForwardGradient(Credit):
         for parameter, estimate in zip(learning.values(), estimates, strict=True):
             parameter.grad = estimate if parameter.grad is None else parameter.grad.add_(estimate)
         return loss
+
+
+def _checked(model: nn.Module, layer: nn.Module) -> Forward:
+    """Forward of a layer that refuses to be called where its derivative would be lost."""
+    forward = layer.forward
+
+    def called(*arguments: Any, **keywords: Any) -> Any:
+        check_differentiated(model, layer)
+        return forward(*arguments, **keywords)
+
+    return called

@@ -212,16 +212,19 @@ def bullets(lines: Sequence[str], kind: str = "") -> str:
 
 
 def words(value: str) -> str:
-    """Encode printed text as HTML: paragraphs, or a text that scrolls where blanks align columns.
+    """Encode printed text as HTML: paragraphs, and what scrolls, where blanks align columns.
 
     Args:
-        value: The text.
+        value: The text; empty lines divide it into parts, each a table or lines of words.
     """
-    if not value.strip():
-        return ""
-    if re.search(r"\S  +\S|^\s", value.strip("\n"), re.MULTILINE):
-        return _scrolling(f"<pre>{text(value.rstrip())}</pre>", "Finding")
-    return "".join(f"<p>{prose(line)}</p>\n" for line in value.strip().splitlines() if line.strip())
+    made = ""
+    for part in re.split(r"\n[^\S\n]*\n", value.strip("\n")):
+        if re.search(r"\S  +\S|^\s", part.strip("\n"), re.MULTILINE):
+            shown = part.rstrip().strip("\n")
+            made += _scrolling(f"<pre>{text(shown)}</pre>", "Finding") if shown.strip() else ""
+        else:
+            made += "".join(f"<p>{prose(line)}</p>\n" for line in part.splitlines() if line.strip())
+    return made
 
 
 def _width(svg: bytes) -> float:

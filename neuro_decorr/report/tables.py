@@ -58,6 +58,25 @@ def markdown(table: pd.DataFrame, digits: int = 4) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [names, rule, *rows])
 
 
+def table_text(table: pd.DataFrame, digits: int = 3) -> str:
+    """Write a table for a terminal, without its index: columns are aligned, numbers to the right.
+
+    Args:
+        table: The table.
+        digits: Significant digits of floats.
+
+    Returns:
+        One line for the names and one for each row, without a line feed at the end.
+    """
+    columns = []
+    for name, kind in zip(table.columns, table.dtypes, strict=True):
+        told = [cell(name), *(cell(value, digits).replace("\n", " ") for value in table[name])]
+        right = getattr(kind, "kind", "O") in "iuf"
+        width = max(map(len, told))
+        columns.append([one.rjust(width) if right else one.ljust(width) for one in told])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
 def cell(value: Any, digits: int | None = None) -> str:
     """Write a value as text, empty where it is missing.
 

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.report import save_figure, save_table
+from neuro_decorr.report import save_figure, save_table, table_text
 from neuro_decorr.report.tables import markdown
 
 
@@ -37,3 +37,17 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
 def test_missing_whole_numbers_and_line_feeds() -> None:
     table = pd.DataFrame({"step": pd.array([1, None], dtype="Int64"), "text": ["a\nb", None]})
     assert markdown(table) == "| step | text |\n| ---: | --- |\n| 1 | a b |\n|  |  |\n"
+
+
+def test_a_table_for_a_terminal_has_columns_of_one_width() -> None:
+    table = pd.DataFrame({
+        "arm": ["none", "a longer\nname"], "mean of": [0.12345, float("nan")], "n": pd.array([5, None], dtype="Int64"),
+    })  # fmt: skip
+    assert table_text(table) == (
+        "arm            mean of  n\n"
+        "none             0.123  5\n"
+        "a longer name"
+    )  # fmt: skip
+    assert table_text(table, 4).splitlines()[1] == "none            0.1235  5"
+    assert table_text(table[[]]) == ""
+    assert table_text(table.head(0)) == "arm  mean of  n"
