@@ -22,8 +22,8 @@ Measured. Test accuracy against `center`, paired by seed; the correlation of wha
 
 Does not say. 48 units, five passes, one setting of the rule, and two small tasks; gated cells are an option that was
 not measured. The grid of learning rates has a factor of two to three between neighbours, one seed chooses, and where a
-condition learns nothing its chosen rate means nothing. Feedback alignment replaces the transposed weights in every step back through time,
-which is not local in time. Batch normalisation is not a control here.
+condition learns nothing its chosen rate means nothing. Feedback alignment replaces the transposed weights in every step
+back through time, which is not local in time. Batch normalisation is not a control here.
 """
 
 from __future__ import annotations
