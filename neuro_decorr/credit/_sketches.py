@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
+from neuro_decorr.credit._layers import check_differentiated
+
 Draw = Callable[[Tensor], Tensor]
 """Function that returns the same probes (probes, ...) at every call, for values (samples, ...) of the same shape."""
 

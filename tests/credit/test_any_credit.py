@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError, checkpoint
 
 import neuro_decorr as nd
 from neuro_decorr import credit
@@ -227,3 +228,30 @@ def test_one_layer_without_bias_and_one_sample(name) -> None:
     case = make_case((3, 1), bias=False, batch=1)
     credit.get(name, case.model).backward(F.mse_loss, case.inputs, case.targets)
     assert len(gradients(case.model)) == 1
+
+
+class Saving(nn.Module):
+    """Runs all layers but the last in a checkpoint."""
+
+    def __init__(self, model: nn.Sequential, reentrant: bool) -> None:
+        super().__init__()
+        self.first, self.last, self.reentrant = model[:-1], model[-1], reentrant
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(checkpoint(self.first, inputs, use_reentrant=self.reentrant))
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_layers_in_a_checkpoint_learn_the_same_or_the_credit_is_refused(name, reentrant) -> None:
+    """Never silently nothing, or something else."""
+    plain, case = make_case(), make_case()
+    credit.get(name, plain.model, seed=1).backward(F.mse_loss, plain.inputs, plain.targets)
+    assignment = credit.get(name, Saving(case.model, reentrant), seed=1)
+    try:
+        assignment.backward(F.mse_loss, case.inputs.requires_grad_(), case.targets)
+    except (Unsupported, CheckpointError):
+        assert name not in FEEDBACK | {"backprop", "weight_perturbation"}
+        return
+    for found, expected in zip(gradients(case.model), gradients(plain.model), strict=True):
+        torch.testing.assert_close(found, expected)
