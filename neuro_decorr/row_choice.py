@@ -8,8 +8,9 @@ f_t = \big\lfloor n \, (t\, g^{-i} \bmod 1) \big\rfloor, \qquad g^{m + 1} = g + 
 $$
 
 on axis i = 1, ..., m of m. Every place has its turn equally often, since j n + f takes all values from 0 to k n - 1.
-For m = 1 g is the golden ratio, whose multiples leave the most even gaps; no number of batches resonates with it. Axes
-have their own powers, so that all combinations of places have their turn.
+For m = 1 g is the golden ratio, whose multiples leave the most even gaps. If K batches come in a fixed order, each
+offset moves from epoch to epoch by about n / (sqrt(5) K) or more; no g assures more for all K. Axes have their own
+powers, so that all combinations of places have their turn.
 
 Source: Roberts (2018), The unreasonable effectiveness of quasirandom sequences (the R sequence),
 https://extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-sequences.
