@@ -128,9 +128,9 @@ def finding(found: pd.DataFrame, speed: pd.DataFrame) -> list[str]:
     if speed["iterations"].notna().any():
         best = speed.iloc[int(np.nanargmin(speed["iterations"]))]
         damping = "" if np.isnan(best["damping"]) else f" at damping {best['damping']:g}"
-        fewer = f"; the features as they are take {intervals.told(best, 'times fewer')} times as many" * bool(
-            best["arm"] != "none" and not np.isnan(best.get("times fewer", np.nan))
-        )
+        fewer = ""
+        if best["arm"] != "none" and not np.isnan(best.get("times fewer", np.nan)):
+            fewer = f"; the features as they are take {intervals.told(best, 'times fewer')} times as many"
         lines.append(
             f"With all points, {ARMS[best['arm']][1]}{damping} needs the fewest iterations to 1 %: "
             f"{best['iterations']:g}{fewer}."

@@ -13,7 +13,6 @@ from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table, table_text
 
 LINES = {"explicit": "-", "implicit": "--"}
-SOLVERS = {"adam": "Adam", "implicit": "implicit"}
 CAPTION = (
     "A, B: steps until a linear teacher is learnt, by step size, median over seeds where all of them learnt it; foof "
     "and whitening at the damping with the widest range. Solid: explicit, dashed: implicit. C: decades of step "
@@ -66,17 +65,21 @@ def finding(widths: pd.DataFrame, solved: pd.DataFrame) -> str:
         damping = "" if np.isnan(best["damping"]) else f" at damping {best['damping']:g}"
         lines.append(
             f"{problem}: usable step sizes span {plain['decades']:.2g} decades with explicit steps and no "
-            f"decorrelation, and most with {best['step']} steps and {style.label(best['arm'])}{damping}: "
+            f"decorrelation, and most with {best['step']} steps and {_arm(best)}{damping}: "
             f"{best['decades']:.2g} decades, {intervals.told(best, 'more', '+.2g')} more."
         )
     plain = solved[(solved["solver"] == "adam") & (solved["arm"] == "none")].iloc[0]
     best = solved.iloc[int(np.nanargmin(solved["error"]))]
     lines.append(
         f"Poisson: the relative error is {plain['error']:.2g} with Adam and no decorrelation, and least with "
-        f"{SOLVERS.get(best['solver'], best['solver'])} and {style.label(best['arm'])}: {best['error']:.2g}, "
+        f"{'Adam' if best['solver'] == 'adam' else 'implicit steps'} and {_arm(best)}: {best['error']:.2g}, "
         f"{intervals.told(best, 'ratio', '.2g')} of it."
     )
     return "\n".join(lines)
+
+
+def _arm(row: pd.Series) -> str:
+    return "no decorrelation" if row["arm"] == "none" else style.label(row["arm"])
 
 
 def ranges(rows: pd.DataFrame) -> pd.DataFrame:

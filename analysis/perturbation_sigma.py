@@ -73,7 +73,8 @@ def finding(made: pd.DataFrame) -> str:
         if own.empty:
             continue
         told = own[own["asymmetry"] < 1]["sigma"]
-        sizes = f"at sigma {told.min():g} to {told.max():g}" if len(told) else "at no size"
+        ends = " to ".join(dict.fromkeys(f"{sigma:g}" for sigma in (told.min(), told.max())))
+        sizes = f"at sigma {ends}" if len(told) else "at no size"
         best = own.iloc[int(np.nanargmax(own["agreement"]))]
         lines.append(
             f"{words}: the change of the loss tells the direction of the noise (odd part above even part) {sizes}; "

@@ -227,3 +227,10 @@ def test_a_caption_says_how_many_seeds_unless_it_gives_an_n(study: Path) -> None
     contents = read(study)
     assert contents.caption(Drawing("loss", b"", "Loss.")) == "Loss. n = 3 paired seeds."
     assert contents.caption(Drawing("units", b"", "Rates (n = 40 units).")) == "Rates (n = 40 units)."
+
+
+def test_a_finding_is_paragraphs_and_tables_by_part() -> None:
+    shown = html.words("It helps by 3 < 4.\nIt does.\n\narm   mean\nnone   0.1\n \nThe end.\n")
+    assert shown.count("<pre>") == 1 and "<pre>arm   mean\nnone   0.1</pre>" in shown
+    assert re.findall("<p>(.*?)</p>", shown) == ["It helps by 3 &lt; 4.", "It does.", "The end."]
+    assert html.words(" \n\n ") == html.words("") == ""
