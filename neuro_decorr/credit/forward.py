@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from neuro_decorr import checks
 from neuro_decorr.credit._forward_mode import derivative, with_tangent
-from neuro_decorr.credit._layers import Forward, check_differentiated, owners, replaced_forwards
+from neuro_decorr.credit._layers import Forward, check_differentiated, own_parameters, replaced_forwards
 from neuro_decorr.credit._losses import SampleLosses
 from neuro_decorr.credit._nodes import assign
 from neuro_decorr.credit._noise import Distribution, Noise
@@ -127,7 +127,7 @@ class ForwardGradient(Credit):
         random_state = RandomState({parameter.device for parameter in learning.values()})
         estimates = [torch.zeros_like(parameter) for parameter in learning.values()]
         known = self._side_effects.are_known(self._modules_of_model)
-        checked = replaced_forwards((layer, _checked(model, layer)) for layer in owners(model))
+        checked = replaced_forwards((m, _checked(model, m)) for m in self._modules_of_model if own_parameters(m))
         with torch.no_grad(), checked:
             for _ in range(self.directions):
                 directions = [self.noise.draw(parameter) for parameter in learning.values()]

@@ -159,6 +159,26 @@ def test_a_loss_without_reduction_and_a_parametrised_layer(tangents) -> None:
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-14)
 
 
+def test_attention_whose_layers_are_never_called_and_a_parametrised_weight() -> None:
+    """With directions of +1 and -1 every entry has the size of the slope, whose square is the product with backprop."""
+
+    class Attending(nn.MultiheadAttention):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs, inputs, inputs)[0]
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), Attending(4, 2, batch_first=True), nn.Flatten()).double()
+    nn.utils.parametrize.register_parametrization(model[0], "weight", nn.Tanh())
+    inputs, targets = normal((5, 3, 4), (5, 12), seed=1)
+    credit.get("forward_gradient", model, noise="rademacher").backward(F.mse_loss, inputs, targets)
+    found = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    model.zero_grad()
+    F.mse_loss(model(inputs), targets).backward()
+    product = found @ torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    assert product > 1e-8
+    torch.testing.assert_close(found.square(), product.expand_as(found))
+
+
 def test_a_model_that_does_not_learn_is_refused() -> None:
     with pytest.raises(Unsupported, match="this one has none"):
         credit.get("forward_gradient", nn.ReLU()).backward(F.mse_loss, torch.zeros(2, 3), torch.zeros(2, 3))
