@@ -110,6 +110,8 @@ def write_report(
                 (staged / place).unlink()
             _write_tables(protocol, directory, outcome, csv, warnings)
         with contextlib.redirect_stdout(_Tee(sys.stdout, heard)):
+            if warnings and heard.getvalue():
+                print()  # apart from the finding, whose last part may be a table
             for lines in warnings.values():
                 print(*lines, sep="\n")
         write_sweeps(protocol.stages, configuration, outcome.tables, directory)

@@ -52,7 +52,7 @@ def test_the_finding_tells_of_settings_that_fall_behind(root: Path, command: Cal
     (root / "protocols" / "fall.py").write_text(PROTOCOL)
     said = command("run", "fall", "--out", "o", "--workers", "1")
     assert TOLD in said.out
-    assert (root / "o" / "finding.txt").read_text() == f"It is.\n{TOLD}\n"
+    assert (root / "o" / "finding.txt").read_text() == f"It is.\n\n{TOLD}\n"
     for name in ("README.md", "index.html"):
         assert TOLD in (root / "o" / name).read_text()
 

@@ -38,7 +38,7 @@ def test_the_finding_tells_of_a_choice_at_the_edge_of_its_grid(root: Path, comma
     assert said.code == 0 and told in said.out
     for name in ("finding.txt", "README.md", "index.html"):
         assert told in (root / "o" / name).read_text()
-    assert (root / "o" / "finding.txt").read_text().startswith("It is.\n2 of 4")
+    assert (root / "o" / "finding.txt").read_text().startswith("It is.\n\n2 of 4")
 
 
 def test_a_choice_inside_of_its_grid_needs_no_warning(root: Path, command: Callable[..., Said]) -> None:
