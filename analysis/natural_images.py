@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import comparison, style
+from analysis import comparison, controls, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -19,7 +19,8 @@ CAPTION = (
     "Test accuracy after the last epoch: mean and standard deviation over paired seeds; difference to `center` with "
     "the same seeds and its 95 % interval (Student). A diverged run counts at chance level. `first epoch` and "
     "`validation`: validation accuracy after one pass and after all. `seconds`: processor seconds of the training of "
-    "one network, measurements left out. `early`: test accuracy after the epoch with the best validation accuracy, and "
+    "one network, measurements left out. `minus foof`: paired difference to `foof`, the same conditioning of the "
+    "gradient. `early`: test accuracy after the epoch with the best validation accuracy, and "
     "its paired difference to `center`. Learning rate and damping were chosen on the validation split with a seed "
     "that is not measured and as many runs for every arm; `edge` names those whose best value is an end of the grid, "
     "beyond which the arm may gain."
@@ -45,6 +46,12 @@ def table(tables: study.Tables) -> pd.DataFrame:
         float((early[row["credit"], row["arm"]] - early[row["credit"], comparison.REFERENCE]).mean())
         for _, row in made.iterrows()
     ]
+    runs = dict(list(measured["tests"].groupby(CONDITION)))
+    for at, row in made.iterrows():
+        conditioned = runs.get((row["credit"], controls.CONDITIONED))
+        if conditioned is not None and row["arm"] != controls.CONDITIONED:
+            change = controls.difference(runs[row["credit"], row["arm"]], conditioned)
+            made.loc[at, ["minus foof", "foof low", "foof high"]] = change.mean, change.low, change.high
     made["edge"] = [_edge(row, grids) for _, row in made.iterrows()]
     return made
 
@@ -73,6 +80,8 @@ def finding(made: pd.DataFrame) -> str:
                 told += f"  ({row['minus center']:+.3f}{interval})"
             if row["diverged"]:
                 told += f", {row['diverged']} diverged"
+            if row["arm"] == "interneuron" and seeds > 1 and not pd.isna(row.get("foof low")):
+                told += f"; minus foof {row['minus foof']:+.3f}, {row['foof low']:+.3f} to {row['foof high']:+.3f}"
             lines.append(told + (f"; {row['edge']} of its grid" if row["edge"] else ""))
     return "\n".join(lines)
 

@@ -66,3 +66,17 @@ def test_differences_are_paired_and_the_ends_of_grids_are_named() -> None:
     assert made.loc["center", "edge"] == ""
     assert row["seconds"] == 2.0
     assert "highest learning rate of its grid" in natural_images.finding(natural_images.table(tables()))
+
+
+def test_the_difference_to_the_gradient_side_is_paired() -> None:
+    given = tables()
+    renamed = {
+        kind: given[kind].replace({"arm": {"center": "foof"}}) for kind in ("runs", "tests", "curves", "timings")
+    }
+    both = {kind: pd.concat([given[kind], rows[rows["arm"] == "foof"]]) for kind, rows in renamed.items()}
+    made = natural_images.table(study.Tables(**both))
+    row = made.set_index("arm").loc["interneuron"]  # `foof` has the accuracies of `center` here
+    for to_foof, to_center in (("minus foof", "minus center"), ("foof low", "low"), ("foof high", "high")):
+        assert row[to_foof] == pytest.approx(row[to_center])
+    assert made.set_index("arm")["minus foof"].isna()["foof"]
+    assert f"minus foof {row['minus center']:+.3f}" in natural_images.finding(made)
