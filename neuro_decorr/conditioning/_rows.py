@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.row_choice import Convolution, patches, positions, spaced
+from neuro_decorr.row_choice import Convolution, patches, positions, spaced, windows
 
 TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 WeightLayer: TypeAlias = nn.Linear | Convolution
@@ -76,6 +76,28 @@ def transposed_rows(layer: TransposedConvolution, inputs: Tensor) -> Tensor:
         Rows of shape (rows, channels), or (groups, rows, channels of a group).
     """
     rows = _by_group(layer, _batch(layer, inputs).movedim(1, -1).flatten(0, -2))
+    held: Any = layer._modules.get("decorrelation")
+    return rows if held is None else _decorrelated(held, rows)
+
+
+def one_row_of_each(layer: Convolution | TransposedConvolution, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """One row of every image, as `input_rows` and `transposed_rows` give them, from a position drawn at random.
+
+    Args:
+        layer: The layer.
+        inputs: Input of the layer.
+        generator: Generator on the CPU, which draws every position with equal probability.
+
+    Returns:
+        Rows of shape (images, features), or (groups, images, features).
+    """
+    maps = _batch(layer, inputs)
+    dimensions = len(layer.kernel_size)
+    seen = maps if isinstance(layer, TransposedConvolution) else windows(layer, maps)
+    drawn = [torch.randint(size, (len(seen),), generator=generator) for size in seen.shape[2 : 2 + dimensions]]
+    images = torch.arange(len(seen))
+    at: tuple[Any, ...] = (images.to(seen.device), slice(None), *(places.to(seen.device) for places in drawn))
+    rows = _by_group(layer, seen[at].flatten(1))  # a view until here, so that other patches take no memory
     held: Any = layer._modules.get("decorrelation")
     return rows if held is None else _decorrelated(held, rows)
 

@@ -188,7 +188,7 @@ def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
 
 
 def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, recorder: Recorder) -> None:
-    for name, activity in metrics.layer_inputs(model, inputs).items():
+    for name, activity in metrics.layer_inputs(model, inputs, nn.Linear).items():
         population = metrics.moments(activity, silent="drop", center=False)
         recorder.row(
             "layers",

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.errors import InvalidValue
+from neuro_decorr import checks
+from neuro_decorr.errors import InvalidValue, shown
+
+Patches: TypeAlias = Literal["all", "one"]
+"""Rows of a convolution: all its patches, or one patch of each image, at a position drawn at random."""
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_KINDS: tuple[type[nn.Module], ...] = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
 
 
-def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Linear) -> dict[str, Tensor]:
-    """Record the activity that every layer of one kind receives, in eval mode and without gradients.
+def layer_inputs(
+    model: nn.Module,
+    inputs: Tensor,
+    kind: type[nn.Module] | tuple[type[nn.Module], ...] | None = None,
+    *,
+    patches: Patches = "all",
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Record the activity that the layers receive, in eval mode and without gradients.
 
     The activity is taken as the weights receive it: after forward pre-hooks and after the Decorrelation of the layer. A
     convolution receives patches, padding included: one row per image and position; a transposed convolution receives
     the channels at every position. The modes of the model (training or eval) are restored afterwards.
 
-    Cost: one forward pass; memory for the inputs of all layers of the kind, of convolutions for all their patches.
+    Units that never vary, as behind a ReLU, have no correlation: measure the others with `silent="drop"`.
+
+    Rows of one image are not independent samples, since its patches overlap and resemble each other. The floor of
+    `summary` takes every row for an independent sample, so that it is far too low for them (its intervals allow for
+    rows that are alike if they are neighbours). `patches="one"` draws one patch of each image, so that rows are as
+    independent as the images. The same holds for tokens and time steps of one sequence: take one of each yourself.
+
+    Cost: one forward pass; memory for the inputs of all these layers. With `patches="all"` a convolution takes the
+    memory of its input times the number of kernel positions, over the stride; with `"one"` that of one patch per image.
 
     Args:
         model: Any module.
         inputs: Batch of inputs for the model.
-        kind: Class of the layers, subclasses included; `nn.Conv2d` for convolutions.
+        kind: Class of the layers, or several, subclasses included, such as `nn.Conv2d`. None: every Linear, convolution
+            and transposed convolution, and every other layer that `decorrelate` decorrelated.
+        patches: Rows of convolutions, transposed ones too: `"all"`, or `"one"` of each image in each call.
+        seed: Seed of the positions of these patches, which every layer draws anew.
 
     Returns:
         Activity by the qualified name of the layer, in the order of the calls, shape `(samples, units)`. Leading
@@ -30,34 +56,40 @@ def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Li
         The units of a convolution are channels times kernel positions, in the order of `weight.flatten(1)`.
 
     Raises:
-        InvalidValue: The model has no layer of this kind.
+        InvalidValue: The model has no such layer, or `kind` or `patches` is none of these.
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, kind)}
+    checks.refuse("layer_inputs", checks.word("patches", patches, get_args(Patches)))
+    layers = {name: module for name, module in model.named_modules() if _is_of(module, kind)}
     if not layers:
-        raise InvalidValue(
-            f"{type(model).__name__} has no layer of class {kind.__name__}; give the class of its layers as kind."
-        )
+        raise _no_layer(model, kind)
     # Here, since recordings are analysed without it.
-    from neuro_decorr.conditioning._rows import input_rows, transposed_rows
+    from neuro_decorr.conditioning._rows import input_rows, one_row_of_each, transposed_rows
 
     received: dict[str, list[Tensor]] = {}
+    generator = torch.Generator().manual_seed(seed)
+
+    def rows_of(layer: Any, activity: Tensor) -> Tensor:
+        if isinstance(layer, _CONVOLUTIONS + _TRANSPOSED):
+            if patches == "one":
+                rows = one_row_of_each(layer, activity, generator)
+            elif isinstance(layer, _CONVOLUTIONS):
+                rows = input_rows(layer, activity, most=None)
+            else:
+                rows = transposed_rows(layer, activity)
+            return rows if rows.dim() == 2 else rows.movedim(0, 1).flatten(1)
+        if hasattr(type(layer), "decorrelated_input"):
+            activity = layer.decorrelated_input(activity)  # in eval mode, so that nothing is remembered
+        if spatial := getattr(layer, "spatial", 0):  # the cells of neuro_decorr.norse have channels first
+            activity = activity.movedim(-1 - spatial, -1)
+        return activity.detach().reshape(-1, activity.shape[-1])
 
     def remember(name: str) -> Any:
         def hook(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], __: Any) -> None:
             activity = arguments[0] if arguments else keywords["input"]
-            rows = None
-            if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-                rows = input_rows(layer, activity, most=None)
-            elif isinstance(layer, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-                rows = transposed_rows(layer, activity)
-            if rows is not None:
-                received.setdefault(name, []).append(rows if rows.dim() == 2 else rows.movedim(0, 1).flatten(1))
-                return
-            if hasattr(type(layer), "decorrelated_input"):
-                activity = layer.decorrelated_input(activity)  # in eval mode, so that nothing is remembered
-            if spatial := getattr(layer, "spatial", 0):  # the cells of neuro_decorr.norse have channels first
-                activity = activity.movedim(-1 - spatial, -1)
-            received.setdefault(name, []).append(activity.detach().reshape(-1, activity.shape[-1]))
+            rows = rows_of(layer, activity)
+            if rows.untyped_storage().data_ptr() == activity.untyped_storage().data_ptr():
+                rows = rows.clone()  # what follows may change the input in place, such as a residual sum
+            received.setdefault(name, []).append(rows)
 
         return hook
 
@@ -72,3 +104,26 @@ def layer_inputs(model: nn.Module, inputs: Tensor, kind: type[nn.Module] = nn.Li
         for module, training in modes:
             module.training = training
     return {name: torch.cat(calls) if len(calls) > 1 else calls[0] for name, calls in received.items()}
+
+
+def _is_of(module: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] | None) -> bool:
+    if kind is None:
+        return isinstance(module, _KINDS) or hasattr(type(module), "decorrelated_input")
+    given: object = kind  # users may err
+    several = given if isinstance(given, tuple) else (given,)
+    if not several or not all(isinstance(one, type) and issubclass(one, nn.Module) for one in several):
+        raise InvalidValue(
+            "layer_inputs: kind must be a class of torch modules, a tuple of them, or None for every layer that can be "
+            f"decorrelated, got {shown(given)}; for example kind=nn.Conv2d."
+        )
+    return isinstance(module, kind)
+
+
+def _no_layer(model: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] | None) -> InvalidValue:
+    several = kind if isinstance(kind, tuple) else (kind,)
+    wanted = "layer of class " + " or ".join(one.__name__ for one in several if one is not None)
+    there = sorted({type(module).__name__ for module in model.modules() if not any(module.children())})
+    return InvalidValue(
+        f"{type(model).__name__} has no {'Linear and no convolution' if kind is None else wanted}; it has "
+        f"{', '.join(there)}: give the class of its layers as kind."
+    )
