@@ -96,22 +96,24 @@ def tell_what_stays(drive: str, target: Any, what: str) -> None:
             )
 
 
-def check_units(drive: str, synapses: Synapses, what: str) -> None:
+def check_units(drive: str, synapses: Synapses, what: str, weight: str) -> None:
     """Raise InvalidValue for a drive whose units do not match, if all its names are known already.
 
     Brian2 checks the units of constants that are not yet known when the run starts.
     """
-    identifiers = get_identifiers(drive)
+    unitless = "bias" if what == "bias_drive" else weight
+    checked = re.sub(rf"\b{unitless}\b", weight, drive)  # the bias has no units, as the weight has none
+    identifiers = get_identifiers(checked)
     try:
         variables = synapses.resolve_all(identifiers, run_namespace={}, user_identifiers=identifiers)
     except KeyError:
         return
     try:
-        check_units_statements(drive, variables)
+        check_units_statements(checked, variables)
     except DimensionMismatchError as error:
         raise InvalidValue(
-            f"the units of {what} {drive!r} do not match ({' '.join(str(error).split())}); the weight has none, so "
-            "multiply it by the unit of the variable, such as w*mV or w*nS."
+            f"the units of {what} {drive!r} do not match ({' '.join(str(error).split())}); {unitless} has none, so "
+            f"multiply it by the unit of the variable, such as {unitless}*mV or {unitless}*nS."
         ) from error
 
 

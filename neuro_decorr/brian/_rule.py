@@ -95,12 +95,8 @@ class SpikingRule(ABC):
         """
         check_fields(self)
         check_choice(self, "same_step", "pre_first", "post_first")
-        for name, kind in (
-            ("homeostasis", Homeostasis),
-            ("variance", Variance),
-            ("schedule", Schedule),
-            ("gain", Gain),
-        ):
+        kinds = (("homeostasis", Homeostasis), ("variance", Variance), ("schedule", Schedule), ("gain", Gain))
+        for name, kind in kinds:
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
                 raise InvalidValue(f"{self.name}: {name} must be nd.brian.{kind.__name__}(...) or None, got {value!r}.")
@@ -274,8 +270,8 @@ class SpikingRule(ABC):
         check_clashes(self, weight, own, source, target)
         drives = self._drives(drive, bias_drive, source, target, weight)
         synapses = self._learning(source, target, drive, weight, own, events, options)
-        for what, statement in drives.items():  # the bias has no units, as w has none
-            _drive.check_units(re.sub(r"\bbias\b", weight, statement), synapses, what)
+        for what, statement in drives.items():
+            _drive.check_units(statement, synapses, what, weight)
         self._check_at_run(synapses, source, target, own, drives)
         for what, statement in drives.items():
             _drive.tell_what_stays(statement, target, what)
@@ -313,7 +309,7 @@ class SpikingRule(ABC):
         if drive is None and acting:
             raise InvalidValue(
                 f"drive=None acts on no neuron, so that {' and '.join(acting)} could not act; give a drive, such as "
-                f"drive='gi_post -= w*mV', or use nd.brian.get('{self.name}', {'=None, '.join(acting)}=None)."
+                f"drive='gi_post -= {weight}*mV', or use nd.brian.get('{self.name}', {'=None, '.join(acting)}=None)."
             )
         if drive is not None:
             _drive.check_names(drive, source, target, weight, "drive")
@@ -376,6 +372,7 @@ class SpikingRule(ABC):
             transmission,
             (on_pre, on_post),
             self._orders,
+            weight,
             model=with_own(model, own),
             on_event={"pre": events["pre"], "learning_pre": events["pre"], "learning_post": events["post"]},
             **options,

@@ -61,7 +61,14 @@ class LateralSynapses(Synapses):  # type: ignore[misc]  # Brian2 carries no type
     """
 
     def __init__(
-        self, source: Any, target: Any, drive: str | None, learning: tuple[str, str], orders: Orders, **options: Any
+        self,
+        source: Any,
+        target: Any,
+        drive: str | None,
+        learning: tuple[str, str],
+        orders: Orders,
+        weight: str,
+        **options: Any,
     ) -> None:
         """Make synapses that are not connected yet.
 
@@ -71,9 +78,11 @@ class LateralSynapses(Synapses):  # type: ignore[misc]  # Brian2 carries no type
             drive: Statement of the effect of a spike on the target; None for none.
             learning: Statements of the plasticity at presynaptic and at postsynaptic spikes; empty for none.
             orders: Orders of transmission and plasticity.
+            weight: Name of the weight.
             **options: Options of Brian2's synapses; `delay` is the delay of the transmission for all synapses.
         """
         self._drive, self._orders, self._in_one = drive, orders, False
+        self._weight = weight  # Brian2 refuses names with a leading _ as variables, so that no variable is hidden
         named = dict(zip(("learning_pre", "learning_post"), learning, strict=True))
         on_pre, on_post = ({name: code} if code else {} for name, code in named.items())
         delays, delay = dict.fromkeys([*on_pre, *on_post], 0 * ms), options.pop("delay", None)

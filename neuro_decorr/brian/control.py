@@ -8,10 +8,15 @@ import numpy as np
 from brian2 import NeuronGroup, Synapses, TimedArray, get_device, second
 from numpy.typing import ArrayLike, NDArray
 
+from neuro_decorr.brian._checks import whole_group
 from neuro_decorr.brian._companion import set_values
 from neuro_decorr.brian._device import device_name
+from neuro_decorr.brian._synapses import LateralSynapses
 from neuro_decorr.brian.companions import Companions
 from neuro_decorr.errors import InvalidValue, Unsupported
+
+_OF_NEURONS = {"_presynaptic_idx", "_postsynaptic_idx"}
+"""Indices of Brian2 for variables of the neurons that it lets synapses see."""
 
 
 def _companion(synapses: Synapses) -> NeuronGroup:
@@ -78,6 +83,35 @@ def _check_not_run(what: str) -> None:
         )
 
 
+def _weight(synapses: Synapses) -> str:
+    """Name of the weight of synapses of a rule; `w` for others."""
+    return synapses._weight if isinstance(synapses, LateralSynapses) else "w"
+
+
+def _variable(synapses: Synapses, name: str | None) -> str:
+    """Name of a variable of the synapses, by default their weight.
+
+    Brian2 gives synapses the variables of their neurons too, as `w_post` and, if they have none of this name, as `w`.
+
+    Raises:
+        InvalidValue: There is no such variable, or it is one of the neurons.
+    """
+    asked = _weight(synapses) if name is None else name
+    neurons = {whole_group(group).name for group in (synapses.source, synapses.target)}
+    own = [
+        known
+        for known, variable in synapses.variables.items()
+        if synapses.variables.indices[known] not in _OF_NEURONS and getattr(variable.owner, "name", "") not in neurons
+    ]
+    if asked in own:
+        return asked
+    what = f"variable {asked!r}" + (" (the default)" if name is None else "")
+    known = ", ".join(sorted(known for known in own if not known.startswith("_")))
+    if asked in synapses.variables:
+        raise InvalidValue(f"{what} belongs to the neurons, not to the synapses; choose one of the synapses: {known}.")
+    raise InvalidValue(f"the synapses have no {what}; choose one of the synapses: {known}.")
+
+
 def _pairs(synapses: Synapses) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Neuron indices of every synapse; raises InvalidValue if two synapses connect the same pair."""
     pre, post = np.asarray(synapses.i), np.asarray(synapses.j)
@@ -86,39 +120,39 @@ def _pairs(synapses: Synapses) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         i, j = divmod(int(numbers[counts.argmax()]), len(synapses.target))
         raise InvalidValue(
             f"{counts.max()} synapses go from neuron {i} to neuron {j}, and a matrix holds one number per pair; "
-            "read and set the weights by synapse instead, such as synapses.w[:]."
+            f"read and set the weights by synapse instead, such as synapses.{_weight(synapses)}[:]."
         )
     return pre, post
 
 
-def weights_to_matrix(synapses: Synapses, variable: str = "w") -> NDArray[np.float64]:
+def weights_to_matrix(synapses: Synapses, variable: str | None = None) -> NDArray[np.float64]:
     """Read the weights as a matrix, with presynaptic rows and postsynaptic columns as in `synapses.w[i, j]`.
 
     Cost: memory of one float64 per pair of neurons.
 
     Args:
         synapses: Any connected `brian2.Synapses`; on a standalone device after the run.
-        variable: Name of the variable.
+        variable: Name of a variable of the synapses; None: the weight of the rule that made them, by the name that it
+            has there, and `w` for other synapses.
 
     Returns:
         Weights without units, shape (source neurons, target neurons); NaN for pairs without a synapse.
 
     Raises:
-        InvalidValue: There is no such variable, or several synapses connect one pair.
+        InvalidValue: The synapses have no such variable of their own, or several synapses connect one pair.
         Unsupported: The standalone program has not run yet.
     """
-    if variable not in synapses.variables:
-        raise InvalidValue(f"the synapses have no variable {variable!r}; they have: {', '.join(synapses.variables)}.")
+    name = _variable(synapses, variable)
     matrix = np.full((len(synapses.source), len(synapses.target)), np.nan)
     try:
-        matrix[_pairs(synapses)] = np.asarray(getattr(synapses, f"{variable}_"))
+        matrix[_pairs(synapses)] = np.asarray(getattr(synapses, f"{name}_"))
     except NotImplementedError as error:
         message = f"on {device_name()} the weights are known only after the program has run; read them then."
         raise Unsupported(message) from error
     return matrix
 
 
-def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> None:
+def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str | None = None) -> None:
     """Set the weights from a matrix, before a run, on every target.
 
     Args:
@@ -126,16 +160,16 @@ def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> N
         matrix: Weights, shape (source neurons, target neurons), without units, such as `weights_to_matrix` returns;
             entries of pairs without a synapse are not used. Values outside the rule's bounds stay while frozen;
             learning brings them back into the bounds.
-        variable: Name of the variable.
+        variable: Name of a variable of the synapses; None: the weight of the rule that made them, by the name that it
+            has there, and `w` for other synapses.
 
     Raises:
-        InvalidValue: The shape is another, there is no such variable, or (if the connections are known) an entry at a
-            synapse is not finite or several synapses connect one pair.
+        InvalidValue: The shape is another, the synapses have no such variable of their own, or (if the connections are
+            known) an entry at a synapse is not finite or several synapses connect one pair.
         Unsupported: The standalone program has run already.
     """
     _check_not_run("set_weights")
-    if variable not in synapses.variables:
-        raise InvalidValue(f"the synapses have no variable {variable!r}; they have: {', '.join(synapses.variables)}.")
+    name = _variable(synapses, variable)
     values = np.asarray(matrix, dtype=float)
     shape = (len(synapses.source), len(synapses.target))
     if values.shape != shape:
@@ -148,11 +182,11 @@ def set_weights(synapses: Synapses, matrix: ArrayLike, variable: str = "w") -> N
         # The compiled program makes the connections when it runs: it looks the weights up by the neurons' indices.
         table = TimedArray(values.reshape(1, -1), dt=1 * second)
         expression = f"table(0*second, i*{shape[1]} + j)"
-        getattr(synapses, variable).set_item(slice(None), expression, namespace={"table": table})
+        getattr(synapses, f"{name}_").set_item(slice(None), expression, namespace={"table": table})
         return
     if not np.isfinite(known).all():
         raise InvalidValue(
             f"the weights must be finite numbers at every synapse, got {int((~np.isfinite(known)).sum())} NaN or "
             "infinite ones."
         )
-    setattr(synapses, variable, known)
+    setattr(synapses, f"{name}_", known)
