@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
@@ -18,8 +18,9 @@ ARM = ["arm", "damping", "compensated"]
 CAPTION = (
     "For every credit and arm the learning rate (and for interneurons the damping) with the best mean validation "
     "accuracy at the time limit: the processor time that centred backprop needs for all its epochs. Test accuracy at "
-    "that time, mean over paired seeds, and its smallest difference to `center` of any seed; seconds until the mean "
-    "test accuracy reaches the target; seconds of one epoch (median over all runs of that kind)."
+    "that time, mean over paired seeds, and its difference to `center` with the same seeds and its 95 % interval "
+    "(Student); seconds until the mean test accuracy reaches the target; seconds of one epoch (median over all runs of "
+    "that kind)."
 )
 
 
@@ -60,17 +61,17 @@ def table(rows: pd.DataFrame, limit: float, target: float) -> pd.DataFrame:
     made = []
     for _, best in chosen.iterrows():
         own = found[(found[[*keys[:-1]]] == best[keys[:-1]]).all(axis=1)]
-        differences = (
-            own["test"].to_numpy() - reference.loc[[(best["credit"], seed) for seed in own["seed"]]].to_numpy()
-        )
+        paired = reference.loc[[(best["credit"], seed) for seed in own["seed"]]]
+        change = study.paired_difference(list(own["test"]), list(paired))
         curve = rows.merge(own[keys], on=keys).groupby("seconds")["test_accuracy"].mean()
         reached = curve.index[curve >= target]
         made.append(
             {
                 **{name: best[name] for name in keys[:-1]},
                 "test at limit": own["test"].mean(),
-                "minus center": differences.mean(),
-                "least": differences.min(),
+                "minus center": change.mean,
+                "low": change.low,
+                "high": change.high,
                 "seconds to target": reached[0] if len(reached) else np.nan,
                 "seconds an epoch": own["epoch_seconds"].iloc[0],
                 "seeds": len(own),
@@ -131,7 +132,8 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
     credits, epochs = style.credits(rows), int(rows["epoch"].max())
     rates, dampings = sorted(rows["learning_rate"].unique()), sorted(d for d in rows["damping"].unique() if d)
     figure, axes = style.panels(2, len(credits), 5.4, sharey="row")
-    palette = dict(zip(rates, itertools.cycle(("#56B4E9", "#0072B2", "#D55E00", "#000000")), strict=False))
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(rates)))
+    palette = dict(zip(rates, map(mpl.colors.to_hex, colours), strict=True))
     for column, credit in enumerate(credits):
         own = rows[rows["credit"] == credit]
         top, bottom = axes[0][column], axes[1][column]
@@ -156,24 +158,25 @@ def _figure(rows: pd.DataFrame, made: pd.DataFrame, limit: float, directory: Pat
         top.set_xticks(range(len(dampings) + 2), [*(f"{d:g}" for d in dampings), "center", "none"])
         for best in made[made["credit"] == credit].to_dict("records"):
             cell = _cell(own, best["arm"], best["damping"], best["compensated"], best["learning_rate"])
-            curve = cell.groupby("seconds")["test_accuracy"].mean()
-            colour = style.COLOURS[best["arm"]]
+            curves = cell.pivot_table(index="seconds", columns="seed", values="test_accuracy")
             words = best["arm"].replace("_", " ") + (", compensated" if best["compensated"] else "")
-            bottom.plot(curve.index, curve, "-" if best["compensated"] else "--", color=colour, label=words)
+            line = "-" if best["compensated"] else "--"
+            style.band(bottom, curves, colour=style.COLOURS[best["arm"]], linestyle=line, label=words)
         bottom.axvline(limit, color="#bbbbbb", linewidth=1)
         bottom.set_xlabel("processor seconds of training")
     axes[0][0].set_ylabel(f"test accuracy at {limit:.2g} s")
     axes[1][0].set_ylabel("test accuracy, best setting")
     for row in axes:
         handles = {label: h for axis in row for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-        row[-1].legend(handles.values(), handles.keys(), frameon=False, loc="upper left")
+        row[-1].legend(handles.values(), handles.keys(), frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1))
     save_figure(
         figure,
         directory,
         "compensation",
         "Top row: test accuracy at equal processor time (that of centred backprop's epochs), by damping; squares and "
         "crosses: the controls `center` and `none`. Bottom row: learning curves of the setting that the validation "
-        "split chose for each arm; the vertical line is the time of the upper panels. Mean over paired seeds.",
+        "split chose for each arm, shaded the 95 % interval (Student); the vertical line is the time of the upper "
+        "panels. Mean over paired seeds.",
     )
 
 
