@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import NamedTuple
 
 from neuro_decorr.errors import InvalidValue
-from neuro_decorr.metrics.samples import Kind, Samples, Silent, like
+from neuro_decorr.metrics.samples import Kind, Samples, Silent, correlations_are_nan, like
+from neuro_decorr.metrics.second_moments import PairStatistics
 from neuro_decorr.metrics.sums import moments
 
 
@@ -65,7 +67,7 @@ def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center
 
     Args:
         samples: Activity, shape `(samples, units)`.
-        silent: Policy for units that never vary.
+        silent: Policy for units that never vary: `"nan"` (the mean is NaN, with a warning), `"drop"`, `"error"`.
         center: True removes the mean over samples.
 
     Returns:
@@ -74,7 +76,7 @@ def mean_squared_correlation(samples: Samples, *, silent: Silent = "nan", center
     Raises:
         InvalidValue: See `moments`.
     """
-    return moments(samples, silent=silent, center=center).pairs.mean_squared
+    return _pairs(samples, silent, center).mean_squared
 
 
 def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", center: bool = True) -> float:
@@ -84,7 +86,7 @@ def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", cente
 
     Args:
         samples: Activity, shape `(samples, units)`.
-        silent: Policy for units that never vary.
+        silent: Policy for units that never vary: `"nan"` (the mean is NaN, with a warning), `"drop"`, `"error"`.
         center: True removes the mean over samples.
 
     Returns:
@@ -93,7 +95,7 @@ def mean_absolute_correlation(samples: Samples, *, silent: Silent = "nan", cente
     Raises:
         InvalidValue: See `moments`.
     """
-    return moments(samples, silent=silent, center=center).pairs.mean_absolute
+    return _pairs(samples, silent, center).mean_absolute
 
 
 def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
@@ -127,3 +129,11 @@ def sampling_floor(samples: int, *, center: bool = True) -> SamplingFloor:
     n = samples - 1 if center else samples
     absolute = math.exp(math.lgamma(n / 2) - math.lgamma((n + 1) / 2)) / math.sqrt(math.pi)
     return SamplingFloor(mean_squared=1 / n, mean_absolute=absolute)
+
+
+def _pairs(samples: Samples, silent: Silent, center: bool) -> PairStatistics:
+    """Statistics over pairs; a warning names the caller's caller if silent units make them NaN."""
+    population = moments(samples, silent=silent, center=center)
+    if silent == "nan" and population.silent:
+        warnings.warn(f"{correlations_are_nan(population.silent, population.units)}.", stacklevel=3)
+    return population.pairs

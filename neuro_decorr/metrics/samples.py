@@ -70,6 +70,13 @@ def silent_units(constant: Tensor) -> InvalidValue:
     )
 
 
+def correlations_are_nan(silent: int, units: int) -> str:
+    """Warning under the policy `"nan"` about silent units, with the way to measure the others."""
+    if silent == units:
+        return f"all {units} units never vary: measures of correlation are NaN, since none is defined"
+    return f"{silent} of {units} units never vary: measures of correlation are NaN; silent='drop' measures the others"
+
+
 def real(samples: Samples) -> tuple[Tensor, float]:
     """Convert samples to a float64 tensor without gradients, and give the relative rounding step of their dtype."""
     if isinstance(samples, Tensor):

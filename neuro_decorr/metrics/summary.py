@@ -13,7 +13,7 @@ from neuro_decorr.metrics.activity import Activity
 from neuro_decorr.metrics.fluctuations import Bounds, Fluctuations, Over, Source, interval_warnings
 from neuro_decorr.metrics.measures import sampling_floors
 from neuro_decorr.metrics.parameters import check_level
-from neuro_decorr.metrics.samples import Silent
+from neuro_decorr.metrics.samples import Silent, correlations_are_nan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,8 @@ def summary(
     independent samples. No interval is given if the recording holds fewer than ten autocorrelation times, as under
     bleaching or drift: remove the slow part first (`high_pass`, `detrended`) or record for longer.
     `participation_ratio_both` is withheld if its denominator is not clearly positive. The floor assumes independent
-    samples; for autocorrelated activity compare with `surrogate_null` too.
+    samples; for autocorrelated activity compare with `surrogate_null` too. Patches of images are not independent: see
+    `layer_inputs`.
 
     Cost: P N^2 once, then 127 times 64 N^2 + 4/3 N^3, for P samples and N units. Memory: the sums of 64 cells, 256 N^2
     bytes for counts and 512 N^2 for other numbers, and 64 N^2 for the weightings; without intervals 40 N^2. Spike
@@ -161,6 +162,9 @@ def summary(
     middle = median(bounds.time for bounds in found.values()) if found else math.nan
     time = max(read.memory.time, middle) * read.pieces * unit
     variation = read.reader.variation
+    told = interval_warnings(found, read, source, block)
+    if silent == "nan" and read.population.silent:
+        told.insert(0, correlations_are_nan(read.population.silent, read.population.units))
     return Summary(
         samples=read.population.samples,
         units=read.population.units,
@@ -173,6 +177,6 @@ def summary(
         time_unit=source.words,
         resolution=read.pieces * unit / read.cells,
         autocorrelation_time=time,
-        warnings=tuple(interval_warnings(found, read, source, block)),
+        warnings=tuple(told),
         rows=rows,
     )

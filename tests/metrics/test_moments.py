@@ -83,6 +83,22 @@ def test_dropping_silent_units_measures_the_others() -> None:
     assert summary["mean_variance"].estimate == pytest.approx(rest.var(axis=0, ddof=1).mean())
 
 
+@pytest.mark.parametrize("function", EVERY[2:4])
+def test_a_mean_that_silent_units_make_nan_says_how_to_measure_the_others(function) -> None:
+    x = activity()
+    x[:, [0, 2]] = 7.3
+    with pytest.warns(UserWarning, match=r"2 of 5 units never vary: .* NaN; silent='drop' measures") as caught:
+        assert math.isnan(function(x))
+    assert caught[0].filename == __file__
+    told = metrics.summary(x, intervals=False)
+    assert str(caught[0].message) == f"{told.warnings[0]}."
+    assert str(told).splitlines()[-1] == f"warning: {told.warnings[0]}"
+    for quiet in (metrics.summary(x, intervals=False, silent="drop"), metrics.summary(activity(), intervals=False)):
+        assert quiet.warnings == ()
+    with pytest.warns(UserWarning, match="all 4 units never vary: measures of correlation are NaN"):
+        assert math.isnan(function(np.ones((10, 4))))
+
+
 def test_refusing_silent_units_names_them() -> None:
     x = activity()
     x[:, [1, 3]] = 0
