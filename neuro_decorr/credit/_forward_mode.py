@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,8 +19,20 @@ def with_tangent(tensor: Tensor, tangent: Tensor) -> Tensor:
     primal, before = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
     # A copy, since an operation in place on the tensor also changes its tangent.
     along = tangent.clone(memory_format=torch.contiguous_format) if before is None else (before + tangent).contiguous()
+    _load()
     moving: Tensor = forward_ad.make_dual(primal, along)  # type: ignore[no-untyped-call]
     return moving
+
+
+@functools.cache
+def _load() -> None:
+    """Let torch import its derivatives, at its first dual number, without the warnings of that import.
+
+    torch 2.13 scripts them by `torch.jit.script`, which warns each time that it is deprecated. No user can mend that.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.jit\.script", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import norse.torch
 import numpy as np
 import pytest
@@ -192,3 +195,21 @@ def test_a_penalty_on_the_weights_is_refused(tangents) -> None:
         credit.get("forward_gradient", case.model, tangents=tangents).backward(
             lambda outputs, targets: F.mse_loss(outputs, targets) + weight.square().sum(), case.inputs, case.targets
         )
+
+
+def test_the_first_derivative_of_a_process_warns_of_nothing() -> None:
+    """Torch imports its derivatives then, and that import warns of torch's own use of torch.jit.script."""
+    code = """
+import sys, warnings
+import torch, torch.nn.functional as F
+import neuro_decorr as nd
+model = torch.nn.Linear(3, 2)
+step = nd.credit.get("forward_gradient", model).backward
+assert "torch._decomp.decompositions_for_jvp" not in sys.modules
+warnings.simplefilter("error")
+step(F.cross_entropy, torch.randn(4, 3), torch.tensor([0, 1, 0, 1]))
+assert "torch._decomp.decompositions_for_jvp" in sys.modules
+warnings.warn("`torch.jit.script` of the user", DeprecationWarning)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "DeprecationWarning: `torch.jit.script` of the user", done.stderr
