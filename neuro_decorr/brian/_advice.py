@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from neuro_decorr.brian.report import ENOUGH, MANY, OFF, SHORTEST, GainFailure, PairCovariances, Report
+
+AIM = 1.4
+"""Ratio of correlations to those of independent neurons that the advice aims at: below ENOUGH, as estimates err."""
+MOST = 3.0
+"""Largest factor that one piece of advice changes the schedule or the rate by: the estimates hold near the run."""
+ALIKE = 0.8
+"""Share of the mean correlation in the root mean square above which all pairs lack inhibition alike."""
 
 
 def advice(report: Report, free: PairCovariances | None, rule: Any, larger: Callable[[int], str]) -> tuple[str, ...]:
@@ -42,7 +50,7 @@ def advice(report: Report, free: PairCovariances | None, rule: Any, larger: Call
     elif rule.decorrelates and report.verdict == "undecided":
         found.append(f"run {SHORTEST:.0f} s with resting weights for a verdict")
     elif rule.decorrelates and now is not None and now.times_floor > ENOUGH and not found:
-        found.append(_why(free))
+        found.append(_why(report, free, rule))
     if report.bias_at_bound is not None and report.bias_at_bound > MANY:
         found.append(
             f"{report.bias_at_bound:.0%} of the neurons have their bias at its bound: raise "
@@ -75,7 +83,7 @@ def _unmeasured(failure: GainFailure, gain: float | None, probing: Any, larger: 
     return f"the gain of the drive was not measured: {cause}; weights are in the units of the drive, not in spikes"
 
 
-def _why(free: PairCovariances | None) -> str:
+def _why(report: Report, free: PairCovariances | None, rule: Any) -> str:
     """Cause of the remaining correlations, and the remedy."""
     if free is None or free.times_floor <= ENOUGH:
         return (
@@ -83,8 +91,79 @@ def _why(free: PairCovariances | None) -> str:
             "smallest_weight=-1.0"
         )
     if free.mean_correlation > free.correlation / 2:
-        return "inhibition has not grown enough: raise rate, such as threefold, or Schedule(learning=...)"
+        return _more_learning(report, free, rule)
+    lower = lower_by(free)
+    if rule.schedule is None:
+        return (
+            "correlations of both signs remain, perhaps because the weights scatter: give the rule a "
+            "schedule=nd.brian.Schedule(...), whose annealing lets them settle"
+        )
     return (
-        "correlations of both signs remain, perhaps because the weights scatter: lower rate, raise "
-        "Schedule(annealing=...) or, if inhibition is slow or delayed, trace_time"
+        f"correlations of both signs remain, perhaps because the weights scatter: lower rate to "
+        f"{rule.rate / lower:.2g} and learn longer by the same factor, {_phases(rule.schedule, lower)}; if inhibition "
+        "is slow or delayed, raise trace_time instead"
     )
+
+
+def _more_learning(report: Report, free: PairCovariances, rule: Any) -> str:
+    """Advice to learn longer, or faster if the correlations are alike."""
+    longer = longer_by(report, free, rule.schedule)
+    schedule = f"let it learn {longer:.2g} times as long" if rule.schedule is None else _phases(rule.schedule, longer)
+    found = f"inhibition has not grown enough: learn longer at this rate, {schedule}"
+    alike = free.mean_correlation > ALIKE * free.correlation
+    return f"{found}, or raise rate to {rule.rate * longer:.2g}" if alike else found
+
+
+def _phases(schedule: Any, longer: float) -> str:
+    """Schedule with longer phases of learning, as a user writes it."""
+    new = {name: math.ceil(float(getattr(schedule, name)) * longer / 5) * 5 for name in ("learning", "annealing")}
+    return f"Schedule({', '.join(f'{name}={time}*second' for name, time in new.items())})"
+
+
+def _goal(free: PairCovariances) -> float:
+    """Root mean square correlation at which `times_floor` is AIM."""
+    return free.correlation * math.sqrt((AIM**2 - 1) / (free.times_floor**2 - 1))
+
+
+def lower_by(free: PairCovariances) -> float:
+    r"""Factor by which to lower the rate, and to lengthen the schedule, so that correlations of scatter reach the goal.
+
+    While the rate falls linearly to zero, weights near their fixed point follow it until their relaxation takes as long
+    as the rest of the annealing $T_a$. The variance of held weights is then proportional to $(\eta / T_a)^{1/2}$, and
+    their correlations to $(\eta / T_a)^{1/4}$: to $k^{-1/2}$ for $\eta / k$ and $k T_a$, where $\eta T_a$, the growth
+    of inhibition, is the same.
+
+    Args:
+        free: Covariances of the pairs whose weights are at no bound.
+
+    Returns:
+        Factor k, between 1.1 and MOST.
+    """
+    return min(max((free.correlation / _goal(free)) ** 2, 1.1), MOST)
+
+
+def longer_by(report: Report, free: PairCovariances, schedule: Any) -> float:
+    """Factor by which to lengthen the schedule, so that the correlations reach the goal.
+
+    The mean correlation decays exponentially with the time of learning, in which annealing counts half. What differs
+    between pairs falls as scatter does (`lower_by`), with the fourth root of the annealing.
+
+    Args:
+        report: Report with correlations before learning.
+        free: Covariances of the pairs whose weights are at no bound.
+        schedule: Schedule of the rule; None for none.
+
+    Returns:
+        Factor between 1.1 and MOST; MOST if the correlations did not decay.
+    """
+    before, mean = report.before, free.mean_correlation
+    if before is None or before.mean_correlation <= mean:
+        return MOST
+    decay = math.log(before.mean_correlation / mean)
+    rest = math.sqrt(max(free.correlation**2 - mean**2, 0.0))
+    for tenths in range(11, int(10 * MOST)):
+        longer = tenths / 10
+        settled = rest if schedule is None else rest / longer**0.25
+        if math.hypot(before.mean_correlation * math.exp(-decay * longer), settled) <= _goal(free):
+            return longer
+    return MOST

@@ -108,6 +108,7 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str, drive: str | N
             bias_at_bound=bounded,
             verdict="undecided",
             advice=(),
+            calibration=_calibration(companion),
         )
         if rule.decorrelates and now is not None and now.seconds >= SHORTEST and _may_say(rule, synapses, pairs):
             missed = now.times_floor > ENOUGH or (rate is not None and abs(rate - 1) > OFF)
@@ -122,6 +123,11 @@ def _read(rule: Any, synapses: Any, pairs: Synapses, weight: str, drive: str | N
 def value(group: Any, name: str) -> float:
     """Value of a shared variable of a group, or of a group of one neuron."""
     return float(np.asarray(getattr(group, f"{name}_")).flat[0])
+
+
+def _calibration(companion: Any) -> float | None:
+    """Duration (s) in which target rates were counted; None for given targets."""
+    return value(companion, "calibration") if "counted" in companion.variables else None
 
 
 def _gain(companion: Any) -> float | None:

@@ -57,6 +57,15 @@ class PairCovariances:
         return math.hypot(1.0, self.correlation / noise) if noise > 0 else math.nan
 
 
+def _times(ratio: float) -> str:
+    """Text of a ratio to independent neurons, with one digit where correlations are large.
+
+    The noise is then mostly that of the shared sources, the same for all pairs, so that many pairs do not average it:
+    half of all measurements differ by more than a quarter from the ratio of a long one.
+    """
+    return f"{ratio:.2f}" if not ratio >= 3 else f"about {float(f'{ratio:.1g}'):.0f}"
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -80,6 +89,7 @@ class Report:
             measured, and without a `Gain`.
         rate: Rate of the population in the time of `now`, relative to its target; None without a homeostasis.
         within: Share of neurons whose rate is within 10 % of their target; None without a homeostasis.
+        calibration: Duration (s) of the calibration, in which the targets were counted; None if they were given.
         bias_at_bound: Share of neurons whose bias is at its bound; None without a homeostasis.
         verdict: `converged` if the weights rest, correlations are at most 1.5 times those of independent neurons in
             100 s of recording (`now.times_floor`), and the population's rate is within 5 % of its target.
@@ -101,6 +111,7 @@ class Report:
     bias_at_bound: float | None
     verdict: Literal["converged", "not converged", "undecided"]
     advice: tuple[str, ...]
+    calibration: float | None = None
 
     @property
     def converged(self) -> bool:
@@ -122,7 +133,7 @@ class Report:
                     f"{what}, {found.pairs} pairs in {found.seconds:.0f} s: covariance of traces "
                     f"{found.covariance:.2g} (noise of a pair {found.covariance_noise:.2g}), correlation "
                     f"{found.correlation:.3f} (noise {found.correlation_noise:.3f}, mean {found.mean_correlation:+.3f})"
-                    f"; in {RECORDING:.0f} s of recording {found.times_floor:.2f} times that of independent neurons"
+                    f"; in {RECORDING:.0f} s of recording {_times(found.times_floor)} times that of independent neurons"
                 )
         lines.append(f"weights: {self.at_smallest:.0%} at the smallest, {self.at_largest:.0%} at the largest")
         if self.gain is not None:
@@ -131,8 +142,9 @@ class Report:
                 f"w/{self.gain:.2g}"
             )
         if self.rate is not None and self.within is not None and self.bias_at_bound is not None:
+            counted = "" if self.calibration is None else f" (counted in {self.calibration:g} s of calibration)"
             lines.append(
                 f"rates: the population at {self.rate:.3f} of its target, {self.within:.0%} of the neurons within "
-                f"10 %; {self.bias_at_bound:.0%} with a bias at its bound"
+                f"10 % of their targets{counted}; {self.bias_at_bound:.0%} with a bias at its bound"
             )
         return "\n".join([*lines, *self.advice[first:]])
