@@ -72,7 +72,7 @@ def course(trains: SpikeTrains, start: float, stop: float, window: float) -> Ite
         counts = part.counts(BIN)
         yield {
             "time": (k + 0.5) * window,
-            "mean_absolute": metrics.mean_absolute_correlation(counts),
+            "mean_absolute": metrics.moments(counts).pairs.mean_absolute,  # NaN if a neuron is silent in the window
             "floor": metrics.sampling_floor(len(counts)).mean_absolute,
             "rate": part.rate.mean(),
         }
