@@ -28,10 +28,12 @@ def from_arrays(
     constant_features: Constant = "error",
     source: str = "arrays",
 ) -> Dataset:
-    """Split labelled samples into training, validation and test, every class in proportion.
+    """Split labelled samples into training, validation and test, images flattened, every class in proportion.
 
     The samples are copied as float32 and not scaled: only the user knows which scale fits. Samples of two or three
-    dimensions are taken for images, (height, width) or (channels, height, width), and flattened.
+    dimensions are taken for images, (height, width) or (channels, height, width), and flattened to rows of features: a
+    network that begins with a convolution needs `nn.Unflatten(1, (channels, height, width))` before it, which the
+    representation of the data set spells out.
 
     Args:
         inputs: Samples, shape `(samples, features)` or `(samples, ...)`, any units.

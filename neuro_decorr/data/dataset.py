@@ -22,7 +22,7 @@ class Split(NamedTuple):
     targets: Tensor  # (samples,), int64, 0 .. classes - 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Labelled samples in three disjoint splits: learn on `train`, choose on `validation`, report once on `test`."""
 
@@ -32,6 +32,14 @@ class Dataset:
     classes: int  # number of classes
     source: str  # origin of the samples, in words
     image_shape: tuple[int, ...] | None = None  # (height, width) or (channels, height, width); None: not images
+
+    def __repr__(self) -> str:
+        """Sizes and shapes in one line, with the layer that gives the images back."""
+        sizes = ", ".join(f"{len(getattr(self, name).inputs)} {name}" for name in ("train", "validation", "test"))
+        shape = self.image_shape
+        channels_first = (1, *shape) if shape is not None and len(shape) == 2 else shape
+        images = "" if shape is None else f", images {shape} flattened (back: nn.Unflatten(1, {channels_first}))"
+        return f"Dataset of {self.source}: {sizes}; {self.features} features{images}; {self.classes} classes"
 
     @property
     def features(self) -> int:

@@ -54,6 +54,24 @@ def test_images_are_flattened_and_the_arrays_copied() -> None:
     assert data.from_arrays(*labelled()).image_shape is None
 
 
+@pytest.mark.parametrize("shape", [(5, 4), (1, 5, 4), (3, 5, 4)])
+def test_the_representation_tells_how_a_convolution_gets_its_images(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).normal(size=(40, *shape)).astype(np.float32)
+    dataset = data.from_arrays(images, np.arange(40) % 4, source="my camera")
+    told = repr(dataset)
+    assert told.startswith(f"Dataset of my camera: 24 train, 8 validation, 8 test; {images[0].size} features, images")
+    assert told.endswith("; 4 classes") and told == str(dataset)
+    back = eval(told.split("back: ")[1].split(");")[0], {"nn": torch.nn})
+    rows = dataset.train.inputs
+    given = images.reshape(40, -1, 5, 4)
+    for row, image in zip(rows, back(rows).numpy(), strict=True):
+        (place,) = np.flatnonzero((images.reshape(40, -1) == row.numpy()).all(axis=1))
+        np.testing.assert_array_equal(image, given[place])
+    assert repr(data.from_arrays(*labelled())) == (
+        "Dataset of arrays: 18 train, 6 validation, 6 test; 4 features; 3 classes"
+    )
+
+
 def test_tensors_and_labels_of_any_integer_kind() -> None:
     x, y = labelled()
     expected = data.from_arrays(x, y)
