@@ -111,17 +111,20 @@ def last(tables: Tables, stage: str, kind: str, column: str, names: list[str]) -
     tables, keys = tables.of(stage), [*names, "seed"]
     if not set(names) <= set(tables[RUNS]):
         return {}
-    runs = tables[RUNS][[*keys, "diverged"]]
-    if kind in tables:
-        rows = tables[kind]
-        taken = [*keys, *({column} & set(rows))]
-        runs = runs.merge(rows.groupby(keys, dropna=False).tail(1)[taken], how="left", on=keys)
+    scores: dict[_Setting, Any] = {}
+    if kind in tables and column in tables[kind]:
+        rows = tables[kind].groupby(keys, dropna=False).tail(1)
+        scores = {_levels(row, keys): row[column] for row in rows[[*keys, column]].to_dict("records")}
     found: dict[_Setting, _Runs] = {}
-    for run in runs.to_dict("records"):
-        score = run.get(column, math.nan)
-        setting = tuple(None if _missing(run[name]) else run[name] for name in names)
-        found.setdefault(setting, []).append((math.nan if _missing(score) else float(score), bool(run["diverged"])))
+    for run in tables[RUNS][[*keys, "diverged"]].to_dict("records"):
+        score = scores.get(_levels(run, keys), math.nan)  # not merged: a factor may have another type in each table
+        runs = found.setdefault(_levels(run, names), [])
+        runs.append((math.nan if _missing(score) else float(score), bool(run["diverged"])))
     return found
+
+
+def _levels(row: Mapping[Any, Any], names: list[str]) -> _Setting:
+    return tuple(None if _missing(row[name]) else row[name] for name in names)
 
 
 def _missing(value: object) -> bool:

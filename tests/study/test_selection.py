@@ -124,6 +124,25 @@ def test_levels_that_are_none_are_levels() -> None:
     assert condition.factors["rank"] is None
 
 
+def test_a_factor_may_be_none_in_all_rows_of_one_kind() -> None:
+    """The column of the factor then has one type among the runs, and another among these rows."""
+    made = selection(
+        conditions=lambda _: [{"arm": "a", "damping": None}], grid=lambda *_: [{"rate": 0.1}, {"rate": 1.0}]
+    )
+    runs = [
+        StoredRun(Condition("select", 1000, {"arm": "a", "damping": None, "rate": rate}),
+                  {"curves": [{"accuracy": value}]}, False, None, None, 1.0, 1.0)
+        for rate, value in ((0.1, 0.5), (1.0, 0.9))
+    ] + [
+        StoredRun(Condition("select", 1000, {"arm": "b", "damping": 0.3, "rate": 0.1}),
+                  {"other": [{"error": 1.0}]}, False, None, None, 1.0, 1.0)
+    ]  # fmt: skip
+    found = tables.tabulate(runs)
+    assert found["runs"]["damping"].dtype != found["curves"]["damping"].dtype
+    (condition,) = made.measured_runs(None, [0], found)
+    assert condition.factors["rate"] == 1.0
+
+
 def test_the_best_setting_of_rows_of_one_table() -> None:
     rows = pd.DataFrame({
         "arm": list("aaaabb"), "rate": [1.0, 1.0, 0.1, 0.1, 1.0, 0.1], "value": [0.5, 0.7, 0.9, 0.1, 0.3, 0.3],
