@@ -27,7 +27,7 @@ ARMS = (*CONTROLS, "center_compensated", *RULES, *(f"{rule}_compensated" for rul
 # Of the compensated arms the small size has one dense and one low-rank rule; the full size has all.
 SMALL = tuple(arm for arm in ARMS if arm not in ("whitening_compensated", "decorrelating_compensated"))
 # Ends of the grid of learning rates: perturbation estimates are noisier, so their steps are smaller.
-LEARNING_RATES = {"gradient": (0.08, 1.3), "perturbation": (0.01, 0.16)}
+LEARNING_RATES = {"gradient": (0.08, 2.6), "perturbation": (0.01, 0.32)}
 # Made from the tables above, which types cannot follow: what the options allow.
 ArmName: TypeAlias = Literal[ARMS]  # type: ignore[valid-type]
 
@@ -42,6 +42,9 @@ class Configuration(_arms.Configuration):
     dose_arms: tuple[ArmName, ...] = Field(("center", "interneuron"), description="arms of the dose response")
     hidden: tuple[int, ...] = Field((100, 100), description="units of the hidden layers")
     epochs: int = Field(3, ge=1, description="passes over the training images")
+    selection_runs: int = Field(
+        8, ge=2, multiple_of=_arms.SETTINGS, description="number of selection runs of every arm"
+    )
     geometry: Recorded = Field(
         "none",
         description="measured runs record the alignment of updates with the gradient, and with the natural gradient",
