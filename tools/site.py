@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +13,15 @@ from urllib.parse import unquote
 from mkdocs.plugins import event_priority
 
 ROW = re.compile(r'<tr>\s*<td>(?P<names>.*?)</td>\s*<td>.*?href="\.\./(?P<location>[^"]+)".*?</td>\s*</tr>', re.DOTALL)
+
+
+def on_startup(**_: object) -> None:
+    """Show the warnings that Python itself shows, so that the output of an example is what a user sees.
+
+    MkDocs asks for every DeprecationWarning, also those of other libraries with their paths on this machine.
+    """
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("default", category=DeprecationWarning, module="__main__")
 
 
 def on_page_content(content: str, **_: object) -> str:
