@@ -47,10 +47,11 @@ activity = 3 + tuning + shared + generator.normal(size=(trials, neurons))
 
 # %%
 # `from_arrays` splits trials three ways, every class in proportion: learn on the first part, choose on the second,
-# report on the third. It checks the arrays first: all that is wrong is told at once, before anything is learnt.
+# report on the third. Before that it tells all that is wrong with the arrays. Images are flattened: a network that
+# begins with a convolution needs `nn.Unflatten(1, (channels, height, width))` before it.
 
 data = nd.data.from_arrays(activity, labels, seed=0)
-print({name: tuple(getattr(data, name).inputs.shape) for name in ("train", "validation", "test")})
+print(data)
 
 broken = activity.copy()
 broken[3, 7] = np.nan
@@ -192,8 +193,9 @@ def train(arm, learning_rate, seed, split, epochs=5):
 # ## Did the rule do its work?
 #
 # Before any accuracy: look at what the layers receive, on trials that nothing was learnt from. `layer_inputs` collects
-# it, behind the decorrelation. Panel B compares the spectrum with the fixed point above, computed from the inputs
-# alone: the rule has had a few passes of noisy batches, so the dots come near the line rather than onto it.
+# it, behind the decorrelation; of convolutions all patches, or `patches="one"` of each image, since the floor counts
+# rows as independent. Units that never vary, as behind a ReLU, make correlations NaN: `silent="drop"`. Panel B has the
+# fixed point above, from the inputs alone; after a few passes of noisy batches the dots are near the line, not on it.
 
 _, model = train("whitening", 0.01, seed=0, split=data.test)
 before = data.test.inputs.numpy()
@@ -225,7 +227,8 @@ for name in ("mean_absolute_correlation", "participation_ratio"):
 #
 # Each arm wants a learning rate of its own: one rate for all favours the arm that it happens to suit. So each gets the
 # same five rates, on one seed that is not measured later, and is judged on the validation trials. Look where the best
-# one lies: at an edge of the grid the arm has not had its chance.
+# one lies: at an edge of the grid the arm has not had its chance. A rule that looks harmful at the rate of the plain
+# network often wants three times that rate: [why](../choosing.md#learning-rates-stay-valid).
 
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 SELECTION_SEED = 100
