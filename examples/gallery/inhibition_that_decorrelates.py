@@ -20,7 +20,7 @@ import neuro_decorr as nd
 prefs.codegen.target = "auto"  # Cython, where there is a compiler
 defaultclock.dt = 1 * ms
 generator = np.random.default_rng(2)
-count, phases, measured = 30, 140, 30
+count, phases, measured = 30, 146, 30
 mixing = np.abs(generator.normal(size=(2, count)))
 current = TimedArray(generator.normal(size=((phases + measured) * 20, 2)) @ mixing * 1.6 * mV, dt=50 * ms)
 schedule = nd.brian.Schedule(learning=50 * second, annealing=50 * second, consolidation=20 * second)
