@@ -99,5 +99,5 @@ plt.show()
 # ## What to try next
 #
 # - Weights shuffled over pairs as a control: `nd.brian.set_weights`.
-# - `neuro-decorr run spiking_decorrelation`: five seeds, doses and controls.
+# - `neuro-decorr run spiking_decorrelation`: the same with every control, two seeds and four kinds of inputs.
 # - Pairs that are driven in opposition: inhibition that is at least zero cannot decorrelate them.
