@@ -209,12 +209,7 @@ class Rule(ABC):
         """Update every group of a grouped layer as `step_` does; arguments as of `update_groups_`."""
         if self.connectivity is None or "matrix" in states:
             return self.update_groups_(states, samples, rate)
-        each = [{name: tensor[group] for name, tensor in states.items()} for group in range(len(samples.mean))]
-        rows = [
-            Sample(inputs, outputs, mean)
-            for inputs, outputs, mean in zip(samples.inputs, samples.outputs, samples.mean, strict=True)
-        ]
-        return [self.step_(state, sample, rate) for state, sample in zip(each, rows, strict=True)]
+        return [self.step_(state, sample, rate) for state, sample in _groups_of(states, samples)]
 
     def initial_state(
         self, features: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
@@ -280,15 +275,7 @@ class Rule(ABC):
         Returns:
             Change of the transform of each group, or None for a group whose transform did not change.
         """
-        groups = range(len(samples.mean))
-        return [
-            self.update_(
-                {name: tensor[group] for name, tensor in states.items()},
-                Sample(samples.inputs[group], samples.outputs[group], samples.mean[group]),
-                rate,
-            )
-            for group in groups
-        ]
+        return [self.update_(state, sample, rate) for state, sample in _groups_of(states, samples)]
 
     def update(self, state: State, sample: Sample, rate: float | None = None) -> State:
         """Compute an update as a pure function, which leaves `state` as it is.
@@ -338,3 +325,10 @@ class Rule(ABC):
             The bound, or infinity if none is known.
         """
         return math.inf
+
+
+def _groups_of(states: State, samples: Sample) -> Iterator[tuple[State, Sample]]:
+    """State and sample of each group, as views, from those that are stacked along a first dimension."""
+    for group, mean in enumerate(samples.mean):
+        state = {name: tensor[group] for name, tensor in states.items()}
+        yield state, Sample(samples.inputs[group], samples.outputs[group], mean)
