@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis import comparison, style
+from analysis import comparison, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -142,8 +142,8 @@ def _line(axis: Axes, rows: pd.DataFrame, against: str, arm: str, factor: float 
         return
     points = []
     for place, values in rows.groupby(against)["value"]:
-        difference = study.paired_difference(list(values), [0.0] * len(values))
-        points.append((place, difference.mean, difference.low, difference.high))
+        found = intervals.of_mean(values, "mean")
+        points.append((place, found["mean"], found["low"], found["high"]))
     places, mean, low, high = (np.array(column, dtype=float) for column in zip(*points, strict=True))
     emphasis = 2.0 if arm == comparison.REFERENCE else 1.3
     axis.plot(places * factor, mean, ".-", color=style.colour(arm), linewidth=emphasis, label=style.label(arm))

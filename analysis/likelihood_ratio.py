@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import controls, style
+from analysis import controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -53,9 +53,8 @@ def variances(measured: study.Tables) -> pd.DataFrame:
     for (estimator, side), own in measured["variances"].groupby(["estimator", "side"], sort=False):
         row = {"estimator": estimator, "side": side, "variance": own["variance"].mean()}
         if own["predicted"].notna().all():
-            ratio = own["variance"] / own["predicted"]
-            found = study.paired_difference(list(ratio), [0.0] * len(ratio))
-            row |= {"predicted": own["predicted"].mean(), "ratio": found.mean, "low": found.low, "high": found.high}
+            ratio = intervals.of_mean(own["variance"] / own["predicted"], "ratio")
+            row |= {"predicted": own["predicted"].mean(), **ratio}
         made.append({**row, "cosine": own["cosine"].min()})
     return pd.DataFrame(made)
 

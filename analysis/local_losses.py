@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import controls, style
+from analysis import controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -62,12 +62,11 @@ def against(measured: study.Tables) -> pd.DataFrame:
 def gradients(measured: study.Tables) -> pd.DataFrame:
     """Make a table with one row per number of groups, arm and layer."""
     made = []
-    for key, own in measured["gradients"].groupby(["learning", "arm", "layer"], sort=False):
-        cosine = study.paired_difference(list(own["cosine"]), [0.0] * len(own))
+    for (learning, arm, layer), own in measured["gradients"].groupby(["learning", "arm", "layer"], sort=False):
         made.append({
-            **dict(zip(("learning", "arm", "layer"), key, strict=True)),
+            "learning": learning, "arm": arm, "layer": layer,
             "variance": own["variance"].mean(), "predicted": own["predicted"].mean(),
-            "cosine": cosine.mean, "low": cosine.low, "high": cosine.high,
+            **intervals.of_mean(own["cosine"], "cosine"),
         })  # fmt: skip
     return pd.DataFrame(made)
 

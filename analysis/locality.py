@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style
+from analysis import intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -36,11 +36,10 @@ def settled(tables: study.Tables) -> pd.DataFrame:
     rows = rows.merge(timings[["arm", "radius", "seed", "update", "forward"]], on=["arm", "radius", "seed"])
     made = []
     for (arm, radius), of in rows.groupby(["arm", "radius"], sort=False):
-        left = study.paired_difference(list(of["all_after"] / of["all_before"]), [0.0] * len(of))
         made.append({
             "arm": arm, "radius": radius, "units": int(of["units"].iloc[0]),
             "connections": float((of["connections"] / of["units"]).mean()), "all": of["all_after"].mean(),
-            "was": of["all_before"].mean(), "left": left.mean, "low": left.low, "high": left.high,
+            "was": of["all_before"].mean(), **intervals.of_mean(of["all_after"] / of["all_before"], "left"),
             "connected": of["connected_after"].mean(), "connected was": of["connected_before"].mean(),
             "update": 1e3 * of["update"].median(), "forward": 1e3 * of["forward"].median(),
             "megabytes": of["bytes"].mean() / 1e6, "seeds": len(of),

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import controls, style
+from analysis import controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -58,10 +58,9 @@ def variances(estimated: study.Tables) -> pd.DataFrame:
     rows["ratio"] = rows["variance"] / rows["predicted"]
     made = []
     for (probes, arm, layer), own in rows.groupby(["probes", "arm", "layer"], sort=False):
-        found = study.paired_difference(list(own["ratio"]), [0.0] * len(own))
         made.append({
             "probes": probes, "arm": arm, "layer": layer, "predicted": own["predicted"].iloc[0],
-            "measured": own["variance"].mean(), "ratio": found.mean, "low": found.low, "high": found.high,
+            "measured": own["variance"].mean(), **intervals.of_mean(own["ratio"], "ratio"),
         })  # fmt: skip
     return pd.DataFrame(made)
 
