@@ -40,11 +40,12 @@ def collect(protocol: Protocol, configuration: Configuration, directory: Path, c
         The outcome of the study; a missing run is among the failures if its failure is on record.
 
     Raises:
-        InvalidValue: No run is stored, and no failure is on record.
+        InvalidValue: No run is stored and whole, and no failure is on record.
     """
     chosen = seeds(count)
     store = Store(directory, Identity(protocol.name, configuration.model_dump(mode="json"), count).fingerprint)
     outcome = Outcome()
+    damaged: list[str] = []
     for number in range(len(protocol.stages)):
         conditions = declare(number, protocol, configuration, chosen, outcome)
         if conditions is None:
@@ -58,12 +59,16 @@ def collect(protocol: Protocol, configuration: Configuration, directory: Path, c
                 outcome.untried += 1
             else:
                 outcome.failures.append(failure)
+        damaged += damages
         outcome.notes += damages
         outcome.runs.extend(found[condition] for condition in conditions if condition in found)
         if outcome.missing and not outcome.runs:
             break  # as in the session that failed: a later stage has no run to select from
     if not outcome.runs and not outcome.failures:
         again = options.whole(options.command(protocol, configuration, count), directory)
+        if damaged:
+            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+            raise InvalidValue(f"no stored run is whole: {damaged[0]}{more}; run the study again: {again}")
         raise InvalidValue(f"{directory}: no run of this study is stored; run it first: {again}")
     return outcome
 

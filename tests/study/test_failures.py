@@ -82,7 +82,17 @@ def test_a_report_says_how_many_runs_are_missing(root: Path, report: Command) ->
     assert "Incomplete: 2 of 20 runs missing (2 not tried)." in err
     assert f"{stored[1].name} is half-written or damaged" in err
     assert len(read_tables(root / "o")["values"]) == 18
-    for path in stored[1:]:
+    for path in stored[2:]:
+        path.unlink()
+    code, _, err = report()
+    assert code == 2 and "no run of this study is stored" not in err
+    assert f"no stored run is whole: {stored[1].relative_to(root)} is half-written or damaged" in err
+    assert "(and" not in err
+    assert "; run the study again: neuro-decorr run " in err
+    stored[2].write_bytes(b"half")
+    code, _, err = report()
+    assert (code, "(and 1 more); run the study again: " in err) == (2, True)
+    for path in stored[1:3]:
         path.unlink()
     code, _, err = report()
     assert (code, "no run of this study is stored; run it first" in err) == (2, True)
