@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr.norse._synapses import Synapses
+from neuro_decorr.row_choice import patches
 
 _DAMPING = 0.01
 """Damping of the second moments, relative to their mean: weights of silent inputs are plainly rounded."""
@@ -140,14 +140,6 @@ def _rows_of(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """Function that turns a layer's inputs into a matrix (rows, inputs of a unit); None for plain rounding."""
     if isinstance(module, nn.Linear):
         return lambda inputs: inputs.reshape(-1, inputs.shape[-1])
-    if not isinstance(module, nn.Conv2d) or module.groups > 1 or module.padding_mode != "zeros":
-        return None
-    if isinstance(module.padding, str):
-        return None
-    kernel, dilation, padding, stride = module.kernel_size, module.dilation, module.padding, module.stride
-
-    def patches(inputs: Tensor) -> Tensor:
-        found = F.unfold(inputs if inputs.dim() > 3 else inputs[None], kernel, dilation, padding, stride)
-        return found.mT.reshape(-1, found.shape[1])
-
-    return patches
+    if isinstance(module, nn.Conv2d) and module.groups == 1:
+        return lambda maps: patches(module, maps if maps.dim() > 3 else maps[None])
+    return None

@@ -333,6 +333,24 @@ def test_weights_make_up_for_what_the_rounding_of_others_lost(per_channel, kind,
     assert errors[0] < errors[1]
 
 
+@pytest.mark.parametrize(
+    ("padding", "padding_mode", "by_numpy"), [(1, "circular", "wrap"), ("same", "zeros", "constant")]
+)
+def test_a_calibration_sees_the_padding_of_every_kind(padding, padding_mode, by_numpy) -> None:
+    torch.manual_seed(4)
+    padded = nn.Conv2d(2, 5, 3, bias=False, padding=padding, padding_mode=padding_mode)
+    plain = nn.Conv2d(2, 5, 3, bias=False)
+    plain.load_state_dict(padded.state_dict())
+    inputs = torch.rand(4, 2, 8, 9).cumsum(-1)
+    seen = torch.tensor(np.pad(inputs.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), by_numpy))
+    found, expected = (
+        nd.norse.quantised(nn.Sequential(layer), 4, calibration=given)[0].weight
+        for layer, given in ((padded, inputs), (plain, seen))
+    )
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found, nd.norse.quantised(nn.Sequential(padded), 4)[0].weight)
+
+
 def test_a_calibration_passes_what_it_does_not_know_and_inputs_that_are_silent() -> None:
     cell = nd.norse.LateralLIF(4)
     cell.weight.copy_(torch.rand(4, 4))
