@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import intervals, style
+from analysis import controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -39,12 +39,11 @@ def table(tables: study.Tables) -> pd.DataFrame:
             own, values = _accuracies(tests, arm, kind)
             change = study.paired_difference(values, _accuracies(tests, arm, PLAIN)[1])
             rate = float(own["rate"].iloc[0])
-            low, high = (float(tried[bound][arm, kind]) for bound in ("min", "max"))
             rows.append(
                 {"arm": arm, "gradient": kind} | intervals.of_mean(values, "accuracy") | {
                     "minus plain": change.mean, "from": change.low, "to": change.high, "seeds": len(own),
                     "diverged": int(own["diverged"].sum()), "rate": rate,
-                    "edge": "" if low == high or low < rate < high else "lowest" if rate == low else "highest",
+                    "edge": controls.edge(rate, *tried.loc[[(arm, kind)]].iloc[0]),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)

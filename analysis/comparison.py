@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import style
+from analysis import controls, style
 from neuro_decorr import study
 from neuro_decorr.report import save_table
 
@@ -50,14 +50,7 @@ def table(
 def _row(runs: pd.DataFrame, reference: pd.DataFrame, course: pd.DataFrame, chosen: Sequence[str]) -> dict[str, object]:
     chance = style.chance(runs)
     described = study.describe(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", chance)
-    difference = study.paired_difference(
-        list(runs["test_accuracy"]),
-        list(reference["test_accuracy"]),
-        diverged_a=list(runs["diverged"]),
-        diverged_b=list(reference["diverged"]),
-        policy="chance",
-        chance=chance,
-    )
+    difference = controls.difference(runs, reference)
     ends = course.groupby("seed")["validation_accuracy"].last()
     # A run that diverged in its first epoch has only the accuracy before learning, which is chance.
     early = course[course["epoch"] <= 1].groupby("seed")["validation_accuracy"].last()

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import natural_images, style
+from analysis import controls, natural_images, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -51,20 +51,9 @@ def table(tables: study.Tables) -> pd.DataFrame:
     """Make a table with one row per arm, with its paired differences to centring and to tuned nDFA."""
     made = natural_images.table(tables).drop(columns=["credit", "first epoch"])
     tests = tables.of("measure")["tests"].sort_values("seed")
-    chance = style.chance(tests)
     runs = dict(list(tests.groupby("arm")))
     reference = runs["ndfa"]
-    differences = [
-        study.paired_difference(
-            list(runs[arm]["test_accuracy"]),
-            list(reference["test_accuracy"]),
-            diverged_a=list(runs[arm]["diverged"]),
-            diverged_b=list(reference["diverged"]),
-            policy="chance",
-            chance=chance,
-        )
-        for arm in made["arm"]
-    ]
+    differences = [controls.difference(runs[arm], reference) for arm in made["arm"]]
     made = made.assign(
         **{
             "minus ndfa": [each.mean for each in differences],

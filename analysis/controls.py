@@ -42,8 +42,7 @@ def table(tables: study.Tables, factors: Sequence[str]) -> pd.DataFrame:
             if (other := runs.get((*condition, CONDITIONED))) is not None and arm != CONDITIONED:
                 change = difference(own, other)
                 row |= {"minus foof": change.mean, "foof low": change.low, "foof high": change.high}
-            rate, (low, high) = row["learning rate"], tried.loc[(*condition, arm)]
-            row["edge"] = "" if low == high or rate not in (low, high) else "lowest" if rate == low else "highest"
+            row["edge"] = edge(row["learning rate"], *tried.loc[(*condition, arm)])
             made.append(row)
     return pd.DataFrame(made)
 
@@ -55,6 +54,23 @@ def difference(one: pd.DataFrame, other: pd.DataFrame) -> study.PairedDifference
         list(one["test_accuracy"]), list(other["test_accuracy"]), diverged_a=list(one["diverged"]),
         diverged_b=list(other["diverged"]), policy="chance", chance=style.chance(one),
     )  # fmt: skip
+
+
+def edge(chosen: float, low: float, high: float) -> str:
+    """Name the end of its grid that a chosen setting is; empty within the grid, and where only one was tried.
+
+    Args:
+        chosen: The setting.
+        low: Lowest setting of the grid.
+        high: Highest setting of the grid.
+    """
+    return "" if low == high else {low: "lowest", high: "highest"}.get(chosen, "")
+
+
+def remarks(row: pd.Series) -> str:
+    """Write how many runs diverged and which end of the grid was chosen, from a row of `table`; empty if neither."""
+    diverged = f"; {row['diverged']} diverged" if row["diverged"] else ""
+    return diverged + (f"; {row['edge']} learning rate of its grid" if row["edge"] else "")
 
 
 def interval(row: pd.Series) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis import comparison, intervals, style
+from analysis import comparison, controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -41,23 +41,17 @@ def table(tables: study.Tables) -> pd.DataFrame:
     lasts = after[after["layer"] == after["depth"]].groupby(KEYS)["rate"].mean()
     tried = tables.of("select")["runs"].groupby(["credit", "arm"])["learning_rate"]
     ends = {key: (rates.min(), rates.max()) for key, rates in tried}
-    chance = style.chance(tests)
     rows = []
     for _, row in made.iterrows():
         key = row["credit"], row["depth"], row["arm"]
         beside = runs.get((row["credit"], row["depth"], OTHER))
-        low, high = ends[row["credit"], row["arm"]]
         found: dict[str, Any] = {
             "first cosine": firsts.get(key, float("nan")),
             "last rate": lasts.get(key, float("nan")),
-            "edge": {low: "lowest", high: "highest"}.get(row["learning rate"], "") if low < high else "",
+            "edge": controls.edge(row["learning rate"], *ends[row["credit"], row["arm"]]),
         }
         if beside is not None:
-            difference = study.paired_difference(
-                list(runs[key]["test_accuracy"]), list(beside["test_accuracy"]),
-                diverged_a=list(runs[key]["diverged"]), diverged_b=list(beside["diverged"]),
-                policy="chance", chance=chance,
-            )  # fmt: skip
+            difference = controls.difference(runs[key], beside)
             found |= {"minus BN": difference.mean, "BN low": difference.low, "BN high": difference.high}
         rows.append(found)
     return pd.concat([made, pd.DataFrame(rows, index=made.index)], axis=1)

@@ -87,9 +87,7 @@ def finding(made: pd.DataFrame, measured: pd.DataFrame, against: pd.DataFrame) -
     for _, row in made.iterrows():
         lines.append(
             f"  {row['estimator']:18} {row['copies']:3} {style.label(row['arm']):20} {row['accuracy']:.3f}"
-            f"{controls.interval(row)}"
-            + (f"; {row['diverged']} diverged" if row["diverged"] else "")
-            + (f"; {row['edge']} learning rate of its grid" if row["edge"] else "")
+            f"{controls.interval(row)}{controls.remarks(row)}"
         )
     for _, row in against.iterrows():
         lines.append(

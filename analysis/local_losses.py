@@ -83,8 +83,7 @@ def finding(made: pd.DataFrame, compared: pd.DataFrame, estimated: pd.DataFrame)
                 if pd.notna(row["minus centred"])
                 else ""
             )
-            + (f"; {row['diverged']} diverged" if row["diverged"] else "")
-            + (f"; {row['edge']} learning rate of its grid" if row["edge"] else "")
+            + controls.remarks(row)
         )
     for _, row in estimated.iterrows():
         lines.append(

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import intervals, style
+from analysis import controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -57,17 +57,13 @@ def learnt(tables: study.Tables) -> pd.DataFrame:
     for key in dict.fromkeys(tests[CONDITION].itertuples(index=False, name=None)):
         of, reference = ends[key], ends[key[0], "center", 0.0]
         told = study.describe(list(of["test_accuracy"]), list(of["diverged"]), "chance", chance)
-        change = study.paired_difference(
-            list(of["test_accuracy"]), list(reference["test_accuracy"]),
-            diverged_a=list(of["diverged"]), diverged_b=list(reference["diverged"]),
-            policy="chance", chance=chance,
-        )  # fmt: skip
-        rate, (low, high) = float(of["learning_rate"].iloc[0]), tried.loc[key]
+        change = controls.difference(of, reference)
+        rate = float(of["learning_rate"].iloc[0])
         rows.append({
             **dict(zip(CONDITION, key, strict=True)), "learning rate": rate, "accuracy": told.mean,
             "deviation": told.standard_deviation, "minus": change.mean, "low": change.low, "high": change.high,
             "seeds": told.n, "diverged": told.diverged,
-            "edge": "" if rate not in (low, high) else "lowest" if rate == low else "highest",
+            "edge": controls.edge(rate, *tried.loc[key]),
         })  # fmt: skip
     return pd.DataFrame(rows)
 

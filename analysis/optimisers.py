@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import comparison, style
+from analysis import comparison, controls, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -49,7 +49,6 @@ def table(tables: study.Tables) -> pd.DataFrame:
             change = study.paired_difference(list(equal), list(reference))
             last = study.describe(list(end["test_accuracy"]), list(end["diverged"]), "chance", chance)
             rate = float(end["learning_rate"].iloc[0])
-            low, high = tried.loc[(name, arm)]
             rows.append({
                 "optimiser": name,
                 "arm": arm,
@@ -65,7 +64,7 @@ def table(tables: study.Tables) -> pd.DataFrame:
                 "last": last.mean,
                 "seeds": last.n,
                 "diverged": last.diverged,
-                "edge": "" if low == high or rate not in (low, high) else "lowest" if rate == low else "highest",
+                "edge": controls.edge(rate, *tried.loc[(name, arm)]),
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -85,8 +84,7 @@ def finding(made: pd.DataFrame) -> str:
         if (row["optimiser"], row["arm"]) != REFERENCE:
             interval = f", {row['low']:+.3f} to {row['high']:+.3f}" if seeds > 1 else ""
             told += f"; at equal time {row['at equal time']:.3f} ({row['minus']:+.3f}{interval})"
-        told += f"; {row['diverged']} diverged" if row["diverged"] else ""
-        lines.append(told + (f"; {row['edge']} learning rate of its grid" if row["edge"] else ""))
+        lines.append(told + controls.remarks(row))
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import intervals, style
+from analysis import controls, intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table
 
@@ -42,12 +42,11 @@ def table(tables: study.Tables) -> pd.DataFrame:
     for key, own in found.items():
         values, base = (_accuracies(each, chance) for each in (own, found[key[0], key[1], REFERENCE, key[3]]))
         change, rate = study.paired_difference(values, base), float(own["rate"].iloc[0])
-        low, high = (float(bound) for bound in tried.loc[[key]].iloc[0])
         rows.append(
             dict(zip(keys, key, strict=True)) | intervals.of_mean(values, "accuracy") | {
                 "minus center": change.mean, "from": change.low, "to": change.high, "seeds": len(own),
                 "diverged": int(own["diverged"].sum()), "rate": rate, "damping": own["damping"].iloc[0],
-                "edge": "" if low == high or low < rate < high else "lowest" if rate == low else "highest",
+                "edge": controls.edge(rate, *tried.loc[[key]].iloc[0]),
             }
         )  # fmt: skip
     order = {arm: place for place, arm in enumerate(style.arms(tests))}

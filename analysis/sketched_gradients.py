@@ -92,8 +92,7 @@ def finding(made: pd.DataFrame, checked: pd.DataFrame, signals: pd.DataFrame, me
         lines.append(
             f"  {'exact' if row['probes'] == EXACT else row['probes']!s:6} {style.label(row['arm']):20} "
             f"{row['accuracy']:.3f}{interval}{f', {held.iloc[0]:.0f} bytes a sample' if len(held) else ''}"
-            + (f"; {row['diverged']} diverged" if row["diverged"] else "")
-            + (f"; {row['edge']} learning rate of its grid" if row["edge"] else "")
+            + controls.remarks(row)
         )
     for (probes, arm), own in signals.groupby(["probes", "arm"], sort=False):
         of = own.set_index("component")["signal_to_noise"]
