@@ -72,8 +72,7 @@ def interactions(tables: study.Tables) -> pd.DataFrame:
 
 def _accuracies(tests: pd.DataFrame, arm: str, kind: str) -> tuple[pd.DataFrame, list[float]]:
     own = tests[(tests["arm"] == arm) & (tests["gradient"] == kind)]
-    values = study.outcomes(list(own["test_accuracy"]), list(own["diverged"]), "chance", style.chance(tests))
-    return own, list(map(float, values))
+    return own, controls.accuracies(own)
 
 
 def draw(tables: study.Tables, directory: Path) -> str:

@@ -56,6 +56,12 @@ def difference(one: pd.DataFrame, other: pd.DataFrame) -> study.PairedDifference
     )  # fmt: skip
 
 
+def accuracies(runs: pd.DataFrame) -> list[float]:
+    """Return the test accuracy of every run; diverged runs count at chance."""
+    found = study.outcomes(list(runs["test_accuracy"]), list(runs["diverged"]), "chance", style.chance(runs))
+    return list(map(float, found))
+
+
 def edge(chosen: float, low: float, high: float) -> str:
     """Name the end of its grid that a chosen setting is; empty within the grid, and where only one was tried.
 

@@ -76,9 +76,7 @@ def _figure(made: pd.DataFrame, tests: pd.DataFrame) -> Figure:
         arms = style.arms(of)
         for place, arm in enumerate(arms):
             found = [
-                intervals.of_mean(
-                    study.outcomes(list(own["test_accuracy"]), list(own["diverged"]), "chance", style.chance(of)), "x"
-                )
+                intervals.of_mean(controls.accuracies(own), "x")
                 for own in (of[(of["arm"] == arm) & (of["credit"] == credit)] for credit in credits)
             ]
             where = np.arange(len(credits)) + 0.16 * (place - (len(arms) - 1) / 2)

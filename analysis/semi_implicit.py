@@ -34,13 +34,12 @@ def table(tables: study.Tables) -> pd.DataFrame:
         tables: Tables of the study.
     """
     tests, runs = tables.of("measure")["tests"].sort_values("seed"), tables["runs"]
-    chance = style.chance(tests)
     keys = ["strength", "credit", "arm", "steps"]
     found = dict(list(tests.groupby(keys, sort=False)))
     tried = runs[runs["stage"] == "select"].groupby(keys)["rate"].agg(["min", "max"])
     rows = []
     for key, own in found.items():
-        values, base = (_accuracies(each, chance) for each in (own, found[key[0], key[1], REFERENCE, key[3]]))
+        values, base = (controls.accuracies(each) for each in (own, found[key[0], key[1], REFERENCE, key[3]]))
         change, rate = study.paired_difference(values, base), float(own["rate"].iloc[0])
         rows.append(
             dict(zip(keys, key, strict=True)) | intervals.of_mean(values, "accuracy") | {
@@ -53,10 +52,6 @@ def table(tables: study.Tables) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["strength", "credit", "steps", "arm"], key=lambda column: (
         column.map(order) if column.name == "arm" else column
     ), ignore_index=True)  # fmt: skip
-
-
-def _accuracies(rows: pd.DataFrame, chance: float) -> list[float]:
-    return list(map(float, study.outcomes(list(rows["test_accuracy"]), list(rows["diverged"]), "chance", chance)))
 
 
 def systems(tables: study.Tables) -> pd.DataFrame:
