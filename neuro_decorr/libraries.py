@@ -1,5 +1,7 @@
 """Modules of other libraries that behave unlike torch's own; `rate` and `credit` ask here and name no library.
 
+Here are also the signs of passes that something else than the user runs: an exporter, or autograd for a checkpoint.
+
 One `Library`, registered below, describes each library. The description imports nothing of that library.
 """
 
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
+import torch
 from torch import nn
 
 from neuro_decorr.errors import Unsupported
@@ -100,6 +103,11 @@ def check_not_traced_by_nirtorch(what: str) -> None:
             f"this NIR exporter would write the network without the {what}: use nd.norse.to_nir(network), which writes "
             "both, or give the exporter nd.fold(network)."
         )
+
+
+def in_backward() -> bool:
+    """True if autograd is running backward, in which a forward pass can only be a recomputed checkpoint."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _library_of(module: nn.Module) -> Library | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neuro_decorr import checks
 from neuro_decorr.conditioning._rows import WeightLayer, error_rows, groups_of, input_rows
 from neuro_decorr.errors import InvalidValue, StateMismatch, Unsupported, shown
+from neuro_decorr.libraries import in_backward
 
 Kind = Literal["inputs", "errors"]
 
@@ -261,7 +262,7 @@ class Signals:
             layer._moments = {kind: (held["moment"], held["passes"]) for kind, held in saved["moments"].items()}
 
     def _begin(self, *_: object) -> None:
-        if _in_backward():  # a checkpoint computes the same pass again
+        if in_backward():  # a checkpoint computes the same pass again
             return
         self._passed = True
         for layer in self._layers:
@@ -279,7 +280,7 @@ class _Listener:
     def __call__(self, _: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> None:
         heard = self._signals._heard
         inputs: Tensor = arguments[0] if arguments else keywords["input"]
-        if not _in_backward():  # a checkpoint gives the same inputs again; their errors may come with the first or now
+        if not in_backward():  # a checkpoint gives the same inputs again; their errors may come with the first or now
             heard["inputs"].append(inputs.detach())
         if self._errors and output.requires_grad:
             errors, call = heard["errors"], len(heard["errors"])
@@ -289,11 +290,6 @@ class _Listener:
                 errors[call] = error.detach()
 
             output.register_hook(hear)  # type: ignore[no-untyped-call]  # torch types it not
-
-
-def _in_backward() -> bool:
-    """True if autograd is running backward, in which a forward pass can only be a recomputed checkpoint."""
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _check_weights(layers: list[LayerSignals]) -> None:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, shown
-from neuro_decorr.libraries import check_not_traced_by_nirtorch
+from neuro_decorr.libraries import check_not_traced_by_nirtorch, in_backward
 from neuro_decorr.norse._parameters import PerNeuron, ResetMethod, check_learnt, per_neuron, whole_steps
 from neuro_decorr.norse._record import NeuronRecord, added, mapped, summed
 from neuro_decorr.norse._shapes import check_size, check_state, checked_input, spatial_problem
 from neuro_decorr.norse._surrogate import SurrogateGradient, spike
 from neuro_decorr.norse.homeostasis import Homeostasis, ThresholdHomeostasis
-from neuro_decorr.rate.record import check_can_leave, in_backward, in_transform, unwrapped
+from neuro_decorr.rate.record import check_can_leave, in_transform, unwrapped
 
 OwnRule = TypeVar("OwnRule")
 """Rule of the neurons' local plasticity."""

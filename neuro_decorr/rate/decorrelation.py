@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, StateMismatch
-from neuro_decorr.libraries import check_not_traced_by_nirtorch
+from neuro_decorr.libraries import check_not_traced_by_nirtorch, in_backward
 from neuro_decorr.rate.memory import Memory, check_row_fraction
 from neuro_decorr.rate.precision import exactly, widened
-from neuro_decorr.rate.record import Record, in_backward, in_plain_python, in_transform, transformed
+from neuro_decorr.rate.record import Record, in_plain_python, in_transform, transformed
 from neuro_decorr.rate.shared import Shared
 from neuro_decorr.rate.steps import check_sequence, steps_of
 from neuro_decorr.rate.traces import Signal, Trace, TraceState, trace_of

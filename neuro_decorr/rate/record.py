@@ -114,11 +114,6 @@ def joined(earlier: Record | None, later: Record, passes: int = 1, turn: int | T
     return Record(inputs, outputs, deviation, seen + later.seen, None, weights)
 
 
-def in_backward() -> bool:
-    """True if autograd is running backward, in which a forward pass can only be a recomputed checkpoint."""
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-
-
 def in_transform() -> bool:
     """True if a transform of torch.func is running eagerly."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
