@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import neuro_decorr as nd
 from models.dense import Normalisation, dense
-from neuro_decorr import data
+from neuro_decorr import data, study
 from neuro_decorr.data import Dataset, batches, stream
+from neuro_decorr.learning import accuracy, train
 from protocols._arms import condition_gradients
 from protocols._images import dataset
 
@@ -99,6 +100,47 @@ def equip_dense(arm: ArmName, sizes: list[int], *, interneurons: int, seed: int,
     return equip(
         arm, lambda normalisation: dense(sizes, nn.ReLU, normalisation, seed=seed), interneurons=fewest, **options
     )
+
+
+def grid(configuration: Any, _levels: study.Levels) -> list[study.Levels]:
+    """Equal budgets: the same learning rates for all conditions, of a configuration that names their ends."""
+    low, high = configuration.learning_rates
+    rates = study.logarithmic_grid(low, high, configuration.selection_runs)
+    return [{"learning_rate": rate} for rate in rates]
+
+
+def learn(
+    arm: Equipped,
+    credit: nd.credit.Credit,
+    optimiser: torch.optim.Optimizer,
+    images: Dataset,
+    recorder: study.Recorder,
+    *,
+    measured: bool,
+    **options: Any,
+) -> bool:
+    """Train the network of an arm; where it is measured, touch the test split once, at the end.
+
+    Args:
+        arm: The network, its plasticity and the change of its gradients.
+        credit: Credit assignment of its weights.
+        optimiser: Optimiser of its weights.
+        images: The data.
+        recorder: Recorder of the learning curve and the test accuracy.
+        measured: Whether this is a measured run.
+        **options: Further ones of `train`.
+
+    Returns:
+        Whether the test split was touched: in measured runs that did not diverge.
+    """
+    finished = train(
+        arm.model, credit, optimiser, images, recorder,
+        plasticity=arm.plasticity, conditioned=arm.conditioned, **options,
+    )  # fmt: skip
+    if measured:
+        right = accuracy(arm.model, images.test) if finished else None
+        recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
+    return measured and finished
 
 
 class Batch(NamedTuple):

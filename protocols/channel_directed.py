@@ -41,8 +41,7 @@ import neuro_decorr as nd
 from analysis import channel_directed as analysis
 from models.convolutional import convolutional
 from neuro_decorr import data, study
-from neuro_decorr.learning import accuracy, train
-from protocols._controls import equip
+from protocols._controls import equip, learn
 
 ArmName = Literal["none", "center", "batch_normalisation", "foof", "interneuron"]
 Gradient = Literal["plain", "h0", "h1"]
@@ -112,14 +111,11 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     )  # fmt: skip
     model = equipped.model
     conditioned = partial(change_gradients, equipped.conditioned, nd.conditioning.Signals(model), level["gradient"])
-    finished = train(
-        model, nd.credit.get("backprop", model), torch.optim.SGD(model.parameters(), lr=level["rate"]), images,
-        recorder, plasticity=equipped.plasticity, conditioned=conditioned, seed=seed, batch_size=c.batch_size,
-        epochs=c.epochs if measured else c.selection_epochs,
+    learn(
+        equipped._replace(conditioned=conditioned), nd.credit.get("backprop", model),
+        torch.optim.SGD(model.parameters(), lr=level["rate"]), images, recorder, measured=measured, seed=seed,
+        batch_size=c.batch_size, epochs=c.epochs if measured else c.selection_epochs,
     )  # fmt: skip
-    if measured:
-        right = accuracy(model, images.test) if finished else None
-        recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
 
 
 def change_gradients(before: Callable[[], None] | None, signals: nd.conditioning.Signals, gradient: Gradient) -> None:

@@ -40,8 +40,7 @@ from analysis import recurrent as analysis
 from models.recurrent import Cell, Recurrent, recurrent
 from neuro_decorr import data, metrics, study
 from neuro_decorr.data import Dataset, Split, stream
-from neuro_decorr.learning import accuracy, train
-from protocols._controls import equip
+from protocols._controls import equip, learn
 
 TaskName = Literal["digits", "delayed_xor"]
 CreditName = Literal["backprop", "feedback_alignment", "node_perturbation"]
@@ -138,17 +137,12 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         damping=DAMPING, interneurons=8, row_fraction=0.5,
     )  # fmt: skip
     model = equipped.model
-    finished = train(
-        model, nd.credit.get(level["credit"], model, seed=seed),
-        torch.optim.SGD(model.parameters(), lr=level["learning_rate"]), examples, recorder,
-        plasticity=equipped.plasticity, conditioned=equipped.conditioned, seed=seed, batch_size=c.batch_size,
-        epochs=c.epochs if measured else c.selection_epochs,
+    tested = learn(
+        equipped, nd.credit.get(level["credit"], model, seed=seed),
+        torch.optim.SGD(model.parameters(), lr=level["learning_rate"]), examples, recorder, measured=measured,
+        seed=seed, batch_size=c.batch_size, epochs=c.epochs if measured else c.selection_epochs,
     )  # fmt: skip
-    if not measured:
-        return
-    right = accuracy(model, examples.test) if finished else None
-    recorder.row("tests", test_accuracy=right, chance=1 / examples.classes)
-    if finished:
+    if tested:
         found = metrics.moments(received(model, examples.validation.inputs[:256]), silent="drop")
         ranks = found.participation_ratio()
         recorder.row("states", correlation=found.pairs.mean_absolute, effective_rank=ranks)

@@ -43,8 +43,7 @@ import neuro_decorr as nd
 from analysis import semi_implicit as analysis
 from models.dense import dense
 from neuro_decorr import data, study
-from neuro_decorr.learning import accuracy, train
-from protocols._controls import equip
+from protocols._controls import equip, learn
 
 BackpropArm = Literal["none", "center", "batch_normalisation", "foof", "interneuron"]
 ProposedArm = Literal["none", "center", "interneuron"]
@@ -115,14 +114,11 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     options = {"eta": level["rate"], "damping": level["damping"], "steps": level["steps"]} if proposed else {}
     credit = nd.credit.get(level["credit"], model, seed=seed, **options)
     optimiser = torch.optim.SGD(model.parameters(), lr=1.0 if proposed else level["rate"])
-    finished = train(
-        model, credit, optimiser, images, recorder, plasticity=equipped.plasticity, conditioned=equipped.conditioned,
-        seed=seed, batch_size=c.batch_size, epochs=c.epochs if measured else c.selection_epochs,
+    tested = learn(
+        equipped, credit, optimiser, images, recorder, measured=measured, seed=seed, batch_size=c.batch_size,
+        epochs=c.epochs if measured else c.selection_epochs,
     )  # fmt: skip
-    if not measured:
-        return
-    recorder.row("tests", test_accuracy=accuracy(model, images.test) if finished else None, chance=1 / images.classes)
-    if finished and proposed:
+    if tested and proposed:
         for layer, (inputs, active, aim) in systems(model, *images.train, c.batch_size).items():
             condition_number, steps = solved(inputs, active, aim)
             recorder.row("systems", layer=layer, condition_number=condition_number, solver_steps=steps)

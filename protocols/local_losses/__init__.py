@@ -40,7 +40,6 @@ from pydantic import Field, model_validator
 import neuro_decorr as nd
 from analysis import local_losses as analysis
 from neuro_decorr import study
-from neuro_decorr.learning import accuracy, train
 from protocols import _controls as controls
 from protocols._controls import DAMPINGS, ArmName, TaskName
 from protocols.local_losses import estimates
@@ -94,13 +93,9 @@ def conditions(configuration: Configuration) -> list[study.Levels]:
     ]
 
 
-def grid(configuration: Configuration, _levels: study.Levels) -> list[study.Levels]:
-    """Equal budgets: the same learning rates for all."""
-    rates = study.logarithmic_grid(*configuration.learning_rates, configuration.selection_runs)
-    return [{"learning_rate": rate} for rate in rates]
-
-
-SELECTION = study.Selection(conditions=conditions, grid=grid, kind="curves", column="validation_accuracy", diverged=0.0)
+SELECTION = study.Selection(
+    conditions=conditions, grid=controls.grid, kind="curves", column="validation_accuracy", diverged=0.0
+)
 
 
 def run(configuration: Configuration, condition: study.Condition, recorder: study.Recorder) -> None:
@@ -114,16 +109,11 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
     credit = credit_of(level["learning"], arm.model, c.noise, seed)
     optimiser = torch.optim.SGD([*arm.model.parameters(), *credit.parameters()], lr=level["learning_rate"])
     measured = condition.stage == "measure"
-    finished = train(
-        arm.model, credit, optimiser, images, recorder, plasticity=arm.plasticity, conditioned=arm.conditioned,
+    tested = controls.learn(
+        arm, credit, optimiser, images, recorder, measured=measured, test=measured,
         epochs=c.epochs if measured else c.selection_epochs or c.epochs, batch_size=c.batch_size, seed=seed,
-        test=measured,
     )  # fmt: skip
-    if not measured:
-        return
-    right = accuracy(arm.model, images.test) if finished else None
-    recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
-    if finished and isinstance(credit, nd.credit.LocalForwardGradient):
+    if tested and isinstance(credit, nd.credit.LocalForwardGradient):
         batch = controls.Batch(*(part[: c.batch_size] for part in images.validation))
         for layer in estimates.compare(arm.model, credit, batch, c.noise, c.draws):
             recorder.row("gradients", **layer._asdict())

@@ -42,7 +42,6 @@ from pydantic import Field, model_validator
 import neuro_decorr as nd
 from analysis import sketched_gradients as analysis
 from neuro_decorr import study
-from neuro_decorr.learning import accuracy, train
 from protocols import _controls as controls
 from protocols._controls import ArmName, TaskName
 from protocols.sketched_gradients import estimates
@@ -91,13 +90,9 @@ def conditions(configuration: Configuration) -> list[study.Levels]:
     return [{"probes": count, "arm": arm} for count in probes for arm in configuration.arms]
 
 
-def grid(configuration: Configuration, _levels: study.Levels) -> list[study.Levels]:
-    """Equal budgets: the same learning rates for all."""
-    rates = study.logarithmic_grid(*configuration.learning_rates, configuration.selection_runs)
-    return [{"learning_rate": rate} for rate in rates]
-
-
-SELECTION = study.Selection(conditions=conditions, grid=grid, kind="curves", column="validation_accuracy", diverged=0.0)
+SELECTION = study.Selection(
+    conditions=conditions, grid=controls.grid, kind="curves", column="validation_accuracy", diverged=0.0
+)
 
 
 def looked_at(configuration: Configuration, seeds: list[int], _tables: study.Tables) -> list[study.Condition]:
@@ -130,14 +125,10 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
             look(c, level["probes"], arm, credit, batch, recorder)
         return
     optimiser = torch.optim.SGD(arm.model.parameters(), lr=level["learning_rate"])
-    measured = condition.stage == "measure"
-    finished = train(
-        arm.model, credit, optimiser, images, recorder, plasticity=arm.plasticity, conditioned=arm.conditioned,
+    controls.learn(
+        arm, credit, optimiser, images, recorder, measured=condition.stage == "measure",
         epochs=c.epochs, batch_size=c.batch_size, seed=seed,
     )  # fmt: skip
-    if measured:
-        right = accuracy(arm.model, images.test) if finished else None
-        recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
 
 
 def look(
