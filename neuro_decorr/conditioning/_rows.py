@@ -42,8 +42,7 @@ def input_rows(layer: WeightLayer, inputs: Tensor, most: int | None, turn: int =
         maps = _batch(layer, inputs)
         maps = _images(maps, positions(layer, maps), most, turn)
         rows = _by_group(layer, spaced(patches(layer, maps), most, turn, *_POSITIONS))
-    held: Any = layer._modules.get("decorrelation")
-    return rows if held is None else _decorrelated(held, rows)
+    return _decorrelated(layer, rows)
 
 
 def error_rows(layer: WeightLayer, errors: Tensor, most: int | None, turn: int = 0) -> Tensor:
@@ -76,17 +75,19 @@ def transposed_rows(layer: TransposedConvolution, inputs: Tensor) -> Tensor:
         Rows of shape (rows, channels), or (groups, rows, channels of a group).
     """
     rows = _by_group(layer, _batch(layer, inputs).movedim(1, -1).flatten(0, -2))
-    held: Any = layer._modules.get("decorrelation")
-    return rows if held is None else _decorrelated(held, rows)
+    return _decorrelated(layer, rows)
 
 
-def one_row_of_each(layer: Convolution | TransposedConvolution, inputs: Tensor, generator: torch.Generator) -> Tensor:
+def one_row_of_each(
+    layer: Convolution | TransposedConvolution, inputs: Tensor, generator: torch.Generator, *, decorrelated: bool = True
+) -> Tensor:
     """One row of every image, as `input_rows` and `transposed_rows` give them, from a position drawn at random.
 
     Args:
         layer: The layer.
         inputs: Input of the layer.
         generator: Generator on the CPU, which draws every position with equal probability.
+        decorrelated: False gives the rows before D and the mean.
 
     Returns:
         Rows of shape (images, features), or (groups, images, features).
@@ -98,8 +99,24 @@ def one_row_of_each(layer: Convolution | TransposedConvolution, inputs: Tensor, 
     images = torch.arange(len(seen))
     at: tuple[Any, ...] = (images.to(seen.device), slice(None), *(places.to(seen.device) for places in drawn))
     rows = _by_group(layer, seen[at].flatten(1))  # a view until here, so that other patches take no memory
-    held: Any = layer._modules.get("decorrelation")
-    return rows if held is None else _decorrelated(held, rows)
+    return _decorrelated(layer, rows) if decorrelated else rows
+
+
+def centred_rows(held: Any, rows: Tensor) -> Tensor:
+    """Rows z - mean on which D acts.
+
+    Args:
+        held: Decorrelation before a layer.
+        rows: Rows of z, shape (rows, features of the layer), or (groups, rows, features of a group).
+
+    Returns:
+        Rows with the features of D. If D acts on channels, every position of a patch is a row.
+    """
+    mean: Tensor = held.subtracted()
+    rows = rows.to(torch.promote_types(rows.dtype, mean.dtype))
+    if rows.shape[-1] != held.features:
+        rows = rows.reshape(*rows.shape[:-1], held.features, -1).mT.flatten(-3, -2)
+    return rows - (mean if held.groups == 1 else mean.unsqueeze(1))
 
 
 def _by_group(layer: Convolution | TransposedConvolution, rows: Tensor) -> Tensor:
@@ -107,18 +124,16 @@ def _by_group(layer: Convolution | TransposedConvolution, rows: Tensor) -> Tenso
     return rows if layer.groups == 1 else rows.reshape(len(rows), layer.groups, -1).transpose(0, 1)
 
 
-def _decorrelated(held: Any, rows: Tensor) -> Tensor:
-    """Rows D (z - mean) of rows of z, for the Decorrelation before a layer."""
-    mean: Tensor = held.subtracted()
-    rows = rows.to(torch.promote_types(rows.dtype, mean.dtype))
-    mean = mean if held.groups == 1 else mean.unsqueeze(1)
+def _decorrelated(layer: WeightLayer | TransposedConvolution, rows: Tensor) -> Tensor:
+    """Rows D (z - mean) of rows of z if the layer has a Decorrelation, else z."""
+    held: Any = layer._modules.get("decorrelation")
+    if held is None:
+        return rows
+    transformed: Tensor = held.transform_centred(centred_rows(held, rows))
     if rows.shape[-1] == held.features:
-        transformed: Tensor = held.transform_centred(rows - mean)
         return transformed
     # D acts on channels, equally at every position of a patch.
-    at_positions = rows.reshape(*rows.shape[:-1], held.features, -1).mT
-    transformed = held.transform_centred(at_positions.flatten(-3, -2) - mean)
-    return transformed.reshape(at_positions.shape).mT.flatten(-2)
+    return transformed.reshape(*rows.shape[:-1], -1, held.features).mT.flatten(-2)
 
 
 def _batch(layer: Convolution | TransposedConvolution, maps: Tensor) -> Tensor:

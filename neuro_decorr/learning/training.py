@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr import metrics
+from neuro_decorr.conditioning._rows import TransposedConvolution, centred_rows, one_row_of_each
 from neuro_decorr.credit import Credit
 from neuro_decorr.data import Dataset, Split, batches, stream
 from neuro_decorr.errors import Diverged
 from neuro_decorr.learning.geometry import Geometry, measure
+from neuro_decorr.metrics.layers import flat_rows, recorded
 from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
+from neuro_decorr.row_choice import Convolution
 from neuro_decorr.study.recorder import Recorder
 
 Plasticities: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
@@ -168,23 +171,38 @@ def _step(
 
 def _collapse(model: nn.Module, inputs: Tensor) -> str | None:
     """Reason to count a run with finite numbers as diverged; None if there is none."""
-    kinds: tuple[type[nn.Module], ...] = (Decorrelation, DecorrelationCell)
-    received: dict[str, Tensor] = {}
-    for kind in kinds:
-        if any(isinstance(module, kind) for module in model.modules()):
-            received |= metrics.layer_inputs(model, inputs, kind)
-    for name, before in received.items():
-        place = model.get_submodule(name)
-        module = place.decorrelation if isinstance(place, DecorrelationCell) else place
-        assert isinstance(module, Decorrelation)
+    # A convolution never calls its Decorrelation, since D is folded into its kernel.
+    kinds: Any = DecorrelationCell | Decorrelation | Convolution | TransposedConvolution
+    places = {name: m for name, m in model.named_modules() if isinstance(m, kinds) and _held_by(m) is not None}
+    if not places:
+        return None
+    generator = torch.Generator().manual_seed(0)  # patches of one image are similar, so that one of each is enough
+
+    def centred(place: Any, activity: Tensor) -> Tensor:
+        held: Any = _held_by(place)
+        if isinstance(place, Convolution | TransposedConvolution):
+            rows = one_row_of_each(place, activity, generator, decorrelated=False)
+        else:
+            rows = flat_rows(place, activity)
+            rows = rows if held.groups == 1 else rows.reshape(len(rows), held.groups, -1).transpose(0, 1)
+        return centred_rows(held, rows)
+
+    for name, before in recorded(model, inputs, places, centred).items():
+        held: Any = _held_by(places[name])
         with torch.no_grad():
-            after = module.transform_centred(before - module.subtracted())
+            after = held.transform_centred(before)
         if not bool(torch.isfinite(after).all()):
             return f"the activity of '{name}' is not finite"
-        rank, kept = (metrics.participation_ratio(activity, silent="drop") for activity in (before, after))
-        if kept < _COLLAPSE * rank:
-            return f"the transform of '{name}' lowered the effective rank from {rank:.1f} to {kept:.1f}"
+        for group in zip(before, after, strict=True) if held.groups > 1 else [(before, after)]:
+            rank, kept = (metrics.participation_ratio(activity, silent="drop") for activity in group)
+            if kept < _COLLAPSE * rank:
+                return f"the transform of '{name}' lowered the effective rank from {rank:.1f} to {kept:.1f}"
     return None
+
+
+def _held_by(place: nn.Module) -> Decorrelation | None:
+    held = place if isinstance(place, Decorrelation) else place._modules.get("decorrelation")
+    return held if isinstance(held, Decorrelation) else None
 
 
 def _measure_layers(model: nn.Module, inputs: Tensor, epoch: int, recorder: Recorder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -65,7 +66,6 @@ def layer_inputs(
     # Here, since recordings are analysed without it.
     from neuro_decorr.conditioning._rows import input_rows, one_row_of_each, transposed_rows
 
-    received: dict[str, list[Tensor]] = {}
     generator = torch.Generator().manual_seed(seed)
 
     def rows_of(layer: Any, activity: Tensor) -> Tensor:
@@ -79,9 +79,26 @@ def layer_inputs(
             return rows if rows.dim() == 2 else rows.movedim(0, 1).flatten(1)
         if hasattr(type(layer), "decorrelated_input"):
             activity = layer.decorrelated_input(activity)  # in eval mode, so that nothing is remembered
-        if spatial := getattr(layer, "spatial", 0):  # the cells of neuro_decorr.norse have channels first
-            activity = activity.movedim(-1 - spatial, -1)
-        return activity.detach().reshape(-1, activity.shape[-1])
+        return flat_rows(layer, activity)
+
+    return recorded(model, inputs, layers, rows_of)
+
+
+def recorded(
+    model: nn.Module, inputs: Tensor, layers: Mapping[str, nn.Module], rows_of: Callable[[Any, Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """Record rows of the inputs of layers in one pass, in eval mode and without gradients.
+
+    Args:
+        model: Any module.
+        inputs: Batch of inputs for the model.
+        layers: Layers of the model by name.
+        rows_of: Function from a layer and its input to rows, whose dimension is the last but one.
+
+    Returns:
+        Rows of each layer that was called, those of one call below those of the other.
+    """
+    received: dict[str, list[Tensor]] = {}
 
     def remember(name: str) -> Any:
         def hook(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], __: Any) -> None:
@@ -103,7 +120,14 @@ def layer_inputs(
             handle.remove()
         for module, training in modes:
             module.training = training
-    return {name: torch.cat(calls) if len(calls) > 1 else calls[0] for name, calls in received.items()}
+    return {name: torch.cat(calls, dim=-2) if len(calls) > 1 else calls[0] for name, calls in received.items()}
+
+
+def flat_rows(layer: nn.Module, activity: Tensor) -> Tensor:
+    """Rows (rows, features) of the input of a layer that is no convolution."""
+    if spatial := getattr(layer, "spatial", 0):  # the cells of neuro_decorr.norse have channels first
+        activity = activity.movedim(-1 - spatial, -1)
+    return activity.detach().reshape(-1, activity.shape[-1])
 
 
 def _is_of(module: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] | None) -> bool:

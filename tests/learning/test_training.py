@@ -100,6 +100,42 @@ def test_a_collapse_with_finite_numbers_is_a_result(data: Dataset) -> None:
     assert recorder.step == 0
 
 
+def convolutional(transposed: bool, groups: int) -> nn.Module:
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    return nn.Sequential(nn.Unflatten(1, (6, 1, 1)), kind(6, 4, 1, groups=groups), nn.Flatten(), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("form", ["patches", "channels"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_collapse_in_a_convolution_is_a_result(data: Dataset, transposed: bool, form: str, groups: int) -> None:
+    """In one group alone, too: its D has rank one."""
+    torch.manual_seed(0)
+    for collapsed in (False, True):
+        model = nd.decorrelate(convolutional(transposed, groups), convolution=form)
+        held = model.get_submodule("1.decorrelation")
+        assert isinstance(held, nd.Decorrelation)
+        if collapsed:
+            held.matrix.view(groups, 6 // groups, -1)[-1].fill_(1.0)
+        recorder = study.Recorder()
+        credit, optimiser = nd.credit.get("backprop", model), torch.optim.SGD(model.parameters(), lr=0.1)
+        finished = train(model, credit, optimiser, data, recorder, epochs=1, batch_size=20, seed=0)
+        assert finished is not collapsed
+        assert not collapsed or str(recorder.reason).startswith("the transform of '1' lowered the effective rank from")
+
+
+def test_a_decorrelation_of_several_groups_is_checked_group_by_group(data: Dataset) -> None:
+    for collapsed in (False, True):
+        model = nn.Sequential(nd.Decorrelation(3, groups=2), nn.Linear(6, 2))
+        if collapsed:
+            model[0].matrix[1].fill_(1.0)
+        recorder = study.Recorder()
+        credit, optimiser = nd.credit.get("backprop", model), torch.optim.SGD(model.parameters(), lr=0.1)
+        finished = train(model, credit, optimiser, data, recorder, epochs=1, batch_size=20, seed=0)
+        assert finished is not collapsed
+        assert not collapsed or str(recorder.reason).endswith("to 1.0")
+
+
 def test_accuracy_is_counted_in_eval_mode(data: Dataset) -> None:
     model = nn.Sequential(nn.Dropout(0.999), nn.Linear(6, 2)).train()
     with torch.no_grad():
