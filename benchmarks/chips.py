@@ -20,7 +20,6 @@ import norse.torch
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import stats
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python
 import neuro_decorr as nd
 from benchmarks._measure import options, show
 from neuro_decorr.data import digits
+from neuro_decorr.study.statistics import half_width
 
 STEPS, UNITS, BATCH, CALIBRATION = 20, 100, 64, 256
 ARMS: dict[str, dict[str, Any] | None] = {
@@ -62,7 +62,6 @@ def quadrants() -> Tensor:
 
 def trained(seed: int, options: dict[str, Any] | None, updates: int, local: bool = False) -> nn.Module:
     """A network as a chip would run it: trained, folded, in eval mode."""
-    inputs, targets = intensities("train")
     torch.manual_seed(seed)
     network: nn.Module = norse.torch.SequentialState(
         nn.Linear(64, UNITS), nd.norse.LIF(UNITS, threshold=0.3), nn.Linear(UNITS, 10), nd.norse.LIF(10, threshold=0.3)
@@ -73,8 +72,24 @@ def trained(seed: int, options: dict[str, Any] | None, updates: int, local: bool
     plasticity = None
     if options is not None:
         network = nd.decorrelate(network, signal="trace", **options)
-        first = network[0]  # type: ignore[index]
         plasticity = nd.Plasticity(network, nd.rules.get("norm_preserving", rate=1e-2))
+    learn(network, plasticity, updates, seed, mask)
+    return (nd.fold(network) if plasticity is not None else network).eval()
+
+
+def learn(
+    network: nn.Module, plasticity: nd.Plasticity | None, updates: int, seed: int, mask: Tensor | None = None
+) -> None:
+    """Train a network on batches of spikes.
+
+    Args:
+        network: The network.
+        plasticity: Plasticity of its lateral weights, if any.
+        updates: Number of updates.
+        seed: Seed of the batches and the spikes.
+        mask: Weights of the first layer that are not zero; None: all.
+    """
+    inputs, targets = intensities("train")
     generator = torch.Generator().manual_seed(seed + 1)
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(updates):
@@ -83,10 +98,10 @@ def trained(seed: int, options: dict[str, Any] | None, updates: int, local: bool
         output, _ = network(spikes(inputs[chosen], generator))
         F.cross_entropy(output.sum(0), targets[chosen]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        first.weight.data *= mask
+        if mask is not None:
+            network[0].weight.data *= mask  # type: ignore[index]  # a sequence
         if plasticity is not None:
             plasticity.step()
-    return (nd.fold(network) if plasticity is not None else network).eval()
 
 
 def intensities(part: str) -> tuple[Tensor, Tensor]:
@@ -120,7 +135,7 @@ def measured(network: nn.Module) -> dict[str, float]:
 
 def interval(values: list[float]) -> str:
     """Mean and half its 95 % interval by Student's t."""
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values) if len(values) > 1 else float("nan")
+    half = float(half_width(np.std(values, ddof=1), len(values))) if len(values) > 1 else float("nan")
     return f"{np.mean(values):.1f} ± {half:.1f}"
 
 

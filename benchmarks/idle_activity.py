@@ -14,14 +14,13 @@ from pathlib import Path
 
 import norse.torch
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, Python looks in this folder only
 
 import neuro_decorr as nd
 from benchmarks._measure import options, show
-from benchmarks.chips import BATCH, STEPS, UNITS, intensities, interval, spikes
+from benchmarks.chips import STEPS, UNITS, intensities, interval, learn, spikes
 
 RULES = {"norm_preserving": {"rate": 1e-2}, "interneuron": {}}
 CENTRING = ("centred", "not centred", "mean tracked, not subtracted")
@@ -39,17 +38,7 @@ def trained(seed: int, rule: str, centring: str, updates: int) -> nn.Module:
         modules += layer if rule == "none" else (cell, *layer)
     network: nn.Module = norse.torch.SequentialState(*modules)
     plasticity = None if rule == "none" else nd.Plasticity(network, nd.rules.get(rule, **RULES[rule]))
-    images, targets = intensities("train")
-    generator = torch.Generator().manual_seed(seed + 1)
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
-    for _ in range(updates):
-        chosen = torch.randint(len(images), (BATCH,), generator=generator)
-        optimiser.zero_grad()
-        output, _ = network(spikes(images[chosen], generator))
-        F.cross_entropy(output.sum(0), targets[chosen]).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        if plasticity is not None:
-            plasticity.step()
+    learn(network, plasticity, updates, seed)
     return network.eval()
 
 
