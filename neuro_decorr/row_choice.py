@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Turn = TypeVar("Turn", int, Tensor, int | Tensor)
 
 _BITS = 32

@@ -8,9 +8,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from neuro_decorr.row_choice import Convolution, patches, positions, spaced, windows
+from neuro_decorr.row_choice import Convolution, TransposedConvolution, patches, positions, spaced, windows
 
-TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 WeightLayer: TypeAlias = nn.Linear | Convolution
 
 _LEAST_IMAGES = 8

@@ -13,9 +13,8 @@ from torch.nn.parameter import is_lazy
 from neuro_decorr.credit._layers import name_of, own_parameters, walk
 from neuro_decorr.credit.base import Credit
 from neuro_decorr.errors import Unsupported
+from neuro_decorr.row_choice import Convolution, TransposedConvolution
 
-Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
-TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 WeightLayer: TypeAlias = nn.Linear | Convolution | TransposedConvolution
 
 _KINDS: tuple[type[nn.Module], ...] = (nn.Linear, *get_args(Convolution), *get_args(TransposedConvolution))

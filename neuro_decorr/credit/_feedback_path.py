@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from neuro_decorr.credit._feedback_layers import Convolution, WeightLayer, sent_back
+from neuro_decorr.credit._feedback_layers import WeightLayer, sent_back
 from neuro_decorr.errors import Unsupported
+from neuro_decorr.row_choice import Convolution
 
 
 class Sender(Protocol):

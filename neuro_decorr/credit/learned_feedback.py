@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from neuro_decorr import checks
-from neuro_decorr.credit._feedback_layers import TransposedConvolution
 from neuro_decorr.credit._feedback_weights import FeedbackPaths, FeedbackSite, decorrelated, key_of
 from neuro_decorr.credit._noise import Noise
 from neuro_decorr.credit.base import Credit, LossFunction
 from neuro_decorr.credit.registry import register
 from neuro_decorr.errors import StateMismatch, Unsupported
+from neuro_decorr.row_choice import TransposedConvolution
 
 
 @final

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro_decorr import metrics
-from neuro_decorr.conditioning._rows import TransposedConvolution, centred_rows, one_row_of_each
+from neuro_decorr.conditioning._rows import centred_rows, one_row_of_each
 from neuro_decorr.credit import Credit
 from neuro_decorr.data import Dataset, Split, batches, stream
 from neuro_decorr.errors import Diverged
@@ -20,7 +20,7 @@ from neuro_decorr.learning.geometry import Geometry, measure
 from neuro_decorr.metrics.layers import flat_rows, recorded
 from neuro_decorr.rate import Decorrelation
 from neuro_decorr.rate.cell import DecorrelationCell
-from neuro_decorr.row_choice import Convolution
+from neuro_decorr.row_choice import Convolution, TransposedConvolution
 from neuro_decorr.study.recorder import Recorder
 
 Plasticities: TypeAlias = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None

@@ -10,13 +10,10 @@ from torch import Tensor, nn
 
 from neuro_decorr import checks
 from neuro_decorr.errors import InvalidValue, shown
+from neuro_decorr.row_choice import Convolution, TransposedConvolution
 
 Patches: TypeAlias = Literal["all", "one"]
 """Rows of a convolution: all its patches, or one patch of each image, at a position drawn at random."""
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_KINDS: tuple[type[nn.Module], ...] = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
 
 
 def layer_inputs(
@@ -69,10 +66,10 @@ def layer_inputs(
     generator = torch.Generator().manual_seed(seed)
 
     def rows_of(layer: Any, activity: Tensor) -> Tensor:
-        if isinstance(layer, _CONVOLUTIONS + _TRANSPOSED):
+        if isinstance(layer, Convolution | TransposedConvolution):
             if patches == "one":
                 rows = one_row_of_each(layer, activity, generator)
-            elif isinstance(layer, _CONVOLUTIONS):
+            elif isinstance(layer, Convolution):
                 rows = input_rows(layer, activity, most=None)
             else:
                 rows = transposed_rows(layer, activity)
@@ -132,7 +129,8 @@ def flat_rows(layer: nn.Module, activity: Tensor) -> Tensor:
 
 def _is_of(module: nn.Module, kind: type[nn.Module] | tuple[type[nn.Module], ...] | None) -> bool:
     if kind is None:
-        return isinstance(module, _KINDS) or hasattr(type(module), "decorrelated_input")
+        plain = isinstance(module, nn.Linear | Convolution | TransposedConvolution)
+        return plain or hasattr(type(module), "decorrelated_input")
     given: object = kind  # users may err
     several = given if isinstance(given, tuple) else (given,)
     if not several or not all(isinstance(one, type) and issubclass(one, nn.Module) for one in several):

@@ -24,7 +24,8 @@ from neuro_decorr.errors import InvalidValue, shown
 from neuro_decorr.libraries import check_not_traced_by_nirtorch
 from neuro_decorr.rate.convolution import convolved, transposed
 from neuro_decorr.rate.decorrelation import Decorrelation
-from neuro_decorr.rate.weights import Convolution, TransposedConvolution, decorrelation_of, make_offset
+from neuro_decorr.rate.weights import decorrelation_of, make_offset
+from neuro_decorr.row_choice import Convolution, TransposedConvolution
 
 
 def attach(layer: nn.Module, decorrelation: Decorrelation) -> None:

@@ -31,8 +31,17 @@ from torch import Tensor
 from neuro_decorr.errors import InvalidValue
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.record import unwrapped
-from neuro_decorr.rate.weights import Convolution, TransposedConvolution, Weights, decorrelation_of, folded
-from neuro_decorr.row_choice import evenly, offset, padded, positions, reaches, windows
+from neuro_decorr.rate.weights import Weights, decorrelation_of, folded
+from neuro_decorr.row_choice import (
+    Convolution,
+    TransposedConvolution,
+    evenly,
+    offset,
+    padded,
+    positions,
+    reaches,
+    windows,
+)
 
 _LEAST_IMAGES = 8
 """Least number of images from which rows are sampled, if the batch has them, since patches of one image are similar."""

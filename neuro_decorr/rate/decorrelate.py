@@ -22,7 +22,6 @@ from neuro_decorr.rate.selection import Skip, chosen, mark_skipped, unmark
 from neuro_decorr.rate.traces import Signal, Trace
 from neuro_decorr.rate.uses import check_not_used_elsewhere, forget_watch, watch_first_pass
 from neuro_decorr.rate.weights import (
-    TransposedConvolution,
     WeightLayer,
     Weights,
     computes_of_its_own,
@@ -34,6 +33,7 @@ from neuro_decorr.rate.weights import (
     is_weight_layer,
     weights_behind_cells,
 )
+from neuro_decorr.row_choice import TransposedConvolution
 from neuro_decorr.rules.connectivity import Connectivity, of_weight
 
 ModelType = TypeVar("ModelType", bound=nn.Module)

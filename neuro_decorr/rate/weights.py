@@ -15,9 +15,8 @@ from neuro_decorr.libraries import is_chain
 from neuro_decorr.rate.cell import DecorrelationCell
 from neuro_decorr.rate.decorrelation import Decorrelation
 from neuro_decorr.rate.precision import exactly
+from neuro_decorr.row_choice import Convolution, TransposedConvolution
 
-Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
-TransposedConvolution: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 WeightLayer: TypeAlias = nn.Linear | Convolution | TransposedConvolution
 """Layers that can be decorrelated; layers of a registered class have the attributes of a Linear."""
 
