@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import neuro_decorr as nd
@@ -148,6 +149,15 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     targets: Tensor
+
+
+def gradients(model: nn.Module, credit: nd.credit.Credit, batch: Batch) -> dict[str, Tensor]:
+    """Gradients of cross entropy for the weights of every Linear layer that has one, by its name."""
+    model.zero_grad()
+    credit.zero_grad()
+    credit.backward(F.cross_entropy, *batch)
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    return {name: layer.weight.grad.clone() for name, layer in layers.items() if layer.weight.grad is not None}
 
 
 def settle(arm: Equipped, images: Dataset, batch_size: int, seed: int) -> Batch:

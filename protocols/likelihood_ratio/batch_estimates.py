@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import neuro_decorr as nd
-from protocols._controls import Batch
+from protocols._controls import Batch, gradients
 from protocols.likelihood_ratio.nodes import Form, spread
 
 
@@ -48,7 +47,4 @@ def cosine(
 
 
 def _gradient(model: nn.Module, credit: nd.credit.Credit, batch: Batch) -> Tensor:
-    model.zero_grad()
-    credit.backward(F.cross_entropy, *batch)
-    layers = (module for module in model.modules() if isinstance(module, nn.Linear))
-    return torch.cat([layer.weight.grad.flatten() for layer in layers if layer.weight.grad is not None])
+    return torch.cat([layer.flatten() for layer in gradients(model, credit, batch).values()])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import neuro_decorr as nd
-from protocols._controls import Batch
+from protocols._controls import Batch, gradients
 
 Distribution: TypeAlias = Literal["gaussian", "rademacher"]
 
@@ -51,9 +51,9 @@ def compare(
     training = model.training
     model.eval()
     with nd.conditioning.Signals(model) as signals:
-        backprop = _gradients(model, nd.credit.get("backprop", model), batch)
+        backprop = gradients(model, nd.credit.get("backprop", model), batch)
         received = {layer.name: layer.inputs for layer in signals}
-    estimates = [_gradients(model, credit, batch) for _ in range(draws)]
+    estimates = [gradients(model, credit, batch) for _ in range(draws)]
     found = []
     for number, name in enumerate(list(backprop)[:-1]):
         errors, inputs = local_errors(model, credit, batch, number, received[name]), received[name]
@@ -99,12 +99,3 @@ def local_errors(
         predicted = credit.readouts[number](activity if decorrelated is None else decorrelated(activity))
     (errors,) = torch.autograd.grad(F.cross_entropy(predicted, batch.targets, reduction="sum"), nodes)
     return errors
-
-
-def _gradients(model: nn.Module, credit: nd.credit.Credit, batch: Batch) -> dict[str, Tensor]:
-    """Gradients of the weights of every Linear layer."""
-    model.zero_grad()
-    credit.zero_grad()
-    credit.backward(F.cross_entropy, *batch)
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    return {name: layer.weight.grad.clone() for name, layer in layers.items() if layer.weight.grad is not None}

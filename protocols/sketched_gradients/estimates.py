@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import neuro_decorr as nd
+from protocols import _controls as controls
 from protocols._controls import Batch, Equipped
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
@@ -20,17 +21,10 @@ def gradients(
     model: nn.Module, credit: nd.credit.Credit, batch: Batch, draws: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Exact gradients of the weights of every Linear layer, and sketched ones, shape (draws, outputs, features)."""
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-
-    def of(one: nd.credit.Credit) -> dict[str, Tensor]:
-        model.zero_grad()
-        one.backward(F.cross_entropy, *batch)
-        return {name: layer.weight.grad.clone() for name, layer in layers.items() if layer.weight.grad is not None}
-
     training = model.training
     model.eval()  # nothing is remembered for the lateral weights
-    exact = of(nd.credit.get("backprop", model))
-    found = [of(credit) for _ in range(draws)]
+    exact = controls.gradients(model, nd.credit.get("backprop", model), batch)
+    found = [controls.gradients(model, credit, batch) for _ in range(draws)]
     model.zero_grad()
     model.train(training)
     return exact, {name: torch.stack([each[name] for each in found]) for name in exact}

@@ -57,7 +57,7 @@ def test_a_group_for_every_unit_gives_the_exact_local_gradient(arm: controls.Arm
     model, credit, batch = learned(arm, "units")
     model.eval()
     exact = cut_gradients(model, credit.readouts, batch)
-    found = estimates._gradients(model, credit, batch)
+    found = controls.gradients(model, credit, batch)
     with nd.conditioning.Signals(model) as signals:
         model(batch.inputs)
         received = [layer.inputs for layer in signals]
