@@ -48,6 +48,7 @@ def main(pipe: connection.Connection[Any, Any], life: int) -> None:
     """
     threading.Thread(target=_end_with, args=(life,), daemon=True).start()
     try:
+        # Unpickled without a check: the study's process made it, and the worker that passes it on runs its code anyway.
         order: Order = pickle.loads(pipe.recv_bytes())
         _find(order)
         os.chdir(order.folder)

@@ -94,7 +94,7 @@ def saved_and_loaded(layer: nn.Module) -> nn.Module:
     file = io.BytesIO()
     torch.save(layer, file)
     file.seek(0)
-    return torch.load(file, weights_only=False)
+    return torch.load(file, weights_only=False)  # the module itself, which this process has just written
 
 
 COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
