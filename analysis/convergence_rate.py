@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import style
+from analysis import intervals, style
 from neuro_decorr import study
 from neuro_decorr.report import save_figure, save_table, table_text
 
@@ -94,10 +94,10 @@ def table(modes: pd.DataFrame) -> pd.DataFrame:
                 "linear": (own["measured"] / own["linear"]).mean(),
             }  # fmt: skip
             for name in (REFERENCE, "center"):
-                other = modes[modes["arm"] == name].set_index("seed").sort_index()
-                found = study.paired_difference(list(np.log(own["measured"])), list(np.log(other["measured"])))
-                gain = {name: np.exp(found.mean), f"{name} low": np.exp(found.low), f"{name} high": np.exp(found.high)}
-                row |= gain if arm != name else {}
+                if arm != name:
+                    other = modes[modes["arm"] == name].set_index("seed").sort_index()
+                    gain = intervals.of_ratio(own["measured"], other["measured"], name)
+                    row |= {name: gain[name], f"{name} low": gain["low"], f"{name} high": gain["high"]}
             rows.append(row)
     return pd.DataFrame(rows)
 

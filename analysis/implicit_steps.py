@@ -127,11 +127,10 @@ def solutions(measured: study.Tables) -> pd.DataFrame:
     reference = next(own for (solver, arm, _), own in of.items() if (solver, arm) == ("adam", "none"))
     made = []
     for (solver, arm, rate), own in of.items():
-        found = study.paired_difference(list(np.log(own)), list(np.log(reference)))
         made.append(
             {
                 "solver": solver, "arm": arm, "rate": rate, "error": np.exp(np.log(own).mean()), "least": own.min(),
-                "largest": own.max(), "ratio": np.exp(found.mean), "low": np.exp(found.low), "high": np.exp(found.high),
+                "largest": own.max(), **intervals.of_ratio(own, reference, "ratio"),
             }
         )  # fmt: skip
     return pd.DataFrame(made)
