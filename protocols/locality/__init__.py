@@ -43,9 +43,9 @@ from analysis import locality as analysis
 from models.dense import dense
 from neuro_decorr import study
 from neuro_decorr.data import Dataset
-from neuro_decorr.learning import accuracy, train
 from neuro_decorr.rules.connectivity import Connectivity, FanIn, Neighbourhood
 from protocols._arms import condition_gradients
+from protocols._controls import Equipped, learn
 from protocols._images import ImagesName, batch_problems, dataset, enlarged, evaluated
 from protocols.locality.settling import TIMED, settle
 
@@ -162,16 +162,11 @@ def run(configuration: Configuration, condition: study.Condition, recorder: stud
         if arm == "foof":
             signals = nd.conditioning.Signals(model, rows=round(c.row_fraction * c.batch_size))
             conditioned = partial(condition_gradients, signals, c.damping)
-    measured = condition.stage == "measure"
-    finished = train(
-        model, nd.credit.get(level["credit"], model, seed=seed) if level["credit"] != "backprop" else
-        nd.credit.get("backprop", model), torch.optim.SGD(model.parameters(), level["learning_rate"], momentum=0.9),
-        images, recorder, plasticity=plasticity, conditioned=conditioned, seed=seed, epochs=c.epochs,
-        batch_size=c.batch_size,
+    learn(
+        Equipped(model, plasticity, conditioned), nd.credit.get(level["credit"], model, seed=seed),
+        torch.optim.SGD(model.parameters(), level["learning_rate"], momentum=0.9), images, recorder,
+        measured=condition.stage == "measure", seed=seed, epochs=c.epochs, batch_size=c.batch_size,
     )  # fmt: skip
-    if measured:
-        right = accuracy(model, images.test) if finished else None
-        recorder.row("tests", test_accuracy=right, chance=1 / images.classes)
 
 
 def report(configuration: Configuration, tables: study.Tables, directory: Path) -> None:  # its signature
