@@ -144,14 +144,18 @@ def _positions(table: Any, notes: list[str]) -> np.ndarray | None:
         return np.asarray(table[POSITION][:], dtype=np.float64)
     if "electrodes" not in table.colnames:
         return None
-    index = table["electrodes"]  # one row per unit: the rows of its electrodes in the table of electrodes
-    electrodes = index.target.table
+    index = table["electrodes"]  # one entry per unit: its electrode, or, with an index, the end of its electrodes
+    indexed = hasattr(index, "target")
+    region = index.target if indexed else index
+    electrodes = region.table
     names = next((names for names in _ELECTRODE if set(names) <= set(electrodes.colnames)), None)
     if names is None:
         notes.append("positions of the units are not known: the electrodes have neither rel_x, rel_y nor x, y, z")
         return None
     places = np.column_stack([np.asarray(electrodes[name][:], dtype=np.float64) for name in names])
-    rows = np.split(np.asarray(index.target.data[:]), np.asarray(index.data[:])[:-1])
+    entries = np.asarray(region.data[:])
+    ends = np.asarray(index.data[:]) if indexed else np.arange(1, len(entries) + 1)
+    rows = np.split(entries, ends[:-1])
     found = np.array([places[own[0]] if len(own) == 1 else np.full(len(names), np.nan) for own in rows])
     if np.isfinite(found).any():
         return found

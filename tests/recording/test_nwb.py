@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pynwb
 import pytest
@@ -120,6 +121,22 @@ def test_quality(column: str, tmp_path: Path) -> None:
 def test_names_that_are_there_twice(tmp_path: Path) -> None:
     found = load(write(tmp_path / "a.nwb", units(unit_name=["1", "1", "2", "3"])))
     assert found.units == ("0", "1", "2", "3") and "labelled by their id" in found.notes[0]
+
+
+def test_positions_of_units_with_one_electrode_each(tmp_path: Path) -> None:
+    """A column of electrodes without an index, as in files of DANDI."""
+    held = session()
+    shank = held.create_electrode_group("s", description="d", location="V1", device=held.create_device(name="probe"))
+    for k in range(4):
+        held.add_electrode(x=1.0 * k, y=2.0 * k, z=3.0 * k, location="V1", group=shank)
+    rows = [2, 0, 3, 1]
+    for times, own in zip(TRAINS, rows, strict=True):
+        held.add_unit(spike_times=times, electrodes=[own])
+    path = write(tmp_path / "a.nwb", held)
+    with h5py.File(path, "a") as file:
+        del file["units/electrodes_index"]  # pynwb reads this form and does not write it
+    found = load(path)
+    np.testing.assert_array_equal(found.positions, [[1.0 * k, 2.0 * k, 3.0 * k] for k in rows])
 
 
 def test_positions_of_electrodes(tmp_path: Path) -> None:
