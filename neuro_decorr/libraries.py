@@ -35,6 +35,8 @@ class Library:
             state has replaced.
         sequences: Function of a module: True if the module runs over sequences, whose first dimension is time.
         reset: Call that makes a model forget the state of its neurons, for messages; empty where none is kept.
+        copied: Function that is called with every module of a copy, for libraries that list their modules as they make
+            them, since a copy is not made but filled.
     """
 
     package: str
@@ -43,6 +45,7 @@ class Library:
     became_stateless: Callable[[Any, str], None] = lambda *_: None
     sequences: ModuleTest = lambda _: False
     reset: str = ""
+    copied: Callable[[Any], None] = lambda _: None
 
 
 _libraries: dict[str, Library] = {}
@@ -69,6 +72,12 @@ def reset_of(module: nn.Module) -> str:
     """Call that makes a model with this module forget its state; empty if no registered library names one."""
     found = _library_of(module)
     return found.reset if found is not None else ""
+
+
+def was_copied(module: nn.Module) -> None:
+    """Tell the library of a module, if it is registered, that the module is a copy."""
+    if (found := _library_of(module)) is not None:
+        found.copied(module)
 
 
 def is_chain(module: nn.Module) -> bool:
@@ -155,3 +164,14 @@ register(
         reset="spikingjelly.activation_based.functional.reset_net(model)",
     )
 )
+
+
+def _snntorch_copied(module: Any) -> None:
+    for kind in type(module).__mro__:
+        if kind.__name__ == "SpikingNeuron":
+            kind.instances.append(module)  # type: ignore[attr-defined]  # what snntorch.utils.reset goes through
+            return
+
+
+# The neurons of snnTorch take one step a call, in a loop of the user; all else that is asked here depends on nothing.
+register(Library("snntorch", spikes=lambda _: False, copied=_snntorch_copied))

@@ -87,3 +87,24 @@ def test_norse() -> None:
     libraries.replaced_by_stateless(sequence, "1")
     assert not any(sequence.stateful_layers)
     assert libraries.is_chain(nn.Sequential()) and not libraries.is_chain(nn.ModuleList())
+
+
+def test_snntorch_resets_the_neurons_of_copies() -> None:
+    """It lists neurons as they are made; two equal runs after a reset of a copy are equal, as those of the original."""
+    snntorch = pytest.importorskip("snntorch")
+    utils = pytest.importorskip("snntorch.utils")
+    torch.manual_seed(0)
+    neurons = (snntorch.Leaky(beta=0.9, init_hidden=True), snntorch.Leaky(beta=0.9, init_hidden=True))
+    model = nn.Sequential(nn.Linear(6, 8), neurons[0], nn.Linear(8, 3), neurons[1])
+    inputs = 3 * torch.randn(10, 16, 6)
+
+    def run(network: nn.Module) -> Tensor:
+        utils.reset(network)
+        return torch.stack([network(step) for step in inputs])
+
+    decorrelated = nd.decorrelate(model).eval()
+    for network in (model, decorrelated, nd.fold(decorrelated)):
+        with torch.no_grad():
+            assert run(network).sum() > 0
+            torch.testing.assert_close(run(network), run(network), rtol=0, atol=0)
+    torch.testing.assert_close(run(nd.fold(decorrelated)), run(model))  # D is the identity so far

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from neuro_decorr.errors import InvalidValue, Unsupported, shown
-from neuro_decorr.libraries import reset_of
+from neuro_decorr.libraries import reset_of, was_copied
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
@@ -143,7 +143,7 @@ def runs_the_original(module: nn.Module, modules: frozenset[nn.Module]) -> bool:
 def _copied(model: ModelType, memo: dict[int, object]) -> ModelType:
     known = dict(memo)
     try:
-        return copy.deepcopy(model, memo)
+        made = copy.deepcopy(model, memo)
     except (RuntimeError, TypeError) as error:
         for name, module in model.named_modules():
             for key, value in vars(module).items():
@@ -159,3 +159,8 @@ def _copied(model: ModelType, memo: dict[int, object]) -> ModelType:
                         f"({type(value).__name__}): {str(error).splitlines()[0]} {mend}"
                     ) from error
         raise
+    originals = set(model.modules())
+    for module in made.modules():
+        if module not in originals:
+            was_copied(module)
+    return made
