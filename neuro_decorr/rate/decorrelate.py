@@ -131,7 +131,9 @@ def fold(model: ModelType, *, keep_sparsity: bool = False) -> ModelType:
     The result holds no class and no hook of this library. A Decorrelation that stands by itself, for instance in a
     Sequential, becomes a Linear with weight D and bias -D mean. Tied weights become separate, since each had its own D;
     a layer that is used in several places stays one layer. Parametrizations of a folded weight, pruning and the older
-    weight norm and spectral norm are evaluated. The result is not compiled, even if the model was.
+    weight norm and spectral norm are evaluated. The result is not compiled, even if the model was. A layer without bias
+    gains one where D subtracts a mean, so that the result's `state_dict` does not load into such a class; with
+    `decorrelate(model, center=False)` it does.
 
     Cost: 2 outputs features^2 flop per layer with a dense D.
 

@@ -285,6 +285,8 @@ _SAID = {
     '; condition="" takes all trials as one condition': "; if all trials are one condition, leave these columns out",
     "a trial_table": "a --trial-table",
     "choose a smaller reach, or leave the condition out": "leave the condition out of --trials",
+    "step (s) or sampling_rate (Hz)": "--step, such as 30ms, or --sampling-rate, such as 30Hz",
+    "sampling_rate (Hz)": "--sampling-rate, such as 30kHz",
     "leave it out (Trials.select)": "leave it out of --trials",
 }
 _FIRST = re.compile(

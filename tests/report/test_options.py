@@ -64,7 +64,8 @@ def test_a_label_with_a_comma_stands_in_double_quotes() -> None:
         ('durations="common" for the time', "--durations common for the time"),
         ("variable='NAME' (a cell), or variable='TIMES,UNITS'", "--variable NAME (a cell), or --variable TIMES,UNITS"),
         ("Then sampling_rate=1000 reads them", "Then --sampling-rate 1000Hz reads them"),
-        ("give step (s) or sampling_rate (Hz).", "give --step (s) or --sampling-rate (Hz)."),
+        ("give step (s) or sampling_rate (Hz).", "give --step, such as 30ms, or --sampling-rate, such as 30Hz."),
+        ("these are samples; give sampling_rate (Hz).", "these are samples; give --sampling-rate, such as 30kHz."),
         ("slow changes first (high_pass, detrended)", "slow changes first (--high-pass)"),
         ("allowed are 'time_units' and 'units_time'", "allowed are 'time_units' and 'units_time'"),
     ],
@@ -106,3 +107,8 @@ def test_two_labels_may_hold_commas() -> None:
             options.two(text, known)
     with pytest.raises(UnknownName, match="there is no unit 'z'"):
         options.two("a,z", ["a", "b"])
+
+
+def test_the_units_that_messages_name_are_taken() -> None:
+    given = Options(HERE, sampling_rate="30kHz", step="30ms").reading(None)
+    assert (given["sampling_rate"], given["step"]) == (30_000, 0.03)
